@@ -1,0 +1,55 @@
+# `make demo` and `make test` need python3 (3.11-3.13), make and a package registry; everything else is installed here.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lint types docs lock bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## create .venv from requirements.lock
+
+# uv comes out of the same lock as everything else, so its hash is checked too.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("sip-trunks needs Python 3.11 to 3.13, but $(PYTHON) is %d.%d; name another: make PYTHON=python3.12" % sys.version_info[:2])'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@awk '/^uv==/ {on = 1} on {print; if (!/\\$$/) exit}' requirements.lock > $(VENV)/uv.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY) ## load the embedded demo account and show what came of it
+	@$(BIN)/sip-trunks run --demo
+
+test: $(READY) ## run the tests
+	@$(BIN)/pytest -q -n 2
+
+check: $(READY) format lint types docs test ## what to run before each commit
+
+format: $(READY) ## put the code into its format
+	@$(BIN)/ruff format -q .
+
+lint: $(READY) ## format and rules, changing nothing
+	@$(BIN)/ruff format -q --check .
+	@$(BIN)/ruff check -q .
+
+types: $(READY) ## mypy, strict
+	@$(BIN)/mypy
+
+docs: $(READY) ## write the generated parts of the documents
+	@$(BIN)/python -m tests.generated_docs
+
+lock: $(READY) ## resolve the dependencies anew into requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --upgrade \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet -o requirements.lock
+
+bench: $(READY) ## measure against the plain ways of doing it
+	@$(BIN)/python -m tests.bench.load
+
+clean: ## remove what can be made again; data/ stays
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find pipelines transforms tests -name __pycache__ -type d -prune -exec rm -rf {} +

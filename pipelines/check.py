@@ -1,0 +1,71 @@
+"""Ready to run? Settings, token, API, data directory, disk, one line each."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pipelines.errors import DestinationFailed, Failure, describe_error, exit_code_of
+from pipelines.famulor.client import fetch_snapshot
+from pipelines.settings import pick_accounts
+from transforms.answer import UnusableAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipelines.settings import Account, Settings
+
+_LEAST_FREE_BYTES = 100 * 2**20
+
+
+def check(settings: Settings) -> int:
+    """Print one line per check and return the exit code of the first that fails; nothing is stored."""
+    code = 0
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("settings", lambda: str(settings.config_dir or "no .dlt folder; environment and defaults")),
+        ("data", partial(_check_data_dir, settings)),
+        ("disk", partial(_check_disk, settings)),
+    ]
+    try:
+        accounts = pick_accounts(settings, [])
+    except Failure as error:
+        checks.append(("token", partial(_fail, error)))
+    else:
+        checks += [(f"account {account.name}", partial(_check_account, settings, account)) for account in accounts]
+    for name, look in checks:
+        try:
+            print(f"ok    {name}: {look()}")
+        except (Failure, UnusableAnswer, OSError) as error:
+            print(f"FAIL  {name}: {describe_error(error)}")
+            code = code or exit_code_of(error)
+    return code
+
+
+def _fail(error: Failure) -> str:
+    raise error
+
+
+def _check_data_dir(settings: Settings) -> str:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=settings.data_dir):
+        return f"{settings.data_dir} can be written"
+
+
+def _check_disk(settings: Settings) -> str:
+    free = shutil.disk_usage(settings.data_dir).free
+    # A run needs room for a second file beside the published one.
+    needed = max(_LEAST_FREE_BYTES, 2 * _size(settings))
+    if free < needed:
+        raise DestinationFailed(f"{free / 1e6:.0f} MB free, a run may need {needed / 1e6:.0f} MB")
+    return f"{free / 1e9:.1f} GB free"
+
+
+def _size(settings: Settings) -> int:
+    return settings.warehouse_path.stat().st_size if settings.warehouse_path.exists() else 0
+
+
+def _check_account(settings: Settings, account: Account) -> str:
+    snapshot = fetch_snapshot(account, settings.api)
+    return f"token accepted, {len(snapshot.records or ())} trunks at {settings.api.base_url}"

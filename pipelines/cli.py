@@ -1,0 +1,259 @@
+"""The commands. Each imports what it needs when it runs, so that the others start at once."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from pipelines import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipelines.settings import Account, Settings
+
+EXIT_CODES = """exit codes:
+  0 done   1 a bug   2 usage or settings   3 the API refused us   4 the API stayed unreachable
+  5 its answer was unusable or refused   6 another run is active   7 the destination failed
+  8 some accounts failed, the others were loaded
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="sip-trunks",
+        description="A memory of a Famulor account's SIP trunks: what exists now, what it was, what changed.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sip-trunks {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="load the trunks as they are now, publish the file, write the reports")
+    run.add_argument("--demo", action="store_true", help="load the embedded demo account; needs no token")
+    run.add_argument("--account", action="append", default=[], metavar="NAME", help="only this account; repeatable")
+    run.add_argument("--accept-shrink", action="store_true", help="accept, once, an answer that lacks many trunks")
+    run.add_argument("--no-reports", action="store_true", help="do not write the reports")
+    run.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
+
+    report = commands.add_parser("report", help="reports from what is stored")
+    report.add_argument("names", nargs="*", metavar="NAME", help="which reports; all without one")
+    report.add_argument("--by", nargs="+", metavar="COL", help="the columns to count by")
+    _add_format(report)
+
+    sql = commands.add_parser("sql", help="read-only SQL on the published file")
+    sql.add_argument("query", metavar="QUERY")
+    _add_format(sql)
+
+    status = commands.add_parser("status", help="when each account was last seen, and how the last run ended")
+    status.add_argument("--json", action="store_true", help="print it as one JSON object")
+
+    commands.add_parser("check", help="settings, token, API, data directory: ready to run?")
+
+    describe = commands.add_parser("describe", help="the data dictionary")
+    describe.add_argument("table", nargs="?", metavar="TABLE")
+    describe.add_argument("--format", choices=("table", "json", "markdown"), default="table")
+
+    demo = commands.add_parser("demo-api", help="serve the demo account until stopped")
+    demo.add_argument("--port", type=_port, default=8765, metavar="N", help="the port on this machine (8765)")
+    return parser
+
+
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    parser.add_argument("--raw", action="store_true", help="CSV as the values are, not made safe for spreadsheets")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not int(text) < 2**16:
+        raise argparse.ArgumentTypeError(f"needs a port from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors are one line on standard error."""
+    options = build_parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return _COMMANDS[options.command](options)
+    except BrokenPipeError:
+        # The reader has what it wanted (`| head`); Python would complain once more while it shuts down.
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return _fail(options, "stopped; what was stored before is untouched", 130)
+    except Exception as error:  # noqa: BLE001 - the last stop: every error becomes one line and a code
+        from pipelines.errors import Failure, describe_error, exit_code_of
+
+        if options.debug:
+            import traceback
+
+            traceback.print_exc()
+        code = exit_code_of(error)
+        bug = "" if code != 1 or isinstance(error, Failure) else f"a bug ({type(error).__name__}): "
+        hint = "" if options.debug or not bug else "; with --debug it shows where"
+        return _fail(options, f"{bug}{describe_error(error)}{hint}", code)
+
+
+def _terminate(_signal: int, _frame: object) -> NoReturn:
+    raise SystemExit(143)
+
+
+def _fail(options: argparse.Namespace, message: str, code: int) -> int:
+    if options.command == "run" and options.json:
+        from pipelines.show import print_json
+
+        print_json({"error": message, "exit_code": code})
+    print(f"sip-trunks: {message}", file=sys.stderr)
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    from contextlib import ExitStack
+
+    from pipelines.load import run
+    from pipelines.outcome import print_outcome
+    from pipelines.progress import logging_to_file, showing_progress
+    from pipelines.settings import pick_accounts, read_settings
+
+    settings = read_settings()
+    with ExitStack() as stack:
+        if options.demo:
+            settings, accounts = stack.enter_context(_serving_demo(settings))
+        else:
+            accounts = pick_accounts(settings, options.account)
+        stack.enter_context(logging_to_file(settings))
+        outcome = run(
+            settings,
+            accounts,
+            accept_shrink=options.accept_shrink,
+            with_reports=not options.no_reports,
+            announce=stack.enter_context(showing_progress()),
+        )
+    if options.json:
+        from pipelines.show import print_json
+
+        print_json(outcome.as_json())
+    else:
+        print_outcome(settings, outcome)
+    for account in outcome.accounts:
+        if account.error:
+            print(f"sip-trunks: {account.account}: {account.error}", file=sys.stderr)
+    return outcome.exit_code
+
+
+@contextmanager
+def _serving_demo(settings: Settings) -> Iterator[tuple[Settings, tuple[Account, ...]]]:
+    """Yield the settings and the account of the embedded demo, one edition further with every run."""
+    from dataclasses import replace
+
+    from pipelines.famulor.demo import DEMO_TOKEN, serve
+    from pipelines.settings import DEMO_ACCOUNT, Account
+    from pipelines.warehouse import count_looks
+
+    with serve(edition=count_looks(settings, DEMO_ACCOUNT)) as base_url:
+        yield replace(settings, api=replace(settings.api, base_url=base_url)), (Account(DEMO_ACCOUNT, DEMO_TOKEN),)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from pipelines.errors import SettingsError
+    from pipelines.settings import read_settings
+    from pipelines.show import frame_rows, print_json, rows_as_json, write_rows
+    from pipelines.warehouse import open_published, read_trunks
+    from transforms.reports import REPORTS
+
+    unknown = [name for name in options.names if name not in REPORTS]
+    if unknown:
+        raise SettingsError(f"no report named {unknown[0]!r}; there are {', '.join(REPORTS)}")
+    with open_published(read_settings()) as connection:
+        trunks = read_trunks(connection)
+    keywords = {"by": options.by} if options.by else {}
+    try:
+        frames = {name: REPORTS[name].derive(trunks, **keywords) for name in options.names or REPORTS}
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    if options.format == "json" and len(frames) > 1:
+        print_json({name: rows_as_json(list(frame.columns), frame_rows(frame)) for name, frame in frames.items()})
+        return 0
+    for frame in frames.values():
+        total = f"total: {len(trunks)} trunks"
+        write_rows(list(frame.columns), frame_rows(frame), form=options.format, raw=options.raw, total=total)
+    return 0
+
+
+def _sql(options: argparse.Namespace) -> int:
+    import duckdb
+
+    from pipelines.errors import SettingsError
+    from pipelines.settings import read_settings
+    from pipelines.show import write_rows
+    from pipelines.warehouse import open_published
+
+    with open_published(read_settings()) as connection:
+        try:
+            result = connection.execute(options.query)
+            columns = [column[0] for column in result.description or ()]
+            rows = result.fetchall()
+        except duckdb.Error as error:
+            raise SettingsError(f"SQL: {error}") from error
+    write_rows(columns, rows, form=options.format, raw=options.raw)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from pipelines.settings import read_settings
+    from pipelines.show import print_json
+    from pipelines.status import print_status, read_status
+
+    status = read_status(read_settings())
+    if options.json:
+        print_json(status)
+    else:
+        print_status(status)
+    return 0
+
+
+def _check(_options: argparse.Namespace) -> int:
+    from pipelines.check import check
+    from pipelines.settings import read_settings
+
+    return check(read_settings())
+
+
+def _describe(options: argparse.Namespace) -> int:
+    from pipelines.describe import describe
+    from pipelines.settings import read_settings
+
+    describe(read_settings(), options.table, form=options.format)
+    return 0
+
+
+def _demo_api(options: argparse.Namespace) -> int:
+    from threading import Event
+
+    from pipelines.famulor.demo import DEMO_TOKEN, serve
+
+    with serve(options.port, advances=True) as base_url:
+        print(f"the demo API answers at {base_url} until stopped (Ctrl-C); every answer is the next edition. Use it:")
+        print(f"  SOURCES__FAMULOR__BASE_URL={base_url} FAMULOR_API_KEY={DEMO_TOKEN} sip-trunks run", flush=True)
+        try:
+            Event().wait()
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
+_COMMANDS = {
+    "run": _run,
+    "report": _report,
+    "sql": _sql,
+    "status": _status,
+    "check": _check,
+    "describe": _describe,
+    "demo-api": _demo_api,
+}

@@ -1,0 +1,78 @@
+"""What can go wrong, as the person sees it who reads it at night: one line, and an exit code for scripts."""
+
+from __future__ import annotations
+
+import errno
+
+from transforms.answer import UnusableAnswer
+
+
+class Failure(Exception):
+    """An expected failure: its message is one line that says what was seen, what was expected and what to do."""
+
+    exit_code = 1
+
+
+class SettingsError(Failure):
+    """Something in the command line or the settings is missing or wrong."""
+
+    exit_code = 2
+
+
+class ApiRefused(Failure):
+    """The API does not accept this token or this address (401, 403, 404 and other client errors)."""
+
+    exit_code = 3
+
+
+class ApiUnreachable(Failure):
+    """The API gave no complete answer within the attempts and the time allowed."""
+
+    exit_code = 4
+
+
+class RefusedSnapshot(Failure):
+    """The answer is sound, but storing it would lose so much that somebody has to agree first."""
+
+    exit_code = 5
+
+
+class RunActive(Failure):
+    """Another run holds this data directory."""
+
+    exit_code = 6
+
+
+class DestinationFailed(Failure):
+    """The data could not be written where it belongs."""
+
+    exit_code = 7
+
+
+SOME_ACCOUNTS_FAILED = 8
+INTERRUPTED = 130
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Return the exit code of an error; 1 is a bug."""
+    if isinstance(error, Failure):
+        return error.exit_code
+    if isinstance(error, UnusableAnswer):
+        return RefusedSnapshot.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    return DestinationFailed.exit_code if isinstance(error, OSError) else 1
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the error as one line."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left on the disk{_on(error)}; free some and run again, what was stored is untouched"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.strerror}{_on(error)}"
+    lines = str(error).split()
+    return " ".join(lines) or type(error).__name__
+
+
+def _on(error: OSError) -> str:
+    return f" ({error.filename})" if error.filename else ""

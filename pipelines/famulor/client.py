@@ -1,0 +1,407 @@
+"""One snapshot of an account over HTTP: all of it, or an error that says why not.
+
+The body is spooled to a temporary file while it downloads, and read only when it is complete: a connection that
+breaks in the middle is a retry, not a short snapshot. The token goes to the configured origin and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import mmap
+import random
+import ssl
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+
+from pipelines import __version__
+from pipelines.errors import ApiRefused, ApiUnreachable, SettingsError
+from transforms.answer import UnusableAnswer, printable, read_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+    from urllib.parse import SplitResult
+
+    from pipelines.settings import Account, ApiSettings
+    from transforms.records import Raw
+
+ENDPOINT = "user/phone-numbers/sip-trunks"
+_CHUNK_BYTES = 2**18
+_MOST_REDIRECTS = 5
+_MOST_PAGES = 10_000
+_LONGEST_BACKOFF_SECONDS = 60.0
+_TRANSIENT = frozenset({408, 425, 429})
+_EPOCH_AFTER = 10**9  # an X-RateLimit-Reset above this is a moment, below it a number of seconds
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One complete answer for one account, not typed yet.
+
+    `records` are the trunks as raw JSON; null where the body is, to the byte, the one the caller knows already.
+    `body_bytes` and `body_sha256` are of the decompressed answer, over all its pages.
+    """
+
+    account: str
+    fetched_at: datetime
+    body_bytes: int
+    body_sha256: str
+    records: Sequence[Raw] | None
+
+
+def look_row(
+    snapshot: Snapshot, snapshot_at: datetime, *, trunk_count: int, drift_count: int, is_unchanged: bool | None
+) -> dict[str, object]:
+    """Return the row of `sip_trunk_snapshots` that proves that we looked."""
+    return {
+        "account": snapshot.account,
+        "snapshot_at": snapshot_at,
+        "trunk_count": trunk_count,
+        "body_bytes": snapshot.body_bytes,
+        "body_sha256": snapshot.body_sha256,
+        "drift_count": drift_count,
+        "is_unchanged": is_unchanged,
+        "loader_version": __version__,
+    }
+
+
+class _Transient(Exception):
+    """Worth another attempt, after `wait_seconds` if the server said so."""
+
+    def __init__(self, message: str, wait_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.wait_seconds = wait_seconds
+
+
+def fetch_snapshot(
+    account: Account,
+    settings: ApiSettings,
+    *,
+    known_sha256: str | None = None,
+    spool_dir: Path | None = None,
+    announce: Callable[[str], None] = lambda _: None,
+) -> Snapshot:
+    """Return the account's trunks as the API answers now.
+
+    Every page belongs to the one snapshot. An answer whose SHA-256 is `known_sha256` is not read again.
+    Raises SettingsError for an address that must not see the token, ApiRefused for a client error,
+    ApiUnreachable when attempts or time are used up, UnusableAnswer for an answer that is no list of trunks.
+    """
+    url = _endpoint(settings.base_url)
+    fetcher = _Fetcher(account, settings, url, spool_dir, announce)
+    digest = hashlib.sha256()
+    records: list[Raw] = []
+    total: int | None = None
+    size, seen, next_url = 0, {url}, url
+    with _connections(url) as pool:
+        while True:
+            body = fetcher.fetch(pool, next_url)
+            digest.update(body)
+            size += len(body)
+            if next_url == url and digest.hexdigest() == known_sha256:
+                return Snapshot(account.name, _now(), size, digest.hexdigest(), None)
+            page = read_page(body)
+            records = [*records, *page.records] if records else list(page.records)
+            total = page.total if page.total is not None else total
+            if page.next_page is None:
+                break
+            next_url = _next_url(url, page.next_page)
+            if next_url in seen or len(seen) >= _MOST_PAGES:
+                raise UnusableAnswer("expected pages that end, got a paging link to a page that was read already")
+            seen.add(next_url)
+    if total is not None and total != len(records):
+        raise UnusableAnswer(
+            f"expected the {total} trunks that the answer's `total` names, got {len(records)}; run again"
+        )
+    return Snapshot(account.name, _now(), size, digest.hexdigest(), records)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _endpoint(base_url: str) -> str:
+    """Return the endpoint's URL. Raises SettingsError unless it is https, or http to this machine."""
+    parts = urlsplit(base_url.strip())
+    try:
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+    if not host or not is_safe or port == 0:
+        raise SettingsError(
+            f"sources.famulor.base_url needs https://host/path (http only on this machine), "
+            f"got {_without_user(parts)!r}"
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise SettingsError("sources.famulor.base_url must have no user, password, query or fragment")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{ENDPOINT}"
+
+
+def _without_user(parts: SplitResult) -> str:
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    default = {"https": 443, "http": 80}.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or default
+
+
+def _same_origin(url: str, base: str, what: str) -> str:
+    """Return `url` if it may see the token. Raises UnusableAnswer otherwise."""
+    try:
+        is_same = _origin(url) == _origin(base)
+    except ValueError:
+        is_same = False
+    if not is_same:
+        host = printable(urlsplit(url).netloc.rpartition("@")[2], 80)
+        raise UnusableAnswer(
+            f"expected a {what} within {urlsplit(base).netloc}, got one to {host!r}, which must not see the token; "
+            "if the API has moved, change sources.famulor.base_url"
+        )
+    return url
+
+
+def _next_url(url: str, next_page: str | int) -> str:
+    if isinstance(next_page, str):
+        return _same_origin(urljoin(url, next_page), url, "paging link")
+    parts = urlsplit(url)
+    query = [pair for pair in parse_qsl(parts.query) if pair[0] != "page"]
+    return urlunsplit(parts._replace(query=urlencode([*query, ("page", next_page)])))
+
+
+@contextmanager
+def _connections(url: str) -> Iterator[urllib3.PoolManager]:
+    """Yield a pool for the URL's host, through the proxy that the environment names for it."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    proxy = None if _is_loopback(host) or proxy_bypass(host) else getproxies().get(parts.scheme)
+    context = _tls() if parts.scheme == "https" else None
+    pool = urllib3.ProxyManager(proxy, ssl_context=context) if proxy else urllib3.PoolManager(ssl_context=context)
+    try:
+        yield pool
+    finally:
+        pool.clear()
+
+
+def _tls() -> ssl.SSLContext:
+    """The system's root certificates, and certifi's where it has none of its own."""
+    import certifi
+
+    context = ssl.create_default_context()
+    if not context.cert_store_stats()["x509_ca"]:
+        context.load_verify_locations(certifi.where())
+    return context
+
+
+class _Fetcher:
+    """Fetches complete bodies for one account within one deadline."""
+
+    def __init__(
+        self,
+        account: Account,
+        settings: ApiSettings,
+        url: str,
+        spool_dir: Path | None,
+        announce: Callable[[str], None],
+    ) -> None:
+        self._account = account
+        self._settings = settings
+        self._origin_url = url
+        self._spool_dir = spool_dir
+        self._announce = announce
+        self._deadline = time.monotonic() + settings.total_seconds
+        self._headers = {
+            "Authorization": f"Bearer {account.token}",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": f"sip-trunks/{__version__}",
+        }
+
+    def fetch(self, pool: urllib3.PoolManager, url: str) -> memoryview:
+        """Return the complete, decompressed body. Raises ApiRefused, ApiUnreachable or UnusableAnswer."""
+        for attempt in range(1, self._settings.attempts + 1):
+            try:
+                return self._attempt(pool, url)
+            except _Transient as error:
+                self._wait(error, attempt)
+        raise AssertionError("the last attempt raises")
+
+    def _wait(self, error: _Transient, attempt: int) -> None:
+        """Sleep before the next attempt. Raises ApiUnreachable if there is none, or no time for it."""
+        host = urlsplit(self._origin_url).netloc
+        tries = f"after {attempt} {'attempt' if attempt == 1 else 'attempts'}"
+        if attempt == self._settings.attempts:
+            raise ApiUnreachable(f"{host} gave no complete answer {tries}: {error}")
+        backoff = min(self._settings.backoff_seconds * 2 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS)
+        # Jitter, so that many accounts that failed together do not come back together.
+        jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        wait = jittered if error.wait_seconds is None else error.wait_seconds + jittered * 0.1
+        if time.monotonic() + wait > self._deadline:
+            asked = "" if error.wait_seconds is None else f", and asks to wait {error.wait_seconds:.0f} s"
+            raise ApiUnreachable(
+                f"{host} gave no complete answer {tries} within total_seconds = "
+                f"{self._settings.total_seconds:g}: {error}{asked}"
+            )
+        self._announce(f"{error}; attempt {attempt + 1} of {self._settings.attempts} in {wait:.1f} s")
+        time.sleep(wait)
+
+    def _attempt(self, pool: urllib3.PoolManager, url: str) -> memoryview:
+        try:
+            for _ in range(_MOST_REDIRECTS + 1):
+                response = self._request(pool, url)
+                try:
+                    location = response.headers.get("Location")
+                    if response.status in (301, 302, 303, 307, 308) and location:
+                        url = _same_origin(urljoin(url, location), self._origin_url, "redirect")
+                        continue
+                    self._raise_for_status(response)
+                    return self._spool(response)
+                finally:
+                    response.close()
+            raise UnusableAnswer(f"expected an answer, got more than {_MOST_REDIRECTS} redirects")
+        except (urllib3.exceptions.DecodeError, urllib3.exceptions.InvalidChunkLength) as error:
+            raise _Transient(f"the download broke off ({type(error).__name__})") from error
+        except urllib3.exceptions.LocationParseError as error:
+            raise UnusableAnswer("expected a redirect to an address, got something else") from error
+        except urllib3.exceptions.HTTPError as error:
+            raise _Transient(_name_fault(error)) from error
+
+    def _request(self, pool: urllib3.PoolManager, url: str) -> urllib3.BaseHTTPResponse:
+        remaining = max(self._deadline - time.monotonic(), 0.001)
+        timeout = urllib3.Timeout(
+            connect=min(self._settings.connect_seconds, remaining),
+            read=min(self._settings.read_seconds, remaining),
+        )
+        return pool.request(
+            "GET",
+            url,
+            headers=self._headers,
+            timeout=timeout,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+
+    def _raise_for_status(self, response: urllib3.BaseHTTPResponse) -> None:
+        status, host = response.status, urlsplit(self._origin_url).netloc
+        if status == 200:
+            return
+        if status in _TRANSIENT or status >= 500:
+            wait = _stated_wait(response)
+            raise _Transient("too many requests (429)" if status == 429 else f"status {status}", wait)
+        if status in (401, 403):
+            raise ApiRefused(
+                f"{host} does not accept the token of account {self._account.name!r} ({status}): "
+                + ("it is wrong or expired; set a valid one" if status == 401 else "it may not read SIP trunks")
+            )
+        if status == 404:
+            raise ApiRefused(f"{host} has no SIP trunks at this path (404): check sources.famulor.base_url")
+        if 400 <= status < 500:
+            raise ApiRefused(f"{host} refused the request (status {status})")
+        raise UnusableAnswer(f"expected status 200, got {status}")
+
+    def _spool(self, response: urllib3.BaseHTTPResponse) -> memoryview:
+        """Download into a file that has no name (a crash leaves nothing behind) and return it as memory."""
+        limit, size = self._settings.max_body_bytes, 0
+        with tempfile.TemporaryFile(dir=self._spool_dir) as file:
+            # read1 returns what has arrived, so that a server that drips meets the deadline.
+            while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
+                size += len(chunk)
+                if size > limit:
+                    raise UnusableAnswer(f"expected at most max_body_bytes = {limit}, got a larger answer")
+                if time.monotonic() > self._deadline:
+                    raise ApiUnreachable(
+                        f"the answer was not complete within total_seconds = {self._settings.total_seconds:g} "
+                        f"({size} bytes had come)"
+                    )
+                file.write(chunk)
+            if not size:
+                raise UnusableAnswer("expected JSON, got an empty answer")
+            file.flush()
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _name_fault(error: urllib3.exceptions.HTTPError) -> str:
+    """Say what happened without the address, the headers or a body in it."""
+    match error:
+        case urllib3.exceptions.NameResolutionError():
+            return "the host name is not known (DNS)"
+        case urllib3.exceptions.NewConnectionError():
+            return f"no connection ({getattr(error.__cause__, 'strerror', None) or 'refused'})"
+        case urllib3.exceptions.ConnectTimeoutError():
+            return "no connection in time"
+        case urllib3.exceptions.ReadTimeoutError():
+            return "the server fell silent"
+        case urllib3.exceptions.SSLError():
+            verify = next((a for a in error.args if isinstance(a, ssl.SSLCertVerificationError)), None)
+            return f"TLS failed: {verify.verify_message}" if verify else "TLS failed"
+        case _:
+            return "the connection broke before the answer was complete"
+
+
+def _stated_wait(response: urllib3.BaseHTTPResponse) -> float | None:
+    """Return how many seconds the server asks to wait, by header or body, or None if it does not say."""
+    stated = _retry_after(response.headers.get("Retry-After"))
+    if stated is None:
+        stated = _retry_after_in_body(response)
+    if stated is None:
+        stated = _rate_limit_reset(response.headers.get("X-RateLimit-Reset"))
+    return None if stated is None else max(stated, 0.0)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read seconds or an HTTP date."""
+    if not value:
+        return None
+    try:
+        return _seconds(value)
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return (moment.replace(tzinfo=moment.tzinfo or UTC) - _now()).total_seconds()
+
+
+def _retry_after_in_body(response: urllib3.BaseHTTPResponse) -> float | None:
+    try:
+        answer = json.loads(response.read1(_CHUNK_BYTES, decode_content=True))
+        return _seconds(str(answer["retry_after"]))
+    except (ValueError, TypeError, KeyError, RecursionError, urllib3.exceptions.HTTPError):
+        return None
+
+
+def _rate_limit_reset(value: str | None) -> float | None:
+    try:
+        reset = _seconds(value or "")
+    except ValueError:
+        return None
+    return reset - time.time() if reset > _EPOCH_AFTER else reset
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(text)
+    return seconds

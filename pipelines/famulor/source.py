@@ -1,0 +1,167 @@
+"""The dlt source: one request feeds all tables.
+
+    account's trunks ─GET─▶ fetch_snapshot ─▶ read_snapshot ─▶ sip_trunks             merge, cdc: the current state
+                                                            ├▶ sip_trunks_history     merge, scd2: every version
+                                                            ├▶ sip_trunk_allowed_ips  merge, cdc: allowlist entries
+                                                            ├▶ sip_trunk_snapshots    merge, upsert: proof of looking
+                                                            └▶ schema_drift           merge, upsert: deviations
+
+`famulor()` is what others import into their own pipeline; the product's own load builds the same resources from
+snapshots that it has fetched and judged before (`build_resources`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import dlt
+
+from pipelines.famulor.client import fetch_snapshot, look_row
+from pipelines.settings import DEFAULT_ACCOUNT, DEFAULT_BASE_URL, Account, ApiSettings
+from transforms import schema
+from transforms.snapshot import JSON_FIELD, SnapshotTables, drift_table, read_snapshot, snapshot_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+    from dlt.extract import DltResource
+
+
+UNDECLARED_TYPES: dict[str, schema.ColumnType] = {
+    "text": "text",
+    "bigint": "bigint",
+    "double": "double",
+    "bool": "bool",
+    "json": "json",
+}
+"""The types that a field of the API gets which the declaration does not know, by dlt's names."""
+
+CONTRACT: Any = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
+"""New columns are welcome; a type that slipped past the decoder fails before anything is written."""
+
+
+def build_resources(
+    tables: Callable[[], Mapping[str, Sequence[pa.Table]]],
+    *,
+    accounts: Sequence[str],
+    snapshot_at: datetime,
+) -> list[DltResource]:
+    """Return one dlt resource per table; `tables` is called when the first of them is extracted.
+
+    What `accounts` no longer have is deleted from the current state and closed in the history, nobody else's rows
+    are touched. Versions begin and end at `snapshot_at`.
+    """
+    scope = f"account IN ({', '.join(_quoted(name) for name in accounts)})"
+    current: Any = {
+        "disposition": "merge",
+        "strategy": "cdc",
+        "destination_scope": scope,
+        "skip_unchanged_rows": True,
+        "row_version_column_name": "row_version",
+    }
+    history: Any = {
+        "disposition": "merge",
+        "strategy": "scd2",
+        "destination_scope": scope,
+        "row_version_column_name": "row_version",
+        "validity_column_names": ["valid_from", "valid_to"],
+        # dlt keeps the boundary of the last load in the stored schema: every load has to say its own.
+        "boundary_timestamp": snapshot_at,
+    }
+    upsert: Any = {"disposition": "merge", "strategy": "upsert"}
+    dispositions = {
+        schema.SIP_TRUNKS: current,
+        schema.SIP_TRUNKS_HISTORY: history,
+        schema.SIP_TRUNK_ALLOWED_IPS: current,
+        schema.SIP_TRUNK_SNAPSHOTS: upsert,
+        schema.SCHEMA_DRIFT: upsert,
+    }
+
+    def rows(name: str) -> Iterator[Any]:
+        for table in tables()[name]:
+            json_columns = [field.name for field in table.schema if field.metadata == JSON_FIELD]
+            hints = {column: {"name": column, "data_type": "json"} for column in json_columns}
+            yield dlt.mark.with_hints(table, dlt.mark.make_hints(columns=hints)) if hints else table
+
+    return [
+        dlt.resource(
+            rows,
+            name=table.name,
+            primary_key=() if table is schema.SIP_TRUNKS_HISTORY else table.primary_key,
+            write_disposition=disposition,
+            columns=_descriptions(table),
+            schema_contract=CONTRACT,
+        )(table.name)
+        for table, disposition in dispositions.items()
+    ]
+
+
+def _quoted(account: str) -> str:
+    # dlt formats the scope, hence the doubled braces.
+    return "'" + account.replace("'", "''").replace("{", "{{").replace("}", "}}") + "'"
+
+
+def _descriptions(table: schema.Table) -> Any:
+    return {
+        column.name: {"name": column.name, "description": column.meaning}
+        for column in table.columns
+        if column.source != "dlt"
+    }
+
+
+def tables_of(
+    snapshots: Sequence[SnapshotTables], looks: Sequence[Mapping[str, Any]], snapshot_at: datetime
+) -> dict[str, list[pa.Table]]:
+    """Return the rows of all tables for the snapshots of one load; `looks` are the rows of `sip_trunk_snapshots`."""
+    trunks = [snapshot.trunks for snapshot in snapshots]
+    return {
+        schema.SIP_TRUNKS.name: trunks,
+        schema.SIP_TRUNKS_HISTORY.name: trunks,
+        schema.SIP_TRUNK_ALLOWED_IPS.name: [snapshot.allowed_ips for snapshot in snapshots],
+        schema.SIP_TRUNK_SNAPSHOTS.name: [snapshot_table(looks)],
+        schema.SCHEMA_DRIFT.name: [drift_table(snapshot, snapshot_at) for snapshot in snapshots],
+    }
+
+
+build_source = dlt.source(build_resources, name="famulor", schema_contract=CONTRACT)
+"""`build_resources` as a source of the same name and schema as `famulor`, for snapshots that were fetched before."""
+
+
+@dlt.source(name="famulor", schema_contract=CONTRACT)
+def famulor(
+    api_token: str = dlt.secrets.value,
+    base_url: str = DEFAULT_BASE_URL,
+    account: str = DEFAULT_ACCOUNT,
+    attempts: int = ApiSettings.attempts,
+    total_seconds: float = ApiSettings.total_seconds,
+) -> Any:
+    """All SIP trunks of one account: current state, history, allowlists, snapshots, drift.
+
+    Configured by dlt's own injection (`sources.famulor.api_token`, `sources.famulor.base_url`). The request is sent
+    when the first resource is extracted and feeds all five. What is in the destination beyond this answer is deleted
+    or closed, in this `account` only; a caller who wants to refuse suspicious answers looks at them first, as
+    `sip-trunks run` does. Raises ApiRefused, ApiUnreachable and UnusableAnswer out of the pipeline.
+    """
+    settings = ApiSettings(base_url=base_url, attempts=attempts, total_seconds=total_seconds)
+    looked_at = datetime.now(UTC)
+
+    @cache
+    def tables() -> Mapping[str, Sequence[pa.Table]]:
+        snapshot = fetch_snapshot(Account(account, api_token), settings)
+        read = read_snapshot(snapshot.records or (), account=account, known=_known_types())
+        look = look_row(
+            snapshot, looked_at, trunk_count=len(read.trunks), drift_count=len(read.drift), is_unchanged=None
+        )
+        return tables_of([read], [look], looked_at)
+
+    return build_resources(tables, accounts=[account], snapshot_at=looked_at)
+
+
+def _known_types() -> dict[str, schema.ColumnType]:
+    """The types that undeclared columns got in earlier loads of the pipeline that is running."""
+    stored = dlt.current.source_schema().tables.get(schema.SIP_TRUNKS.name, {}).get("columns", {})
+    types = {name: str(hint.get("data_type")) for name, hint in stored.items()}
+    return {name: UNDECLARED_TYPES[hint] for name, hint in types.items() if hint in UNDECLARED_TYPES}

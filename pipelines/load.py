@@ -1,0 +1,319 @@
+"""One run: lock → clean start → fetch → guard → load → reports → publish → outcome.
+
+with the lock of the data directory
+  start from a private copy of the published file        whatever a dead run left is thrown away
+  fetch and judge every account                          nothing is written yet
+  hand the good ones to dlt in one load                  or only note that we looked, if nothing changed
+  views, comments, reports; then publish                 one rename: all of it or nothing
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pipelines import __version__, warehouse
+from pipelines.errors import (
+    SOME_ACCOUNTS_FAILED,
+    DestinationFailed,
+    Failure,
+    RefusedSnapshot,
+    RunActive,
+    describe_error,
+    exit_code_of,
+)
+from pipelines.famulor.client import fetch_snapshot, look_row
+from pipelines.outcome import AccountOutcome, Outcome, format_moment
+from pipelines.progress import adopt_dlt_log
+from pipelines.settings import use_dlt
+from transforms.answer import UnusableAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import duckdb
+
+    from pipelines.famulor.client import Snapshot
+    from pipelines.settings import Account, Settings
+    from pipelines.warehouse import StoredAccount
+    from transforms.history import Changes
+    from transforms.snapshot import SnapshotTables
+
+    Announce = Callable[[str], None]
+
+PIPELINE = "sip_trunks"
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A snapshot that may be loaded, and what it changes."""
+
+    snapshot: Snapshot
+    tables: SnapshotTables
+    changes: Changes
+
+
+def run(
+    settings: Settings,
+    accounts: Sequence[Account],
+    *,
+    accept_shrink: bool = False,
+    with_reports: bool = True,
+    announce: Announce = lambda _: None,
+) -> Outcome:
+    """Load the accounts' trunks as they are now, publish the file, and return what was done.
+
+    An account that fails keeps what is stored of it, the others are loaded; the outcome says which and why.
+    Raises RunActive if another run is going on, DestinationFailed or OSError if nothing could be written.
+    """
+    started_at, clock = datetime.now(UTC), time.monotonic()
+
+    def outcome(done: Sequence[AccountOutcome], snapshot_at: datetime | None) -> Outcome:
+        return Outcome(
+            accounts=tuple(done),
+            destination="duckdb",
+            warehouse=settings.warehouse_path,
+            snapshot_at=snapshot_at,
+            started_at=started_at,
+            duration_seconds=round(time.monotonic() - clock, 3),
+            exit_code=_exit_code(done),
+        )
+
+    with _lock(settings):
+        try:
+            done, snapshot_at = _run(settings, accounts, accept_shrink, with_reports, announce)
+            result = outcome(done, snapshot_at)
+        except BaseException as error:
+            _note_last_run(settings, {"started_at": format_moment(started_at), **describe_failure(error)})
+            raise
+        _note_last_run(settings, result.as_json())
+        return result
+
+
+def describe_failure(error: BaseException) -> dict[str, Any]:
+    """Return an error as plain values: its line and its exit code."""
+    return {"error": describe_error(error), "exit_code": exit_code_of(error)}
+
+
+def _exit_code(done: Sequence[AccountOutcome]) -> int:
+    failed = [entry.exit_code for entry in done if entry.status == "failed"]
+    if not failed:
+        return 0
+    return failed[0] if len(failed) == len(done) else SOME_ACCOUNTS_FAILED
+
+
+@contextmanager
+def _lock(settings: Settings) -> Iterator[None]:
+    """Hold the data directory for this run. The system frees the lock when the process ends, however it ends."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    settings.state_dir.chmod(0o700)
+    with (settings.state_dir / "run.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise RunActive(f"another run is active in {settings.data_dir} ({file.read() or 'just started'})") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        file.flush()
+        yield
+
+
+def is_run_active(settings: Settings) -> bool:
+    """Whether a run holds the data directory at this moment."""
+    try:
+        with (settings.state_dir / "run.lock").open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+
+
+def last_run_path(settings: Settings) -> Path:
+    """Return the file that holds the outcome of the last run."""
+    return settings.state_dir / "last_run.json"
+
+
+def _note_last_run(settings: Settings, values: dict[str, Any]) -> None:
+    path = last_run_path(settings)
+    draft = path.with_suffix(".draft")
+    try:
+        draft.write_text(json.dumps(values, indent=1), "utf-8")
+        draft.replace(path)
+    except OSError:
+        # A full disk must not hide why the run failed; the exit code and the log have it.
+        draft.unlink(missing_ok=True)
+
+
+def _run(
+    settings: Settings, accounts: Sequence[Account], accept_shrink: bool, with_reports: bool, announce: Announce
+) -> tuple[list[AccountOutcome], datetime | None]:
+    dlt_dir = settings.state_dir / "dlt"
+    shutil.rmtree(dlt_dir, ignore_errors=True)
+    warehouse.start_private_copy(settings)
+    with warehouse.open_private(settings) as connection:
+        stored = warehouse.read_stored_accounts(connection)
+        done: list[AccountOutcome] = []
+        judged: list[_Judged] = []
+        unchanged: list[Snapshot] = []
+        for account in accounts:
+            try:
+                snapshot = _fetch(settings, account, stored.get(account.name), announce)
+                if snapshot.records is None:
+                    unchanged.append(snapshot)
+                    done.append(_unchanged_outcome(snapshot, stored[account.name]))
+                else:
+                    judged.append(_judge(connection, snapshot, accept_shrink, announce))
+                    done.append(_loaded_outcome(judged[-1]))
+            except (Failure, UnusableAnswer) as error:
+                if isinstance(error, DestinationFailed):
+                    raise
+                done.append(AccountOutcome(account.name, "failed", **describe_failure(error)))
+        if not judged and not unchanged:
+            warehouse.private_path(settings).unlink(missing_ok=True)
+            return done, None
+        snapshot_at = _moment_after(stored)
+        looks = [_look(snapshot, snapshot_at, stored[snapshot.account]) for snapshot in unchanged]
+        if not judged:
+            warehouse.write_looks(connection, looks)
+    if judged:
+        announce(f"loading {sum(len(entry.tables.trunks) for entry in judged)} trunks")
+        _load(settings, judged, looks, snapshot_at)
+        with warehouse.open_private(settings) as connection:
+            _finish(connection, with_reports=with_reports, announce=announce)
+    announce("publishing")
+    warehouse.publish(settings)
+    shutil.rmtree(dlt_dir, ignore_errors=True)
+    return done, snapshot_at
+
+
+def _fetch(settings: Settings, account: Account, stored: StoredAccount | None, announce: Announce) -> Snapshot:
+    # Another release may read the same answer differently.
+    is_known = stored is not None and stored.loader_version == __version__
+    announce(f"{account.name}: asking the API")
+    return fetch_snapshot(
+        account,
+        settings.api,
+        known_sha256=stored.body_sha256 if stored is not None and is_known else None,
+        spool_dir=settings.state_dir,
+        announce=lambda text: announce(f"{account.name}: {text}"),
+    )
+
+
+def _judge(
+    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, accept_shrink: bool, announce: Announce
+) -> _Judged:
+    """Type the snapshot and compare it with what is stored. Raises UnusableAnswer or RefusedSnapshot."""
+    from transforms.history import compare_versions
+    from transforms.snapshot import read_snapshot
+
+    records = snapshot.records or ()
+    announce(f"{snapshot.account}: reading {len(records)} trunks ({snapshot.body_bytes / 1e6:.1f} MB)")
+    known = warehouse.read_known_types(connection)
+    tables = read_snapshot(records, account=snapshot.account, known=known)
+    changes = compare_versions(warehouse.read_stored_versions(connection, snapshot.account), tables.trunks)
+    if changes.is_suspicious and not accept_shrink:
+        raise RefusedSnapshot(
+            f"the answer has {len(tables.trunks)} trunks and lacks {changes.removed_count} of the "
+            f"{changes.stored_count} stored; nothing was changed. If they are really gone: "
+            f"sip-trunks run --account {snapshot.account} --accept-shrink"
+        )
+    return _Judged(replace(snapshot, records=None), tables, changes)  # the raw records are done with
+
+
+def _unchanged_outcome(snapshot: Snapshot, stored: StoredAccount) -> AccountOutcome:
+    return AccountOutcome(
+        snapshot.account,
+        "unchanged",
+        trunk_count=stored.trunk_count,
+        new_count=0,
+        changed_count=0,
+        removed_count=0,
+        drift_count=stored.drift_count,
+    )
+
+
+def _loaded_outcome(judged: _Judged) -> AccountOutcome:
+    return AccountOutcome(
+        judged.snapshot.account,
+        "loaded",
+        trunk_count=len(judged.tables.trunks),
+        new_count=judged.changes.new_count,
+        changed_count=judged.changes.changed_count,
+        removed_count=judged.changes.removed_count,
+        drift_count=len(judged.tables.drift),
+        drift=judged.tables.drift,
+    )
+
+
+def _moment_after(stored: dict[str, StoredAccount]) -> datetime:
+    """Return now, or just after the last snapshot if the clock has gone back: no version ends before it began."""
+    latest = max((account.snapshot_at for account in stored.values()), default=datetime.min.replace(tzinfo=UTC))
+    return max(datetime.now(UTC), latest + timedelta(microseconds=1))
+
+
+def _look(snapshot: Snapshot, snapshot_at: datetime, stored: StoredAccount) -> dict[str, Any]:
+    """Return the row of `sip_trunk_snapshots` for an answer that was, to the byte, the last one."""
+    return look_row(
+        snapshot, snapshot_at, trunk_count=stored.trunk_count, drift_count=stored.drift_count, is_unchanged=True
+    )
+
+
+def _load(settings: Settings, judged: Sequence[_Judged], looks: list[dict[str, Any]], snapshot_at: datetime) -> None:
+    """Hand the snapshots to dlt as one load into the private file. Raises DestinationFailed."""
+    use_dlt(settings)
+    import dlt
+    from dlt.common.exceptions import DltException
+
+    from pipelines.famulor.source import build_source, tables_of
+
+    looks = looks + [
+        look_row(
+            entry.snapshot,
+            snapshot_at,
+            trunk_count=len(entry.tables.trunks),
+            drift_count=len(entry.tables.drift),
+            is_unchanged=entry.changes.is_none,
+        )
+        for entry in judged
+    ]
+    tables = tables_of([entry.tables for entry in judged], looks, snapshot_at)
+    names = [entry.snapshot.account for entry in judged]
+    pipeline = dlt.pipeline(
+        PIPELINE,
+        pipelines_dir=str(settings.state_dir / "dlt"),
+        destination=dlt.destinations.duckdb(str(warehouse.private_path(settings))),
+        dataset_name=warehouse.DATASET,
+    )
+    adopt_dlt_log()
+    try:
+        pipeline.run(build_source(lambda: tables, accounts=names, snapshot_at=snapshot_at))
+    except DltException as error:
+        raise DestinationFailed(f"dlt could not load the snapshot: {describe_error(_root_cause(error))}") from error
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
+def _finish(connection: duckdb.DuckDBPyConnection, *, with_reports: bool, announce: Announce) -> None:
+    warehouse.describe_tables(connection)
+    if with_reports:
+        from pipelines.publish import publish_reports
+
+        announce("writing reports")
+        publish_reports(connection)
+    else:
+        warehouse.drop_reports(connection)

@@ -1,0 +1,107 @@
+"""What a run did: the values that `--json` prints, and the lines that a person reads."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipelines.settings import Settings
+    from transforms.records import Drift
+
+_MOST_DRIFT_LINES = 8
+_MOST_COUNTS = 12
+
+
+@dataclass(frozen=True)
+class AccountOutcome:
+    """What a run did for one account.
+
+    `loaded`: the snapshot is stored; `unchanged`: the answer was, to the byte, the last one, which is noted;
+    `failed`: nothing of the account was touched, `error` says why.
+    """
+
+    account: str
+    status: Literal["loaded", "unchanged", "failed"]
+    trunk_count: int | None = None
+    new_count: int | None = None
+    changed_count: int | None = None
+    removed_count: int | None = None
+    drift_count: int | None = None
+    drift: tuple[Drift, ...] = ()
+    error: str | None = None
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did, and when: `snapshot_at` is the moment that the history knows it by (UTC)."""
+
+    accounts: tuple[AccountOutcome, ...]
+    destination: str
+    warehouse: Path
+    snapshot_at: datetime | None
+    started_at: datetime
+    duration_seconds: float
+    exit_code: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the outcome as plain values."""
+        values = asdict(self) | {"warehouse": str(self.warehouse)}
+        moments = {name: format_moment(value) for name, value in values.items() if isinstance(value, datetime)}
+        return values | moments
+
+
+def format_moment(moment: datetime) -> str:
+    """Return the moment in ISO 8601 with microseconds and Z."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def print_outcome(settings: Settings, outcome: Outcome) -> None:
+    """Print what was done, the counts as they are now, and what to try next."""
+    for account in outcome.accounts:
+        if account.status != "failed":
+            _print_account(account)
+    if outcome.snapshot_at is None:
+        return
+    print(f"warehouse  {outcome.warehouse}")
+    print(f"took       {outcome.duration_seconds:.1f} s\n")
+    _print_counts(settings)
+    print("\ntry next")
+    print('  sip-trunks sql "SELECT phone_number, sip_address, valid_from, valid_to FROM sip_trunks_history LIMIT 10"')
+    print("  sip-trunks report counts --by country_code")
+    print("  sip-trunks status")
+
+
+def _print_account(account: AccountOutcome) -> None:
+    print(f"account    {account.account}")
+    if account.status == "unchanged":
+        print(f"trunks     {account.trunk_count}: the answer is, to the byte, the last one")
+    else:
+        print(
+            f"trunks     {account.trunk_count}: {account.new_count} new, {account.changed_count} changed, "
+            f"{account.removed_count} removed since the last run"
+        )
+    print(f"drift      {account.drift_count or 'none'}")
+    for entry in account.drift[:_MOST_DRIFT_LINES]:
+        print(f"           {entry.column_name}: {entry.detail} ({entry.kind}, {entry.row_count} records)")
+    if len(account.drift) > _MOST_DRIFT_LINES:
+        print(f'           … and {len(account.drift) - _MOST_DRIFT_LINES} more: sip-trunks sql "FROM schema_drift"')
+
+
+def _print_counts(settings: Settings) -> None:
+    """Print the published counts, if this file has them: they cost no second look at the trunks."""
+    from pipelines import warehouse
+    from pipelines.show import print_table
+
+    with warehouse.open_published(settings) as connection:
+        counts = warehouse.read_report(connection, "counts")
+    if counts is None:
+        return
+    columns, rows = counts
+    print_table(columns, rows[:_MOST_COUNTS])
+    if len(rows) > _MOST_COUNTS:
+        print(f"… and {len(rows) - _MOST_COUNTS} more: sip-trunks report counts")

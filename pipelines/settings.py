@@ -1,0 +1,226 @@
+"""Settings by dlt's rules, read without dlt: accounts and tokens, the API's address, limits, the data directory.
+
+An environment variable comes first (`SOURCES__FAMULOR__API_TOKEN`), then `.dlt/secrets.toml`, then
+`.dlt/config.toml`. The `.dlt` folder is the working directory's or else the project's. Importing dlt would cost every
+command a second; only where no token is found here are dlt's other providers (vaults, `~/.dlt`) asked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import SettingsError
+
+DEFAULT_ACCOUNT = "default"
+DEFAULT_BASE_URL = "https://app.famulor.de/api"
+_PROJECT = Path(__file__).resolve().parent.parent
+DEMO_ACCOUNT = "demo"
+_ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account and the token that reads it."""
+
+    name: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    """Where the API is and how long to try; `[sources.famulor]` in the settings."""
+
+    base_url: str = DEFAULT_BASE_URL
+    attempts: int = 5
+    total_seconds: float = 600.0
+    connect_seconds: float = 10.0
+    read_seconds: float = 60.0
+    backoff_seconds: float = 1.0
+    max_body_bytes: int = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a command needs to know; `config_dir` is the `.dlt` in use, if there is one."""
+
+    data_dir: Path
+    config_dir: Path | None
+    api: ApiSettings
+    accounts: tuple[Account, ...]
+
+    @property
+    def warehouse_path(self) -> Path:
+        """The published DuckDB file."""
+        return self.data_dir / "warehouse.duckdb"
+
+    @property
+    def state_dir(self) -> Path:
+        """What belongs to the loader alone: its lock, its log, its private file."""
+        return self.data_dir / "state"
+
+
+def read_settings() -> Settings:
+    """Return the settings in force.
+
+    Raises SettingsError if a value is not what its setting needs; no token is no error yet, see `pick_accounts`.
+    """
+    config_dir = _find_config_dir()
+    values = _Values(config_dir)
+    api = ApiSettings(**{f.name: values.get(f"sources.famulor.{f.name}", like=f.default) for f in fields(ApiSettings)})
+    return Settings(
+        data_dir=_find_data_dir(values, config_dir),
+        config_dir=config_dir,
+        api=api,
+        accounts=_read_accounts(values),
+    )
+
+
+def pick_accounts(settings: Settings, names: list[str]) -> tuple[Account, ...]:
+    """Return the accounts named, or all of them. Raises SettingsError if there is none, or none of that name."""
+    accounts = settings.accounts or _ask_dlt(settings)
+    if not accounts:
+        raise SettingsError(
+            "no API token: set FAMULOR_API_KEY, or api_token under [sources.famulor] in "
+            f"{(settings.config_dir or Path('.dlt')) / 'secrets.toml'}; to try it without one: sip-trunks run --demo"
+        )
+    by_name = {account.name: account for account in accounts}
+    unknown = [name for name in names if name not in by_name]
+    if unknown:
+        raise SettingsError(f"no account named {unknown[0]!r}; configured: {', '.join(by_name)}")
+    return tuple(by_name[name] for name in dict.fromkeys(names)) if names else accounts
+
+
+def _find_config_dir() -> Path | None:
+    candidates = (Path.cwd() / ".dlt", _PROJECT / ".dlt")
+    return next((path for path in candidates if path.is_dir()), None)
+
+
+def _find_data_dir(values: _Values, config_dir: Path | None) -> Path:
+    """A relative path counts from the folder it was written in: the shell's, or the one that holds `.dlt`."""
+    home = config_dir.parent if config_dir else Path.cwd()
+    from_shell = os.environ.get("SIP_TRUNKS__DATA_DIR")
+    if from_shell:
+        return Path(from_shell).expanduser().absolute()
+    return home / Path(values.get("sip_trunks.data_dir", like="data")).expanduser()
+
+
+def _read_accounts(values: _Values) -> tuple[Account, ...]:
+    named = values.table("sources.famulor.accounts")
+    if named:
+        return tuple(Account(_checked_name(name), _checked_token(name, token)) for name, token in named.items())
+    token = (
+        values.find_in_environment("sources.famulor.api_token")
+        or os.environ.get("FAMULOR_API_KEY", "").strip()
+        or values.find("sources.famulor.api_token")
+    )
+    return (Account(DEFAULT_ACCOUNT, _checked_token(DEFAULT_ACCOUNT, token)),) if token else ()
+
+
+def _checked_name(name: str) -> str:
+    if not _ACCOUNT_NAME.fullmatch(name):
+        raise SettingsError(
+            f"[sources.famulor.accounts] has the name {name!r}; letters, digits, '.', '-' and '_' are allowed"
+        )
+    if name == DEMO_ACCOUNT:
+        raise SettingsError(f"[sources.famulor.accounts] has the name {name!r}, which is the demo account's")
+    return name
+
+
+def _checked_token(name: str, token: object) -> str:
+    # A line break or a letter outside ASCII cannot stand in a header; the token itself is never shown.
+    if not isinstance(token, str) or not token.strip():
+        raise SettingsError(f"the token of account {name!r} is empty or no text")
+    if not (token.strip().isascii() and token.strip().isprintable()) or " " in token.strip():
+        raise SettingsError(f"the token of account {name!r} has characters that no token has (spaces, line breaks)")
+    return token.strip()
+
+
+def _ask_dlt(settings: Settings) -> tuple[Account, ...]:
+    """Look where only dlt can: its global folder and its vault providers."""
+    use_dlt(settings)
+    import dlt
+
+    token = dlt.secrets.get("sources.famulor.api_token", str)
+    return (Account(DEFAULT_ACCOUNT, _checked_token(DEFAULT_ACCOUNT, token)),) if token else ()
+
+
+def use_dlt(settings: Settings) -> None:
+    """Prepare this process for `import dlt`: its settings folder, and what this product promises whatever they say."""
+    if settings.config_dir:
+        os.environ["DLT_PROJECT_DIR"] = str(settings.config_dir.parent)
+    os.environ |= {
+        "DLT_DATA_DIR": str(settings.state_dir / "dlt"),
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        # dlt would keep every load package, and with it every phone number, in its working directory.
+        "LOAD__DELETE_COMPLETED_JOBS": "true",
+        "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
+    }
+
+
+class _Values:
+    """Environment, secrets and config under one lookup."""
+
+    def __init__(self, config_dir: Path | None) -> None:
+        names = ("secrets.toml", "config.toml")
+        self._files = [_read_toml(config_dir / name) for name in names] if config_dir else []
+
+    def find_in_environment(self, key: str) -> str | None:
+        """Return what the environment says; an empty variable says nothing."""
+        return os.environ.get(key.upper().replace(".", "__"), "").strip() or None
+
+    def find(self, key: str) -> Any:
+        """Return the value as it was written, or None."""
+        found = self.find_in_environment(key)
+        if found is not None:
+            return found
+        return next((value for value in (_dig(file, key) for file in self._files) if value is not None), None)
+
+    def table(self, key: str) -> dict[str, Any]:
+        """Return a table of names and values; the environment adds to it or overrides."""
+        merged: dict[str, Any] = {}
+        for file in reversed(self._files):
+            found = _dig(file, key)
+            merged |= found if isinstance(found, dict) else {}
+        prefix = key.upper().replace(".", "__") + "__"
+        known = {name.upper(): name for name in merged}
+        for variable, value in os.environ.items():
+            if variable.startswith(prefix) and variable != prefix:
+                name = variable.removeprefix(prefix)
+                merged[known.get(name, name.lower())] = value
+        return merged
+
+    def get(self, key: str, like: Any) -> Any:
+        """Return the value of a setting, of the type of its default `like`. Raises SettingsError."""
+        value = self.find(key)
+        if value is None:
+            return like
+        try:
+            if isinstance(value, bool) or not isinstance(value, str | int | float):
+                raise ValueError  # noqa: TRY004 - one message for every wrong value
+            converted = type(like)(value)
+            if isinstance(converted, int | float) and not converted > 0:
+                raise ValueError
+        except ValueError:
+            expected = "a number above 0" if isinstance(like, int | float) else "text"
+            raise SettingsError(f"setting {key} needs {expected}, got {value!r}") from None
+        return converted
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is no TOML: {error}") from None
+
+
+def _dig(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values

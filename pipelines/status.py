@@ -1,0 +1,90 @@
+"""What is stored and how the last run ended, without looking at a trunk."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipelines import warehouse
+from pipelines.load import is_run_active, last_run_path
+from pipelines.outcome import format_moment
+from pipelines.show import print_table
+
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
+
+
+def read_status(settings: Settings) -> dict[str, Any]:
+    """Return the state of the data directory as plain values; moments are UTC, ages in seconds."""
+    now = datetime.now(UTC)
+    path = settings.warehouse_path
+    accounts: list[dict[str, Any]] = []
+    if path.exists():
+        with warehouse.open_published(settings) as connection:
+            stored = warehouse.read_stored_accounts(connection)
+        accounts = [
+            {
+                "account": name,
+                "snapshot_at": format_moment(account.snapshot_at),
+                "age_seconds": round((now - account.snapshot_at).total_seconds()),
+                "trunk_count": account.trunk_count,
+                "drift_count": account.drift_count,
+            }
+            for name, account in stored.items()
+        ]
+    return {
+        "warehouse": str(path),
+        "warehouse_bytes": path.stat().st_size if path.exists() else None,
+        "is_run_active": is_run_active(settings),
+        "is_work_pending": warehouse.private_path(settings).exists() and not is_run_active(settings),
+        "accounts": accounts,
+        "last_run": _read_last_run(settings),
+    }
+
+
+def _read_last_run(settings: Settings) -> dict[str, Any] | None:
+    try:
+        noted = json.loads(last_run_path(settings).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(noted, dict):
+        return None
+    failed = [entry for entry in noted.get("accounts", ()) if entry.get("error")]
+    errors = [f"{entry['account']}: {entry['error']}" for entry in failed]
+    return {
+        "started_at": noted.get("started_at"),
+        "exit_code": noted.get("exit_code"),
+        "error": noted.get("error") or "; ".join(errors) or None,
+    }
+
+
+def print_status(status: dict[str, Any]) -> None:
+    """Print the status for a person."""
+    size = status["warehouse_bytes"]
+    print(f"warehouse  {status['warehouse']}" + (f" ({size / 1e6:.1f} MB)" if size else " (not there yet)"))
+    last = status["last_run"]
+    if status["is_run_active"]:
+        print("run        active now")
+    if status["is_work_pending"]:
+        print("pending    a run did not end; the next one starts anew from the published file")
+    if last:
+        how = "ended well" if last["exit_code"] == 0 else f"exit code {last['exit_code']}: {last['error']}"
+        print(f"last run   {last['started_at']}, {how}")
+    if not status["accounts"]:
+        print("accounts   none yet: sip-trunks run, or sip-trunks run --demo")
+        return
+    print()
+    columns = ["account", "snapshot_at", "age", "trunk_count", "drift_count"]
+    rows = [
+        [a["account"], a["snapshot_at"], _as_age(a["age_seconds"]), a["trunk_count"], a["drift_count"]]
+        for a in status["accounts"]
+    ]
+    print_table(columns, rows)
+
+
+def _as_age(seconds: int) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

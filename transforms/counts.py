@@ -1,0 +1,30 @@
+"""Counts and shares of trunks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+BY_FORMAT_AND_COUNTRY = ("sip_calling_format", "country_code")
+
+
+def count_trunks(trunks: pd.DataFrame, by: Sequence[str] = BY_FORMAT_AND_COUNTRY) -> pd.DataFrame:
+    """Return how many trunks each combination of the columns `by` has, the most frequent first.
+
+    Grain: one row per combination that occurs; a missing value is a value of its own. Needs the columns `by`, one row
+    per trunk. Adds `trunk_count` and `share_pct` (0 to 100, of all trunks, rounded to two digits).
+    Raises ValueError if a column is not there, or named twice.
+    """
+    unknown = [name for name in by if name not in trunks.columns]
+    if unknown:
+        raise ValueError(f"no column {unknown[0]!r} to count by; there are {', '.join(trunks.columns)}")
+    if not by or len(set(by)) < len(by):
+        raise ValueError("name one or more columns to count by, each once")
+    counts = trunks.groupby(list(by), dropna=False, sort=False).size().rename("trunk_count").reset_index()
+    counts["share_pct"] = (counts["trunk_count"] * 100 / max(len(trunks), 1)).round(2)
+    order = ["trunk_count", *by]
+    return counts.sort_values(order, ascending=[False, *(True for _ in by)], ignore_index=True)

@@ -1,0 +1,499 @@
+"""Raw records of one snapshot → one Arrow table, column by column; what did not fit comes out as drift.
+
+Records are read in batches by Arrow's JSON reader against an explicit schema. A batch that does not fit is read
+again value by value: misfits go into `<column>__v_text`, new fields get a type, and the schema that the next
+batches are read against knows them. Both ways end in the same columns.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from hashlib import blake2b
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from transforms.answer import UnusableAnswer, json_type, printable
+from transforms.schema import API_COLUMNS, RESERVED_COLUMNS, VARIANT_SUFFIX, ColumnType, arrow_type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import msgspec
+
+    Raw = bytes | msgspec.Raw
+
+BATCH_RECORDS = 50_000
+BATCH_BYTES = 64 * 2**20
+_DECLARED = {column.name: column for column in API_COLUMNS}
+_DOUBLE_HOLDS_EVERY_INTEGER_BELOW = 2.0**53
+_FIRST_MICROSECOND = -62_135_596_800_000_000  # 0001-01-01T00:00:00Z
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One deviation of a snapshot from the declaration; `kind` is one of `schema.DRIFT_KINDS`."""
+
+    column_name: str
+    kind: str
+    detail: str
+    row_count: int
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The records of a snapshot as a table, the type of each of its columns, and the drift seen on the way.
+
+    Grain: one row per record, in the order sent. Declared columns always exist; undeclared fields follow in order
+    of appearance, then the variants. Nothing but `id` is free of nulls.
+    """
+
+    table: pa.Table
+    types: dict[str, ColumnType]
+    drift: tuple[Drift, ...]
+
+
+def read_records(
+    records: Sequence[Raw],
+    known: Mapping[str, ColumnType] | None = None,
+    *,
+    batch_records: int = BATCH_RECORDS,
+) -> Columns:
+    """Return the records as columns; `known` are the types that undeclared columns got in earlier snapshots.
+
+    Raises UnusableAnswer if a record has no integer `id` that fits 64 bits, or is no JSON.
+    """
+    reader = _Reader(known or {})
+    batches = [reader.read(batch) for batch in _batches(records, batch_records)] or [reader.read([])]
+    table = pa.concat_tables(batches, promote_options="default")
+    types = reader.column_types(table.column_names)
+    order = [*_DECLARED, *(name for name in types if name not in _DECLARED)]
+    return Columns(table.select(order), {name: types[name] for name in order}, reader.drift())
+
+
+def _batches(records: Sequence[Raw], batch_records: int) -> Iterator[list[Raw]]:
+    """Cut the records into batches of bounded count and bounded bytes."""
+    batch: list[Raw] = []
+    remaining = iter(records)
+    while batch := list(islice(remaining, batch_records)):
+        sizes = [memoryview(record).nbytes for record in batch]
+        if sum(sizes) <= BATCH_BYTES:
+            yield batch
+            continue
+        start, size = 0, 0
+        for index, record_size in enumerate(sizes):
+            if size and size + record_size > BATCH_BYTES:
+                yield batch[start:index]
+                start, size = index, 0
+            size += record_size
+        yield batch[start:]
+
+
+@dataclass(frozen=True)
+class _Field:
+    """How one field of the API is read; type None: so far it was only ever null."""
+
+    column: str
+    type: ColumnType | None
+    is_secret: bool = False
+
+
+class _Reader:
+    """Reads batch after batch; what it learns about undeclared fields in one serves the next."""
+
+    def __init__(self, known: Mapping[str, ColumnType]) -> None:
+        self._fields = {name: _Field(name, column.type) for name, column in _DECLARED.items()}
+        self._fields |= {
+            name: _Field(name, column_type)
+            for name, column_type in known.items()
+            if name not in _DECLARED and name not in RESERVED_COLUMNS and not name.endswith(VARIANT_SUFFIX)
+        }
+        self._seen = set(_DECLARED)
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+
+    def read(self, batch: list[Raw]) -> pa.Table:
+        """Return one batch as columns and count its drift. Raises UnusableAnswer."""
+        columns = self._read_fitting(batch)
+        if columns is None:
+            columns = self._read_value_by_value(batch)
+        ids = columns["id"]
+        if ids.null_count:
+            raise UnusableAnswer(
+                f"expected an integer `id` of at most 64 bits in every trunk, got {ids.null_count} without"
+            )
+        for name, column in _DECLARED.items():
+            if column.allowed:
+                self._count_unknown_values(name, column.allowed, columns[name])
+        return pa.table(columns)
+
+    def column_types(self, names: Iterable[str]) -> dict[str, ColumnType]:
+        """Return the type of each column, the variants last."""
+        types = {field.column: field.type for field in self._fields.values()}
+        present = set(names)
+        known: dict[str, ColumnType] = {name: t for name, t in types.items() if t is not None and name in present}
+        variants = sorted(present - known.keys())
+        return known | dict.fromkeys(variants, "text")
+
+    def drift(self) -> tuple[Drift, ...]:
+        """Return what was counted, in a stable order."""
+        return tuple(Drift(*key, count) for key, count in sorted(self._counts.items()) if count)
+
+    def _count(self, column: str, kind: str, detail: str, count: int) -> None:
+        self._counts[column, kind, detail] += count
+
+    # ------------------------------------------------------------------ the batch fits
+
+    def _read_fitting(self, batch: list[Raw]) -> dict[str, pa.Array] | None:
+        """Return the batch read by Arrow in one go, or None if anything in it does not fit."""
+        readable = {name: field for name, field in self._fields.items() if field.type != "json"}
+        if not batch:
+            return {f.column: pa.array([], arrow_type(f.type)) for n, f in readable.items() if n in _DECLARED}  # type: ignore[arg-type]
+        text = b"\n".join(batch)
+        schema = pa.schema([(name, _read_as(field.type)) for name, field in readable.items()])
+        try:
+            table = pj.read_json(
+                pa.BufferReader(text),
+                read_options=pj.ReadOptions(block_size=len(text) + 1, use_threads=False),
+                parse_options=pj.ParseOptions(
+                    explicit_schema=schema, unexpected_field_behavior="error", newlines_in_values=True
+                ),
+            ).combine_chunks()
+        except ValueError:  # ArrowInvalid, and UnicodeDecodeError where the message itself cannot be decoded
+            return None
+        arrays = {name: _only_chunk(table.column(name)) for name in table.column_names}
+        if any(_has_inexact(array) for array in arrays.values()):
+            return None
+        columns: dict[str, pa.Array] = {}
+        for name, field in readable.items():
+            array = arrays[name]
+            if name in _DECLARED:
+                self._count_nulls(name, array, batch, text)
+            elif (
+                field.type is None
+                or array.null_count == len(array)
+                or not self._accept_undeclared(name, field, len(array) - array.null_count)
+            ):
+                continue
+            columns |= self._typed(field, array)
+        return columns
+
+    def _accept_undeclared(self, name: str, field: _Field, count: int) -> bool:
+        """Count a field that the declaration has not; false if it must not be stored."""
+        self._seen.add(name)
+        if field.is_secret:
+            self._count(field.column, "secret_dropped", "the name says secret; never stored", count)
+            return False
+        self._count(field.column, "new_column", f"not declared, stored as {field.type}", count)
+        return True
+
+    def _typed(self, field: _Field, array: pa.Array) -> dict[str, pa.Array]:
+        """Return the column, and its variants if text that should be a timestamp is none."""
+        if field.type != "timestamp":
+            return {field.column: array}
+        moments, misfits = _as_timestamps(array)
+        if misfits.null_count == len(misfits):
+            return {field.column: moments}
+        self._count(field.column, "type_mismatch", "a string that is no timestamp", len(misfits) - misfits.null_count)
+        return {field.column: moments, field.column + VARIANT_SUFFIX: misfits}
+
+    def _count_nulls(self, name: str, array: pa.Array, batch: list[Raw], text: bytes) -> None:
+        """Tell nulls that were sent from fields that were not: Arrow makes no difference."""
+        if not array.null_count:
+            return
+        key = json.dumps(name).encode()
+        missing = 0
+        if text.count(key) != len(batch):
+            rows = pc.indices_nonzero(pc.is_null(array)).to_pylist()
+            missing = sum(name not in json.loads(bytes(batch[row])) for row in rows)
+        self._count_absence(name, missing=missing, null=array.null_count - missing)
+
+    def _count_absence(self, name: str, *, missing: int, null: int) -> None:
+        self._count(name, "missing_column", "declared, but not in the record", missing)
+        if not _DECLARED[name].is_nullable:
+            self._count(name, "type_mismatch", f"null where {_DECLARED[name].type} is expected", null)
+
+    def _count_unknown_values(self, name: str, allowed: tuple[str, ...], array: pa.Array) -> None:
+        for entry in pc.value_counts(array).to_pylist():
+            value = entry["values"]
+            if value is not None and value not in allowed:
+                detail = f"{printable(value, 60)!r} is none of {', '.join(allowed)}"
+                self._count(name, "unknown_value", detail, entry["counts"])
+
+    # ------------------------------------------------------------------ it does not: value by value
+
+    def _read_value_by_value(self, batch: list[Raw]) -> dict[str, pa.Array]:
+        try:
+            records: list[dict[str, Any]] = json.loads(b"[" + b",".join(batch) + b"]", parse_float=_number)
+        except UnicodeDecodeError:
+            raise UnusableAnswer("expected JSON in UTF-8, got bytes that are none") from None
+        except RecursionError:
+            raise UnusableAnswer("expected trunks, got JSON nested too deeply to be read") from None
+        self._learn(records)
+        present = set().union(*records)
+        columns: dict[str, pa.Array] = {}
+        for name, field in self._fields.items():
+            if name in _DECLARED:
+                absent = sum(record.get(name) is None for record in records)
+                missing = sum(name not in record for record in records)
+                self._count_absence(name, missing=missing, null=absent - missing)
+            elif name not in present or field.type is None:
+                continue
+            values = [record.get(name) for record in records]
+            count = len(values) - values.count(None)
+            if name not in _DECLARED and (not count or not self._accept_undeclared(name, field, count)):
+                continue
+            columns |= self._fit(field, self._without_secrets(field.column, values))
+        return columns
+
+    def _learn(self, records: list[dict[str, Any]]) -> None:
+        """Give every field that is not known yet a column and a type."""
+        occurring = dict.fromkeys(name for record in records for name in record)
+        new = [name for name in occurring if self._fields.get(name, _UNKNOWN).type is None]
+        self._seen |= {name for name in occurring if name in self._fields}
+        # Fields that keep their name as it is claim it before those that normalise to it.
+        for name in sorted(new, key=lambda name: column_name(name) != name):
+            column = self._claim_column(name)
+            stored = self._fields.pop(column, None) if column != name else None
+            values = [record[name] for record in records if record.get(name) is not None]
+            column_type = stored.type if stored else _type_of(values)
+            self._fields[name] = _Field(column, column_type, is_secret=_says_secret(name))
+            self._seen.add(name)
+
+    def _claim_column(self, name: str) -> str:
+        """Return a column for a new field that no other field of this snapshot has."""
+        taken = {field.column for known, field in self._fields.items() if known in self._seen and known != name}
+        column = column_name(name)
+        is_free = column not in taken | RESERVED_COLUMNS and not column.endswith(VARIANT_SUFFIX)
+        if column and is_free:
+            return column
+        tagged = f"{column[:_LONGEST_NAME] or 'field'}_{_tag(name)}"
+        if column:
+            self._counts[tagged, "name_collision", f"the field {printable(name, 60)!r} would be {column}"] = 1
+        return tagged
+
+    def _without_secrets(self, column: str, values: list[Any]) -> list[Any]:
+        """Return the values with every member of a nested object dropped whose name says secret."""
+        dropped: Counter[str] = Counter()
+        clean = [_drop_secrets(v, dropped) if isinstance(v, dict | list) else v for v in values]
+        for name, count in dropped.items():
+            detail = f"its member {printable(name, 60)!r} says secret; never stored"
+            self._count(column, "secret_dropped", detail, count)
+        return clean
+
+    def _fit(self, field: _Field, values: list[Any]) -> dict[str, pa.Array]:
+        """Return the values that fit the field's type as one column, the others as text in another."""
+        kind = field.type or "json"
+        if set(map(type, values)) <= {_EXACTLY.get(kind), type(None)}:
+            return self._typed(field, pa.array(values, _read_as(kind)))
+        typed: list[Any] = []
+        variants: list[str | None] = []
+        for value in values:
+            fitted = None if value is None else _FIT[kind](value)
+            misfits = value is not None and fitted is None
+            if misfits:
+                self._count(field.column, "type_mismatch", f"{json_type(value)} where {kind} is expected", 1)
+            typed.append(fitted)
+            variants.append(_as_text(value) if misfits else None)
+        columns = self._typed(field, pa.array(typed, _read_as(kind)))
+        if any(variant is not None for variant in variants):
+            text = pa.array(variants, pa.string())
+            timestamps = columns.get(field.column + VARIANT_SUFFIX)
+            columns[field.column + VARIANT_SUFFIX] = text if timestamps is None else pc.coalesce(text, timestamps)
+        return columns
+
+
+_UNKNOWN = _Field("", None)
+_LONGEST_NAME = 48  # leaves room for a tag and the variants' suffix below the 63 that PostgreSQL allows
+
+
+def column_name(field: str) -> str:
+    """Return the column that a field of the API would have: snake case, as dlt normalises; "" if nothing is left."""
+    name = re.sub(r"\W", "_", field.strip(), flags=re.ASCII)
+    name = re.sub(r"([^_])([A-Z][a-z]+)", r"\1_\2", name)
+    name = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
+    name = re.sub(r"_{2,}", "_", name)
+    if not name.strip("_") or name.endswith("_") or len(name) > _LONGEST_NAME:
+        stem = name.strip("_")[:_LONGEST_NAME]
+        return f"{stem}_{_tag(field)}" if stem else ""
+    return f"_{name}" if name[0].isdigit() else name
+
+
+def _tag(field: str) -> str:
+    return blake2b(field.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+
+
+_SECRET_WORDS = frozenset(
+    {
+        "password",
+        "passwd",
+        "passphrase",
+        "pwd",
+        "secret",
+        "token",
+        "credential",
+        "credentials",
+        "bearer",
+        "jwt",
+        "pin",
+    }
+)
+_SECRET_PHRASES = re.compile(r"(api|private|access|secret|auth|encryption|signing)_?key|password|secret|ha1")
+
+
+def _says_secret(field: str) -> bool:
+    name = column_name(field)
+    return not _SECRET_WORDS.isdisjoint(name.split("_")) or _SECRET_PHRASES.search(name) is not None
+
+
+def _drop_secrets(value: Any, dropped: Counter[str]) -> Any:
+    if isinstance(value, list):
+        return [_drop_secrets(item, dropped) for item in value]
+    if not isinstance(value, dict):
+        return value
+    secret = [name for name, member in value.items() if member is not None and _says_secret(name)]
+    dropped.update(secret)
+    return {name: _drop_secrets(member, dropped) for name, member in value.items() if name not in secret}
+
+
+def _number(text: str) -> float | Decimal:
+    """Read a number with a fraction or exponent; one that no double can hold stays exact."""
+    number = float(text)
+    return number if abs(number) != float("inf") else Decimal(text)
+
+
+def _only_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _has_inexact(array: pa.Array) -> bool:
+    """Whether a column of doubles may have rounded an integer on the way in."""
+    if array.type != pa.float64():
+        return False
+    largest = pc.max(pc.abs(array)).as_py()
+    return largest is not None and largest >= _DOUBLE_HOLDS_EVERY_INTEGER_BELOW
+
+
+def _read_as(column_type: ColumnType | None) -> pa.DataType:
+    """The Arrow type that the JSON reader is asked for; timestamps are judged afterwards, in one place."""
+    if column_type is None:
+        return pa.null()
+    return pa.string() if column_type == "timestamp" else arrow_type(column_type)
+
+
+def _type_of(values: list[Any]) -> ColumnType | None:
+    """Return the type that most values of a new field have; whole and other numbers together are doubles."""
+    kinds = Counter(_kind_of(value) for value in values)
+    if kinds["bigint"] and kinds["double"]:
+        kinds["double"] += kinds.pop("bigint")
+    return kinds.most_common(1)[0][0] if kinds else None
+
+
+def _kind_of(value: Any) -> ColumnType:
+    for kind in _SCALARS:
+        if _FIT[kind](value) is not None:
+            return kind
+    return "json"
+
+
+def _fit_text(value: Any) -> str | None:
+    return value if isinstance(value, str) and _is_unicode(value) else None
+
+
+def _fit_bigint(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and -(2**63) <= value < 2**63 else None
+
+
+def _fit_double(value: Any) -> float | None:
+    if isinstance(value, float):
+        return value
+    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1023
+    return float(value) if is_number and float(value) == value else None
+
+
+def _fit_bool(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _fit_text_list(value: Any) -> list[str | None] | None:
+    is_list = isinstance(value, list) and all(item is None or _fit_text(item) is not None for item in value)
+    return value if is_list else None
+
+
+_FIT: dict[ColumnType, Callable[[Any], Any]] = {
+    "text": _fit_text,
+    "timestamp": _fit_text,
+    "bigint": _fit_bigint,
+    "double": _fit_double,
+    "bool": _fit_bool,
+    "text_list": _fit_text_list,
+    "json": lambda value: _as_json(value),  # noqa: PLW0108 - defined below
+}
+
+_SCALARS: tuple[ColumnType, ...] = ("bool", "bigint", "double", "text")
+_EXACTLY: dict[ColumnType, type] = {"double": float, "bool": bool}  # every value of these Python types fits
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether `text` can be written as UTF-8; a lone surrogate cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _as_json(value: Any) -> str:
+    """Return canonical JSON: keys sorted, no spaces, text as it is unless it cannot be written."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return text if _is_unicode(text) else json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def _as_text(value: Any) -> str:
+    """Return a misfit as text: a string as it is, anything else as JSON."""
+    return value if isinstance(value, str) and _is_unicode(value) else _as_json(value)
+
+
+def _as_timestamps(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return the instants that the texts name, and the texts that name none; UTC where no zone is given."""
+    instants = _cast_to_instants(texts)
+    earliest = pc.min(instants)
+    if earliest.is_valid and earliest.value < _FIRST_MICROSECOND:  # Arrow knows a year 0, Python and pandas do not
+        in_range = pc.greater_equal(instants.cast(pa.int64()), _FIRST_MICROSECOND)
+        instants = pc.if_else(in_range, instants, pa.scalar(None, instants.type))
+    if instants.null_count == texts.null_count:
+        return instants, pa.nulls(len(texts), pa.string())
+    return instants, pc.if_else(pc.is_null(instants), texts, pa.scalar(None, pa.string()))
+
+
+def _cast_to_instants(texts: pa.Array) -> pa.Array:
+    instant = arrow_type("timestamp")
+    try:
+        return texts.cast(instant)
+    except pa.ArrowInvalid:
+        pass
+    has_zone = pc.match_substring_regex(texts, r"(Z|[+-]\d\d:?\d\d)$")
+    zoned = pc.if_else(has_zone, texts, pc.binary_join_element_wise(texts, "Z", ""))
+    try:
+        return zoned.cast(instant)
+    except pa.ArrowInvalid:
+        pass
+    instants = {text: _as_instant(text) for text in pc.unique(zoned).to_pylist()}
+    return pa.array([instants[text] for text in zoned.to_pylist()], pa.int64()).cast(instant)
+
+
+def _as_instant(text: str | None) -> int | None:
+    """Return microseconds since 1970 (UTC), or None if `text` names no instant."""
+    try:
+        return None if text is None else pa.scalar(text).cast(arrow_type("timestamp")).value
+    except pa.ArrowInvalid:
+        return None

@@ -1,0 +1,235 @@
+"""THE declaration: every table and column of the product, once.
+
+dlt hints, Arrow types, DuckDB comments, the data dictionary, the README's table and the drift checks are all read
+from here. Importing this module costs nothing heavy, so that `describe` starts at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ColumnType = Literal["text", "bigint", "double", "bool", "timestamp", "json", "text_list"]
+"""The types a column can have; `text_list` is a list of strings (JSON in DuckDB), `timestamp` is UTC microseconds."""
+
+Source = Literal["api", "sip-trunks", "dlt"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what it holds, where it comes from, what may stand in it.
+
+    `is_nullable` is false where null would itself be a deviation. `allowed` lists the documented values of a text
+    column; others are stored as they are and reported as drift. `is_sensitive` marks what identifies a person or
+    helps an attacker: masked where a report is asked to mask.
+    """
+
+    name: str
+    type: ColumnType
+    meaning: str
+    source: Source = "api"
+    is_nullable: bool = False
+    allowed: tuple[str, ...] = ()
+    is_sensitive: bool = False
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """The Arrow type of this column."""
+        return arrow_type(self.type)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its grain, its columns in order, the columns that identify a row."""
+
+    name: str
+    grain: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+
+    def arrow_schema(self) -> pa.Schema:
+        """Return the Arrow schema of the columns this product fills; dlt adds its own."""
+        import pyarrow as pa
+
+        return pa.schema(
+            [
+                pa.field(column.name, column.arrow_type, nullable=self.may_be_null(column.name))
+                for column in self.columns
+                if column.source != "dlt"
+            ]
+        )
+
+    def may_be_null(self, column: str) -> bool:
+        """Whether a stored column may hold null: all but what identifies a row or a version, whatever is declared."""
+        return column not in (*self.primary_key, "row_version")
+
+
+def arrow_type(column_type: ColumnType) -> pa.DataType:
+    """Return the Arrow type that carries `column_type`; JSON travels as text."""
+    import pyarrow as pa
+
+    types: dict[ColumnType, pa.DataType] = {
+        "text": pa.string(),
+        "bigint": pa.int64(),
+        "double": pa.float64(),
+        "bool": pa.bool_(),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+        "json": pa.string(),
+        "text_list": pa.list_(pa.string()),
+    }
+    return types[column_type]
+
+
+CALLING_FORMATS = ("+e164", "e164", "national")
+AUTHORIZATION_TYPES = ("auth", "ip")
+
+API_COLUMNS = (
+    Column("id", "bigint", "Unique identifier of the trunk."),
+    Column(
+        "phone_number",
+        "text",
+        'SIP extension ("1000") or DID in E.164 ("+14155551234"); which of the two is not returned.',
+        is_sensitive=True,
+    ),
+    Column("sip_username", "text", "Username for SIP authentication; may be blank.", is_sensitive=True),
+    Column("sip_address", "text", "Host of the SIP server, without a port; may be blank."),
+    Column(
+        "sip_calling_format",
+        "text",
+        "How outbound numbers are written: +e164 (+12025550123), e164 (12025550123), national (0741926265).",
+        allowed=CALLING_FORMATS,
+    ),
+    Column(
+        "inbound_authorization_type",
+        "text",
+        "How inbound calls are authorised: auth (username and password) or ip (allowlist).",
+        allowed=AUTHORIZATION_TYPES,
+    ),
+    Column(
+        "allowed_inbound_ips",
+        "text_list",
+        "Allowlist: the addresses that may send inbound calls, in the API's order; null without one.",
+        is_nullable=True,
+    ),
+    Column(
+        "outbound_proxy",
+        "bool",
+        "Whether outbound calls leave through the outbound proxy, one fixed address.",
+    ),
+    Column("country_code", "text", "Where the trunk is located, ISO 3166-1 alpha-2."),
+    Column("created_at", "timestamp", "When the trunk was created, by the API's clock (UTC)."),
+    Column("updated_at", "timestamp", "When the trunk was last updated, by the API's clock (UTC)."),
+)
+"""The fields of the one endpoint (the vendor's documentation, June 2026)."""
+
+_ACCOUNT = Column("account", "text", "The configured name of the account.", source="sip-trunks")
+_SNAPSHOT_AT = Column("snapshot_at", "timestamp", "When the snapshot was taken (UTC).", source="sip-trunks")
+_ROW_VERSION = Column(
+    "row_version",
+    "text",
+    "Hash of the account and the canonical, non-null values of all API fields: equal means nothing changed.",
+    source="sip-trunks",
+)
+_DLT_LOAD_ID = Column("_dlt_load_id", "text", "The dlt load that wrote the row.", source="dlt")
+
+SIP_TRUNKS = Table(
+    name="sip_trunks",
+    grain="One row per (account, id): the current state of every trunk.",
+    columns=(_ACCOUNT, *API_COLUMNS, _ROW_VERSION, _DLT_LOAD_ID),
+    primary_key=("account", "id"),
+)
+
+SIP_TRUNKS_HISTORY = Table(
+    name="sip_trunks_history",
+    grain="One row per version of a trunk as observed: it held on [valid_from, valid_to).",
+    columns=(
+        _ACCOUNT,
+        *API_COLUMNS,
+        _ROW_VERSION,
+        Column("valid_from", "timestamp", "The snapshot that first showed this version (UTC).", source="dlt"),
+        Column(
+            "valid_to",
+            "timestamp",
+            "The snapshot that first showed it no longer (UTC); null while it is current.",
+            source="dlt",
+            is_nullable=True,
+        ),
+        _DLT_LOAD_ID,
+    ),
+    primary_key=("account", "id", "valid_from"),
+)
+
+SIP_TRUNK_ALLOWED_IPS = Table(
+    name="sip_trunk_allowed_ips",
+    grain="One row per (account, trunk_id, position): one entry of a trunk's allowlist.",
+    columns=(
+        _ACCOUNT,
+        Column("trunk_id", "bigint", "The trunk: sip_trunks.id.", source="sip-trunks"),
+        Column("position", "bigint", "Place in the API's list, from 0.", source="sip-trunks"),
+        Column("ip", "text", "The entry as the API sent it.", source="sip-trunks", is_nullable=True),
+        Column("row_version", "text", "The trunk's row_version when it was written.", source="sip-trunks"),
+        _DLT_LOAD_ID,
+    ),
+    primary_key=("account", "trunk_id", "position"),
+)
+
+SIP_TRUNK_SNAPSHOTS = Table(
+    name="sip_trunk_snapshots",
+    grain="One row per account and run: proof of when we looked, even when nothing had changed.",
+    columns=(
+        _ACCOUNT,
+        _SNAPSHOT_AT,
+        Column("trunk_count", "bigint", "Trunks in the snapshot.", source="sip-trunks"),
+        Column("body_bytes", "bigint", "Size of the answer, decompressed.", source="sip-trunks"),
+        Column("body_sha256", "text", "SHA-256 of the answer, decompressed.", source="sip-trunks"),
+        Column("drift_count", "bigint", "Deviations from the declaration; see schema_drift.", source="sip-trunks"),
+        Column(
+            "is_unchanged",
+            "bool",
+            "Whether no trunk was added, changed or removed since the account's previous snapshot.",
+            source="sip-trunks",
+            is_nullable=True,
+        ),
+        Column("loader_version", "text", "The release of sip-trunks that read the answer.", source="sip-trunks"),
+        Column("_dlt_load_id", "text", _DLT_LOAD_ID.meaning, source="dlt", is_nullable=True),
+    ),
+    primary_key=("account", "snapshot_at"),
+)
+
+DRIFT_KINDS = (
+    "new_column",
+    "missing_column",
+    "type_mismatch",
+    "unknown_value",
+    "duplicate_id",
+    "secret_dropped",
+    "name_collision",
+)
+
+SCHEMA_DRIFT = Table(
+    name="schema_drift",
+    grain="One row per deviation of a snapshot from the declaration.",
+    columns=(
+        _ACCOUNT,
+        _SNAPSHOT_AT,
+        Column("column_name", "text", "The column concerned.", source="sip-trunks"),
+        Column("kind", "text", "What deviated.", source="sip-trunks", allowed=DRIFT_KINDS),
+        Column("detail", "text", "What was seen, and what was expected.", source="sip-trunks"),
+        Column("row_count", "bigint", "Records of the snapshot that deviated so.", source="sip-trunks"),
+        _DLT_LOAD_ID,
+    ),
+    primary_key=("account", "snapshot_at", "column_name", "kind", "detail"),
+)
+
+TABLES = (SIP_TRUNKS, SIP_TRUNKS_HISTORY, SIP_TRUNK_ALLOWED_IPS, SIP_TRUNK_SNAPSHOTS, SCHEMA_DRIFT)
+
+VARIANT_SUFFIX = "__v_text"
+"""Appended to a column's name for the values that did not fit its type, kept as text (dlt's naming)."""
+
+RESERVED_COLUMNS = frozenset(
+    column.name for table in (SIP_TRUNKS, SIP_TRUNKS_HISTORY) for column in table.columns if column.source != "api"
+) | {"snapshot_at"}
+"""Names that the product or dlt gives to columns beside the API's: no new field of the API may take them."""
