@@ -13,6 +13,8 @@ from pipelines import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import pandas as pd
+
     from pipelines.settings import Account, Settings
 
 EXIT_CODES = """exit codes:
@@ -170,18 +172,19 @@ def _report(options: argparse.Namespace) -> int:
     unknown = [name for name in options.names if name not in REPORTS]
     if unknown:
         raise SettingsError(f"no report named {unknown[0]!r}; there are {', '.join(REPORTS)}")
-    with open_published(read_settings()) as connection:
-        trunks = read_trunks(connection)
+    if options.by and len(set(options.by)) < len(options.by):
+        raise SettingsError("--by names a column twice")
     keywords = {"by": options.by} if options.by else {}
-    try:
-        frames = {name: REPORTS[name].derive(trunks, **keywords) for name in options.names or REPORTS}
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
+    frames: dict[str, pd.DataFrame] = {}
+    with open_published(read_settings()) as connection:
+        for name in options.names or REPORTS:
+            trunks = read_trunks(connection, options.by or REPORTS[name].needs)
+            frames[name] = REPORTS[name].derive(trunks, **keywords)
     if options.format == "json" and len(frames) > 1:
         print_json({name: rows_as_json(list(frame.columns), frame_rows(frame)) for name, frame in frames.items()})
         return 0
     for frame in frames.values():
-        total = f"total: {len(trunks)} trunks"
+        total = f"total: {frame['trunk_count'].sum()} trunks"
         write_rows(list(frame.columns), frame_rows(frame), form=options.format, raw=options.raw, total=total)
     return 0
 

@@ -264,9 +264,10 @@ def _moment_after(stored: dict[str, StoredAccount]) -> datetime:
 
 def _look(snapshot: Snapshot, snapshot_at: datetime, stored: StoredAccount) -> dict[str, Any]:
     """Return the row of `sip_trunk_snapshots` for an answer that was, to the byte, the last one."""
-    return look_row(
+    row = look_row(
         snapshot, snapshot_at, trunk_count=stored.trunk_count, drift_count=stored.drift_count, is_unchanged=True
     )
+    return row | {"_dlt_load_id": stored.load_id}
 
 
 def _load(settings: Settings, judged: Sequence[_Judged], looks: list[dict[str, Any]], snapshot_at: datetime) -> None:
@@ -274,6 +275,7 @@ def _load(settings: Settings, judged: Sequence[_Judged], looks: list[dict[str, A
     use_dlt(settings)
     import dlt
     from dlt.common.exceptions import DltException
+    from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
     from pipelines.famulor.source import build_source, tables_of
 
@@ -289,10 +291,12 @@ def _load(settings: Settings, judged: Sequence[_Judged], looks: list[dict[str, A
     ]
     tables = tables_of([entry.tables for entry in judged], looks, snapshot_at)
     names = [entry.snapshot.account for entry in judged]
+    credentials = DuckDbCredentials(str(warehouse.private_path(settings)))
+    credentials.global_config = {"preserve_insertion_order": False}
     pipeline = dlt.pipeline(
         PIPELINE,
         pipelines_dir=str(settings.state_dir / "dlt"),
-        destination=dlt.destinations.duckdb(str(warehouse.private_path(settings))),
+        destination=dlt.destinations.duckdb(credentials),
         dataset_name=warehouse.DATASET,
     )
     adopt_dlt_log()

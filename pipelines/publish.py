@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 def publish_reports(connection: duckdb.DuckDBPyConnection) -> None:
     """Derive every report from what is stored and write it as a table of the `reports` schema."""
-    trunks = warehouse.read_trunks(connection)
     for report in REPORTS.values():
+        trunks = warehouse.read_trunks(connection, report.needs)
         warehouse.write_report(connection, report.name, report.derive(trunks), report.question, report.columns)

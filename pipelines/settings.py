@@ -153,6 +153,9 @@ def use_dlt(settings: Settings) -> None:
     """Prepare this process for `import dlt`: its settings folder, and what this product promises whatever they say."""
     if settings.config_dir:
         os.environ["DLT_PROJECT_DIR"] = str(settings.config_dir.parent)
+    # One load job at a time: the jobs are DuckDB statements that already use every core, together they only use
+    # more memory.
+    os.environ.setdefault("LOAD__WORKERS", "1")
     os.environ |= {
         "DLT_DATA_DIR": str(settings.state_dir / "dlt"),
         "RUNTIME__DLTHUB_TELEMETRY": "false",

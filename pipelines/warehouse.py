@@ -37,13 +37,14 @@ _STAGING = f"{DATASET}_staging"
 
 @dataclass(frozen=True)
 class StoredAccount:
-    """What is stored of an account's last snapshot; `drift_count` is carried on while its answer stays the same."""
+    """What is stored of an account's last snapshot."""
 
     snapshot_at: datetime
     trunk_count: int
     body_sha256: str
     drift_count: int
     loader_version: str
+    load_id: str
 
 
 def private_path(settings: Settings) -> Path:
@@ -138,8 +139,9 @@ def quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _literal(value: object) -> str:
+    """Return the value quoted for SQL. Parameters would be shorter, but DuckDB imports pandas to bind them."""
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
 
 
 # ---------------------------------------------------------------------- what a run needs to know
@@ -151,7 +153,7 @@ def read_stored_accounts(connection: duckdb.DuckDBPyConnection) -> dict[str, Sto
         return {}
     rows = connection.execute(
         f"""
-        SELECT account, snapshot_at, trunk_count, body_sha256, drift_count, loader_version
+        SELECT account, snapshot_at, trunk_count, body_sha256, drift_count, loader_version, _dlt_load_id
         FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}
         QUALIFY row_number() OVER (PARTITION BY account ORDER BY snapshot_at DESC) = 1
         ORDER BY account
@@ -166,9 +168,8 @@ def read_stored_versions(connection: duckdb.DuckDBPyConnection, account: str) ->
 
     if not _exists(connection, schema.SIP_TRUNKS.name):
         return pa.schema([("id", pa.int64()), ("row_version", pa.string())]).empty_table()
-    return connection.execute(
-        f"SELECT id, row_version FROM {DATASET}.{schema.SIP_TRUNKS.name} WHERE account = ?", [account]
-    ).to_arrow_table()
+    query = f"SELECT id, row_version FROM {DATASET}.{schema.SIP_TRUNKS.name} WHERE account = {_literal(account)}"
+    return connection.execute(query).to_arrow_table()
 
 
 def read_known_types(connection: duckdb.DuckDBPyConnection) -> dict[str, schema.ColumnType]:
@@ -188,9 +189,8 @@ def read_known_types(connection: duckdb.DuckDBPyConnection) -> dict[str, schema.
 def read_columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
     """Return the columns of a table and their types; none if there is no such table."""
     rows = connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = ? AND table_name = ? "
-        "AND database_name = current_database() ORDER BY column_index",
-        [DATASET, table],
+        "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
+        f"AND schema_name = {_literal(DATASET)} AND table_name = {_literal(table)} ORDER BY column_index"
     ).fetchall()
     return dict(rows)
 
@@ -206,8 +206,8 @@ def count_looks(settings: Settings, account: str) -> int:
     with open_published(settings) as connection:
         if not _exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
             return 0
-        query = f"SELECT count(*) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} WHERE account = ?"
-        rows = connection.execute(query, [account]).fetchall()
+        query = f"SELECT count(*) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} WHERE account = {_literal(account)}"
+        rows = connection.execute(query).fetchall()
         return int(rows[0][0])
 
 
@@ -218,11 +218,8 @@ def write_looks(connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[s
     """Add rows to `sip_trunk_snapshots` for answers that dlt has nothing to load from."""
     for look in looks:
         names = ", ".join(quoted(name) for name in look)
-        places = ", ".join("?" for _ in look)
-        connection.execute(
-            f"INSERT INTO {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} ({names}) VALUES ({places})",
-            list(look.values()),
-        )
+        values = ", ".join(_literal(value) for value in look.values())
+        connection.execute(f"INSERT INTO {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} ({names}) VALUES ({values})")
 
 
 def describe_tables(connection: duckdb.DuckDBPyConnection) -> None:
@@ -289,10 +286,16 @@ def drop_reports(connection: duckdb.DuckDBPyConnection) -> None:
 # ---------------------------------------------------------------------- frames for the transforms
 
 
-def read_trunks(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-    """Return the current state of all trunks. Grain: one row per (account, id). Raises SettingsError without any."""
-    if not _exists(connection, schema.SIP_TRUNKS.name):
-        raise SettingsError("no snapshot is stored yet: run `sip-trunks run`, or `sip-trunks run --demo`")
-    result = connection.execute(f"SELECT * FROM main.{schema.SIP_TRUNKS.name} ORDER BY account, id")
+def read_trunks(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> pd.DataFrame:
+    """Return these columns of the current state. Grain: one row per (account, id), in that order.
+
+    Raises SettingsError if a column is not stored.
+    """
+    stored = read_columns(connection, schema.SIP_TRUNKS.name)
+    unknown = [name for name in columns if name not in stored]
+    if unknown:
+        raise SettingsError(f"no column {unknown[0]!r} in sip_trunks; there are {', '.join(stored)}")
+    names = ", ".join(quoted(name) for name in columns)
+    result = connection.execute(f"SELECT {names} FROM main.{schema.SIP_TRUNKS.name} ORDER BY account, id")
     frame: pd.DataFrame = result.to_arrow_table().to_pandas()
     return frame

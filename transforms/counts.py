@@ -17,11 +17,8 @@ def count_trunks(trunks: pd.DataFrame, by: Sequence[str] = BY_FORMAT_AND_COUNTRY
 
     Grain: one row per combination that occurs; a missing value is a value of its own. Needs the columns `by`, one row
     per trunk. Adds `trunk_count` and `share_pct` (0 to 100, of all trunks, rounded to two digits).
-    Raises ValueError if a column is not there, or named twice.
+    Raises KeyError if a column is not there, ValueError if none is named or one twice.
     """
-    unknown = [name for name in by if name not in trunks.columns]
-    if unknown:
-        raise ValueError(f"no column {unknown[0]!r} to count by; there are {', '.join(trunks.columns)}")
     if not by or len(set(by)) < len(by):
         raise ValueError("name one or more columns to count by, each once")
     counts = trunks.groupby(list(by), dropna=False, sort=False).size().rename("trunk_count").reset_index()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Raw = bytes | msgspec.Raw
 
-BATCH_RECORDS = 50_000
+BATCH_RECORDS = 10_000
 BATCH_BYTES = 64 * 2**20
 _DECLARED = {column.name: column for column in API_COLUMNS}
 _DOUBLE_HOLDS_EVERY_INTEGER_BELOW = 2.0**53

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from transforms.counts import count_trunks
+from transforms.counts import BY_FORMAT_AND_COUNTRY, count_trunks
 from transforms.schema import SIP_TRUNKS
 
 if TYPE_CHECKING:
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """A report: `derive` takes the current trunks and, by keyword, the options that the report has."""
+    """A report: `derive` takes the current trunks, of them the columns `needs`, and the options of the report."""
 
     name: str
     question: str
+    needs: tuple[str, ...]
     derive: Callable[..., pd.DataFrame]
     columns: Mapping[str, str] = field(default_factory=dict)
 
@@ -32,6 +33,7 @@ REPORTS = {
         Report(
             name="counts",
             question="How many trunks are there by calling format and country?",
+            needs=BY_FORMAT_AND_COUNTRY,
             derive=count_trunks,
             columns=_TRUNK_COLUMNS
             | {

@@ -194,7 +194,12 @@ SIP_TRUNK_SNAPSHOTS = Table(
             is_nullable=True,
         ),
         Column("loader_version", "text", "The release of sip-trunks that read the answer.", source="sip-trunks"),
-        Column("_dlt_load_id", "text", _DLT_LOAD_ID.meaning, source="dlt", is_nullable=True),
+        Column(
+            "_dlt_load_id",
+            "text",
+            "The dlt load that wrote the row; for an answer that was, to the byte, the last one, the load before.",
+            source="dlt",
+        ),
     ),
     primary_key=("account", "snapshot_at"),
 )

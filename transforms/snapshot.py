@@ -23,7 +23,7 @@ JSON_FIELD = {b"type": b"json"}
 """Metadata of the Arrow fields whose text is JSON."""
 
 _HASH_BYTES = 16
-_ROWS_AT_ONCE = 50_000
+_ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
