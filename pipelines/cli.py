@@ -87,9 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has what it wanted (`| head`); Python would complain once more while it shuts down.
         sys.stderr.close()
         return 0
-    except KeyboardInterrupt:
-        return _fail(options, "stopped; what was stored before is untouched", 130)
-    except Exception as error:  # noqa: BLE001 - the last stop: every error becomes one line and a code
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last stop: one line and a code for each
         from pipelines.errors import Failure, describe_error, exit_code_of
 
         if options.debug:
@@ -103,7 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _terminate(_signal: int, _frame: object) -> NoReturn:
-    raise SystemExit(143)
+    from pipelines.errors import Terminated
+
+    raise Terminated
 
 
 def _fail(options: argparse.Namespace, message: str, code: int) -> int:

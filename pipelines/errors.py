@@ -49,23 +49,30 @@ class DestinationFailed(Failure):
     exit_code = 7
 
 
+class Terminated(KeyboardInterrupt):
+    """Somebody asked the process to end (SIGTERM)."""
+
+    exit_code = 143
+
+
 SOME_ACCOUNTS_FAILED = 8
-INTERRUPTED = 130
 
 
 def exit_code_of(error: BaseException) -> int:
     """Return the exit code of an error; 1 is a bug."""
-    if isinstance(error, Failure):
+    if isinstance(error, Failure | Terminated):
         return error.exit_code
     if isinstance(error, UnusableAnswer):
         return RefusedSnapshot.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
+        return 130
     return DestinationFailed.exit_code if isinstance(error, OSError) else 1
 
 
 def describe_error(error: BaseException) -> str:
     """Return the error as one line."""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped; what was stored before is untouched"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"no space left on the disk{_on(error)}; free some and run again, what was stored is untouched"
     if isinstance(error, OSError) and error.errno is not None:

@@ -120,7 +120,12 @@ class _Reader:
 
     def read(self, batch: list[Raw]) -> pa.Table:
         """Return one batch as columns and count its drift. Raises UnusableAnswer."""
-        columns = self._read_fitting(batch)
+        text = b"\n".join(batch)
+        try:
+            text.decode()  # Arrow takes bytes that are no UTF-8 for text
+        except UnicodeDecodeError:
+            raise UnusableAnswer("expected JSON in UTF-8, got bytes that are none") from None
+        columns = self._read_fitting(batch, text)
         if columns is None:
             columns = self._read_value_by_value(batch)
         ids = columns["id"]
@@ -150,12 +155,11 @@ class _Reader:
 
     # ------------------------------------------------------------------ the batch fits
 
-    def _read_fitting(self, batch: list[Raw]) -> dict[str, pa.Array] | None:
+    def _read_fitting(self, batch: list[Raw], text: bytes) -> dict[str, pa.Array] | None:
         """Return the batch read by Arrow in one go, or None if anything in it does not fit."""
         readable = {name: field for name, field in self._fields.items() if field.type != "json"}
         if not batch:
             return {f.column: pa.array([], arrow_type(f.type)) for n, f in readable.items() if n in _DECLARED}  # type: ignore[arg-type]
-        text = b"\n".join(batch)
         schema = pa.schema([(name, _read_as(field.type)) for name, field in readable.items()])
         try:
             table = pj.read_json(
@@ -165,7 +169,7 @@ class _Reader:
                     explicit_schema=schema, unexpected_field_behavior="error", newlines_in_values=True
                 ),
             ).combine_chunks()
-        except ValueError:  # ArrowInvalid, and UnicodeDecodeError where the message itself cannot be decoded
+        except pa.ArrowInvalid:
             return None
         arrays = {name: _only_chunk(table.column(name)) for name in table.column_names}
         if any(_has_inexact(array) for array in arrays.values()):
@@ -231,8 +235,6 @@ class _Reader:
     def _read_value_by_value(self, batch: list[Raw]) -> dict[str, pa.Array]:
         try:
             records: list[dict[str, Any]] = json.loads(b"[" + b",".join(batch) + b"]", parse_float=_number)
-        except UnicodeDecodeError:
-            raise UnusableAnswer("expected JSON in UTF-8, got bytes that are none") from None
         except RecursionError:
             raise UnusableAnswer("expected trunks, got JSON nested too deeply to be read") from None
         self._learn(records)

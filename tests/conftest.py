@@ -1,0 +1,106 @@
+"""A real API on loopback, and a place of its own for every test."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TOKEN = "t0p-s3cret-token-value"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server sends for one request."""
+
+    body: bytes
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+
+
+class Api:
+    """A server that answers what the test says: `answer` always, `queue` first and once each."""
+
+    def __init__(self) -> None:
+        self.standing = Answer(b'{"data": []}')
+        self.queued: list[Answer] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                api.requests.append((self.path, dict(self.headers)))
+                answer = api.queued.pop(0) if api.queued else api.standing
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                if "Content-Length" not in answer.headers:
+                    self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.origin}/api"
+
+    def answer(self, content: bytes | list[dict[str, Any]], status: int = 200, **headers: str) -> None:
+        """Send this from now on: bytes as they are, trunks in an envelope."""
+        self.standing = _answer(content, status, headers)
+
+    def queue(self, content: bytes | list[dict[str, Any]], status: int = 200, **headers: str) -> None:
+        """Send this once, after what is queued already; header names have _ for -."""
+        self.queued.append(_answer(content, status, headers))
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def _answer(content: bytes | list[dict[str, Any]], status: int, headers: dict[str, str]) -> Answer:
+    body = content if isinstance(content, bytes) else json.dumps({"data": content}).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(body, status, {"Content-Type": "application/json"} | named)
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    server = Api()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory whose settings point at `api`; the data goes to `data/` in it."""
+    for name in ("FAMULOR_API_KEY", "SOURCES__FAMULOR__API_TOKEN", "DLT_PROJECT_DIR", "DLT_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SIP_TRUNKS__DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SOURCES__FAMULOR__BASE_URL", api.base_url)
+    monkeypatch.setenv("SOURCES__FAMULOR__BACKOFF_SECONDS", "0.01")
+    monkeypatch.setenv("FAMULOR_API_KEY", TOKEN)
+    return tmp_path

@@ -1,0 +1,300 @@
+"""The commands as a user calls them: their output, their exit codes, and what they import."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.builders import IP_TRUNK, TRUNK, trunk
+from tests.conftest import TOKEN
+
+if TYPE_CHECKING:
+    from tests.conftest import Api
+
+pytestmark = pytest.mark.usefixtures("place")
+
+COMMAND = str(Path(sys.executable).with_name("sip-trunks"))
+
+
+def call(*arguments: str, code: int = 0) -> str:
+    """Run the command as a process and return what it printed; on failure, the one line on standard error."""
+    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert TOKEN not in done.stderr + done.stdout
+    if code:
+        assert done.stderr.splitlines()[-1].startswith("sip-trunks: ")
+        return done.stderr.splitlines()[-1]
+    return done.stdout
+
+
+def modules_of(*arguments: str) -> set[str]:
+    """Return the names of the modules that a command imports."""
+    code = "import sys; from pipelines.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+    code += "print('\\n', *sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+HEAVY = {"dlt", "pandas", "pyarrow", "numpy"}
+
+
+def test_the_light_commands_import_nothing_heavy(api: Api) -> None:
+    api.answer([TRUNK])
+    call("run")
+    assert not (HEAVY | {"duckdb", "urllib3"}) & modules_of("--help")
+    for command in (
+        ["status"],
+        ["sql", "SELECT count(*) FROM sip_trunks"],
+        ["describe"],
+        ["describe", "sip_trunks"],
+        ["run"],
+    ):
+        assert not HEAVY & modules_of(*command), command
+    assert "dlt" not in modules_of("report", "counts")
+
+
+def test_a_run_says_what_it_did_and_what_to_try_next(api: Api) -> None:
+    api.answer([TRUNK, IP_TRUNK, trunk(id=44, new_field="x")])
+    out = call("run")
+    assert "account    default" in out
+    assert "trunks     3: 3 new, 0 changed, 0 removed since the last run" in out
+    assert "new_field: not declared, stored as text (new_column, 1 records)" in out
+    assert "warehouse.duckdb" in out
+    assert "+e164" in out
+    for line in out.split("try next\n")[1].splitlines():
+        done = subprocess.run(
+            line.strip().replace("sip-trunks", COMMAND, 1), shell=True, capture_output=True, text=True
+        )
+        assert done.returncode == 0, line
+
+
+def test_the_outcome_as_json_has_all_of_it(api: Api) -> None:
+    api.answer([TRUNK])
+    outcome = json.loads(call("run", "--json"))
+    assert outcome["exit_code"] == 0
+    assert outcome["accounts"][0] | {"drift": None} == {
+        "account": "default",
+        "status": "loaded",
+        "trunk_count": 1,
+        "new_count": 1,
+        "changed_count": 0,
+        "removed_count": 0,
+        "drift_count": 0,
+        "drift": None,
+        "error": None,
+        "exit_code": 0,
+    }
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, 3), (403, 3), (404, 3), (500, 4), (429, 4), (204, 5)])
+def test_what_the_api_says_becomes_the_exit_code(api: Api, status: int, code: int) -> None:
+    api.answer(b"{}" if status != 204 else b"", status)
+    line = call("run", code=code)
+    assert "default" in line
+
+
+def test_no_token_says_how_to_set_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FAMULOR_API_KEY")
+    assert "FAMULOR_API_KEY" in call("run", code=2)
+    assert "--demo" in call("run", "--account", "acme", code=2)
+
+
+def test_an_unreachable_api_is_named_after_the_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__FAMULOR__BASE_URL", "http://127.0.0.1:1/api")
+    assert "after 5 attempts" in call("run", code=4)
+
+
+def test_a_failure_is_json_too_where_json_was_asked_for(api: Api) -> None:
+    api.answer(b"", 401)
+    done = subprocess.run([COMMAND, "run", "--json"], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["accounts"][0]["exit_code"] == 3
+
+
+def test_the_demo_moves_from_run_to_run_and_needs_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FAMULOR_API_KEY")
+    monkeypatch.delenv("SOURCES__FAMULOR__BASE_URL")
+    first, second = (json.loads(call("run", "--demo", "--json"))["accounts"][0] for _ in range(2))
+    assert first["account"] == "demo"
+    assert first["new_count"] == first["trunk_count"] == 50
+    assert first["drift_count"] == second["drift_count"] == 0
+    assert min(second["new_count"], second["changed_count"], second["removed_count"]) > 0
+    counts = json.loads(
+        call("sql", "SELECT count(*) AS n, count(valid_to) AS closed FROM sip_trunks_history", "--format", "json")
+    )
+    assert counts[0]["n"] == 50 + second["new_count"] + second["changed_count"]
+    assert counts[0]["closed"] == second["removed_count"] + second["changed_count"]
+
+
+@pytest.mark.parametrize("command", [["sql", "SELECT 1"], ["report"], ["report", "counts"]])
+def test_reading_before_the_first_run_says_what_to_do(command: list[str]) -> None:
+    assert "sip-trunks run" in call(*command, code=2)
+    assert not (Path("data") / "warehouse.duckdb").exists()
+
+
+def test_sql_reads_and_never_writes(api: Api, place: Path) -> None:
+    api.answer([TRUNK])
+    call("run")
+    assert json.loads(call("sql", "SELECT id, created_at FROM sip_trunks", "--format", "json")) == [
+        {"id": 42, "created_at": "2026-03-31T10:00:00Z"}
+    ]
+    for statement in (
+        "CREATE TABLE x (a INT)",
+        "DELETE FROM famulor.sip_trunks",
+        "DROP VIEW sip_trunks",
+        f"COPY sip_trunks TO '{place}/out.csv'",
+        f"ATTACH '{place}/other.duckdb'",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "INSTALL httpfs",
+        "SET enable_external_access = true",
+    ):
+        assert "SQL: " in call("sql", statement, code=2)
+    assert sorted(path.name for path in place.iterdir()) == ["data"]
+
+
+def test_a_syntax_error_is_what_duckdb_says_on_one_line(api: Api) -> None:
+    api.answer([TRUNK])
+    call("run")
+    assert 'syntax error at or near "SELEC"' in call("sql", "SELEC 1", code=2)
+
+
+def test_csv_is_safe_for_spreadsheets_unless_raw(api: Api) -> None:
+    api.answer([TRUNK, IP_TRUNK])
+    call("run")
+    query = ["sql", "SELECT phone_number, sip_calling_format FROM sip_trunks ORDER BY id", "--format", "csv"]
+    assert call(*query) == "phone_number,sip_calling_format\n1000,'+e164\n'+14155551234,e164\n"
+    assert call(*query, "--raw") == "phone_number,sip_calling_format\n1000,+e164\n+14155551234,e164\n"
+
+
+def test_escape_sequences_from_the_api_do_not_reach_the_terminal(api: Api) -> None:
+    api.answer([trunk(sip_username="\u001b[31mred\u001b[0m\u202e", sip_calling_format="\u001b]0;title\u0007")])
+    out = call("run") + call("sql", "SELECT * FROM sip_trunks") + call("report", "counts")
+    assert "\u001b" not in out
+    assert "\u202e" not in out
+
+
+def test_counts_by_any_columns(api: Api) -> None:
+    api.answer([TRUNK, IP_TRUNK, trunk(id=44, country_code=None)])
+    call("run")
+    assert json.loads(call("report", "counts", "--by", "country_code", "--format", "json")) == [
+        {"country_code": "US", "trunk_count": 2, "share_pct": 66.67},
+        {"country_code": None, "trunk_count": 1, "share_pct": 33.33},
+    ]
+    assert "total: 3 trunks" in call("report", "counts", "--by", "outbound_proxy", "inbound_authorization_type")
+    assert "no column 'nope'" in call("report", "counts", "--by", "nope", code=2)
+    assert "no report named 'nope'" in call("report", "nope", code=2)
+
+
+def test_status_tells_what_is_stored_and_how_the_last_run_ended(api: Api) -> None:
+    empty = json.loads(call("status", "--json"))
+    assert (empty["accounts"], empty["last_run"], empty["is_run_active"]) == ([], None, False)
+    assert "none yet" in call("status")
+    api.answer([TRUNK])
+    call("run")
+    api.answer(b"", 401)
+    call("run", code=3)
+    status = json.loads(call("status", "--json"))
+    assert status["accounts"][0]["trunk_count"] == 1
+    assert status["last_run"]["exit_code"] == 3
+    assert "does not accept the token" in status["last_run"]["error"]
+    assert "exit code 3" in call("status")
+
+
+def test_check_says_what_is_ready_and_what_is_not(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.answer([TRUNK])
+    assert "ok    account default: token accepted, 1 trunks" in call("check")
+    api.answer(b"", 401)
+    done = subprocess.run([COMMAND, "check"], capture_output=True, text=True)
+    assert (done.returncode, "FAIL  account default" in done.stdout) == (3, True)
+    monkeypatch.delenv("FAMULOR_API_KEY")
+    done = subprocess.run([COMMAND, "check"], capture_output=True, text=True)
+    assert (done.returncode, "FAIL  token" in done.stdout) == (2, True)
+
+
+def test_describe_knows_declared_and_new_columns(api: Api) -> None:
+    api.answer([TRUNK | {"nickname": "x"}])
+    call("run")
+    out = call("describe", "sip_trunks")
+    assert "Host of the SIP server" in out
+    assert "nickname" in out
+    assert set(json.loads(call("describe", "--format", "json"))) >= {"sip_trunks", "sip_trunks_history", "schema_drift"}
+    assert "| `id` | bigint |" in call("describe", "sip_trunks", "--format", "markdown")
+    assert "no table named" in call("describe", "nope", code=2)
+
+
+def test_usage_errors_exit_with_2() -> None:
+    for arguments in ([], ["nope"], ["run", "--nope"], ["demo-api", "--port", "70000"]):
+        done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_the_demo_api_serves_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = subprocess.Popen([COMMAND, "demo-api", "--port", "0"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    base_url = process.stdout.readline().split("answers at ")[1].split()[0]
+    command = process.stdout.readline().strip()
+    assert base_url in command
+    monkeypatch.setenv("SOURCES__FAMULOR__BASE_URL", base_url)
+    monkeypatch.setenv("FAMULOR_API_KEY", "demo-token")
+    assert json.loads(call("run", "--json"))["accounts"][0]["trunk_count"] == 50
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == 0
+    process.stdout.close()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_ends_soon_and_leaves_the_stored_file(
+    api: Api, place: Path, sent: int, code: int
+) -> None:
+    api.answer([TRUNK])
+    call("run")
+    stored = (place / "data" / "warehouse.duckdb").read_bytes()
+    api.answer(b"{}", 503, Retry_After="30")
+    process = subprocess.Popen([COMMAND, "run"], stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    assert process.stderr is not None
+    assert any("attempt 2" in line for line in process.stderr)
+    started = time.monotonic()
+    process.send_signal(sent)
+    assert process.wait(5) == code
+    assert time.monotonic() - started < 5
+    assert "stopped" in process.stderr.read()
+    process.stderr.close()
+    assert (place / "data" / "warehouse.duckdb").read_bytes() == stored
+    api.answer([TRUNK, IP_TRUNK])
+    assert "1 new" in call("run")
+
+
+def test_it_works_from_any_directory_with_the_settings_of_the_project(
+    api: Api, monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    project, elsewhere = place / "project", place / "elsewhere"
+    (project / ".dlt").mkdir(parents=True)
+    elsewhere.mkdir()
+    (project / ".dlt" / "secrets.toml").write_text(
+        f'[sources.famulor]\napi_token = "{TOKEN}"\nbase_url = "{api.base_url}"\n'
+    )
+    (project / ".dlt" / "config.toml").write_text('[sip_trunks]\ndata_dir = "store"\n')
+    for name in ("FAMULOR_API_KEY", "SOURCES__FAMULOR__BASE_URL", "SIP_TRUNKS__DATA_DIR"):
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(project)
+    api.answer([TRUNK])
+    call("run")
+    assert (project / "store" / "warehouse.duckdb").exists()
+    assert api.requests[-1][1]["Authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_pipe_that_closes_early_is_no_error(api: Api) -> None:
+    api.answer([trunk(id=n, sip_username="u" * 100) for n in range(5000)])
+    call("run")
+    done = subprocess.run(f"{COMMAND} sql 'FROM sip_trunks' | head -1", shell=True, capture_output=True, text=True)
+    assert done.stderr == ""
