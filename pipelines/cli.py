@@ -203,7 +203,8 @@ def _sql(options: argparse.Namespace) -> int:
             columns = [column[0] for column in result.description or ()]
             rows = result.fetchall()
         except duckdb.Error as error:
-            raise SettingsError(f"SQL: {error}") from error
+            lines = [line for line in str(error).splitlines() if line.strip() != "^"]
+            raise SettingsError(f"SQL: {' '.join(lines)}") from error
     write_rows(columns, rows, form=options.format, raw=options.raw)
     return 0
 

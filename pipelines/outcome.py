@@ -71,7 +71,9 @@ def print_outcome(settings: Settings, outcome: Outcome) -> None:
     print(f"took       {outcome.duration_seconds:.1f} s\n")
     _print_counts(settings)
     print("\ntry next")
-    print('  sip-trunks sql "SELECT phone_number, sip_address, valid_from, valid_to FROM sip_trunks_history LIMIT 10"')
+    print(
+        '  sip-trunks sql "SELECT id, valid_from, valid_to FROM sip_trunks_history ORDER BY valid_from DESC LIMIT 10"'
+    )
     print("  sip-trunks report counts --by country_code")
     print("  sip-trunks status")
 

@@ -67,11 +67,7 @@ def test_the_documented_answer_is_stored_exactly(api: Api) -> None:
         (43, 0, "203.0.113.10"),
         (43, 1, "198.51.100.20"),
     ]
-    types = dict(
-        query(
-            "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'famulor' AND table_name = 'sip_trunks'"
-        )
-    )
+    types = {name: column_type for name, column_type, *_ in query("DESCRIBE sip_trunks")}
     assert types["id"] == "BIGINT"
     assert types["outbound_proxy"] == "BOOLEAN"
     assert types["created_at"] == types["updated_at"] == "TIMESTAMP WITH TIME ZONE"

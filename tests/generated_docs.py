@@ -1,0 +1,38 @@
+"""The generated parts of the documents: `python -m tests.generated_docs` writes them, a test holds them in step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.cli import build_parser
+from pipelines.describe import markdown_of
+from transforms import schema
+
+PROJECT = Path(__file__).resolve().parent.parent
+README = PROJECT / "README.md"
+
+
+def _dictionary() -> str:
+    tables = [table for table in schema.TABLES if table is not schema.SIP_TRUNKS_HISTORY]
+    return "\n\n".join(markdown_of(table) for table in tables)
+
+
+def _help() -> str:
+    return f"```text\n{build_parser().format_help().strip()}\n```"
+
+
+PARTS = {"dictionary": _dictionary, "help": _help}
+
+
+def generate(text: str) -> str:
+    """Return the document with every generated part made anew."""
+    for name, make in PARTS.items():
+        start = f"<!-- generated: {name} -->\n"
+        before, _, rest = text.partition(start)
+        _, end, after = rest.partition("<!-- end -->")
+        text = f"{before}{start}{make()}\n{end}{after}"
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(generate(README.read_text("utf-8")), "utf-8")

@@ -1,0 +1,83 @@
+"""The documents are true: their generated parts are in step, and their commands print what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.famulor.demo import DEMO_TOKEN, serve
+from tests.generated_docs import PROJECT, README, generate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+
+BIN = Path(sys.executable).parent
+
+
+def test_generated_parts_are_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert README.read_text("utf-8") == generate(README.read_text("utf-8")), "run `make docs`"
+
+
+def sessions(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield every `$ command` of the console blocks and the lines that it should print."""
+    for block in re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, *printed = part.rstrip("\n").split("\n")
+            yield command, printed
+
+
+def matches(printed: list[str], expected: list[str]) -> bool:
+    """Whether the first lines printed are those expected, where … stands for anything."""
+    patterns = [".*".join(map(re.escape, line.split("…"))) for line in expected]
+    return all(re.fullmatch(p, line) for p, line in zip(patterns, printed, strict=False)) and len(printed) >= len(
+        expected
+    )
+
+
+def test_every_command_of_the_readme_prints_what_it_says(tmp_path: Path) -> None:
+    found = list(sessions(README.read_text("utf-8")))
+    assert len(found) > 5
+    with serve() as base_url:
+        env = os.environ | {
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "SIP_TRUNKS__DATA_DIR": str(tmp_path / "data"),
+            "SOURCES__FAMULOR__BASE_URL": base_url,
+        }
+        for command, expected in found:
+            line = command.replace("FAMULOR_API_KEY=…", f"FAMULOR_API_KEY={DEMO_TOKEN}")
+            # The environment that runs this test is the one that `make demo` would make.
+            line = line.replace("make demo", "sip-trunks run --demo")
+            done = subprocess.run(line, shell=True, cwd=PROJECT, env=env, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            assert matches(done.stdout.splitlines(), expected), f"{command}\n{done.stdout}"
+
+
+def test_the_source_works_in_a_pipeline_of_ones_own(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), flags=re.DOTALL)
+    with serve() as base_url:
+        env = os.environ | {
+            "SOURCES__FAMULOR__API_TOKEN": DEMO_TOKEN,
+            "SOURCES__FAMULOR__BASE_URL": base_url,
+            "DLT_DATA_DIR": str(tmp_path / "dlt"),
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+            "PYTHONPATH": str(PROJECT),
+        }
+        tables = ("sip_trunks", "sip_trunks_history")
+        check = "".join(f"print(pipeline.dataset()['{table}'].arrow().num_rows)\n" for table in tables)
+        done = subprocess.run(
+            [sys.executable, "-c", code + check], cwd=tmp_path, env=env, capture_output=True, text=True
+        )
+        assert done.stdout.split() == ["50", "50"], done.stderr
+
+
+def test_no_file_names_a_registry_or_a_path_of_a_machine() -> None:
+    lock = (PROJECT / "requirements.lock").read_text("utf-8")
+    assert "://" not in lock
+    assert "--hash=sha256:" in lock
