@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ EXIT_CODES = """exit codes:
   5 its answer was unusable or refused   6 another run is active   7 the destination failed
   8 some accounts failed, the others were loaded
 """
+
+
+_PATIENCE_SECONDS = 3.0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -80,7 +84,8 @@ def _port(text: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors are one line on standard error."""
     options = build_parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     try:
         return _COMMANDS[options.command](options)
     except BrokenPipeError:
@@ -95,15 +100,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             traceback.print_exc()
         code = exit_code_of(error)
+        if isinstance(error, KeyboardInterrupt):
+            _fail(options, describe_error(error), code)
+            # Nothing that a statement still running in a thread could finish would be published.
+            sys.stdout.flush()
+            os._exit(code)
         bug = "" if code != 1 or isinstance(error, Failure) else f"a bug ({type(error).__name__}): "
         hint = "" if options.debug or not bug else "; with --debug it shows where"
         return _fail(options, f"{bug}{describe_error(error)}{hint}", code)
 
 
-def _terminate(_signal: int, _frame: object) -> NoReturn:
+def _stop(number: int, _frame: object) -> NoReturn:
+    """End the command in good order, or else by force: a database statement cannot be interrupted from here."""
+    from threading import Timer
+
     from pipelines.errors import Terminated
 
-    raise Terminated
+    last_resort = Timer(_PATIENCE_SECONDS, _end_by_force, [128 + number])
+    last_resort.daemon = True
+    last_resort.start()
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def _end_by_force(code: int) -> None:
+    from pipelines.errors import describe_error
+
+    show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+    os.write(2, f"{show_cursor}sip-trunks: {describe_error(KeyboardInterrupt())}\n".encode())
+    os._exit(code)
 
 
 def _fail(options: argparse.Namespace, message: str, code: int) -> int:

@@ -88,6 +88,8 @@ def run(
         )
 
     with _lock(settings):
+        # What stands here if the process is killed.
+        _note_last_run(settings, {"started_at": format_moment(started_at), "error": "did not end", "exit_code": None})
         try:
             done, snapshot_at = _run(settings, accounts, accept_shrink, with_reports, announce)
             result = outcome(done, snapshot_at)
@@ -303,7 +305,10 @@ def _load(settings: Settings, judged: Sequence[_Judged], looks: list[dict[str, A
     try:
         pipeline.run(build_source(lambda: tables, accounts=names, snapshot_at=snapshot_at))
     except DltException as error:
-        raise DestinationFailed(f"dlt could not load the snapshot: {describe_error(_root_cause(error))}") from error
+        cause = _root_cause(error)
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause from None
+        raise DestinationFailed(f"dlt could not load the snapshot: {describe_error(cause)}") from error
 
 
 def _root_cause(error: BaseException) -> BaseException:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pipelines.settings import Settings
     from transforms.records import Drift
 
@@ -70,12 +71,20 @@ def print_outcome(settings: Settings, outcome: Outcome) -> None:
     print(f"warehouse  {outcome.warehouse}")
     print(f"took       {outcome.duration_seconds:.1f} s\n")
     _print_counts(settings)
+    program = _program()
+    newest = "SELECT id, valid_from, valid_to FROM sip_trunks_history ORDER BY valid_from DESC LIMIT 10"
     print("\ntry next")
-    print(
-        '  sip-trunks sql "SELECT id, valid_from, valid_to FROM sip_trunks_history ORDER BY valid_from DESC LIMIT 10"'
-    )
-    print("  sip-trunks report counts --by country_code")
-    print("  sip-trunks status")
+    print(f'  {program} sql "{newest}"')
+    print(f"  {program} report counts --by country_code")
+    print(f"  {program} status")
+
+
+def _program() -> str:
+    """Return what to type for this program: its name where the shell finds it, else its path."""
+    here = Path(sys.argv[0]).absolute()
+    if here.name != "sip-trunks" or shutil.which("sip-trunks") == str(here):
+        return "sip-trunks"
+    return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
 
 
 def _print_account(account: AccountOutcome) -> None:

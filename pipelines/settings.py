@@ -159,6 +159,8 @@ def use_dlt(settings: Settings) -> None:
     os.environ |= {
         "DLT_DATA_DIR": str(settings.state_dir / "dlt"),
         "RUNTIME__DLTHUB_TELEMETRY": "false",
+        # dlt would finish its statements first; nothing that a stopped run wrote is published anyway.
+        "RUNTIME__INTERCEPT_SIGNALS": "false",
         # dlt would keep every load package, and with it every phone number, in its working directory.
         "LOAD__DELETE_COMPLETED_JOBS": "true",
         "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",

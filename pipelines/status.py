@@ -70,6 +70,7 @@ def print_status(status: dict[str, Any]) -> None:
         print("pending    a run did not end; the next one starts anew from the published file")
     if last:
         how = "ended well" if last["exit_code"] == 0 else f"exit code {last['exit_code']}: {last['error']}"
+        how = last["error"] if last["exit_code"] is None else how
         print(f"last run   {last['started_at']}, {how}")
     if not status["accounts"]:
         print("accounts   none yet: sip-trunks run, or sip-trunks run --demo")

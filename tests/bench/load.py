@@ -250,7 +250,7 @@ def table_row(label: str, runs: Sequence[Cost], ours: Sequence[Cost]) -> tuple[s
 
 
 def spread(runs: Sequence[Cost], part: Callable[[Cost], float], digits: int) -> str:
-    """Return `median (min–max)`, or the one value that there is."""
+    """Return the median and, of several runs, the smallest and the largest value."""
     values = [part(run) for run in runs]
     middle = f"{median(values):.{digits}f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}–{max(values):.{digits}f})"

@@ -36,7 +36,9 @@ def load(base_url: str, token: str, file_format: TLoaderFileFormat | None = None
         }
     )
     pipeline = dlt.pipeline("plain_dlt", destination=dlt.destinations.duckdb("plain.duckdb"), dataset_name="famulor")
-    pipeline.run(source, loader_file_format=file_format).raise_on_failed_jobs()
+    # None is dlt's own default here, and missing from its annotation.
+    load_info = pipeline.run(source, loader_file_format=file_format)  # type: ignore[arg-type]
+    load_info.raise_on_failed_jobs()
 
 
 if __name__ == "__main__":
