@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from pipelines import __version__
@@ -52,6 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument("--by", nargs="+", metavar="COL", help="the columns to count by")
     _add_format(report)
 
+    drift = commands.add_parser("drift", help="how the answers deviate from what is declared, and since when")
+    drift.add_argument("--since", type=_moment, metavar="TIME", help="also what is over, if seen at or after this time")
+    _add_format(drift)
+
     sql = commands.add_parser("sql", help="read-only SQL on the published file")
     sql.add_argument("query", metavar="QUERY")
     _add_format(sql)
@@ -79,6 +84,14 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not int(text) < 2**16:
         raise argparse.ArgumentTypeError(f"needs a port from 0 to 65535, got {text!r}")
     return int(text)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"needs a date or time such as 2026-03-31T10:00:00Z, got {text!r}") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -233,6 +246,21 @@ def _sql(options: argparse.Namespace) -> int:
     return 0
 
 
+def _drift(options: argparse.Namespace) -> int:
+    from pipelines.settings import read_settings
+    from pipelines.show import write_rows
+    from pipelines.warehouse import open_published, read_drift
+    from transforms.schema import DRIFT
+
+    with open_published(read_settings()) as connection:
+        rows = [list(vars(seen).values()) for seen in read_drift(connection, options.since)]
+    if not rows and options.format == "table":
+        print("no drift: the answers are as declared")
+        return 0
+    write_rows([column.name for column in DRIFT.columns], rows, form=options.format, raw=options.raw)
+    return 0
+
+
 def _status(options: argparse.Namespace) -> int:
     from pipelines.settings import read_settings
     from pipelines.show import print_json
@@ -279,6 +307,7 @@ def _demo_api(options: argparse.Namespace) -> int:
 _COMMANDS = {
     "run": _run,
     "report": _report,
+    "drift": _drift,
     "sql": _sql,
     "status": _status,
     "check": _check,

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from pipelines.famulor.client import Snapshot
     from pipelines.settings import Account, Settings
-    from pipelines.warehouse import StoredAccount
+    from pipelines.warehouse import SeenDrift, StoredAccount
     from transforms.history import Changes
     from transforms.snapshot import SnapshotTables
 
@@ -175,7 +175,7 @@ def _run(
                     unchanged.append(snapshot)
                     done.append(_unchanged_outcome(snapshot, stored[account.name]))
                 else:
-                    judged.append(_judge(connection, snapshot, accept_shrink, announce))
+                    judged.append(_judge(settings, connection, snapshot, accept_shrink, announce))
                     done.append(_loaded_outcome(judged[-1]))
             except (Failure, UnusableAnswer) as error:
                 if isinstance(error, DestinationFailed):
@@ -188,15 +188,23 @@ def _run(
         looks = [_look(snapshot, snapshot_at, stored[snapshot.account]) for snapshot in unchanged]
         if not judged:
             warehouse.write_looks(connection, looks)
+            drift = warehouse.read_drift(connection)
     if judged:
         announce(f"loading {sum(len(entry.tables.trunks) for entry in judged)} trunks")
         _load(settings, judged, looks, snapshot_at)
         with warehouse.open_private(settings) as connection:
             _finish(connection, with_reports=with_reports, announce=announce)
+            drift = warehouse.read_drift(connection)
     announce("publishing")
     warehouse.publish(settings)
     shutil.rmtree(dlt_dir, ignore_errors=True)
-    return done, snapshot_at
+    return [_with_drift(entry, drift) for entry in done], snapshot_at
+
+
+def _with_drift(entry: AccountOutcome, drift: Sequence[SeenDrift]) -> AccountOutcome:
+    if entry.status == "failed":
+        return entry
+    return replace(entry, drift=tuple(seen for seen in drift if seen.account == entry.account))
 
 
 def _fetch(settings: Settings, account: Account, stored: StoredAccount | None, announce: Announce) -> Snapshot:
@@ -213,7 +221,11 @@ def _fetch(settings: Settings, account: Account, stored: StoredAccount | None, a
 
 
 def _judge(
-    connection: duckdb.DuckDBPyConnection, snapshot: Snapshot, accept_shrink: bool, announce: Announce
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    snapshot: Snapshot,
+    accept_shrink: bool,
+    announce: Announce,
 ) -> _Judged:
     """Type the snapshot and compare it with what is stored. Raises UnusableAnswer or RefusedSnapshot."""
     from transforms.history import compare_versions
@@ -229,6 +241,12 @@ def _judge(
             f"the answer has {len(tables.trunks)} trunks and lacks {changes.removed_count} of the "
             f"{changes.stored_count} stored; nothing was changed. If they are really gone: "
             f"sip-trunks run --account {snapshot.account} --accept-shrink"
+        )
+    if tables.drift and settings.drift == "strict":
+        first = tables.drift[0]
+        raise RefusedSnapshot(
+            f"the answer deviates from the declaration in {len(tables.drift)} ways, first {first.column_name}: "
+            f"{first.detail} ({first.kind}); nothing was changed, since sip_trunks.drift is strict"
         )
     return _Judged(replace(snapshot, records=None), tables, changes)  # the raw records are done with
 
@@ -254,7 +272,6 @@ def _loaded_outcome(judged: _Judged) -> AccountOutcome:
         changed_count=judged.changes.changed_count,
         removed_count=judged.changes.removed_count,
         drift_count=len(judged.tables.drift),
-        drift=judged.tables.drift,
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
-    from transforms.records import Drift
+    from pipelines.warehouse import SeenDrift
 
 _MOST_DRIFT_LINES = 8
 _MOST_COUNTS = 12
@@ -32,7 +32,7 @@ class AccountOutcome:
     changed_count: int | None = None
     removed_count: int | None = None
     drift_count: int | None = None
-    drift: tuple[Drift, ...] = ()
+    drift: tuple[SeenDrift, ...] = ()
     error: str | None = None
     exit_code: int = 0
 
@@ -51,9 +51,21 @@ class Outcome:
 
     def as_json(self) -> dict[str, Any]:
         """Return the outcome as plain values."""
-        values = asdict(self) | {"warehouse": str(self.warehouse)}
-        moments = {name: format_moment(value) for name, value in values.items() if isinstance(value, datetime)}
-        return values | moments
+        return {name: _as_plain(value) for name, value in asdict(self).items()}
+
+
+def _as_plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return format_moment(value)
+        case Path():
+            return str(value)
+        case dict():
+            return {name: _as_plain(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_as_plain(item) for item in value]
+        case _:
+            return value
 
 
 def format_moment(moment: datetime) -> str:
@@ -98,9 +110,11 @@ def _print_account(account: AccountOutcome) -> None:
         )
     print(f"drift      {account.drift_count or 'none'}")
     for entry in account.drift[:_MOST_DRIFT_LINES]:
-        print(f"           {entry.column_name}: {entry.detail} ({entry.kind}, {entry.row_count} records)")
+        since = f", since {entry.first_seen_at:%Y-%m-%d}" if entry.first_seen_at < entry.last_seen_at else ""
+        records = "1 record" if entry.row_count == 1 else f"{entry.row_count} records"
+        print(f"           {entry.column_name}: {entry.detail} ({entry.kind}, {records}{since})")
     if len(account.drift) > _MOST_DRIFT_LINES:
-        print(f'           … and {len(account.drift) - _MOST_DRIFT_LINES} more: sip-trunks sql "FROM schema_drift"')
+        print(f"           … and {len(account.drift) - _MOST_DRIFT_LINES} more: sip-trunks drift")
 
 
 def _print_counts(settings: Settings) -> None:

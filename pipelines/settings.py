@@ -12,7 +12,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipelines.errors import SettingsError
 
@@ -52,6 +52,7 @@ class Settings:
     config_dir: Path | None
     api: ApiSettings
     accounts: tuple[Account, ...]
+    drift: Literal["report", "strict"] = "report"
 
     @property
     def warehouse_path(self) -> Path:
@@ -77,6 +78,7 @@ def read_settings() -> Settings:
         config_dir=config_dir,
         api=api,
         accounts=_read_accounts(values),
+        drift=_read_drift_mode(values),
     )
 
 
@@ -107,6 +109,16 @@ def _find_data_dir(values: _Values, config_dir: Path | None) -> Path:
     if from_shell:
         return Path(from_shell).expanduser().absolute()
     return home / Path(values.get("sip_trunks.data_dir", like="data")).expanduser()
+
+
+def _read_drift_mode(values: _Values) -> Literal["report", "strict"]:
+    match values.get("sip_trunks.drift", like="report"):
+        case "report":
+            return "report"
+        case "strict":
+            return "strict"
+        case other:
+            raise SettingsError(f"setting sip_trunks.drift is report or strict, got {other!r}")
 
 
 def _read_accounts(values: _Values) -> tuple[Account, ...]:

@@ -23,6 +23,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
     if path.exists():
         with warehouse.open_published(settings) as connection:
             stored = warehouse.read_stored_accounts(connection)
+            drift = warehouse.read_drift(connection)
         accounts = [
             {
                 "account": name,
@@ -30,6 +31,17 @@ def read_status(settings: Settings) -> dict[str, Any]:
                 "age_seconds": round((now - account.snapshot_at).total_seconds()),
                 "trunk_count": account.trunk_count,
                 "drift_count": account.drift_count,
+                "drift": [
+                    {
+                        "column_name": seen.column_name,
+                        "kind": seen.kind,
+                        "detail": seen.detail,
+                        "row_count": seen.row_count,
+                        "first_seen_at": format_moment(seen.first_seen_at),
+                    }
+                    for seen in drift
+                    if seen.account == name
+                ],
             }
             for name, account in stored.items()
         ]
@@ -82,6 +94,10 @@ def print_status(status: dict[str, Any]) -> None:
         for a in status["accounts"]
     ]
     print_table(columns, rows)
+    drifting = [[a["account"], *list(seen.values())] for a in status["accounts"] for seen in a["drift"]]
+    if drifting:
+        print("\nstill drifting")
+        print_table(["account", "column_name", "kind", "detail", "row_count", "first_seen_at"], drifting)
 
 
 def _as_age(seconds: int) -> str:

@@ -47,6 +47,20 @@ class StoredAccount:
     load_id: str
 
 
+@dataclass(frozen=True)
+class SeenDrift:
+    """A deviation of an account's answers from the declaration, and when it was seen; a row of the view `drift`."""
+
+    account: str
+    column_name: str
+    kind: str
+    detail: str
+    row_count: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    is_current: bool
+
+
 def private_path(settings: Settings) -> Path:
     """Return where the loader's own copy is while it runs."""
     return settings.state_dir / settings.warehouse_path.name
@@ -172,6 +186,19 @@ def read_stored_versions(connection: duckdb.DuckDBPyConnection, account: str) ->
     return connection.execute(query).to_arrow_table()
 
 
+def read_drift(connection: duckdb.DuckDBPyConnection, since: datetime | None = None) -> list[SeenDrift]:
+    """Return the deviations seen at or after `since`, by account, the latest first; without it, the current ones."""
+    condition = "is_current" if since is None else f"last_seen_at >= {_literal(since)}"
+    try:
+        rows = connection.execute(
+            f"SELECT * FROM main.{schema.DRIFT.name} WHERE {condition} "
+            "ORDER BY account, last_seen_at DESC, column_name, kind, detail"
+        ).fetchall()
+    except duckdb.CatalogException:  # nothing is stored yet
+        return []
+    return [SeenDrift(*row) for row in rows]
+
+
 def read_known_types(connection: duckdb.DuckDBPyConnection) -> dict[str, schema.ColumnType]:
     """Return the types that undeclared columns have got in earlier runs."""
     types: dict[str, schema.ColumnType] = {
@@ -234,13 +261,43 @@ def describe_tables(connection: duckdb.DuckDBPyConnection) -> None:
             f"CREATE OR REPLACE VIEW main.{table.name} AS "
             f"SELECT {', '.join(map(quoted, names))} FROM {DATASET}.{table.name}"
         )
-        for kind, name in (("TABLE", f"{DATASET}.{table.name}"), ("VIEW", f"main.{table.name}")):
-            connection.execute(f"COMMENT ON {kind} {name} IS {_literal(table.grain)}")
-        for name in stored:
-            comment = _literal(describe_column(table, name))
-            connection.execute(f"COMMENT ON COLUMN {DATASET}.{table.name}.{quoted(name)} IS {comment}")
-            if name in names:
-                connection.execute(f"COMMENT ON COLUMN main.{table.name}.{quoted(name)} IS {comment}")
+        _comment_on(connection, "TABLE", DATASET, table, list(stored))
+        _comment_on(connection, "VIEW", "main", table, names)
+    _create_drift_view(connection)
+
+
+def _create_drift_view(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create `main.drift`: an answer that was, to the byte, the last one has the deviations of that one."""
+    connection.execute(
+        f"""
+        CREATE OR REPLACE VIEW main.{schema.DRIFT.name} AS
+        WITH looks AS (
+            SELECT account, snapshot_at,
+                min(snapshot_at) OVER (PARTITION BY account, _dlt_load_id) AS read_at,
+                max(snapshot_at) OVER (PARTITION BY account) AS latest_at
+            FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}
+        )
+        SELECT drift.account, column_name, kind, detail,
+            arg_max(row_count, looks.snapshot_at) AS row_count,
+            min(looks.snapshot_at) AS first_seen_at,
+            max(looks.snapshot_at) AS last_seen_at,
+            max(looks.snapshot_at) = any_value(latest_at) AS is_current
+        FROM {DATASET}.{schema.SCHEMA_DRIFT.name} AS drift
+        JOIN looks ON looks.account = drift.account AND looks.read_at = drift.snapshot_at
+        GROUP BY drift.account, column_name, kind, detail
+        """
+    )
+    _comment_on(connection, "VIEW", "main", schema.DRIFT, [column.name for column in schema.DRIFT.columns])
+
+
+def _comment_on(
+    connection: duckdb.DuckDBPyConnection, kind: str, place: str, table: schema.Table, columns: Sequence[str]
+) -> None:
+    name = f"{place}.{table.name}"
+    connection.execute(f"COMMENT ON {kind} {name} IS {_literal(table.grain)}")
+    for column in columns:
+        comment = _literal(describe_column(table, column))
+        connection.execute(f"COMMENT ON COLUMN {name}.{quoted(column)} IS {comment}")
 
 
 def describe_column(table: schema.Table, name: str) -> str:

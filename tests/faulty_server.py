@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import ssl
 import struct
 import threading
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     Step = Callable[[socket.socket, threading.Event], None]
@@ -68,13 +68,10 @@ class FaultyServer:
         self._tls = tls
         self._stop = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._players: list[threading.Thread] = []
         self._acceptor = threading.Thread(target=self._accept)
         self._acceptor.start()
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     @property
     def base_url(self) -> str:
@@ -125,10 +122,7 @@ class Bystander:
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     @property
     def was_contacted(self) -> bool:

@@ -53,6 +53,7 @@ def test_the_light_commands_import_nothing_heavy(api: Api) -> None:
     assert not (HEAVY | {"duckdb", "urllib3"}) & modules_of("--help")
     for command in (
         ["status"],
+        ["drift"],
         ["sql", "SELECT count(*) FROM sip_trunks"],
         ["describe"],
         ["describe", "sip_trunks"],
@@ -67,7 +68,7 @@ def test_a_run_says_what_it_did_and_what_to_try_next(api: Api) -> None:
     out = call("run")
     assert "account    default" in out
     assert "trunks     3: 3 new, 0 changed, 0 removed since the last run" in out
-    assert "new_field: not declared, stored as text (new_column, 1 records)" in out
+    assert "new_field: not declared, stored as text (new_column, 1 record)" in out
     assert "warehouse.duckdb" in out
     assert "+e164" in out
     for line in out.split("try next\n")[1].splitlines():
@@ -205,6 +206,44 @@ def test_status_tells_what_is_stored_and_how_the_last_run_ended(api: Api) -> Non
     assert status["last_run"]["exit_code"] == 3
     assert "does not accept the token" in status["last_run"]["error"]
     assert "exit code 3" in call("status")
+
+
+def test_drift_tells_since_when_and_what_is_over(api: Api) -> None:
+    api.answer([TRUNK])
+    call("run")
+    assert "no drift" in call("drift")
+    api.answer([trunk(sip_calling_format="E.164"), trunk(id=43, sip_calling_format="E.164")])
+    first = json.loads(call("run", "--json"))
+    second = json.loads(call("run", "--json"))
+    assert (second["accounts"][0]["status"], second["accounts"][0]["drift_count"]) == ("unchanged", 1)
+    (seen,) = json.loads(call("drift", "--format", "json"))
+    assert (seen["column_name"], seen["kind"], seen["row_count"], seen["is_current"]) == (
+        "sip_calling_format",
+        "unknown_value",
+        2,
+        True,
+    )
+    assert (seen["first_seen_at"], seen["last_seen_at"]) == (first["snapshot_at"], second["snapshot_at"])
+    assert second["accounts"][0]["drift"][0]["first_seen_at"] == first["snapshot_at"]
+    assert "still drifting" in call("status")
+    api.answer([TRUNK])
+    call("run")
+    assert "still drifting" not in call("status")
+    assert "no drift" in call("drift")
+    (over,) = json.loads(call("drift", "--since", "2026-01-01", "--format", "json"))
+    assert over["is_current"] is False
+    assert "no drift" in call("drift", "--since", "2999-01-01")
+
+
+def test_strict_drift_fails_before_anything_is_written(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.answer([TRUNK])
+    call("run")
+    monkeypatch.setenv("SIP_TRUNKS__DRIFT", "strict")
+    api.answer([TRUNK | {"nickname": "x"}])
+    assert "nickname" in call("run", code=5)
+    assert json.loads(call("sql", "SELECT count(*) AS n FROM sip_trunk_snapshots", "--format", "json")) == [{"n": 1}]
+    monkeypatch.setenv("SIP_TRUNKS__DRIFT", "report")
+    assert "nickname" in call("run")
 
 
 def test_check_says_what_is_ready_and_what_is_not(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

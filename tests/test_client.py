@@ -247,6 +247,7 @@ def test_the_spool_directory_is_empty_after_success_and_failure(api: Api, tmp_pa
 # Faults that another attempt may cure
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+EMPTY_GZIP = b"\x1f\x8b\x08\x00\0\0\0\0\0\x03"  # the header, from where any number of empty blocks may follow
 CORRUPT_GZIP = gzip.compress(GOOD)[:-8] + bytes(8)
 FAULTS: dict[str, Step] = {
     "closed without an answer": send(b""),
@@ -263,27 +264,31 @@ FAULTS: dict[str, Step] = {
     "gzip that is none": send(response(GOOD, Content_Encoding="gzip")),
     "deflate that is none": send(response(b"\xff" + GOOD, Content_Encoding="deflate")),
     "another protocol": send(b"SSH-2.0-OpenSSH_9.7\r\n"),
-    "two lengths": send(response(GOOD, Content_length="7")),
     "silence": send_and_fall_silent(),
     "silence in the body": send_and_fall_silent(response(GOOD)[:-10]),
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_a_fault_is_a_retry_and_never_a_short_snapshot(fault: Step) -> None:
+def patience(fault: str) -> float:
+    """How long to wait for a byte: short only where none comes, so that a slow machine is no fault."""
+    return 0.15 if "silence" in fault else 5
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_a_retry_and_never_a_short_snapshot(fault: str) -> None:
     announced: list[str] = []
-    with FaultyServer(fault, fault, send(response(GOOD))) as server:
-        snapshot = fetch(server.base_url, read_seconds=0.2, announce=announced.append)
+    with FaultyServer(FAULTS[fault], FAULTS[fault], send(response(GOOD))) as server:
+        snapshot = fetch(server.base_url, read_seconds=patience(fault), announce=announced.append)
         assert len(server.requests) == 3
     assert records(snapshot) == raw(TRUNK, IP_TRUNK)
     assert snapshot.body_sha256 == hashlib.sha256(GOOD).hexdigest()
     assert [re.findall(r"attempt \d of \d", line) for line in announced] == [["attempt 2 of 3"], ["attempt 3 of 3"]]
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_a_fault_that_stays_is_unreachable_and_names_host_and_attempts(fault: Step) -> None:
-    with FaultyServer(fault) as server:
-        message = failure(ApiUnreachable, server.base_url, read_seconds=0.2, attempts=2)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_stays_is_unreachable_and_names_host_and_attempts(fault: str) -> None:
+    with FaultyServer(FAULTS[fault]) as server:
+        message = failure(ApiUnreachable, server.base_url, read_seconds=patience(fault), attempts=2)
         assert len(server.requests) == 2
     assert f"{server.host} gave no complete answer after 2 attempts: " in message
 
@@ -370,23 +375,36 @@ def test_an_unknown_host_is_retried_and_named() -> None:
 # Time
 
 
-def test_a_body_that_drips_ends_with_the_time_allowed() -> None:
-    head = response(GOOD).removesuffix(GOOD)
-    with FaultyServer(send_endlessly(head, b" ", every_seconds=0.02)) as server:
+GZIPPED = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"
+DRIPS: dict[str, Step] = {
+    "status line": send_endlessly(b"", b"H", every_seconds=0.02),
+    "headers": send_endlessly(b"HTTP/1.1 200 OK\r\nX-Padding: ", b"x", every_seconds=0.02),
+    "interim answers": send_endlessly(b"", b"HTTP/1.1 100 Continue\r\n\r\n", every_seconds=0.02),
+    "body": send_endlessly(response(GOOD).removesuffix(GOOD), b" ", every_seconds=0.02),
+    "body without a length": send_endlessly(b"HTTP/1.1 200 OK\r\n\r\n", b" ", every_seconds=0.02),
+    "chunks": send_endlessly(CHUNKED, b"1\r\n \r\n", every_seconds=0.02),
+    "one chunk's size": send_endlessly(CHUNKED + b"1;", b"x", every_seconds=0.02),
+    "the name of a gzip file": send_endlessly(GZIPPED + b"\x1f\x8b\x08\x08\0\0\0\0\0\x03", b"x", every_seconds=0.02),
+    "empty gzip blocks": send_endlessly(GZIPPED + EMPTY_GZIP, b"\0\0\0\xff\xff", every_seconds=0.02),
+}
+
+
+@pytest.mark.parametrize("drip", DRIPS)
+def test_an_answer_that_drips_ends_with_the_time_allowed(drip: str) -> None:
+    with FaultyServer(DRIPS[drip]) as server:
         started = time.monotonic()
-        message = failure(ApiUnreachable, server.base_url, total_seconds=0.4)
-        assert time.monotonic() - started < 2
+        message = failure(ApiUnreachable, server.base_url, total_seconds=0.3)
+        assert 0.25 <= time.monotonic() - started < 1.5
         assert len(server.requests) == 1
-    assert "not complete within total_seconds = 0.4" in message
+    assert "within total_seconds = 0.3" in message
 
 
 def test_silence_ends_with_the_time_allowed_even_if_a_read_may_take_longer() -> None:
     with FaultyServer(send_and_fall_silent()) as server:
         started = time.monotonic()
         message = failure(ApiUnreachable, server.base_url, total_seconds=0.3, read_seconds=30)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 1.5
     assert f"{server.host} gave no complete answer after 1 attempt within total_seconds = 0.3" in message
-    assert "the server fell silent" in message
 
 
 def test_the_time_allowed_is_for_all_attempts_together() -> None:
@@ -429,19 +447,21 @@ def asked_to_wait(seconds: float) -> dict[str, bytes]:
 @pytest.mark.parametrize("way", [way for way in asked_to_wait(0) if way != "Retry-After as a date"])
 def test_a_stated_wait_is_kept(way: str) -> None:
     announced: list[str] = []
-    with FaultyServer(send(asked_to_wait(0.4)[way]), send(response(GOOD))) as server:
+    with FaultyServer(send(asked_to_wait(0.25)[way]), send(response(GOOD))) as server:
         started = time.monotonic()
         assert ids(fetch(server.base_url, announce=announced.append)) == [42, 43]
-        assert 0.3 <= time.monotonic() - started < 1.5
+        assert 0.2 <= time.monotonic() - started < 1.5
     assert len(announced) == 1
-    assert "too many requests (429); attempt 2 of 3 in 0." in announced[0]
+    assert re.search(r"too many requests \(429\); attempt 2 of 3 in 0\.[23] s", announced[0])
 
 
 def test_a_wait_stated_as_a_date_is_kept() -> None:
-    with FaultyServer(send(asked_to_wait(1.9)["Retry-After as a date"]), send(response(GOOD))) as server:
-        started = time.monotonic()
+    now = time.time()
+    moment = int(now + 0.3) + 1  # a date has whole seconds; this one is 0.3 to 1.3 s away
+    answer = response(status=429, Retry_After=formatdate(moment, usegmt=True))
+    with FaultyServer(send(answer), send(response(GOOD))) as server:
         fetch(server.base_url)
-        assert 0.8 <= time.monotonic() - started < 3  # a date has whole seconds
+    assert moment <= time.time() < moment + 1
 
 
 @pytest.mark.parametrize("way", asked_to_wait(0))
@@ -847,17 +867,17 @@ def test_a_body_of_many_megabytes_arrives_whole(api: Api) -> None:
     assert snapshot.body_sha256 == hashlib.sha256(body(*trunks)).hexdigest()
 
 
-BOMBS: dict[str, tuple[str, bytes]] = {
-    "gzip": ("gzip", gzip.compress(bytes(2**26))),
-    "many gzip members": ("gzip", gzip.compress(bytes(2**20)) * 64),
-    "gzip twice": ("gzip, gzip", gzip.compress(gzip.compress(bytes(2**26)))),
-    "deflate": ("deflate", zlib.compress(bytes(2**26))),
+BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "gzip": ("gzip", lambda: gzip.compress(bytes(2**26), 1)),
+    "many gzip members": ("gzip", lambda: gzip.compress(bytes(2**20)) * 64),
+    "gzip twice": ("gzip, gzip", lambda: gzip.compress(gzip.compress(bytes(2**26), 1))),
+    "deflate": ("deflate", lambda: zlib.compress(bytes(2**26), 1)),
 }
 
 
-@pytest.mark.parametrize(("encoding", "bomb"), BOMBS.values(), ids=BOMBS.keys())
-def test_a_compressed_bomb_is_refused_without_unpacking_it(api: Api, encoding: str, bomb: bytes) -> None:
-    api.answer(bomb, Content_Encoding=encoding)
+@pytest.mark.parametrize(("encoding", "build"), BOMBS.values(), ids=BOMBS.keys())
+def test_a_compressed_bomb_is_refused_without_unpacking_it(api: Api, encoding: str, build: Callable[[], bytes]) -> None:
+    api.answer(build(), Content_Encoding=encoding)
     tracemalloc.start()
     try:
         message = failure(UnusableAnswer, api.base_url, max_body_bytes=2**20)
@@ -974,6 +994,18 @@ def test_a_redirect_from_https_to_http_is_refused(
     with FaultyServer(send(downgrade), tls=tls(certificates["here"])) as server:
         assert "which must not see the token" in failure(UnusableAnswer, server.base_url)
     assert not elsewhere.was_contacted
+
+
+def test_an_answer_that_drips_through_tls_ends_with_the_time_allowed(
+    certificates: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates["here"]))
+    for drip in DRIPS.values():
+        with FaultyServer(drip, tls=tls(certificates["here"])) as server:
+            started = time.monotonic()
+            message = failure(ApiUnreachable, server.base_url, total_seconds=0.3)
+            assert time.monotonic() - started < 1.5
+        assert "within total_seconds = 0.3" in message
 
 
 def test_a_server_without_tls_is_no_https_server(api: Api) -> None:

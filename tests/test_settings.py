@@ -45,7 +45,7 @@ def test_the_documented_defaults_are_the_real_ones(place: Path, monkeypatch: pyt
 
     documented = tomllib.loads((_PROJECT / ".dlt" / "config.toml").read_text())
     assert documented["sources"]["famulor"] == vars(ApiSettings())
-    assert documented["sip_trunks"] == {"data_dir": "data"}
+    assert documented["sip_trunks"] == {"data_dir": "data", "drift": "report"}
 
 
 def test_the_environment_wins_over_secrets_and_these_over_config(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +80,7 @@ def test_named_accounts_are_picked_by_name(place: Path) -> None:
         ("", '[sources.famulor]\nattempts = "many"', "attempts needs a number above 0"),
         ("", "[sources.famulor]\ntotal_seconds = true", "total_seconds needs a number above 0"),
         ("", "[sources.famulor\n", "is no TOML"),
+        ("", '[sip_trunks]\ndrift = "loud"', "report or strict"),
         ('[sources.famulor]\napi_token = "two words"', "", "characters that no token has"),
         ('[sources.famulor]\napi_token = ["s3cret"]', "", "is empty or no text"),
         ('[sources.famulor.accounts]\n"a\'; DROP" = "t"', "", "has the name"),

@@ -229,6 +229,20 @@ SCHEMA_DRIFT = Table(
     primary_key=("account", "snapshot_at", "column_name", "kind", "detail"),
 )
 
+DRIFT = Table(
+    name="drift",
+    grain="One row per (account, column_name, kind, detail): a deviation, and when it was seen.",
+    columns=(
+        *(column for column in SCHEMA_DRIFT.columns if column.name in ("account", "column_name", "kind", "detail")),
+        Column("row_count", "bigint", "Records that deviated so when it was last seen.", source="sip-trunks"),
+        Column("first_seen_at", "timestamp", "The first snapshot that had it (UTC).", source="sip-trunks"),
+        Column("last_seen_at", "timestamp", "The last snapshot that had it (UTC).", source="sip-trunks"),
+        Column("is_current", "bool", "Whether the account's last snapshot has it.", source="sip-trunks"),
+    ),
+    primary_key=("account", "column_name", "kind", "detail"),
+)
+"""A view on `schema_drift`."""
+
 TABLES = (SIP_TRUNKS, SIP_TRUNKS_HISTORY, SIP_TRUNK_ALLOWED_IPS, SIP_TRUNK_SNAPSHOTS, SCHEMA_DRIFT)
 
 VARIANT_SUFFIX = "__v_text"

@@ -11,14 +11,16 @@ import ipaddress
 import json
 import mmap
 import random
+import socket
 import ssl
 import tempfile
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -104,7 +106,7 @@ def fetch_snapshot(
     records: list[Raw] = []
     total: int | None = None
     size, seen, next_url = 0, {url}, url
-    with _connections(url) as pool:
+    with _connections(url, settings.total_seconds) as pool:
         while True:
             body = fetcher.fetch(pool, next_url)
             digest.update(body)
@@ -190,17 +192,45 @@ def _next_url(url: str, next_page: str | int) -> str:
 
 
 @contextmanager
-def _connections(url: str) -> Iterator[urllib3.PoolManager]:
-    """Yield a pool for the URL's host, through the proxy that the environment names for it."""
+def _connections(url: str, total_seconds: float) -> Iterator[urllib3.PoolManager]:
+    """Yield a pool for the URL's host, through the proxy that the environment names for it.
+
+    Its connections are cut off after `total_seconds`: a server that drips a byte a minute meets every other timeout.
+    """
     parts = urlsplit(url)
     host = parts.hostname or ""
     proxy = None if _is_loopback(host) or proxy_bypass(host) else getproxies().get(parts.scheme)
     context = _tls() if parts.scheme == "https" else None
     pool = urllib3.ProxyManager(proxy, ssl_context=context) if proxy else urllib3.PoolManager(ssl_context=context)
+    sockets: list[socket.socket] = []
+    base: Any = pool.pool_classes_by_scheme[parts.scheme]
+    remembering = type(base.__name__, (base,), {"ConnectionCls": _remembering(base.ConnectionCls, sockets)})
+    pool.pool_classes_by_scheme = pool.pool_classes_by_scheme | {parts.scheme: remembering}
+    cut_off = threading.Timer(total_seconds, _shut_down, [sockets])
+    cut_off.daemon = True
+    cut_off.start()
     try:
         yield pool
     finally:
+        cut_off.cancel()
         pool.clear()
+
+
+def _remembering(base: Any, sockets: list[socket.socket]) -> Any:
+    """Return the connection class with every socket that it opens noted in `sockets`."""
+
+    class Connection(base):  # type: ignore[misc]
+        def connect(self) -> None:
+            super().connect()
+            sockets.append(self.sock)
+
+    return Connection
+
+
+def _shut_down(sockets: Sequence[socket.socket]) -> None:
+    for connection in sockets:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 def _tls() -> ssl.SSLContext:
@@ -250,7 +280,7 @@ class _Fetcher:
         """Sleep before the next attempt. Raises ApiUnreachable if there is none, or no time for it."""
         host = urlsplit(self._origin_url).netloc
         tries = f"after {attempt} {'attempt' if attempt == 1 else 'attempts'}"
-        if attempt == self._settings.attempts:
+        if attempt == self._settings.attempts and time.monotonic() < self._deadline:
             raise ApiUnreachable(f"{host} gave no complete answer {tries}: {error}")
         backoff = min(self._settings.backoff_seconds * 2 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS)
         # Jitter, so that many accounts that failed together do not come back together.
@@ -324,17 +354,16 @@ class _Fetcher:
         """Download into a file that has no name (a crash leaves nothing behind) and return it as memory."""
         limit, size = self._settings.max_body_bytes, 0
         with tempfile.TemporaryFile(dir=self._spool_dir) as file:
-            # read1 returns what has arrived, so that a server that drips meets the deadline.
             while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
                 size += len(chunk)
                 if size > limit:
                     raise UnusableAnswer(f"expected at most max_body_bytes = {limit}, got a larger answer")
-                if time.monotonic() > self._deadline:
-                    raise ApiUnreachable(
-                        f"the answer was not complete within total_seconds = {self._settings.total_seconds:g} "
-                        f"({size} bytes had come)"
-                    )
                 file.write(chunk)
+            if time.monotonic() >= self._deadline:
+                raise _Transient("the answer was not complete in time")
+            if not size and "Content-Length" not in response.headers:
+                # A connection that breaks within the headers looks like this.
+                raise _Transient("the connection closed without an answer")
             if not size:
                 raise UnusableAnswer("expected JSON, got an empty answer")
             file.flush()
