@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import shutil
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -75,6 +76,9 @@ def run(
     Raises RunActive if another run is going on, DestinationFailed or OSError if nothing could be written.
     """
     started_at, clock = datetime.now(UTC), time.monotonic()
+    if sys.platform == "linux":
+        # Of Arrow's allocators, the one that gives back what reading a snapshot took before the load needs it.
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
 
     def outcome(done: Sequence[AccountOutcome], snapshot_at: datetime | None) -> Outcome:
         return Outcome(
@@ -170,31 +174,29 @@ def _run(
         unchanged: list[Snapshot] = []
         for account in accounts:
             try:
-                snapshot = _fetch(settings, account, stored.get(account.name), announce)
-                if snapshot.records is None:
-                    unchanged.append(snapshot)
-                    done.append(_unchanged_outcome(snapshot, stored[account.name]))
-                else:
-                    judged.append(_judge(settings, connection, snapshot, accept_shrink, announce))
-                    done.append(_loaded_outcome(judged[-1]))
+                match _take(settings, connection, account, stored.get(account.name), accept_shrink, announce):
+                    case _Judged() as taken:
+                        judged.append(taken)
+                        done.append(_loaded_outcome(taken))
+                    case same:
+                        unchanged.append(same)
+                        done.append(_unchanged_outcome(same, stored[account.name]))
             except (Failure, UnusableAnswer) as error:
                 if isinstance(error, DestinationFailed):
                     raise
                 done.append(AccountOutcome(account.name, "failed", **describe_failure(error)))
-        if not judged and not unchanged:
-            warehouse.private_path(settings).unlink(missing_ok=True)
-            return done, None
         snapshot_at = _moment_after(stored)
         looks = [_look(snapshot, snapshot_at, stored[snapshot.account]) for snapshot in unchanged]
-        if not judged:
-            warehouse.write_looks(connection, looks)
-            drift = warehouse.read_drift(connection)
-    if judged:
-        announce(f"loading {sum(len(entry.tables.trunks) for entry in judged)} trunks")
-        _load(settings, judged, looks, snapshot_at)
-        with warehouse.open_private(settings) as connection:
+        if judged:
+            announce(f"loading {sum(len(entry.tables.trunks) for entry in judged)} trunks")
+            _load(settings, connection, judged, looks, snapshot_at)
             _finish(connection, with_reports=with_reports, announce=announce)
-            drift = warehouse.read_drift(connection)
+        else:
+            warehouse.write_looks(connection, looks)
+        drift = warehouse.read_drift(connection)
+    if not judged and not unchanged:
+        warehouse.private_path(settings).unlink(missing_ok=True)
+        return done, None
     announce("publishing")
     warehouse.publish(settings)
     shutil.rmtree(dlt_dir, ignore_errors=True)
@@ -207,17 +209,28 @@ def _with_drift(entry: AccountOutcome, drift: Sequence[SeenDrift]) -> AccountOut
     return replace(entry, drift=tuple(seen for seen in drift if seen.account == entry.account))
 
 
-def _fetch(settings: Settings, account: Account, stored: StoredAccount | None, announce: Announce) -> Snapshot:
+def _take(
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    account: Account,
+    stored: StoredAccount | None,
+    accept_shrink: bool,
+    announce: Announce,
+) -> _Judged | Snapshot:
+    """Fetch the account and judge what came; the snapshot as it is if the answer is, to the byte, the last one."""
     # Another release may read the same answer differently.
     is_known = stored is not None and stored.loader_version == __version__
     announce(f"{account.name}: asking the API")
-    return fetch_snapshot(
+    snapshot = fetch_snapshot(
         account,
         settings.api,
         known_sha256=stored.body_sha256 if stored is not None and is_known else None,
         spool_dir=settings.state_dir,
         announce=lambda text: announce(f"{account.name}: {text}"),
     )
+    if snapshot.records is None:
+        return snapshot
+    return _judge(settings, connection, snapshot, accept_shrink, announce)
 
 
 def _judge(
@@ -248,7 +261,8 @@ def _judge(
             f"the answer deviates from the declaration in {len(tables.drift)} ways, first {first.column_name}: "
             f"{first.detail} ({first.kind}); nothing was changed, since sip_trunks.drift is strict"
         )
-    return _Judged(replace(snapshot, records=None), tables, changes)  # the raw records are done with
+    # The raw records are done with; the load needs the memory.
+    return _Judged(replace(snapshot, records=None), tables, changes)
 
 
 def _unchanged_outcome(snapshot: Snapshot, stored: StoredAccount) -> AccountOutcome:
@@ -289,12 +303,17 @@ def _look(snapshot: Snapshot, snapshot_at: datetime, stored: StoredAccount) -> d
     return row | {"_dlt_load_id": stored.load_id}
 
 
-def _load(settings: Settings, judged: Sequence[_Judged], looks: list[dict[str, Any]], snapshot_at: datetime) -> None:
+def _load(
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    judged: Sequence[_Judged],
+    looks: list[dict[str, Any]],
+    snapshot_at: datetime,
+) -> None:
     """Hand the snapshots to dlt as one load into the private file. Raises DestinationFailed."""
     use_dlt(settings)
     import dlt
     from dlt.common.exceptions import DltException
-    from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
     from pipelines.famulor.source import build_source, tables_of
 
@@ -310,12 +329,11 @@ def _load(settings: Settings, judged: Sequence[_Judged], looks: list[dict[str, A
     ]
     tables = tables_of([entry.tables for entry in judged], looks, snapshot_at)
     names = [entry.snapshot.account for entry in judged]
-    credentials = DuckDbCredentials(str(warehouse.private_path(settings)))
-    credentials.global_config = {"preserve_insertion_order": False}
     pipeline = dlt.pipeline(
         PIPELINE,
         pipelines_dir=str(settings.state_dir / "dlt"),
-        destination=dlt.destinations.duckdb(credentials),
+        # A connection of its own would be closed, and the file checkpointed, after every job.
+        destination=dlt.destinations.duckdb(connection),
         dataset_name=warehouse.DATASET,
     )
     adopt_dlt_log()

@@ -62,12 +62,12 @@ def send_endlessly(head: bytes, piece: bytes, every_seconds: float = 0.0) -> Ste
 class FaultyServer:
     """Plays one step per connection, after it has read the request; the last step again and again."""
 
-    def __init__(self, *steps: Step, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *steps: Step, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.requests: list[bytes] = []
         self._steps = list(steps)
         self._tls = tls
         self._stop = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._players: list[threading.Thread] = []
         self._acceptor = threading.Thread(target=self._accept)

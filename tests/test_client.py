@@ -15,6 +15,7 @@ import time
 import traceback
 import tracemalloc
 import zlib
+from base64 import b64encode
 from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
@@ -220,6 +221,10 @@ def test_a_base_url_with_a_query_or_fragment_is_refused(elsewhere: Bystander, ad
         "ftp://app.famulor.de/api",
         "file:///etc/passwd",
         "javascript:alert(1)",
+        "https://[bad",
+        "https://a..b/",
+        "https://exa mple.invalid",
+        f"https://{'x' * 64}.invalid",
         "https://app.famulor.de:port/api",
         "https://app.famulor.de:99999/api",
         "https://app.famulor.de:-1/api",
@@ -348,21 +353,15 @@ def test_a_refused_connection_is_retried_and_named() -> None:
 
 
 def test_a_server_that_starts_late_is_reached() -> None:
-    with socket.socket() as reserved:
+    with socket.socket() as reserved, contextlib.ExitStack() as servers:
         reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
 
         def start(_: str) -> None:
-            with contextlib.suppress(OSError):
-                reserved.listen()
+            reserved.close()
+            servers.enter_context(FaultyServer(send(response(GOOD)), port=port))
 
-        message = failure(
-            ApiUnreachable,
-            f"http://127.0.0.1:{reserved.getsockname()[1]}/api",
-            announce=start,
-            attempts=2,
-            read_seconds=0.1,
-        )
-    assert "after 2 attempts: the server fell silent" in message
+        assert ids(fetch(f"http://127.0.0.1:{port}/api", announce=start)) == [42, 43]
 
 
 def test_an_unknown_host_is_retried_and_named() -> None:
@@ -381,10 +380,7 @@ DRIPS: dict[str, Step] = {
     "headers": send_endlessly(b"HTTP/1.1 200 OK\r\nX-Padding: ", b"x", every_seconds=0.02),
     "interim answers": send_endlessly(b"", b"HTTP/1.1 100 Continue\r\n\r\n", every_seconds=0.02),
     "body": send_endlessly(response(GOOD).removesuffix(GOOD), b" ", every_seconds=0.02),
-    "body without a length": send_endlessly(b"HTTP/1.1 200 OK\r\n\r\n", b" ", every_seconds=0.02),
-    "chunks": send_endlessly(CHUNKED, b"1\r\n \r\n", every_seconds=0.02),
     "one chunk's size": send_endlessly(CHUNKED + b"1;", b"x", every_seconds=0.02),
-    "the name of a gzip file": send_endlessly(GZIPPED + b"\x1f\x8b\x08\x08\0\0\0\0\0\x03", b"x", every_seconds=0.02),
     "empty gzip blocks": send_endlessly(GZIPPED + EMPTY_GZIP, b"\0\0\0\xff\xff", every_seconds=0.02),
 }
 
@@ -410,7 +406,7 @@ def test_silence_ends_with_the_time_allowed_even_if_a_read_may_take_longer() -> 
 def test_the_time_allowed_is_for_all_attempts_together() -> None:
     with FaultyServer(send_and_fall_silent()) as server:
         started = time.monotonic()
-        failure(ApiUnreachable, server.base_url, total_seconds=0.5, read_seconds=0.2, attempts=100)
+        failure(ApiUnreachable, server.base_url, total_seconds=0.4, read_seconds=0.15, attempts=100)
         assert time.monotonic() - started < 2
         assert 2 <= len(server.requests) <= 4
 
@@ -444,7 +440,7 @@ def asked_to_wait(seconds: float) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("way", [way for way in asked_to_wait(0) if way != "Retry-After as a date"])
+@pytest.mark.parametrize("way", ["Retry-After in seconds", "X-RateLimit-Reset", "retry_after in the body"])
 def test_a_stated_wait_is_kept(way: str) -> None:
     announced: list[str] = []
     with FaultyServer(send(asked_to_wait(0.25)[way]), send(response(GOOD))) as server:
@@ -876,16 +872,16 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 
 @pytest.mark.parametrize(("encoding", "build"), BOMBS.values(), ids=BOMBS.keys())
-def test_a_compressed_bomb_is_refused_without_unpacking_it(api: Api, encoding: str, build: Callable[[], bytes]) -> None:
-    api.answer(build(), Content_Encoding=encoding)
-    tracemalloc.start()
-    try:
-        message = failure(UnusableAnswer, api.base_url, max_body_bytes=2**20)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+def test_a_compressed_bomb_is_refused_without_unpacking_it(encoding: str, build: Callable[[], bytes]) -> None:
+    with FaultyServer(send(response(build(), Content_Encoding=encoding))) as server:
+        tracemalloc.start()
+        try:
+            message = failure(UnusableAnswer, server.base_url, max_body_bytes=2**20)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert len(server.requests) == 1
     assert message == "expected at most max_body_bytes = 1048576, got a larger answer"
-    assert len(api.requests) == 1
     assert peak < 2**23
 
 
@@ -947,7 +943,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, subject in (("here", "IP:127.0.0.1"), ("elsewhere", "DNS:other.invalid")):
         key, certificate = folder / f"{name}.key", folder / f"{name}.pem"
         request = f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={name}"
-        options = ["-addext", f"subjectAltName={subject}", "-keyout", str(key), "-out", str(certificate)]
+        # The key usage is what Python 3.13 insists on.
+        usage = ["-addext", f"subjectAltName={subject}", "-addext", "keyUsage=critical,digitalSignature,keyCertSign"]
+        options = [*usage, "-keyout", str(key), "-out", str(certificate)]
         subprocess.run([openssl, *request.split(), *options], check=True, capture_output=True)
         certificate.write_bytes(certificate.read_bytes() + key.read_bytes())
         files[name] = certificate
@@ -964,7 +962,8 @@ def test_a_self_signed_certificate_is_refused_before_the_token_is_sent(certifica
     with FaultyServer(send(response(GOOD)), tls=tls(certificates["here"])) as server:
         message = failure(ApiUnreachable, server.base_url, attempts=2)
         assert server.requests == []
-    assert f"{server.host} gave no complete answer after 2 attempts: TLS failed: self-signed certificate" in message
+    assert f"{server.host} gave no complete answer after 2 attempts: TLS failed: " in message
+    assert re.search("self.signed certificate", message)
 
 
 def test_a_certificate_that_the_system_trusts_is_accepted(
@@ -996,16 +995,16 @@ def test_a_redirect_from_https_to_http_is_refused(
     assert not elsewhere.was_contacted
 
 
+@pytest.mark.parametrize("drip", ["headers", "body"])
 def test_an_answer_that_drips_through_tls_ends_with_the_time_allowed(
-    certificates: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    certificates: dict[str, Path], monkeypatch: pytest.MonkeyPatch, drip: str
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates["here"]))
-    for drip in DRIPS.values():
-        with FaultyServer(drip, tls=tls(certificates["here"])) as server:
-            started = time.monotonic()
-            message = failure(ApiUnreachable, server.base_url, total_seconds=0.3)
-            assert time.monotonic() - started < 1.5
-        assert "within total_seconds = 0.3" in message
+    with FaultyServer(DRIPS[drip], tls=tls(certificates["here"])) as server:
+        started = time.monotonic()
+        message = failure(ApiUnreachable, server.base_url, total_seconds=0.3)
+        assert 0.25 <= time.monotonic() - started < 1.5
+    assert "within total_seconds = 0.3" in message
 
 
 def test_a_server_without_tls_is_no_https_server(api: Api) -> None:
@@ -1047,3 +1046,41 @@ def test_a_host_that_is_exempt_from_the_proxy_is_reached_directly(
     monkeypatch.setenv("NO_PROXY", "sip-trunks.invalid")
     assert "DNS" in failure(ApiUnreachable, "https://sip-trunks.invalid/api", attempts=1)
     assert not elsewhere.was_contacted
+
+
+@pytest.mark.parametrize("link", ["http://[bad", "//[x"])
+def test_a_link_that_is_no_address_is_unusable(api: Api, link: str) -> None:
+    api.answer(b"", 302, Location=link)
+    assert "something else" in failure(UnusableAnswer, api.base_url)
+    api.answer(body(TRUNK, next_page_url=link))
+    assert "something else" in failure(UnusableAnswer, api.base_url)
+
+
+def test_a_rate_limit_reset_counts_only_where_the_limit_was_hit(api: Api) -> None:
+    api.queue(b"", 500, X_RateLimit_Reset=str(int(time.time()) + 60))
+    api.answer(GOOD)
+    assert ids(fetch(api.base_url, total_seconds=5)) == [42, 43]
+
+
+def test_a_wait_stated_in_a_body_that_comes_in_pieces_is_read() -> None:
+    head = b"HTTP/1.1 429 Too Many\r\nTransfer-Encoding: chunked\r\n\r\n"
+    pieces = b'b\r\n{"retry_aft\r\n9\r\ner": 0.3}\r\n0\r\n\r\n'
+    waits: list[str] = []
+    with FaultyServer(send(head + pieces), send(response(GOOD))) as server:
+        fetch(server.base_url, announce=waits.append)
+    assert "in 0.3 s" in waits[0]
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://[bad"])
+def test_a_proxy_that_cannot_be_used_is_a_settings_error(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    use_proxy(monkeypatch, proxy)
+    assert "proxy" in failure(SettingsError, "https://sip-trunks.invalid/api")
+
+
+def test_a_proxy_may_have_no_scheme_and_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultyServer(send(response(status=407))) as proxy:
+        use_proxy(monkeypatch, f"us%40er:pass@{proxy.host}")
+        assert "proxy" in failure(ApiUnreachable, "https://sip-trunks.invalid/api", attempts=1)
+        (request,) = proxy.requests
+    assert b"proxy-authorization: basic " + b64encode(b"us@er:pass").lower() in request.lower()
+    assert TOKEN.encode() not in request

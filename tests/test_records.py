@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -203,6 +204,20 @@ def test_what_one_batch_teaches_the_next_knows() -> None:
 def test_invalid_utf8_in_a_record_is_refused() -> None:
     with pytest.raises(UnusableAnswer, match="UTF-8"):
         read_records([b'{"id": 1, "sip_username": "\xff"}'])
+
+
+@pytest.mark.parametrize("depth", [500, 900, 990, 100_000])
+def test_deep_nesting_is_read_or_refused_and_no_bug(depth: int) -> None:
+    record = b'{"id": 1, "deep": ' + b"[" * depth + b"]" * depth + b"}"
+    with suppress(UnusableAnswer):
+        assert values(read_records([record]), "id") == [1]
+
+
+def test_an_integer_of_thousands_of_digits_is_kept_as_text() -> None:
+    record = json.dumps(trunk(country_code=0)).replace('"country_code": 0', '"country_code": ' + "1" * 5000).encode()
+    assert values(read_records([record]), "country_code__v_text") == ["1" * 5000]
+    with pytest.raises(UnusableAnswer):
+        read_records([b'{"id":' + b"1" * 5000 + b"}"])
 
 
 def test_drift_kinds_are_declared() -> None:

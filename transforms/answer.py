@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class UnusableAnswer(ValueError):
@@ -45,17 +46,20 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 def read_page(body: bytes | memoryview) -> Page:
     """Return the records and the paging of one complete answer.
 
-    Raises UnusableAnswer if it is no JSON object with a list of objects under `data`.
+    Raises UnusableAnswer if it is no JSON object with a list of objects under `data`, or if its paging keys cannot
+    be followed: a page that is left out would look like trunks that are gone.
     """
     if bytes(body[:3]) == _BYTE_ORDER_MARK:
         body = memoryview(body)[3:]
+    records: Sequence[bytes | msgspec.Raw]
     try:
-        envelope = msgspec.json.decode(body, type=_Envelope)
-        records: Sequence[bytes | msgspec.Raw] = envelope.data
+        try:
+            envelope = msgspec.json.decode(body, type=_Envelope)
+            records = envelope.data
+        except (msgspec.DecodeError, ValueError):
+            envelope, records = _read_leniently(body)
     except RecursionError:
         raise UnusableAnswer("expected a list of trunks, got JSON nested too deeply to be read") from None
-    except msgspec.DecodeError:
-        envelope, records = _read_leniently(body)
     _refuse_non_objects(records)
     return Page(records, _next_page(envelope), _total(envelope))
 
@@ -70,8 +74,10 @@ def _read_leniently(body: bytes | memoryview) -> tuple[_Envelope, list[bytes]]:
         ) from None
     except json.JSONDecodeError as error:
         raise UnusableAnswer(_no_json(body, error)) from None
-    except RecursionError:
-        raise UnusableAnswer("expected a list of trunks, got JSON nested too deeply to be read") from None
+    except UnusableAnswer:
+        raise
+    except ValueError:
+        raise UnusableAnswer(_OUT_OF_RANGE) from None
     if not isinstance(answer, dict):
         raise UnusableAnswer(f"expected an object with a list under `data`, got {json_type(answer)}")
     if "data" not in answer:
@@ -82,9 +88,12 @@ def _read_leniently(body: bytes | memoryview) -> tuple[_Envelope, list[bytes]]:
     try:
         records = [json.dumps(record, allow_nan=False).encode() for record in data]
     except ValueError:
-        raise UnusableAnswer("expected numbers that a computer can hold, got one that is out of range") from None
+        raise UnusableAnswer(_OUT_OF_RANGE) from None
     paging = {key: value for key, value in answer.items() if key in _Envelope.__struct_fields__ and key != "data"}
     return _Envelope(data=[], **paging), records
+
+
+_OUT_OF_RANGE = "expected numbers that a computer can hold, got one that is out of range"
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -92,14 +101,19 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _no_json(body: bytes | memoryview, error: json.JSONDecodeError) -> str:
-    start = bytes(body[:512]).lstrip()
+    start = bytes(body[:4096]).lstrip()
     if not start:
         return "expected JSON, got an empty answer"
     if start.startswith(b"<"):
         return f"expected JSON, got a page of HTML or XML ({len(body)} bytes)"
-    if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
+    rest = error.doc[error.pos :].strip()
+    is_cut = not rest or error.msg.startswith("Unterminated") or any(w.startswith(rest) for w in _JSON_WORDS)
+    if is_cut:
         return f"expected complete JSON, got {len(body)} bytes that end in the middle"
     return f"expected JSON, got something else from character {error.pos} on ({error.msg})"
+
+
+_JSON_WORDS = ("true", "false", "null")
 
 
 def _name_keys(answer: dict[str, Any]) -> str:
@@ -110,36 +124,56 @@ def _name_keys(answer: dict[str, Any]) -> str:
     return f"the keys {', '.join(names)}{more}"
 
 
+_TYPE_BY_FIRST_BYTE = {'"': "a string", "[": "an array", "t": "a boolean", "f": "a boolean", "n": "null"}
+
+
 def _refuse_non_objects(records: Sequence[bytes | msgspec.Raw]) -> None:
     """Raise UnusableAnswer for the first record that is no object; Arrow's JSON reader crashes on some of them."""
-    for index, record in enumerate(records):
-        if memoryview(record)[0] != ord("{"):
-            kind = json_type(json.loads(bytes(record)))
-            raise UnusableAnswer(f"expected objects in `data`, got {kind} at index {index}")
+    views: Iterable[Any] = map(memoryview, records)
+    starts: list[int] = list(map(itemgetter(0), views))
+    if starts.count(ord("{")) < len(starts):
+        index = next(index for index, start in enumerate(starts) if start != ord("{"))
+        kind = _TYPE_BY_FIRST_BYTE.get(chr(starts[index]), "a number")
+        raise UnusableAnswer(f"expected objects in `data`, got {kind} at index {index}")
 
 
 def _next_page(envelope: _Envelope) -> str | int | None:
     """Where the next page is: Laravel's paginator has it beside `data`, its resource collections under `links`."""
     links = envelope.links if isinstance(envelope.links, dict) else {}
-    link = envelope.next_page_url or links.get("next")
-    if isinstance(link, str):
-        return link
+    for link in (envelope.next_page_url, links.get("next")):
+        if isinstance(link, str) and link:
+            return link
+        if link not in (None, ""):
+            raise UnusableAnswer(f"expected a link to the next page, got {json_type(link)}")
     meta = envelope.meta if isinstance(envelope.meta, dict) else {}
-    current = meta.get("current_page", envelope.current_page)
-    last = meta.get("last_page", envelope.last_page)
-    if _is_integer(current) and _is_integer(last) and current < last:
-        return int(current) + 1
-    return None
+    current = _page_number(meta.get("current_page", envelope.current_page))
+    last = _page_number(meta.get("last_page", envelope.last_page))
+    return current + 1 if current is not None and last is not None and current < last else None
+
+
+def _page_number(value: object) -> int | None:
+    """Return a count that may come as 3, 3.0 or "3". Raises UnusableAnswer for anything else but null."""
+    match value:
+        case None:
+            return None
+        case bool():
+            pass
+        case int():
+            return value
+        case float() if value.is_integer():
+            return int(value)
+        case str() if value.isascii() and value.isdigit() and len(value) < 20:
+            return int(value)
+    raise UnusableAnswer(f"expected a number in the paging keys, got {json_type(value)} that is none")
 
 
 def _total(envelope: _Envelope) -> int | None:
+    """Return what all pages together hold; a `total` that is no count only means that it cannot be checked."""
     meta = envelope.meta if isinstance(envelope.meta, dict) else {}
-    total = meta.get("total", envelope.total)
-    return int(total) if _is_integer(total) else None
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    try:
+        return _page_number(meta.get("total", envelope.total))
+    except UnusableAnswer:
+        return None
 
 
 def json_type(value: object) -> str:
@@ -165,5 +199,5 @@ def printable(text: str, limit: int) -> str:
     Text from the API is untrusted: line breaks, escape sequences, marks that turn the reading direction and lone
     surrogates come out as their escapes.
     """
-    short = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in short)
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])
+    return escaped if len(escaped) <= limit and len(text) <= limit else escaped[: max(limit - 1, 0)] + "…"

@@ -34,6 +34,7 @@ BATCH_RECORDS = 10_000
 BATCH_BYTES = 64 * 2**20
 _DECLARED = {column.name: column for column in API_COLUMNS}
 _DOUBLE_HOLDS_EVERY_INTEGER_BELOW = 2.0**53
+_LONGEST_INTEGER = 1000
 _FIRST_MICROSECOND = -62_135_596_800_000_000  # 0001-01-01T00:00:00Z
 
 
@@ -127,7 +128,10 @@ class _Reader:
             raise UnusableAnswer("expected JSON in UTF-8, got bytes that are none") from None
         columns = self._read_fitting(batch, text)
         if columns is None:
-            columns = self._read_value_by_value(batch)
+            try:
+                columns = self._read_value_by_value(batch)
+            except RecursionError:
+                raise UnusableAnswer("expected trunks, got JSON nested too deeply to be read") from None
         ids = columns["id"]
         if ids.null_count:
             raise UnusableAnswer(
@@ -233,10 +237,8 @@ class _Reader:
     # ------------------------------------------------------------------ it does not: value by value
 
     def _read_value_by_value(self, batch: list[Raw]) -> dict[str, pa.Array]:
-        try:
-            records: list[dict[str, Any]] = json.loads(b"[" + b",".join(batch) + b"]", parse_float=_number)
-        except RecursionError:
-            raise UnusableAnswer("expected trunks, got JSON nested too deeply to be read") from None
+        text = b"[" + b",".join(batch) + b"]"
+        records: list[dict[str, Any]] = json.loads(text, parse_float=_number, parse_int=_integer)
         self._learn(records)
         present = set().union(*records)
         columns: dict[str, pa.Array] = {}
@@ -370,6 +372,11 @@ def _number(text: str) -> float | Decimal:
     return number if abs(number) != float("inf") else Decimal(text)
 
 
+def _integer(text: str) -> int | Decimal:
+    """Read an integer; Python refuses to make one of thousands of digits, a decimal holds them."""
+    return int(text) if len(text) < _LONGEST_INTEGER else Decimal(text)
+
+
 def _only_chunk(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
@@ -456,6 +463,8 @@ def _is_unicode(text: str) -> bool:
 
 def _as_json(value: Any) -> str:
     """Return canonical JSON: keys sorted, no spaces, text as it is unless it cannot be written."""
+    if isinstance(value, Decimal):
+        return str(value)
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return text if _is_unicode(text) else json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
@@ -44,6 +44,7 @@ _MOST_REDIRECTS = 5
 _MOST_PAGES = 10_000
 _LONGEST_BACKOFF_SECONDS = 60.0
 _TRANSIENT = frozenset({408, 425, 429})
+_LONGEST_STATED_SECONDS = 7 * 86400.0
 _EPOCH_AFTER = 10**9  # an X-RateLimit-Reset above this is a moment, below it a number of seconds
 
 
@@ -108,13 +109,13 @@ def fetch_snapshot(
     size, seen, next_url = 0, {url}, url
     with _connections(url, settings.total_seconds) as pool:
         while True:
-            body = fetcher.fetch(pool, next_url)
+            body = fetcher.fetch(pool, next_url, settings.max_body_bytes - size)
             digest.update(body)
             size += len(body)
             if next_url == url and digest.hexdigest() == known_sha256:
                 return Snapshot(account.name, _now(), size, digest.hexdigest(), None)
             page = read_page(body)
-            records = [*records, *page.records] if records else list(page.records)
+            records += page.records
             total = page.total if page.total is not None else total
             if page.next_page is None:
                 break
@@ -135,15 +136,16 @@ def _now() -> datetime:
 
 def _endpoint(base_url: str) -> str:
     """Return the endpoint's URL. Raises SettingsError unless it is https, or http to this machine."""
-    parts = urlsplit(base_url.strip())
     try:
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        host, port = "", None
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
-    if not host or not is_safe or port == 0:
+        parts = urlsplit(base_url.strip())
+        host = urllib3.util.parse_url(base_url.strip()).host or ""
+        is_named = bool(host.encode("idna")) and parts.port != 0
+    except (ValueError, urllib3.exceptions.LocationParseError):
+        raise SettingsError("sources.famulor.base_url needs https://host/path, got what is no address") from None
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
+    if not is_named or not is_safe:
         raise SettingsError(
-            f"sources.famulor.base_url needs https://host/path (http only on this machine), "
+            "sources.famulor.base_url needs https://host/path (http only on this machine), "
             f"got {_without_user(parts)!r}"
         )
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -168,14 +170,15 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, (parts.hostname or "").lower(), parts.port or default
 
 
-def _same_origin(url: str, base: str, what: str) -> str:
-    """Return `url` if it may see the token. Raises UnusableAnswer otherwise."""
+def _same_origin(base: str, link: str, what: str) -> str:
+    """Return where `link` leads from `base` if that may see the token. Raises UnusableAnswer otherwise."""
     try:
+        url = urljoin(base, link)
         is_same = _origin(url) == _origin(base)
-    except ValueError:
-        is_same = False
-    if not is_same:
         host = printable(urlsplit(url).netloc.rpartition("@")[2], 80)
+    except ValueError:
+        raise UnusableAnswer(f"expected a {what} to an address, got something else") from None
+    if not is_same:
         raise UnusableAnswer(
             f"expected a {what} within {urlsplit(base).netloc}, got one to {host!r}, which must not see the token; "
             "if the API has moved, change sources.famulor.base_url"
@@ -185,7 +188,7 @@ def _same_origin(url: str, base: str, what: str) -> str:
 
 def _next_url(url: str, next_page: str | int) -> str:
     if isinstance(next_page, str):
-        return _same_origin(urljoin(url, next_page), url, "paging link")
+        return _same_origin(url, next_page, "paging link")
     parts = urlsplit(url)
     query = [pair for pair in parse_qsl(parts.query) if pair[0] != "page"]
     return urlunsplit(parts._replace(query=urlencode([*query, ("page", next_page)])))
@@ -201,7 +204,7 @@ def _connections(url: str, total_seconds: float) -> Iterator[urllib3.PoolManager
     host = parts.hostname or ""
     proxy = None if _is_loopback(host) or proxy_bypass(host) else getproxies().get(parts.scheme)
     context = _tls() if parts.scheme == "https" else None
-    pool = urllib3.ProxyManager(proxy, ssl_context=context) if proxy else urllib3.PoolManager(ssl_context=context)
+    pool = _through_proxy(proxy, context) if proxy else urllib3.PoolManager(ssl_context=context)
     sockets: list[socket.socket] = []
     base: Any = pool.pool_classes_by_scheme[parts.scheme]
     remembering = type(base.__name__, (base,), {"ConnectionCls": _remembering(base.ConnectionCls, sockets)})
@@ -214,6 +217,21 @@ def _connections(url: str, total_seconds: float) -> Iterator[urllib3.PoolManager
     finally:
         cut_off.cancel()
         pool.clear()
+        for connection in sockets:
+            connection.close()
+
+
+def _through_proxy(proxy: str, context: ssl.SSLContext | None) -> urllib3.ProxyManager:
+    """Return a pool that uses the proxy, with its user and password. Raises SettingsError if it is no http(s) proxy."""
+    try:
+        address = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+        headers = urllib3.util.make_headers(proxy_basic_auth=unquote(address.auth)) if address.auth else None
+        plain = address._replace(auth=None).url
+        return urllib3.ProxyManager(plain, proxy_headers=headers, ssl_context=context)
+    except (ValueError, urllib3.exceptions.LocationValueError, urllib3.exceptions.HTTPError):
+        raise SettingsError(
+            "the environment's proxy is no address of an http proxy (https_proxy, http_proxy)"
+        ) from None
 
 
 def _remembering(base: Any, sockets: list[socket.socket]) -> Any:
@@ -267,11 +285,11 @@ class _Fetcher:
             "User-Agent": f"sip-trunks/{__version__}",
         }
 
-    def fetch(self, pool: urllib3.PoolManager, url: str) -> memoryview:
+    def fetch(self, pool: urllib3.PoolManager, url: str, most_bytes: int) -> memoryview:
         """Return the complete, decompressed body. Raises ApiRefused, ApiUnreachable or UnusableAnswer."""
         for attempt in range(1, self._settings.attempts + 1):
             try:
-                return self._attempt(pool, url)
+                return self._attempt(pool, url, most_bytes)
             except _Transient as error:
                 self._wait(error, attempt)
         raise AssertionError("the last attempt raises")
@@ -285,7 +303,7 @@ class _Fetcher:
         backoff = min(self._settings.backoff_seconds * 2 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS)
         # Jitter, so that many accounts that failed together do not come back together.
         jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        wait = jittered if error.wait_seconds is None else error.wait_seconds + jittered * 0.1
+        wait = jittered if error.wait_seconds is None else max(error.wait_seconds + jittered * 0.1, jittered)
         if time.monotonic() + wait > self._deadline:
             asked = "" if error.wait_seconds is None else f", and asks to wait {error.wait_seconds:.0f} s"
             raise ApiUnreachable(
@@ -295,17 +313,17 @@ class _Fetcher:
         self._announce(f"{error}; attempt {attempt + 1} of {self._settings.attempts} in {wait:.1f} s")
         time.sleep(wait)
 
-    def _attempt(self, pool: urllib3.PoolManager, url: str) -> memoryview:
+    def _attempt(self, pool: urllib3.PoolManager, url: str, most_bytes: int) -> memoryview:
         try:
             for _ in range(_MOST_REDIRECTS + 1):
                 response = self._request(pool, url)
                 try:
                     location = response.headers.get("Location")
                     if response.status in (301, 302, 303, 307, 308) and location:
-                        url = _same_origin(urljoin(url, location), self._origin_url, "redirect")
+                        url = _same_origin(url, location, "redirect")
                         continue
                     self._raise_for_status(response)
-                    return self._spool(response)
+                    return self._spool(response, most_bytes)
                 finally:
                     response.close()
             raise UnusableAnswer(f"expected an answer, got more than {_MOST_REDIRECTS} redirects")
@@ -313,6 +331,8 @@ class _Fetcher:
             raise _Transient(f"the download broke off ({type(error).__name__})") from error
         except urllib3.exceptions.LocationParseError as error:
             raise UnusableAnswer("expected a redirect to an address, got something else") from error
+        except urllib3.exceptions.ProxyError as error:
+            raise _Transient(f"the proxy of this machine's environment failed ({_name_fault(error)})") from error
         except urllib3.exceptions.HTTPError as error:
             raise _Transient(_name_fault(error)) from error
 
@@ -350,13 +370,14 @@ class _Fetcher:
             raise ApiRefused(f"{host} refused the request (status {status})")
         raise UnusableAnswer(f"expected status 200, got {status}")
 
-    def _spool(self, response: urllib3.BaseHTTPResponse) -> memoryview:
+    def _spool(self, response: urllib3.BaseHTTPResponse, most_bytes: int) -> memoryview:
         """Download into a file that has no name (a crash leaves nothing behind) and return it as memory."""
-        limit, size = self._settings.max_body_bytes, 0
+        size = 0
         with tempfile.TemporaryFile(dir=self._spool_dir) as file:
             while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
                 size += len(chunk)
-                if size > limit:
+                if size > most_bytes:
+                    limit = self._settings.max_body_bytes
                     raise UnusableAnswer(f"expected at most max_body_bytes = {limit}, got a larger answer")
                 file.write(chunk)
             if time.monotonic() >= self._deadline:
@@ -393,9 +414,9 @@ def _stated_wait(response: urllib3.BaseHTTPResponse) -> float | None:
     stated = _retry_after(response.headers.get("Retry-After"))
     if stated is None:
         stated = _retry_after_in_body(response)
-    if stated is None:
+    if stated is None and response.status == 429:  # other answers carry the header too
         stated = _rate_limit_reset(response.headers.get("X-RateLimit-Reset"))
-    return None if stated is None else max(stated, 0.0)
+    return None if stated is None else min(max(stated, 0.0), _LONGEST_STATED_SECONDS)
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -415,7 +436,7 @@ def _retry_after(value: str | None) -> float | None:
 
 def _retry_after_in_body(response: urllib3.BaseHTTPResponse) -> float | None:
     try:
-        answer = json.loads(response.read1(_CHUNK_BYTES, decode_content=True))
+        answer = json.loads(response.read(_CHUNK_BYTES, decode_content=True))
         return _seconds(str(answer["retry_after"]))
     except (ValueError, TypeError, KeyError, RecursionError, urllib3.exceptions.HTTPError):
         return None

@@ -17,6 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import dlt
+import pyarrow as pa
 
 from pipelines.famulor.client import fetch_snapshot, look_row
 from pipelines.settings import DEFAULT_ACCOUNT, DEFAULT_BASE_URL, Account, ApiSettings
@@ -26,7 +27,6 @@ from transforms.snapshot import JSON_FIELD, SnapshotTables, drift_table, read_sn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    import pyarrow as pa
     from dlt.extract import DltResource
 
 
@@ -38,6 +38,8 @@ UNDECLARED_TYPES: dict[str, schema.ColumnType] = {
     "json": "json",
 }
 """The types that a field of the API gets which the declaration does not know, by dlt's names."""
+
+VALIDITY_COLUMNS = ("valid_from", "valid_to")
 
 CONTRACT: Any = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
 """New columns are welcome; a type that slipped past the decoder fails before anything is written."""
@@ -67,7 +69,7 @@ def build_resources(
         "strategy": "scd2",
         "destination_scope": scope,
         "row_version_column_name": "row_version",
-        "validity_column_names": ["valid_from", "valid_to"],
+        "validity_column_names": list(VALIDITY_COLUMNS),
         # dlt keeps the boundary of the last load in the stored schema: every load has to say its own.
         "boundary_timestamp": snapshot_at,
     }
@@ -119,11 +121,18 @@ def tables_of(
     trunks = [snapshot.trunks for snapshot in snapshots]
     return {
         schema.SIP_TRUNKS.name: trunks,
-        schema.SIP_TRUNKS_HISTORY.name: trunks,
+        schema.SIP_TRUNKS_HISTORY.name: [_with_validity(table) for table in trunks],
         schema.SIP_TRUNK_ALLOWED_IPS.name: [snapshot.allowed_ips for snapshot in snapshots],
         schema.SIP_TRUNK_SNAPSHOTS.name: [snapshot_table(looks)],
         schema.SCHEMA_DRIFT.name: [drift_table(snapshot, snapshot_at) for snapshot in snapshots],
     }
+
+
+def _with_validity(trunks: pa.Table) -> pa.Table:
+    """Return the rows with empty columns for what the merge fills in; without them dlt rewrites the file for them."""
+    for name in VALIDITY_COLUMNS:
+        trunks = trunks.append_column(name, pa.nulls(len(trunks), schema.arrow_type("timestamp")))
+    return trunks
 
 
 build_source = dlt.source(build_resources, name="famulor", schema_contract=CONTRACT)
