@@ -1,0 +1,74 @@
+"""What must hold of a published file, whatever happened before."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+Rows = list[tuple[Any, ...]]
+
+
+def read(path: Path, sql: str) -> Rows:
+    """Return the rows of a query on the published file."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection.execute(sql).fetchall()
+
+
+def closed_versions(path: Path) -> set[tuple[Any, ...]]:
+    """Return the versions that are over: they must never change."""
+    rows = read(path, "SELECT account, id, row_version, valid_from, valid_to FROM sip_trunks_history")
+    return {row for row in rows if row[-1] is not None}
+
+
+def assert_whole(path: Path, *snapshots: Sequence[dict[str, Any]]) -> int:
+    """Assert that every table shows one and the same of these snapshots; return which."""
+    current = read(path, "SELECT id, phone_number, country_code, allowed_inbound_ips FROM sip_trunks ORDER BY id")
+    ips = read(path, "SELECT trunk_id, position, ip FROM sip_trunk_allowed_ips ORDER BY ALL")
+    latest = read(path, "SELECT trunk_count FROM sip_trunk_snapshots ORDER BY snapshot_at DESC LIMIT 1")
+    seen = [(i, number, country, json.loads(allowed) if allowed else None) for i, number, country, allowed in current]
+    matching = [index for index, snapshot in enumerate(snapshots) if seen == _current(snapshot)]
+    assert matching, f"no snapshot has {seen}"
+    index = matching[0]
+    assert ips == _entries(snapshots[index])
+    assert latest == [(len(snapshots[index]),)]
+    assert_history_is_sound(path)
+    return index
+
+
+def _current(snapshot: Sequence[dict[str, Any]]) -> Rows:
+    rows = [(t["id"], t["phone_number"], t["country_code"], t["allowed_inbound_ips"]) for t in snapshot]
+    return sorted(rows, key=lambda row: row[0])
+
+
+def _entries(snapshot: Sequence[dict[str, Any]]) -> Rows:
+    return sorted((t["id"], place, ip) for t in snapshot for place, ip in enumerate(t["allowed_inbound_ips"] or ()))
+
+
+def assert_history_is_sound(path: Path) -> None:
+    """Assert that the open versions are the current state, and that versions neither overlap nor repeat."""
+    current = read(path, "SELECT account, id, row_version FROM sip_trunks ORDER BY ALL")
+    still_open = "SELECT account, id, row_version FROM sip_trunks_history WHERE valid_to IS NULL ORDER BY ALL"
+    assert read(path, still_open) == current
+    overlapping = """
+        SELECT account, id FROM (
+            SELECT account, id, valid_from, valid_to, row_version,
+                lead(valid_from) OVER versions AS next_from, lead(row_version) OVER versions AS next_version
+            FROM sip_trunks_history WINDOW versions AS (PARTITION BY account, id ORDER BY valid_from)
+        )
+        WHERE valid_from >= coalesce(valid_to, TIMESTAMPTZ 'infinity')
+            OR coalesce(valid_to, TIMESTAMPTZ 'infinity') > next_from
+            OR (valid_to = next_from AND row_version = next_version)
+    """
+    assert read(path, overlapping) == []
+    moments = """
+        SELECT valid_from AS moment FROM sip_trunks_history UNION SELECT valid_to FROM sip_trunks_history
+        WHERE valid_to IS NOT NULL EXCEPT SELECT snapshot_at FROM sip_trunk_snapshots
+    """
+    assert read(path, moments) == []
