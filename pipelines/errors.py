@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from transforms.answer import UnusableAnswer
 
@@ -73,8 +74,8 @@ def describe_error(error: BaseException) -> str:
     """Return the error as one line."""
     if isinstance(error, KeyboardInterrupt):
         return "stopped; what was stored before is untouched"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space left on the disk{_on(error)}; free some and run again, what was stored is untouched"
+    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or os.strerror(errno.ENOSPC) in str(error):
+        return "no space left on the disk of the data directory; free some and run again, what was stored is untouched"
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.strerror}{_on(error)}"
     lines = str(error).split()

@@ -57,6 +57,7 @@ def logging_to_file(settings: Settings) -> Iterator[None]:
         settings.state_dir / "sip-trunks.log", maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8"
     )
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.raiseExceptions = False  # a full disk must not print a traceback of the log's own
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(handler)

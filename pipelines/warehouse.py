@@ -111,6 +111,8 @@ def open_private(settings: Settings) -> Iterator[duckdb.DuckDBPyConnection]:
         # Rows have keys, not places; keeping their order costs memory.
         connection.execute("SET preserve_insertion_order = false")
         yield connection
+        # Closing would write the log into the file too, but keep silent if it cannot.
+        connection.execute("CHECKPOINT")
     except duckdb.Error as error:
         raise DestinationFailed(f"DuckDB failed: {_first_line(error)}") from error
     finally:
