@@ -81,3 +81,10 @@ def test_no_file_names_a_registry_or_a_path_of_a_machine() -> None:
     lock = (PROJECT / "requirements.lock").read_text("utf-8")
     assert "://" not in lock
     assert "--hash=sha256:" in lock
+
+
+def test_every_test_that_the_promises_name_exists() -> None:
+    named = re.findall(r"`(tests/\w+\.py)::(\w+)`", (PROJECT / "docs" / "promises.md").read_text("utf-8"))
+    assert len(named) > 20
+    for file, test in named:
+        assert f"def {test}(" in (PROJECT / file).read_text("utf-8"), f"{file} has no {test}"
