@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -72,3 +73,16 @@ def assert_history_is_sound(path: Path) -> None:
         WHERE valid_to IS NOT NULL EXCEPT SELECT snapshot_at FROM sip_trunk_snapshots
     """
     assert read(path, moments) == []
+
+
+def reads_back(value: Any, typed: Any, text: str | None) -> bool:
+    """Whether a value that was sent is in its typed column, or as text beside it (docs/promises.md says how)."""
+    if typed is None:
+        return text == (value if isinstance(value, str) else _canonical(value))
+    if isinstance(typed, datetime):
+        return isinstance(value, str) and typed == datetime.fromisoformat(value)
+    return bool(typed == value) or (isinstance(typed, str) and typed == _canonical(value))
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -10,29 +10,36 @@ from transforms import schema
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = PROJECT / "README.md"
+DOCUMENTS = (README, PROJECT / "docs" / "data-dictionary.md")
+
+
+def _trunks() -> str:
+    return markdown_of(schema.SIP_TRUNKS)
 
 
 def _dictionary() -> str:
-    tables = [table for table in schema.TABLES if table is not schema.SIP_TRUNKS_HISTORY]
-    return "\n\n".join(markdown_of(table) for table in tables)
+    return "\n\n".join(markdown_of(table) for table in (*schema.TABLES, schema.DRIFT))
 
 
 def _help() -> str:
     return f"```text\n{build_parser().format_help().strip()}\n```"
 
 
-PARTS = {"dictionary": _dictionary, "help": _help}
+PARTS = {"trunks": _trunks, "dictionary": _dictionary, "help": _help}
 
 
 def generate(text: str) -> str:
     """Return the document with every generated part made anew."""
     for name, make in PARTS.items():
         start = f"<!-- generated: {name} -->\n"
-        before, _, rest = text.partition(start)
+        before, found, rest = text.partition(start)
+        if not found:
+            continue
         _, end, after = rest.partition("<!-- end -->")
         text = f"{before}{start}{make()}\n{end}{after}"
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(generate(README.read_text("utf-8")), "utf-8")
+    for document in DOCUMENTS:
+        document.write_text(generate(document.read_text("utf-8")), "utf-8")

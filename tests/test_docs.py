@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.famulor.demo import DEMO_TOKEN, serve
-from tests.generated_docs import PROJECT, README, generate
+from tests.generated_docs import DOCUMENTS, PROJECT, README, generate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,8 @@ BIN = Path(sys.executable).parent
 
 def test_generated_parts_are_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert README.read_text("utf-8") == generate(README.read_text("utf-8")), "run `make docs`"
+    for document in DOCUMENTS:
+        assert document.read_text("utf-8") == generate(document.read_text("utf-8")), "run `make docs`"
 
 
 def sessions(text: str) -> Iterator[tuple[str, list[str]]]:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import ABSENT, IP_TRUNK, TRUNK, raw, trunk
+from tests.consistency import reads_back
 from transforms.answer import UnusableAnswer
 from transforms.records import Columns, column_name, read_records
 from transforms.schema import API_COLUMNS, DRIFT_KINDS
@@ -260,23 +261,7 @@ def test_every_value_can_be_read_back(records: list[dict[str, Any]]) -> None:
     rows = columns.table.to_pylist()
     for record, row in zip(records, rows, strict=True):
         for name, value in record.items():
-            assert value is None or _reads_back(
-                value, row.get(name), row.get(f"{name}__v_text"), columns.types.get(name)
-            )
-
-
-def _reads_back(value: Any, typed: Any, text: str | None, column_type: str | None) -> bool:
-    if typed is None:
-        return text == (
-            value
-            if isinstance(value, str)
-            else json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        )
-    if column_type == "json":
-        return bool(json.loads(typed) == value)
-    if column_type == "timestamp":
-        return isinstance(value, str) and isinstance(typed, datetime)
-    return bool(typed == value)
+            assert value is None or reads_back(value, row.get(name), row.get(f"{name}__v_text"))
 
 
 @settings(max_examples=100, deadline=None)
