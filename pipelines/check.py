@@ -7,9 +7,10 @@ import tempfile
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pipelines.errors import DestinationFailed, Failure, describe_error, exit_code_of
+from pipelines.errors import DestinationFailed, Failure, SettingsError, describe_error, exit_code_of
 from pipelines.famulor.client import fetch_snapshot
-from pipelines.settings import pick_accounts
+from pipelines.settings import find_unknown_settings, pick_accounts, prepare_state_dir
+from pipelines.warehouse import open_published
 from transforms.answer import UnusableAnswer
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def check(settings: Settings) -> int:
     """Print one line per check and return the exit code of the first that fails; nothing is stored."""
     code = 0
     checks: list[tuple[str, Callable[[], str]]] = [
-        ("settings", lambda: str(settings.config_dir or "no .dlt folder; environment and defaults")),
+        ("settings", partial(_check_settings, settings)),
         ("data", partial(_check_data_dir, settings)),
         ("disk", partial(_check_disk, settings)),
     ]
@@ -47,10 +48,21 @@ def _fail(error: Failure) -> str:
     raise error
 
 
+def _check_settings(settings: Settings) -> str:
+    unknown = find_unknown_settings(settings)
+    if unknown:
+        raise SettingsError(f"there is no setting {', '.join(unknown)}; .dlt/config.toml lists those there are")
+    return str(settings.config_dir or "no .dlt folder; environment and defaults")
+
+
 def _check_data_dir(settings: Settings) -> str:
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    prepare_state_dir(settings)
     with tempfile.TemporaryFile(dir=settings.data_dir):
-        return f"{settings.data_dir} can be written"
+        pass
+    if settings.warehouse_path.exists():
+        with open_published(settings):
+            pass
+    return f"{settings.data_dir} can be written"
 
 
 def _check_disk(settings: Settings) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NoReturn
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipelines import __version__
 
@@ -27,6 +29,7 @@ EXIT_CODES = """exit codes:
 
 
 _PATIENCE_SECONDS = 3.0
+_stopped_by: KeyboardInterrupt | None = None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,10 +45,11 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     run = commands.add_parser("run", help="load the trunks as they are now, publish the file, write the reports")
-    run.add_argument("--demo", action="store_true", help="load the embedded demo account; needs no token")
-    run.add_argument("--account", action="append", default=[], metavar="NAME", help="only this account; repeatable")
+    whose = run.add_mutually_exclusive_group()
+    whose.add_argument("--demo", action="store_true", help="load the embedded demo account; needs no token")
+    whose.add_argument("--account", action="append", default=[], metavar="NAME", help="only this account; repeatable")
     run.add_argument("--accept-shrink", action="store_true", help="accept, once, an answer that lacks many trunks")
-    run.add_argument("--no-reports", action="store_true", help="do not write the reports")
+    run.add_argument("--no-reports", action="store_true", help="write no reports, and leave none that are out of date")
     run.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
 
     report = commands.add_parser("report", help="reports from what is stored")
@@ -58,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_format(drift)
 
     sql = commands.add_parser("sql", help="read-only SQL on the published file")
-    sql.add_argument("query", metavar="QUERY")
+    sql.add_argument("query", metavar="QUERY", help='one statement, such as "FROM sip_trunks LIMIT 10"')
     _add_format(sql)
 
     status = commands.add_parser("status", help="when each account was last seen, and how the last run ended")
@@ -67,7 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser("check", help="settings, token, API, data directory: ready to run?")
 
     describe = commands.add_parser("describe", help="the data dictionary")
-    describe.add_argument("table", nargs="?", metavar="TABLE")
+    describe.add_argument("table", nargs="?", metavar="TABLE", help="only this table")
     describe.add_argument("--format", choices=("table", "json", "markdown"), default="table")
 
     demo = commands.add_parser("demo-api", help="serve the demo account until stopped")
@@ -76,8 +80,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_format(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
-    parser.add_argument("--raw", action="store_true", help="CSV as the values are, not made safe for spreadsheets")
+    parser.add_argument(
+        "--format",
+        choices=("table", "csv", "json"),
+        default="table",
+        help="csv is made safe for spreadsheets: text such as +e164 gets an apostrophe; see --raw",
+    )
+    parser.add_argument("--raw", action="store_true", help="csv with the values as they are, for other programs")
 
 
 def _port(text: str) -> int:
@@ -96,6 +105,7 @@ def _moment(text: str) -> datetime:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors are one line on standard error."""
+    _make_streams_safe()
     options = build_parser().parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
@@ -105,8 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has what it wanted (`| head`); Python would complain once more while it shuts down.
         sys.stderr.close()
         return 0
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last stop: one line and a code for each
+    except (Exception, KeyboardInterrupt) as caught:  # noqa: BLE001 - the last stop: one line and a code for each
         from pipelines.errors import Failure, describe_error, exit_code_of
+
+        # DuckDB makes an error of its own of the interruption of a query.
+        error = _stopped_by or caught
 
         if options.debug:
             import traceback
@@ -123,6 +136,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(options, f"{bug}{describe_error(error)}{hint}", code)
 
 
+def _make_streams_safe() -> None:
+    """See to it that printing never fails for a letter that the terminal has not, or for a stream that is closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - open until the process ends
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _stop(number: int, _frame: object) -> NoReturn:
     """End the command in good order, or else by force: a database statement cannot be interrupted from here."""
     from threading import Timer
@@ -132,7 +155,9 @@ def _stop(number: int, _frame: object) -> NoReturn:
     last_resort = Timer(_PATIENCE_SECONDS, _end_by_force, [128 + number])
     last_resort.daemon = True
     last_resort.start()
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    global _stopped_by  # noqa: PLW0603 - a signal handler has nowhere else to leave it
+    _stopped_by = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+    raise _stopped_by
 
 
 def _end_by_force(code: int) -> None:
@@ -153,8 +178,6 @@ def _fail(options: argparse.Namespace, message: str, code: int) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from contextlib import ExitStack
-
     from pipelines.load import run
     from pipelines.outcome import print_outcome
     from pipelines.progress import logging_to_file, showing_progress
@@ -180,6 +203,7 @@ def _run(options: argparse.Namespace) -> int:
         print_json(outcome.as_json())
     else:
         print_outcome(settings, outcome)
+    sys.stdout.flush()
     for account in outcome.accounts:
         if account.error:
             print(f"sip-trunks: {account.account}: {account.error}", file=sys.stderr)
@@ -211,6 +235,9 @@ def _report(options: argparse.Namespace) -> int:
         raise SettingsError(f"no report named {unknown[0]!r}; there are {', '.join(REPORTS)}")
     if options.by and len(set(options.by)) < len(options.by):
         raise SettingsError("--by names a column twice")
+    taken = [name for name in options.by or () if name in ("trunk_count", "share_pct")]
+    if taken:
+        raise SettingsError(f"--by {taken[0]}: the report itself has a column of that name")
     keywords = {"by": options.by} if options.by else {}
     frames: dict[str, pd.DataFrame] = {}
     with open_published(read_settings()) as connection:
@@ -236,14 +263,25 @@ def _sql(options: argparse.Namespace) -> int:
 
     with open_published(read_settings()) as connection:
         try:
+            if len(connection.extract_statements(options.query)) != 1:
+                raise SettingsError("SQL: expected one statement")
             result = connection.execute(options.query)
             columns = [column[0] for column in result.description or ()]
+            is_json = [str(column[1]) == "JSON" for column in result.description or ()]
             rows = result.fetchall()
+        except UnicodeError:
+            raise SettingsError("SQL: the query is no text in UTF-8") from None
         except duckdb.Error as error:
             lines = [line for line in str(error).splitlines() if line.strip() != "^"]
             raise SettingsError(f"SQL: {' '.join(lines)}") from error
+    if options.format == "json":
+        rows = [tuple(map(_decode_json, row, is_json)) for row in rows]
     write_rows(columns, rows, form=options.format, raw=options.raw)
     return 0
+
+
+def _decode_json(value: Any, is_json: bool) -> Any:
+    return json.loads(value) if is_json and value is not None else value
 
 
 def _drift(options: argparse.Namespace) -> int:
@@ -292,9 +330,14 @@ def _describe(options: argparse.Namespace) -> int:
 def _demo_api(options: argparse.Namespace) -> int:
     from threading import Event
 
+    from pipelines.errors import SettingsError
     from pipelines.famulor.demo import DEMO_TOKEN, serve
 
-    with serve(options.port, advances=True) as base_url:
+    with ExitStack() as stack:
+        try:
+            base_url = stack.enter_context(serve(options.port, advances=True))
+        except OSError as error:
+            raise SettingsError(f"port {options.port} cannot be used ({error.strerror}); try another: --port") from None
         print(f"the demo API answers at {base_url} until stopped (Ctrl-C); every answer is the next edition. Use it:")
         print(f"  SOURCES__FAMULOR__BASE_URL={base_url} FAMULOR_API_KEY={DEMO_TOKEN} sip-trunks run", flush=True)
         try:

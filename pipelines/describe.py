@@ -19,9 +19,10 @@ def describe(settings: Settings, name: str | None, *, form: str) -> None:
 
     Columns that the API has added are in it once they are stored. Raises SettingsError for an unknown table.
     """
-    tables = [table for table in schema.TABLES if name in (None, table.name)]
+    every = (*schema.TABLES, schema.DRIFT)
+    tables = [table for table in every if name in (None, table.name)]
     if not tables:
-        known = ", ".join(table.name for table in schema.TABLES)
+        known = ", ".join(table.name for table in every)
         raise SettingsError(f"no table named {name!r}; there are {known}")
     stored = _read_stored_columns(settings)
     described = {table.name: (table, [*_declared(table), *_undeclared(table, stored)]) for table in tables}
@@ -46,7 +47,12 @@ def markdown_of(table: schema.Table, rows: list[dict[str, Any]] | None = None) -
 
 def _declared(table: schema.Table) -> list[dict[str, Any]]:
     return [
-        asdict(column) | {"meaning": warehouse.describe_column(table, column.name), "is_declared": True}
+        asdict(column)
+        | {
+            "type": schema.SQL_TYPES[column.type],
+            "meaning": warehouse.describe_column(table, column.name),
+            "is_declared": True,
+        }
         for column in table.columns
     ]
 
@@ -56,7 +62,7 @@ def _undeclared(table: schema.Table, stored: dict[str, dict[str, str]]) -> list[
     return [
         {
             "name": name,
-            "type": column_type.lower(),
+            "type": column_type,
             "meaning": warehouse.describe_column(table, name),
             "is_declared": False,
         }

@@ -15,10 +15,10 @@ import os
 import shutil
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from pipelines import __version__, warehouse
 from pipelines.errors import (
@@ -30,10 +30,10 @@ from pipelines.errors import (
     describe_error,
     exit_code_of,
 )
-from pipelines.famulor.client import fetch_snapshot, look_row
+from pipelines.famulor.client import fetch_snapshot
 from pipelines.outcome import AccountOutcome, Outcome, format_moment
-from pipelines.progress import adopt_dlt_log
-from pipelines.settings import use_dlt
+from pipelines.progress import adopt_dlt_log, logger
+from pipelines.settings import prepare_state_dir, use_dlt
 from transforms.answer import UnusableAnswer
 
 if TYPE_CHECKING:
@@ -45,12 +45,14 @@ if TYPE_CHECKING:
     from pipelines.famulor.client import Snapshot
     from pipelines.settings import Account, Settings
     from pipelines.warehouse import SeenDrift, StoredAccount
-    from transforms.history import Changes
+    from transforms.changes import Changes
     from transforms.snapshot import SnapshotTables
 
     Announce = Callable[[str], None]
 
 PIPELINE = "sip_trunks"
+_LOCK_ATTEMPTS = 5
+_LOCK_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,23 @@ def run(
             done, snapshot_at = _run(settings, accounts, accept_shrink, with_reports, announce)
             result = outcome(done, snapshot_at)
         except BaseException as error:
+            logger.error("%s (exit code %s)", describe_error(error), exit_code_of(error))
             _note_last_run(settings, {"started_at": format_moment(started_at), **describe_failure(error)})
             raise
+        finally:
+            with suppress(OSError):
+                _tidy(settings)
+        for entry in result.accounts:
+            logger.info("%s: %s", entry.account, entry.error or entry.status)
+        logger.info("ended with exit code %s", result.exit_code)
         _note_last_run(settings, result.as_json())
         return result
+
+
+def _tidy(settings: Settings) -> None:
+    """Throw away what a run works on: nothing in it counts before it starts or once it has ended."""
+    warehouse.discard_private_copy(settings)
+    shutil.rmtree(settings.state_dir / "dlt", ignore_errors=True)
 
 
 def describe_failure(error: BaseException) -> dict[str, Any]:
@@ -119,27 +134,36 @@ def _exit_code(done: Sequence[AccountOutcome]) -> int:
 @contextmanager
 def _lock(settings: Settings) -> Iterator[None]:
     """Hold the data directory for this run. The system frees the lock when the process ends, however it ends."""
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    settings.state_dir.chmod(0o700)
+    prepare_state_dir(settings)
     with (settings.state_dir / "run.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _try_to_lock(file):
             file.seek(0)
-            raise RunActive(f"another run is active in {settings.data_dir} ({file.read() or 'just started'})") from None
+            raise RunActive(f"another run is active in {settings.data_dir} ({file.read() or 'just started'})")
         file.truncate(0)
         file.write(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         file.flush()
         yield
 
 
+def _try_to_lock(file: IO[str]) -> bool:
+    """Lock the file unless a run has it; somebody who only asks (`is_run_active`) has it for an instant."""
+    for _ in range(_LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        else:
+            return True
+    return False
+
+
 def is_run_active(settings: Settings) -> bool:
-    """Whether a run holds the data directory at this moment."""
+    """Whether a run holds the data directory at this moment, as far as this user may know."""
     try:
         with (settings.state_dir / "run.lock").open("r") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return False
     except BlockingIOError:
         return True
@@ -164,8 +188,7 @@ def _note_last_run(settings: Settings, values: dict[str, Any]) -> None:
 def _run(
     settings: Settings, accounts: Sequence[Account], accept_shrink: bool, with_reports: bool, announce: Announce
 ) -> tuple[list[AccountOutcome], datetime | None]:
-    dlt_dir = settings.state_dir / "dlt"
-    shutil.rmtree(dlt_dir, ignore_errors=True)
+    _tidy(settings)
     warehouse.start_private_copy(settings)
     with warehouse.open_private(settings) as connection:
         stored = warehouse.read_stored_accounts(connection)
@@ -189,17 +212,16 @@ def _run(
         looks = [_look(snapshot, snapshot_at, stored[snapshot.account]) for snapshot in unchanged]
         if judged:
             announce(f"loading {sum(len(entry.tables.trunks) for entry in judged)} trunks")
-            _load(settings, connection, judged, looks, snapshot_at)
-            _finish(connection, with_reports=with_reports, announce=announce)
-        else:
-            warehouse.write_looks(connection, looks)
+            _load(settings, connection, judged, snapshot_at)
+            warehouse.describe_tables(connection)
+        warehouse.write_looks(connection, looks)
+        if judged or unchanged:
+            _refresh_reports(connection, has_new=bool(judged), with_reports=with_reports, announce=announce)
         drift = warehouse.read_drift(connection)
     if not judged and not unchanged:
-        warehouse.private_path(settings).unlink(missing_ok=True)
         return done, None
     announce("publishing")
     warehouse.publish(settings)
-    shutil.rmtree(dlt_dir, ignore_errors=True)
     return [_with_drift(entry, drift) for entry in done], snapshot_at
 
 
@@ -229,6 +251,8 @@ def _take(
         announce=lambda text: announce(f"{account.name}: {text}"),
     )
     if snapshot.records is None:
+        if stored is not None and stored.drift_count and settings.drift == "strict":
+            raise _refused_for_drift(f"still in {stored.drift_count} ways (sip-trunks drift)")
         return snapshot
     return _judge(settings, connection, snapshot, accept_shrink, announce)
 
@@ -241,7 +265,7 @@ def _judge(
     announce: Announce,
 ) -> _Judged:
     """Type the snapshot and compare it with what is stored. Raises UnusableAnswer or RefusedSnapshot."""
-    from transforms.history import compare_versions
+    from transforms.changes import compare_versions
     from transforms.snapshot import read_snapshot
 
     records = snapshot.records or ()
@@ -257,12 +281,16 @@ def _judge(
         )
     if tables.drift and settings.drift == "strict":
         first = tables.drift[0]
-        raise RefusedSnapshot(
-            f"the answer deviates from the declaration in {len(tables.drift)} ways, first {first.column_name}: "
-            f"{first.detail} ({first.kind}); nothing was changed, since sip_trunks.drift is strict"
-        )
+        seen = f"first {first.column_name}: {first.detail} ({first.kind})"
+        raise _refused_for_drift(f"in {len(tables.drift)} ways, {seen}")
     # The raw records are done with; the load needs the memory.
     return _Judged(replace(snapshot, records=None), tables, changes)
+
+
+def _refused_for_drift(how: str) -> RefusedSnapshot:
+    return RefusedSnapshot(
+        f"the answer deviates from the declaration {how}; nothing was changed, since sip_trunks.drift is strict"
+    )
 
 
 def _unchanged_outcome(snapshot: Snapshot, stored: StoredAccount) -> AccountOutcome:
@@ -297,9 +325,7 @@ def _moment_after(stored: dict[str, StoredAccount]) -> datetime:
 
 def _look(snapshot: Snapshot, snapshot_at: datetime, stored: StoredAccount) -> dict[str, Any]:
     """Return the row of `sip_trunk_snapshots` for an answer that was, to the byte, the last one."""
-    row = look_row(
-        snapshot, snapshot_at, trunk_count=stored.trunk_count, drift_count=stored.drift_count, is_unchanged=True
-    )
+    row = snapshot.look(snapshot_at, trunk_count=stored.trunk_count, drift_count=stored.drift_count, is_unchanged=True)
     return row | {"_dlt_load_id": stored.load_id}
 
 
@@ -307,7 +333,6 @@ def _load(
     settings: Settings,
     connection: duckdb.DuckDBPyConnection,
     judged: Sequence[_Judged],
-    looks: list[dict[str, Any]],
     snapshot_at: datetime,
 ) -> None:
     """Hand the snapshots to dlt as one load into the private file. Raises DestinationFailed."""
@@ -317,9 +342,8 @@ def _load(
 
     from pipelines.famulor.source import build_source, tables_of
 
-    looks = looks + [
-        look_row(
-            entry.snapshot,
+    looks = [
+        entry.snapshot.look(
             snapshot_at,
             trunk_count=len(entry.tables.trunks),
             drift_count=len(entry.tables.drift),
@@ -343,7 +367,16 @@ def _load(
         cause = _root_cause(error)
         if isinstance(cause, KeyboardInterrupt):
             raise cause from None
-        raise DestinationFailed(f"dlt could not load the snapshot: {describe_error(cause)}") from error
+        raise DestinationFailed(f"dlt could not load the snapshot: {_without_values(cause)}") from error
+
+
+def _without_values(error: BaseException) -> str:
+    """Return the error as one line; where DuckDB quotes a value that came from the API, only its kind."""
+    import duckdb
+
+    if isinstance(error, duckdb.DataError):
+        return f"DuckDB refused a value ({type(error).__name__}); please report it"
+    return describe_error(error)
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -352,12 +385,15 @@ def _root_cause(error: BaseException) -> BaseException:
     return error
 
 
-def _finish(connection: duckdb.DuckDBPyConnection, *, with_reports: bool, announce: Announce) -> None:
-    warehouse.describe_tables(connection)
-    if with_reports:
+def _refresh_reports(
+    connection: duckdb.DuckDBPyConnection, *, has_new: bool, with_reports: bool, announce: Announce
+) -> None:
+    """Write the reports if they are not those of what is stored; without them, leave none that are out of date."""
+    if not with_reports:
+        if has_new:
+            warehouse.drop_reports(connection)
+    elif has_new or not warehouse.has_reports(connection):
         from pipelines.publish import publish_reports
 
         announce("writing reports")
         publish_reports(connection)
-    else:
-        warehouse.drop_reports(connection)

@@ -76,16 +76,17 @@ def format_moment(moment: datetime) -> str:
 def print_outcome(settings: Settings, outcome: Outcome) -> None:
     """Print what was done, the counts as they are now, and what to try next."""
     for account in outcome.accounts:
-        if account.status != "failed":
-            _print_account(account)
+        _print_account(account)
     if outcome.snapshot_at is None:
         return
     print(f"warehouse  {outcome.warehouse}")
     print(f"took       {outcome.duration_seconds:.1f} s\n")
     _print_counts(settings)
     program = _program()
-    newest = "SELECT id, valid_from, valid_to FROM sip_trunks_history ORDER BY valid_from DESC LIMIT 10"
-    print("\ntry next")
+    newest = (
+        "SELECT id, valid_from, valid_to FROM sip_trunks_history ORDER BY coalesce(valid_to, valid_from) DESC LIMIT 9"
+    )
+    print("try next")
     print(f'  {program} sql "{newest}"')
     print(f"  {program} report counts --by country_code")
     print(f"  {program} status")
@@ -101,6 +102,9 @@ def _program() -> str:
 
 def _print_account(account: AccountOutcome) -> None:
     print(f"account    {account.account}")
+    if account.status == "failed":
+        print(f"failed     {account.error}")
+        return
     if account.status == "unchanged":
         print(f"trunks     {account.trunk_count}: the answer is, to the byte, the last one")
     else:
@@ -127,6 +131,10 @@ def _print_counts(settings: Settings) -> None:
     if counts is None:
         return
     columns, rows = counts
+    if not rows:
+        return
     print_table(columns, rows[:_MOST_COUNTS])
     if len(rows) > _MOST_COUNTS:
-        print(f"… and {len(rows) - _MOST_COUNTS} more: sip-trunks report counts")
+        print(f"… and {len(rows) - _MOST_COUNTS} more: {_program()} report counts")
+    trunk_count = sum(row[columns.index("trunk_count")] for row in rows)
+    print(f"total: {trunk_count} trunks in all accounts stored\n")

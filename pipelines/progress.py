@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+from pipelines.settings import prepare_state_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +54,7 @@ def logging_to_file(settings: Settings) -> Iterator[None]:
     """Send the product's log and dlt's to `state/sip-trunks.log`, which is bounded, instead of standard error."""
     from logging.handlers import RotatingFileHandler
 
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    prepare_state_dir(settings)
     handler = RotatingFileHandler(
         settings.state_dir / "sip-trunks.log", maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8"
     )
@@ -65,4 +67,5 @@ def logging_to_file(settings: Settings) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # a log that cannot be flushed changes nothing of what was done
+            handler.close()

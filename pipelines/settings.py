@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.errors import SettingsError
+from pipelines.errors import DestinationFailed, SettingsError
 
 DEFAULT_ACCOUNT = "default"
 DEFAULT_BASE_URL = "https://app.famulor.de/api"
@@ -97,6 +97,21 @@ def pick_accounts(settings: Settings, names: list[str]) -> tuple[Account, ...]:
     return tuple(by_name[name] for name in dict.fromkeys(names)) if names else accounts
 
 
+def find_unknown_settings(settings: Settings) -> list[str]:
+    """Return the settings of ours that are written down but mean nothing, such as misspelt ones."""
+    known = {f"sources.famulor.{f.name}" for f in fields(ApiSettings)}
+    known |= {"sources.famulor.api_token", "sources.famulor.accounts", "sip_trunks.data_dir", "sip_trunks.drift"}
+    found: set[str] = set()
+    for file in _Values(settings.config_dir).files:
+        for section in ("sources.famulor", "sip_trunks"):
+            found |= {f"{section}.{name}" for name in _dig(file, section) or {}}
+    for variable in os.environ:
+        key = variable.lower().replace("__", ".")
+        if key.startswith(("sources.famulor.", "sip_trunks.")) and not key.startswith("sources.famulor.accounts."):
+            found.add(key)
+    return sorted(found - known)
+
+
 def _find_config_dir() -> Path | None:
     candidates = (Path.cwd() / ".dlt", _PROJECT / ".dlt")
     return next((path for path in candidates if path.is_dir()), None)
@@ -148,13 +163,16 @@ def _checked_token(name: str, token: object) -> str:
     if not isinstance(token, str) or not token.strip():
         raise SettingsError(f"the token of account {name!r} is empty or no text")
     if not (token.strip().isascii() and token.strip().isprintable()) or " " in token.strip():
-        raise SettingsError(f"the token of account {name!r} has characters that no token has (spaces, line breaks)")
+        raise SettingsError(
+            f"the token of account {name!r} has characters that no token has (spaces, line breaks, letters beyond "
+            "ASCII); give the bare token, without 'Bearer'"
+        )
     return token.strip()
 
 
 def _ask_dlt(settings: Settings) -> tuple[Account, ...]:
     """Look where only dlt can: its global folder and its vault providers."""
-    use_dlt(settings)
+    _show_project_to_dlt(settings)
     import dlt
 
     token = dlt.secrets.get("sources.famulor.api_token", str)
@@ -163,8 +181,7 @@ def _ask_dlt(settings: Settings) -> tuple[Account, ...]:
 
 def use_dlt(settings: Settings) -> None:
     """Prepare this process for `import dlt`: its settings folder, and what this product promises whatever they say."""
-    if settings.config_dir:
-        os.environ["DLT_PROJECT_DIR"] = str(settings.config_dir.parent)
+    _show_project_to_dlt(settings)
     # One load job at a time: the jobs are DuckDB statements that already use every core, together they only use
     # more memory.
     os.environ.setdefault("LOAD__WORKERS", "1")
@@ -179,12 +196,28 @@ def use_dlt(settings: Settings) -> None:
     }
 
 
+def _show_project_to_dlt(settings: Settings) -> None:
+    if settings.config_dir:
+        os.environ["DLT_PROJECT_DIR"] = str(settings.config_dir.parent)
+
+
+def prepare_state_dir(settings: Settings) -> None:
+    """Make the loader's own folder, for its eyes only. Raises DestinationFailed if that is not possible."""
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        settings.state_dir.chmod(0o700)
+    except OSError as error:
+        raise DestinationFailed(
+            f"{settings.state_dir} cannot be made or used: {error.strerror}; sip_trunks.data_dir says where it is"
+        ) from error
+
+
 class _Values:
     """Environment, secrets and config under one lookup."""
 
     def __init__(self, config_dir: Path | None) -> None:
         names = ("secrets.toml", "config.toml")
-        self._files = [_read_toml(config_dir / name) for name in names] if config_dir else []
+        self.files = [_read_toml(config_dir / name) for name in names] if config_dir else []
 
     def find_in_environment(self, key: str) -> str | None:
         """Return what the environment says; an empty variable says nothing."""
@@ -195,12 +228,12 @@ class _Values:
         found = self.find_in_environment(key)
         if found is not None:
             return found
-        return next((value for value in (_dig(file, key) for file in self._files) if value is not None), None)
+        return next((value for value in (_dig(file, key) for file in self.files) if value is not None), None)
 
     def table(self, key: str) -> dict[str, Any]:
         """Return a table of names and values; the environment adds to it or overrides."""
         merged: dict[str, Any] = {}
-        for file in reversed(self._files):
+        for file in reversed(self.files):
             found = _dig(file, key)
             merged |= found if isinstance(found, dict) else {}
         prefix = key.upper().replace(".", "__") + "__"
@@ -215,12 +248,16 @@ class _Values:
         """Return the value of a setting, of the type of its default `like`. Raises SettingsError."""
         value = self.find(key)
         if value is None:
+            variable = key.upper().replace(".", "__")
+            if variable in os.environ:
+                # An unset variable in a script must not fall back to the default unnoticed.
+                raise SettingsError(f"{variable} is set, but empty; give it a value or unset it")
             return like
         try:
             if isinstance(value, bool) or not isinstance(value, str | int | float):
                 raise ValueError  # noqa: TRY004 - one message for every wrong value
             converted = type(like)(value)
-            if isinstance(converted, int | float) and not converted > 0:
+            if isinstance(converted, int | float) and not 0 < converted < float("inf"):
                 raise ValueError
         except ValueError:
             expected = "a number above 0" if isinstance(like, int | float) else "text"

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from datetime import date, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from transforms.answer import printable
@@ -34,13 +35,18 @@ def write_rows(
         print(_csv(columns, rows, raw=raw), end="")
     else:
         print_table(columns, rows)
+        if not rows:
+            print("(no rows)")
         if total:
             print(total)
 
 
 def rows_as_json(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
     """Return rows as objects of plain values; a column name that comes twice is numbered."""
-    names = [name if name not in columns[:i] else f"{name}_{i + 1}" for i, name in enumerate(columns)]
+    names: list[str] = []
+    for name in columns:
+        free = (candidate for n in count(1) if (candidate := name if n == 1 else f"{name}_{n}") not in names)
+        names.append(next(free))
     return [dict(zip(names, map(_as_json, row), strict=True)) for row in rows]
 
 
@@ -69,12 +75,26 @@ def _print_rich(columns: Sequence[str], cells: list[list[str]], numeric: list[bo
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    console = Console()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name, is_number in zip(columns, numeric, strict=True):
         table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    if cells and table.__rich_measure__(console, console.options.update(max_width=10_000)).maximum > console.width:
+        _print_records(columns, cells)
+    else:
+        console.print(table)
+
+
+def _print_records(columns: Sequence[str], cells: list[list[str]]) -> None:
+    """Print what is too wide for a table: one line per value, a blank line between rows."""
+    width = max(map(len, columns))
+    for index, row in enumerate(cells):
+        if index:
+            print()
+        for name, cell in zip(columns, row, strict=True):
+            print(f"{name.ljust(width)}  {cell}")
 
 
 def _as_text(value: Any) -> str:
@@ -82,7 +102,7 @@ def _as_text(value: Any) -> str:
         case None:
             return "–"
         case datetime():
-            return value.isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
+            return value.isoformat(sep=" ").replace("+00:00", "Z")
         case bool():
             return "true" if value else "false"
         case float():

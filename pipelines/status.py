@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +46,21 @@ def read_status(settings: Settings) -> dict[str, Any]:
             }
             for name, account in stored.items()
         ]
+    known = {account["account"] for account in accounts}
+    never: dict[str, Any] = {
+        "snapshot_at": None,
+        "age_seconds": None,
+        "trunk_count": None,
+        "drift_count": None,
+        "drift": [],
+    }
+    accounts += [{"account": account.name} | never for account in settings.accounts if account.name not in known]
+    is_active = is_run_active(settings)
     return {
         "warehouse": str(path),
         "warehouse_bytes": path.stat().st_size if path.exists() else None,
-        "is_run_active": is_run_active(settings),
-        "is_work_pending": warehouse.private_path(settings).exists() and not is_run_active(settings),
+        "is_run_active": is_active,
+        "is_work_pending": os.path.exists(warehouse.private_path(settings)) and not is_active,  # noqa: PTH110 - no error
         "accounts": accounts,
         "last_run": _read_last_run(settings),
     }
@@ -80,7 +91,7 @@ def print_status(status: dict[str, Any]) -> None:
         print("run        active now")
     if status["is_work_pending"]:
         print("pending    a run did not end; the next one starts anew from the published file")
-    if last:
+    if last and not status["is_run_active"]:
         how = "ended well" if last["exit_code"] == 0 else f"exit code {last['exit_code']}: {last['error']}"
         how = last["error"] if last["exit_code"] is None else how
         print(f"last run   {last['started_at']}, {how}")
@@ -100,7 +111,9 @@ def print_status(status: dict[str, Any]) -> None:
         print_table(["account", "column_name", "kind", "detail", "row_count", "first_seen_at"], drifting)
 
 
-def _as_age(seconds: int) -> str:
+def _as_age(seconds: int | None) -> str:
+    if seconds is None:
+        return "never seen"
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds // length} {unit}"

@@ -66,14 +66,17 @@ def private_path(settings: Settings) -> Path:
     return settings.state_dir / settings.warehouse_path.name
 
 
-def start_private_copy(settings: Settings) -> Path:
-    """Copy the published file, if there is one, to the loader's own place; whatever lay there is thrown away."""
+def discard_private_copy(settings: Settings) -> None:
+    """Throw away whatever lies at the loader's own place."""
     private = private_path(settings)
     for leftover in (private, _write_ahead_log(private)):
         leftover.unlink(missing_ok=True)
+
+
+def start_private_copy(settings: Settings) -> None:
+    """Copy the published file, if there is one, to the loader's own place, with its permissions."""
     if settings.warehouse_path.exists():
-        shutil.copyfile(settings.warehouse_path, private)
-    return private
+        shutil.copy(settings.warehouse_path, private_path(settings))
 
 
 def publish(settings: Settings) -> None:
@@ -217,11 +220,11 @@ def read_known_types(connection: duckdb.DuckDBPyConnection) -> dict[str, schema.
     return {name: types[t] for name, t in columns.items() if name not in declared and t in types}
 
 
-def read_columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
-    """Return the columns of a table and their types; none if there is no such table."""
+def read_columns(connection: duckdb.DuckDBPyConnection, table: str, place: str = DATASET) -> dict[str, str]:
+    """Return the columns of a table or view and their types; none if there is none of that name."""
     rows = connection.execute(
         "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
-        f"AND schema_name = {_literal(DATASET)} AND table_name = {_literal(table)} ORDER BY column_index"
+        f"AND schema_name = {_literal(place)} AND table_name = {_literal(table)} ORDER BY column_index"
     ).fetchall()
     return dict(rows)
 
@@ -260,7 +263,7 @@ def describe_tables(connection: duckdb.DuckDBPyConnection) -> None:
         stored = read_columns(connection, table.name)
         order = {column.name: place for place, column in enumerate(table.columns)}
         last = order.get("updated_at", len(order))  # undeclared fields follow the API's own
-        names = sorted((n for n in stored if not n.startswith("_dlt_")), key=lambda name: order.get(name, last + 0.5))
+        names = sorted(stored, key=lambda name: order.get(name, last + 0.5))
         connection.execute(
             f"CREATE OR REPLACE VIEW main.{table.name} AS "
             f"SELECT {', '.join(map(quoted, names))} FROM {DATASET}.{table.name}"
@@ -268,6 +271,9 @@ def describe_tables(connection: duckdb.DuckDBPyConnection) -> None:
         _comment_on(connection, "TABLE", DATASET, table, list(stored))
         _comment_on(connection, "VIEW", "main", table, names)
     _create_drift_view(connection)
+    # dlt stores its schema anew with every load, since the boundary of the history is part of it; the last one counts.
+    versions = f"{DATASET}._dlt_version"
+    connection.execute(f"DELETE FROM {versions} WHERE inserted_at < (SELECT max(inserted_at) FROM {versions})")
 
 
 def _create_drift_view(connection: duckdb.DuckDBPyConnection) -> None:
@@ -339,6 +345,12 @@ def read_report(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[list[
     return [column[0] for column in result.description or ()], result.fetchall()
 
 
+def has_reports(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the file has reports."""
+    schemas = f"SELECT 1 FROM duckdb_schemas() WHERE schema_name = '{REPORTS_SCHEMA}' AND NOT internal"
+    return bool(connection.execute(schemas).fetchall())
+
+
 def drop_reports(connection: duckdb.DuckDBPyConnection) -> None:
     """Remove the reports: better none than those of an older snapshot."""
     connection.execute(f"DROP SCHEMA IF EXISTS {REPORTS_SCHEMA} CASCADE")
@@ -352,7 +364,7 @@ def read_trunks(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -
 
     Raises SettingsError if a column is not stored.
     """
-    stored = read_columns(connection, schema.SIP_TRUNKS.name)
+    stored = read_columns(connection, schema.SIP_TRUNKS.name, "main")
     unknown = [name for name in columns if name not in stored]
     if unknown:
         raise SettingsError(f"no column {unknown[0]!r} in sip_trunks; there are {', '.join(stored)}")

@@ -78,11 +78,16 @@ def assert_history_is_sound(path: Path) -> None:
 def reads_back(value: Any, typed: Any, text: str | None) -> bool:
     """Whether a value that was sent is in its typed column, or as text beside it (docs/promises.md says how)."""
     if typed is None:
-        return text == (value if isinstance(value, str) else _canonical(value))
+        return text == value if isinstance(value, str) else text is not None and _is_json_of(text, value)
     if isinstance(typed, datetime):
         return isinstance(value, str) and typed == datetime.fromisoformat(value)
-    return bool(typed == value) or (isinstance(typed, str) and typed == _canonical(value))
+    return bool(typed == value) or (isinstance(typed, str) and _is_json_of(typed, value))
 
 
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+def _is_json_of(text: str, value: Any) -> bool:
+    try:
+        read = json.loads(text)
+    except ValueError:
+        return False
+    canonical = json.dumps(read, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return bool(read == value) and text == canonical

@@ -160,6 +160,66 @@ def test_sql_reads_and_never_writes(api: Api, place: Path) -> None:
     assert sorted(path.name for path in place.iterdir()) == ["data"]
 
 
+@pytest.mark.parametrize("query", ["", " ; ", "-- nothing", "SELECT 1; SELECT 2"])
+def test_sql_takes_exactly_one_statement(api: Api, query: str) -> None:
+    api.answer([TRUNK])
+    call("run")
+    assert "expected one statement" in call("sql", query, code=2)
+
+
+def test_sql_shows_every_column_and_json_as_json(api: Api) -> None:
+    api.answer([IP_TRUNK])
+    call("run")
+    (row,) = json.loads(
+        call("sql", "SELECT 1 AS a, 2 AS a, 3 AS a_2, allowed_inbound_ips AS ips FROM sip_trunks", "--format", "json")
+    )
+    assert row == {"a": 1, "a_2": 2, "a_2_2": 3, "ips": ["203.0.113.10", "198.51.100.20"]}
+    assert "(no rows)" in call("sql", "SELECT 1 WHERE false")
+
+
+def test_a_moment_is_printed_so_that_it_can_be_asked_for(api: Api) -> None:
+    api.answer([TRUNK])
+    call("run")
+    moment = call("sql", "SELECT min(snapshot_at) AS at FROM sip_trunk_snapshots").splitlines()[1]
+    found = call("sql", f"SELECT count(*) AS n FROM sip_trunks_history WHERE valid_from = TIMESTAMPTZ '{moment}'")
+    assert found.split() == ["n", "1"]
+
+
+def test_a_terminal_gets_what_is_too_wide_for_a_table_line_by_line(api: Api) -> None:
+    api.answer([TRUNK])
+    call("run")
+    done = subprocess.run(
+        ["script", "-qec", f"{COMMAND} sql 'FROM sip_trunks'", "/dev/null"],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ) | {"COLUMNS": "80"},
+        stdin=subprocess.DEVNULL,
+    )
+    assert "phone_number                1000" in done.stdout
+    assert "country_code                US" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_a_letter_gets_a_substitute(
+    api: Api, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    api.answer([trunk(sip_username="Zo\u00eb \u4e2d")])
+    call("run")
+    done = subprocess.run([COMMAND, "sql", "SELECT sip_username, NULL AS nothing FROM sip_trunks"], capture_output=True)
+    assert done.returncode == 0
+
+
+def test_reports_are_written_again_after_a_run_without(api: Api) -> None:
+    api.answer([TRUNK])
+    call("run", "--no-reports")
+    assert "reports" in call("sql", "FROM reports.counts", code=2)
+    assert "the last one" in call("run")
+    assert "+e164" in call("sql", "FROM reports.counts")
+    call("run", "--no-reports")
+    assert "+e164" in call("sql", "FROM reports.counts")
+
+
 def test_a_syntax_error_is_what_duckdb_says_on_one_line(api: Api) -> None:
     api.answer([TRUNK])
     call("run")
@@ -189,14 +249,46 @@ def test_counts_by_any_columns(api: Api) -> None:
         {"country_code": None, "trunk_count": 1, "share_pct": 33.33},
     ]
     assert "total: 3 trunks" in call("report", "counts", "--by", "outbound_proxy", "inbound_authorization_type")
+    assert "_dlt_load_id" in call("report", "counts", "--by", "_dlt_load_id")
     assert "no column 'nope'" in call("report", "counts", "--by", "nope", code=2)
     assert "no report named 'nope'" in call("report", "nope", code=2)
 
 
+def test_status_shows_an_account_that_never_came(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__ACME", "token-a")
+    monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__BETA", "token-b")
+    api.queue([TRUNK])
+    api.queue(b"", 401)
+    done = subprocess.run([COMMAND, "run"], capture_output=True, text=True)
+    assert done.returncode == 8
+    assert "account    beta\nfailed     " in done.stdout
+    assert "never seen" in call("status")
+
+
+def test_status_works_for_a_user_who_may_only_read(api: Api, place: Path) -> None:
+    if os.geteuid():
+        pytest.skip("NOT TESTED: another user, since only root may become one")
+    api.answer([TRUNK])
+    call("run")
+    for path in (place, *place.parents[:3]):
+        path.chmod(0o755)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import os; os.setuid(65534); from pipelines.cli import main; raise SystemExit(main(['status']))",
+        ],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+    )
+    assert done.returncode == 0 or "ModuleNotFoundError" in done.stderr, done.stderr
+
+
 def test_status_tells_what_is_stored_and_how_the_last_run_ended(api: Api) -> None:
     empty = json.loads(call("status", "--json"))
-    assert (empty["accounts"], empty["last_run"], empty["is_run_active"]) == ([], None, False)
-    assert "none yet" in call("status")
+    assert (empty["accounts"][0]["snapshot_at"], empty["last_run"], empty["is_run_active"]) == (None, None, False)
+    assert "never seen" in call("status")
     api.answer([TRUNK])
     call("run")
     api.answer(b"", 401)
@@ -264,12 +356,36 @@ def test_describe_knows_declared_and_new_columns(api: Api) -> None:
     assert "Host of the SIP server" in out
     assert "nickname" in out
     assert set(json.loads(call("describe", "--format", "json"))) >= {"sip_trunks", "sip_trunks_history", "schema_drift"}
-    assert "| `id` | bigint |" in call("describe", "sip_trunks", "--format", "markdown")
+    assert "| `id` | BIGINT |" in call("describe", "sip_trunks", "--format", "markdown")
     assert "no table named" in call("describe", "nope", code=2)
 
 
+def test_a_port_that_is_taken_is_a_usage_error(api: Api) -> None:
+    assert "--port" in call("demo-api", "--port", api.origin.rpartition(":")[2], code=2)
+
+
+def test_a_query_can_be_interrupted(api: Api) -> None:
+    api.answer([TRUNK])
+    call("run")
+    process = subprocess.Popen(
+        [COMMAND, "sql", "SELECT count(*) FROM range(10000000000) a, range(1000000000) b"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=10)
+    assert (process.returncode, "stopped" in printed) == (130, True)
+
+
 def test_usage_errors_exit_with_2() -> None:
-    for arguments in ([], ["nope"], ["run", "--nope"], ["demo-api", "--port", "70000"]):
+    for arguments in (
+        [],
+        ["nope"],
+        ["run", "--demo", "--account", "x"],
+        ["run", "--nope"],
+        ["demo-api", "--port", "70000"],
+    ):
         done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr

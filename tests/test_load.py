@@ -269,6 +269,77 @@ def test_accounts_live_side_by_side_and_fail_alone(api: Api, monkeypatch: pytest
     assert sent == ["Bearer token-a", "Bearer token-b"] * 2
 
 
+def test_drift_of_an_account_that_did_not_change_is_not_forgotten(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__ACME", "token-a")
+    monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__BETA", "token-b")
+    drifting = [TRUNK | {"nickname": "x"}]
+    api.queue([TRUNK])
+    api.queue(drifting)
+    load()
+    for country in ("DE", "FR"):
+        api.queue([TRUNK | {"country_code": country}])
+        api.queue(drifting)
+        acme, beta = load().accounts
+        assert (acme.status, beta.status) == ("loaded", "unchanged")
+        assert [seen.column_name for seen in beta.drift] == ["nickname"]
+    assert query("SELECT account, column_name, is_current FROM drift") == [("beta", "nickname", True)]
+    looks = "SELECT account, count(*), count(DISTINCT _dlt_load_id) FROM sip_trunk_snapshots GROUP BY ALL ORDER BY ALL"
+    assert query(looks) == [("acme", 3, 3), ("beta", 3, 1)]
+
+
+def test_the_permissions_of_the_published_file_stay(api: Api) -> None:
+    api.answer([TRUNK])
+    load()
+    read_settings().warehouse_path.chmod(0o600)
+    api.answer([IP_TRUNK, TRUNK])
+    load()
+    assert read_settings().warehouse_path.stat().st_mode & 0o777 == 0o600
+
+
+def test_dlt_does_not_pile_up_its_schema(api: Api) -> None:
+    for country in ("DE", "FR", "GB"):
+        api.answer([TRUNK | {"country_code": country}])
+        load()
+    assert query("SELECT count(*) FROM famulor._dlt_version") == [(1,)]
+
+
+def test_a_lone_surrogate_in_a_new_object_is_stored(api: Api) -> None:
+    for note in ({"a": "\ud800"}, {"a": 1}, ["\udc00"], "\ud800", {"a": "\u0000"}):
+        api.answer([TRUNK | {"note": note}])
+        assert load().exit_code == 0
+    assert query("SELECT count(*) FROM sip_trunks_history") == [(5,)]
+
+
+def test_a_column_that_starts_with_a_digit_keeps_its_type(api: Api) -> None:
+    for value in (1, "s", 2):
+        api.answer([trunk(**{"9\u00e9": value, "2fa_setting_" + "x" * 60: value})])
+        assert load().exit_code == 0
+    assert query("SELECT count(*) FROM sip_trunks_history") == [(3,)]
+
+
+def test_a_log_that_cannot_be_written_does_not_fail_a_run(api: Api, place: Path) -> None:
+    (place / "data" / "state").mkdir(parents=True)
+    (place / "data" / "state" / "sip-trunks.log").symlink_to("/dev/full")
+    api.answer([TRUNK])
+    code = "from pipelines.cli import main; raise SystemExit(main(['run']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+
+
+def test_the_log_says_how_a_run_ended(api: Api, place: Path) -> None:
+    api.answer(b"", 401)
+    code = "from pipelines.cli import main; raise SystemExit(main(['run']))"
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
+    assert "(401)" in (place / "data" / "state" / "sip-trunks.log").read_text()
+
+
+def test_strict_drift_holds_for_an_answer_that_did_not_change_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.answer([TRUNK | {"nickname": "x"}])
+    load()
+    monkeypatch.setenv("SIP_TRUNKS__DRIFT", "strict")
+    assert load().exit_code == 5
+
+
 def test_a_clock_that_went_back_does_not_turn_time_around(api: Api) -> None:
     api.answer([TRUNK])
     load()
@@ -377,3 +448,41 @@ def test_an_account_of_any_allowed_name_scopes_only_its_own_rows(api: Api, monke
     load()
     assert query("SELECT account, id FROM sip_trunks ORDER BY ALL") == [("a_1", 42), ("default", 43)]
     assert query("SELECT count(*) FROM sip_trunks_history WHERE valid_to IS NOT NULL") == [(0,)]
+
+
+def test_fields_of_any_name_are_stored_in_columns_of_their_own(api: Api) -> None:
+    names = [
+        "select",
+        "",
+        "日本",
+        "x" * 300,
+        "a b",
+        'quo"te',
+        "_dlt_id",
+        "_dlt_load_id",
+        "account",
+        "valid_to",
+        "row_version",
+    ]
+    names += [
+        "sipUsername",
+        "position",
+        "ip",
+        "trunk_id",
+        "a__b",
+        "x__v_text",
+        "%s",
+        "{}",
+        "-- ",
+        "snapshot_at",
+        "1",
+        "ID",
+    ]
+    sent = {name: f"value {index}" for index, name in enumerate(names)}
+    api.answer([TRUNK, trunk(id=43, **sent)])
+    assert load().exit_code == 0
+    stored = query("SELECT * FROM sip_trunks_history WHERE id = 43")[0]
+    assert set(sent.values()) <= set(stored)
+    api.answer([TRUNK, trunk(id=43, **dict(reversed(sent.items())))])
+    load()
+    assert query("SELECT count(*) FROM sip_trunks_history") == [(2,)]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.builders import ABSENT, IP_TRUNK, TRUNK, raw, trunk
 from tests.consistency import reads_back
 from transforms.answer import UnusableAnswer
-from transforms.records import Columns, column_name, read_records
+from transforms.records import Columns, claim_columns, column_name, read_records
 from transforms.schema import API_COLUMNS, DRIFT_KINDS
 
 
@@ -173,6 +173,23 @@ def test_fields_whose_name_says_secret_are_dropped_at_any_depth_and_reported() -
     assert secret == {("sip_password", 1), ("extra", 1), ("sip_address", 1)}
 
 
+SECRET_NAMES = (
+    "password passWord pass_word sip_pass Passwort kennwort api_tokens apiKey api-key otp clientSecret clientsecret "
+    "PSK ha1 outbound_trunk_voice_infrastructure_provisioning_sip_password"
+)
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES.split())
+def test_a_name_that_says_secret_is_recognised_however_it_is_written(name: str) -> None:
+    columns = read_records(raw(trunk(**{name: "hunter2"}, nested={"list": [{name: "hunter3"}]})))
+    assert "hunter" not in str(columns.table.to_pylist())
+
+
+@pytest.mark.parametrize("name", ["alpha1", "sha1_fingerprint", "secretary", "bypass", "compass", "pinned", "keys"])
+def test_a_name_that_only_looks_secret_is_kept(name: str) -> None:
+    assert values(read_records(raw(trunk(**{name: "kept"}))), name) == ["kept"]
+
+
 def test_names_that_collide_or_are_reserved_get_columns_of_their_own() -> None:
     columns = read_records(raw(trunk(sipUsername="other", account="acme", _dlt_load_id="x", valid_from=1)))
     assert values(columns, "sip_username") == ["myuser"]
@@ -193,6 +210,51 @@ def test_any_field_name_gets_a_column_that_can_be_stored(name: str) -> None:
     assert own[0] == own[0].lower()
     assert not own[0].endswith("__v_text")
     assert values(columns, own[0]) == ["v"]
+
+
+@pytest.mark.parametrize("batch_records", [1, 2, 8])
+def test_which_field_gets_a_column_does_not_depend_on_the_order_of_the_records(batch_records: int) -> None:
+    records = [trunk(id=1, maxChannels=1), trunk(id=2, max_channels=2), trunk(id=3, MaxChannels=3)]
+    seen = []
+    for order in (records, records[::-1], records[1:] + records[:1]):
+        columns = read_records(raw(*order), batch_records=batch_records)
+        own = sorted(set(columns.table.column_names) - set(TRUNK))
+        seen.append((own, sorted(map(str, columns.table.select(["id", *own]).to_pylist())), columns.drift))
+    assert seen[0] == seen[1] == seen[2]
+    assert len(seen[0][0]) == 3
+    assert "max_channels" in seen[0][0]
+
+
+def test_a_field_that_is_only_null_takes_no_column_from_another() -> None:
+    columns = read_records(raw(trunk(maxChannels=5, max_channels=None)))
+    assert values(columns, "max_channels") == [5]
+    assert {entry.kind for entry in columns.drift} == {"new_column"}
+
+
+def test_a_stored_column_keeps_its_type_for_the_field_that_made_it() -> None:
+    columns = read_records(raw(trunk(maxChannels=5)), {"max_channels": "text"})
+    assert values(columns, "max_channels__v_text") == ["5"]
+
+
+def test_a_lone_surrogate_within_json_is_kept_as_text() -> None:
+    columns = read_records(raw(trunk(note={"a": "\ud800"}), trunk(note={"a": 1})))
+    assert values(columns, "note") == [None, '{"a":1}']
+    assert values(columns, "note__v_text") == ['{"a":"\\ud800"}', None]
+
+
+def test_a_missing_field_is_not_hidden_by_its_name_in_a_value() -> None:
+    columns = read_records(raw(trunk(sip_address=ABSENT), trunk(sip_username="sip_address")))
+    assert drift(columns) == {("sip_address", "missing_column", 1)}
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60))
+def test_every_column_name_is_one_that_dlt_leaves_as_it_is(name: str) -> None:
+    from dlt.common.normalizers.naming.snake_case import NamingConvention
+
+    (column,) = claim_columns([name]).values()
+    assert NamingConvention().normalize_identifier(column) == column
+    assert len(column) <= 55
 
 
 def test_what_one_batch_teaches_the_next_knows() -> None:

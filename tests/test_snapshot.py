@@ -69,6 +69,10 @@ def test_every_real_change_is_a_new_version(changed: dict[str, Any]) -> None:
     assert version(changed) != version(TRUNK)
 
 
+def test_a_number_within_json_may_be_spelled_with_a_fraction_of_zero() -> None:
+    assert version(trunk(extra={"a": [1, 2.5]})) == version(trunk(extra={"a": [1.0, 2.5]}))
+
+
 def test_text_that_moves_from_one_column_to_the_next_is_a_new_version() -> None:
     assert version(trunk(phone_number="ab", sip_username="c")) != version(trunk(phone_number="a", sip_username="bc"))
 

@@ -71,9 +71,17 @@ def read_records(
 
     Raises UnusableAnswer if a record has no integer `id` that fits 64 bits, or is no JSON.
     """
-    reader = _Reader(known or {})
-    batches = [reader.read(batch) for batch in _batches(records, batch_records)] or [reader.read([])]
-    table = pa.concat_tables(batches, promote_options="default")
+    occurring: frozenset[str] = frozenset()
+    while True:
+        try:
+            return _read_records(_Reader(known or {}, occurring), _batches(records, batch_records))
+        except _BetterClaim as claim:  # the columns must not depend on the order of the records
+            occurring = claim.occurring
+
+
+def _read_records(reader: _Reader, batches: Iterator[list[Raw]]) -> Columns:
+    tables = [reader.read(batch) for batch in batches] or [reader.read([])]
+    table = pa.concat_tables(tables, promote_options="default")
     types = reader.column_types(table.column_names)
     order = [*_DECLARED, *(name for name in types if name not in _DECLARED)]
     return Columns(table.select(order), {name: types[name] for name in order}, reader.drift())
@@ -99,24 +107,35 @@ def _batches(records: Sequence[Raw], batch_records: int) -> Iterator[list[Raw]]:
 
 @dataclass(frozen=True)
 class _Field:
-    """How one field of the API is read; type None: so far it was only ever null."""
+    """How one field of the API is read; type None: so far it was only ever null, and has no column."""
 
     column: str
     type: ColumnType | None
     is_secret: bool = False
 
 
-class _Reader:
-    """Reads batch after batch; what it learns about undeclared fields in one serves the next."""
+class _BetterClaim(Exception):
+    """A field turned up whose name has a better claim to a column than the field that has it already."""
 
-    def __init__(self, known: Mapping[str, ColumnType]) -> None:
+    def __init__(self, occurring: Iterable[str]) -> None:
+        super().__init__()
+        self.occurring = frozenset(occurring)
+
+
+class _Reader:
+    """Reads batch after batch; what it learns about undeclared fields in one serves the next.
+
+    `occurring` are undeclared fields that are known to come; they claim their columns before others do.
+    """
+
+    def __init__(self, known: Mapping[str, ColumnType], occurring: frozenset[str]) -> None:
         self._fields = {name: _Field(name, column.type) for name, column in _DECLARED.items()}
         self._fields |= {
             name: _Field(name, column_type)
             for name, column_type in known.items()
             if name not in _DECLARED and name not in RESERVED_COLUMNS and not name.endswith(VARIANT_SUFFIX)
         }
-        self._seen = set(_DECLARED)
+        self._occurring = set(occurring)
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
     def read(self, batch: list[Raw]) -> pa.Table:
@@ -194,10 +213,13 @@ class _Reader:
 
     def _accept_undeclared(self, name: str, field: _Field, count: int) -> bool:
         """Count a field that the declaration has not; false if it must not be stored."""
-        self._seen.add(name)
+        self._occurring.add(name)
         if field.is_secret:
             self._count(field.column, "secret_dropped", "the name says secret; never stored", count)
             return False
+        if field.column != (column_name(name) or field.column):
+            detail = f"the field {printable(name, 60)!r} would be {column_name(name)}, which is taken"
+            self._count(field.column, "name_collision", detail, count)
         self._count(field.column, "new_column", f"not declared, stored as {field.type}", count)
         return True
 
@@ -215,9 +237,9 @@ class _Reader:
         """Tell nulls that were sent from fields that were not: Arrow makes no difference."""
         if not array.null_count:
             return
-        key = json.dumps(name).encode()
+        # The name with its colon cannot stand in a value, and there are no objects within these records.
         missing = 0
-        if text.count(key) != len(batch):
+        if len(re.findall(rb'"%s"\s*:' % name.encode(), text)) != len(batch):
             rows = pc.indices_nonzero(pc.is_null(array)).to_pylist()
             missing = sum(name not in json.loads(bytes(batch[row])) for row in rows)
         self._count_absence(name, missing=missing, null=array.null_count - missing)
@@ -257,30 +279,24 @@ class _Reader:
         return columns
 
     def _learn(self, records: list[dict[str, Any]]) -> None:
-        """Give every field that is not known yet a column and a type."""
-        occurring = dict.fromkeys(name for record in records for name in record)
-        new = [name for name in occurring if self._fields.get(name, _UNKNOWN).type is None]
-        self._seen |= {name for name in occurring if name in self._fields}
-        # Fields that keep their name as it is claim it before those that normalise to it.
-        for name in sorted(new, key=lambda name: column_name(name) != name):
-            column = self._claim_column(name)
-            stored = self._fields.pop(column, None) if column != name else None
-            values = [record[name] for record in records if record.get(name) is not None]
-            column_type = stored.type if stored else _type_of(values)
-            self._fields[name] = _Field(column, column_type, is_secret=_says_secret(name))
-            self._seen.add(name)
-
-    def _claim_column(self, name: str) -> str:
-        """Return a column for a new field that no other field of this snapshot has."""
-        taken = {field.column for known, field in self._fields.items() if known in self._seen and known != name}
-        column = column_name(name)
-        is_free = column not in taken | RESERVED_COLUMNS and not column.endswith(VARIANT_SUFFIX)
-        if column and is_free:
-            return column
-        tagged = f"{column[:_LONGEST_NAME] or 'field'}_{_tag(name)}"
-        if column:
-            self._counts[tagged, "name_collision", f"the field {printable(name, 60)!r} would be {column}"] = 1
-        return tagged
+        """Give every field that is not known yet a column and a type. Raises _BetterClaim."""
+        names = dict.fromkeys(name for record in records for name in record)
+        values = {name: [r[name] for r in records if r.get(name) is not None] for name in names}
+        self._occurring |= {name for name in names if values[name] and name not in _DECLARED}
+        columns = claim_columns(self._occurring)
+        for name, column in columns.items():
+            if name in self._fields and self._fields[name].column not in ("", column):
+                raise _BetterClaim(self._occurring)
+        for name in names:
+            if self._fields.get(name, _UNKNOWN).type is not None:
+                continue
+            if not values[name]:
+                self._fields[name] = _UNKNOWN
+                continue
+            # A column that was stored under this name before keeps its type.
+            stored = self._fields.pop(columns[name], _UNKNOWN)
+            column_type = stored.type or _type_of(values[name])
+            self._fields[name] = _Field(columns[name], column_type, is_secret=_says_secret(name))
 
     def _without_secrets(self, column: str, values: list[Any]) -> list[Any]:
         """Return the values with every member of a nested object dropped whose name says secret."""
@@ -314,46 +330,64 @@ class _Reader:
 
 
 _UNKNOWN = _Field("", None)
-_LONGEST_NAME = 48  # leaves room for a tag and the variants' suffix below the 63 that PostgreSQL allows
+_LONGEST_NAME = 46  # leaves room for a tag and the variants' suffix below the 63 that PostgreSQL allows
+
+
+def claim_columns(fields: Iterable[str]) -> dict[str, str]:
+    """Return a column of its own for every undeclared field, whatever their order.
+
+    A field that is named like a column gets it before one that is only normalised to it; who comes too late gets the
+    name with a tag.
+    """
+    claimed: dict[str, str] = {}
+    taken = {*_DECLARED, *RESERVED_COLUMNS}
+    for field in sorted(fields, key=lambda field: (column_name(field) != field, field)):
+        column = column_name(field) or "field"
+        if column in taken or column == "field" != field or column.endswith(VARIANT_SUFFIX):
+            column = f"{column[:_LONGEST_NAME].rstrip('_')}_{_tag(field)}"
+        claimed[field] = column
+        taken.add(column)
+    return claimed
 
 
 def column_name(field: str) -> str:
     """Return the column that a field of the API would have: snake case, as dlt normalises; "" if nothing is left."""
+    name = _snake_case(field)
+    if name[:1].isdigit():
+        name = f"_{name}"
+    if name.startswith("_dlt"):  # dlt's own
+        name = f"api{name}"
+    if name.strip("_") and not name.endswith("_") and len(name) <= _LONGEST_NAME:
+        return name
+    stem = name[:_LONGEST_NAME].rstrip("_")
+    return f"{stem}_{_tag(field)}" if stem else ""
+
+
+def _snake_case(field: str) -> str:
     name = re.sub(r"\W", "_", field.strip(), flags=re.ASCII)
     name = re.sub(r"([^_])([A-Z][a-z]+)", r"\1_\2", name)
     name = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
-    name = re.sub(r"_{2,}", "_", name)
-    if not name.strip("_") or name.endswith("_") or len(name) > _LONGEST_NAME:
-        stem = name.strip("_")[:_LONGEST_NAME]
-        return f"{stem}_{_tag(field)}" if stem else ""
-    return f"_{name}" if name[0].isdigit() else name
+    return re.sub(r"_{2,}", "_", name)
 
 
 def _tag(field: str) -> str:
     return blake2b(field.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
 
 
-_SECRET_WORDS = frozenset(
-    {
-        "password",
-        "passwd",
-        "passphrase",
-        "pwd",
-        "secret",
-        "token",
-        "credential",
-        "credentials",
-        "bearer",
-        "jwt",
-        "pin",
-    }
+_SECRET_WORD = re.compile(
+    r"(^|_)(passw(or)?d|passphrase|passcode|pass|pwd?|psk|pin|otp|secret|token|credential|bearer|jwt|cookie"
+    r"|kennwort|passwort|geheimnis|ha1)s?(_|$)"
 )
-_SECRET_PHRASES = re.compile(r"(api|private|access|secret|auth|encryption|signing)_?key|password|secret|ha1")
+_SECRET_SPELLED_TOGETHER = re.compile(
+    r"password|passwort|kennwort|passwd|passphrase|passcode|credential|authcode|(secret|token|cookie)s?$"
+    r"|(api|private|access|secret|auth|encryption|signing|shared)key"
+)
 
 
 def _says_secret(field: str) -> bool:
-    name = column_name(field)
-    return not _SECRET_WORDS.isdisjoint(name.split("_")) or _SECRET_PHRASES.search(name) is not None
+    """Whether a field's name, however it is written, says that its value is a secret."""
+    name = _snake_case(field)
+    return bool(_SECRET_WORD.search(name) or _SECRET_SPELLED_TOGETHER.search(name.replace("_", "")))
 
 
 def _drop_secrets(value: Any, dropped: Counter[str]) -> Any:
@@ -366,10 +400,12 @@ def _drop_secrets(value: Any, dropped: Counter[str]) -> Any:
     return {name: _drop_secrets(member, dropped) for name, member in value.items() if name not in secret}
 
 
-def _number(text: str) -> float | Decimal:
-    """Read a number with a fraction or exponent; one that no double can hold stays exact."""
+def _number(text: str) -> float | int | Decimal:
+    """Read a number with a fraction or exponent: 42.0 is 42, and one that no double can hold stays exact."""
     number = float(text)
-    return number if abs(number) != float("inf") else Decimal(text)
+    if abs(number) == float("inf"):
+        return Decimal(text)
+    return int(number) if number.is_integer() and abs(number) < _DOUBLE_HOLDS_EVERY_INTEGER_BELOW else number
 
 
 def _integer(text: str) -> int | Decimal:
@@ -445,7 +481,7 @@ _FIT: dict[ColumnType, Callable[[Any], Any]] = {
     "double": _fit_double,
     "bool": _fit_bool,
     "text_list": _fit_text_list,
-    "json": lambda value: _as_json(value),  # noqa: PLW0108 - defined below
+    "json": lambda value: _fit_json(value),  # noqa: PLW0108 - defined below
 }
 
 _SCALARS: tuple[ColumnType, ...] = ("bool", "bigint", "double", "text")
@@ -467,6 +503,12 @@ def _as_json(value: Any) -> str:
         return str(value)
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return text if _is_unicode(text) else json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def _fit_json(value: Any) -> str | None:
+    """Return canonical JSON if databases read it too: they refuse a lone surrogate even as an escape."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return _as_json(value) if _is_unicode(text) else None
 
 
 def _as_text(value: Any) -> str:

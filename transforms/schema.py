@@ -83,6 +83,17 @@ def arrow_type(column_type: ColumnType) -> pa.DataType:
     return types[column_type]
 
 
+SQL_TYPES: dict[ColumnType, str] = {
+    "text": "VARCHAR",
+    "bigint": "BIGINT",
+    "double": "DOUBLE",
+    "bool": "BOOLEAN",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "json": "JSON",
+    "text_list": "JSON",
+}
+"""How the warehouse names the types."""
+
 CALLING_FORMATS = ("+e164", "e164", "national")
 AUTHORIZATION_TYPES = ("auth", "ip")
 
@@ -111,7 +122,8 @@ API_COLUMNS = (
     Column(
         "allowed_inbound_ips",
         "text_list",
-        "Allowlist: the addresses that may send inbound calls, in the API's order; null without one.",
+        "Allowlist: the addresses that may send inbound calls, in the API's order; null without one. "
+        "A row for each is in sip_trunk_allowed_ips.",
         is_nullable=True,
     ),
     Column(

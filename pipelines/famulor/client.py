@@ -57,26 +57,24 @@ class Snapshot:
     """
 
     account: str
-    fetched_at: datetime
     body_bytes: int
     body_sha256: str
     records: Sequence[Raw] | None
 
-
-def look_row(
-    snapshot: Snapshot, snapshot_at: datetime, *, trunk_count: int, drift_count: int, is_unchanged: bool | None
-) -> dict[str, object]:
-    """Return the row of `sip_trunk_snapshots` that proves that we looked."""
-    return {
-        "account": snapshot.account,
-        "snapshot_at": snapshot_at,
-        "trunk_count": trunk_count,
-        "body_bytes": snapshot.body_bytes,
-        "body_sha256": snapshot.body_sha256,
-        "drift_count": drift_count,
-        "is_unchanged": is_unchanged,
-        "loader_version": __version__,
-    }
+    def look(
+        self, snapshot_at: datetime, *, trunk_count: int, drift_count: int, is_unchanged: bool | None
+    ) -> dict[str, object]:
+        """Return the row of `sip_trunk_snapshots` that proves that we looked."""
+        return {
+            "account": self.account,
+            "snapshot_at": snapshot_at,
+            "trunk_count": trunk_count,
+            "body_bytes": self.body_bytes,
+            "body_sha256": self.body_sha256,
+            "drift_count": drift_count,
+            "is_unchanged": is_unchanged,
+            "loader_version": __version__,
+        }
 
 
 class _Transient(Exception):
@@ -113,7 +111,7 @@ def fetch_snapshot(
             digest.update(body)
             size += len(body)
             if next_url == url and digest.hexdigest() == known_sha256:
-                return Snapshot(account.name, _now(), size, digest.hexdigest(), None)
+                return Snapshot(account.name, size, digest.hexdigest(), None)
             page = read_page(body)
             records += page.records
             total = page.total if page.total is not None else total
@@ -127,11 +125,7 @@ def fetch_snapshot(
         raise UnusableAnswer(
             f"expected the {total} trunks that the answer's `total` names, got {len(records)}; run again"
         )
-    return Snapshot(account.name, _now(), size, digest.hexdigest(), records)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+    return Snapshot(account.name, size, digest.hexdigest(), records)
 
 
 def _endpoint(base_url: str) -> str:
@@ -164,26 +158,24 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
-    default = {"https": 443, "http": 80}.get(parts.scheme)
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or default
-
-
 def _same_origin(base: str, link: str, what: str) -> str:
     """Return where `link` leads from `base` if that may see the token. Raises UnusableAnswer otherwise."""
     try:
-        url = urljoin(base, link)
-        is_same = _origin(url) == _origin(base)
-        host = printable(urlsplit(url).netloc.rpartition("@")[2], 80)
-    except ValueError:
+        # Judged and requested is what urllib3 makes of the link: other parsers see other hosts in a crooked one.
+        target, origin = urllib3.util.parse_url(urljoin(base, link)), urllib3.util.parse_url(base)
+    except (ValueError, urllib3.exceptions.LocationParseError):
         raise UnusableAnswer(f"expected a {what} to an address, got something else") from None
-    if not is_same:
+    is_crooked = "\\" in link or target.auth is not None
+    if is_crooked or _origin(target) != _origin(origin):
         raise UnusableAnswer(
-            f"expected a {what} within {urlsplit(base).netloc}, got one to {host!r}, which must not see the token; "
-            "if the API has moved, change sources.famulor.base_url"
+            f"expected a {what} within {origin.netloc}, got one to {printable(target.netloc or '', 80)!r}, which must "
+            "not see the token; if the API has moved, change sources.famulor.base_url"
         )
-    return url
+    return target.url
+
+
+def _origin(url: urllib3.util.Url) -> tuple[str | None, str | None, int | None]:
+    return url.scheme, url.host, url.port or {"https": 443, "http": 80}.get(url.scheme or "")
 
 
 def _next_url(url: str, next_page: str | int) -> str:
@@ -209,7 +201,7 @@ def _connections(url: str, total_seconds: float) -> Iterator[urllib3.PoolManager
     base: Any = pool.pool_classes_by_scheme[parts.scheme]
     remembering = type(base.__name__, (base,), {"ConnectionCls": _remembering(base.ConnectionCls, sockets)})
     pool.pool_classes_by_scheme = pool.pool_classes_by_scheme | {parts.scheme: remembering}
-    cut_off = threading.Timer(total_seconds, _shut_down, [sockets])
+    cut_off = threading.Timer(min(total_seconds, threading.TIMEOUT_MAX), _shut_down, [sockets])
     cut_off.daemon = True
     cut_off.start()
     try:
@@ -403,10 +395,22 @@ def _name_fault(error: urllib3.exceptions.HTTPError) -> str:
         case urllib3.exceptions.ReadTimeoutError():
             return "the server fell silent"
         case urllib3.exceptions.SSLError():
-            verify = next((a for a in error.args if isinstance(a, ssl.SSLCertVerificationError)), None)
-            return f"TLS failed: {verify.verify_message}" if verify else "TLS failed"
+            return f"TLS failed{_tls_reason(error)}"
         case _:
             return "the connection broke before the answer was complete"
+
+
+def _tls_reason(error: BaseException) -> str:
+    """Return what the TLS library says of it, down the chain of causes."""
+    seen: BaseException | None = error
+    while seen is not None:
+        for part in (seen, *seen.args):
+            if isinstance(part, ssl.SSLCertVerificationError):
+                return f": {part.verify_message}"
+            if isinstance(part, ssl.SSLError) and part.reason:
+                return f": {part.reason.replace('_', ' ').lower()}"
+        seen = seen.__cause__ or seen.__context__
+    return ""
 
 
 def _stated_wait(response: urllib3.BaseHTTPResponse) -> float | None:
@@ -431,7 +435,7 @@ def _retry_after(value: str | None) -> float | None:
         moment = parsedate_to_datetime(value)
     except ValueError:
         return None
-    return (moment.replace(tzinfo=moment.tzinfo or UTC) - _now()).total_seconds()
+    return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
 
 
 def _retry_after_in_body(response: urllib3.BaseHTTPResponse) -> float | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import dlt
 import pyarrow as pa
 
-from pipelines.famulor.client import fetch_snapshot, look_row
+from pipelines.famulor.client import fetch_snapshot
 from pipelines.settings import DEFAULT_ACCOUNT, DEFAULT_BASE_URL, Account, ApiSettings
 from transforms import schema
 from transforms.snapshot import JSON_FIELD, SnapshotTables, drift_table, read_snapshot, snapshot_table
@@ -161,9 +161,7 @@ def famulor(
     def tables() -> Mapping[str, Sequence[pa.Table]]:
         snapshot = fetch_snapshot(Account(account, api_token), settings)
         read = read_snapshot(snapshot.records or (), account=account, known=_known_types())
-        look = look_row(
-            snapshot, looked_at, trunk_count=len(read.trunks), drift_count=len(read.drift), is_unchanged=None
-        )
+        look = snapshot.look(looked_at, trunk_count=len(read.trunks), drift_count=len(read.drift), is_unchanged=None)
         return tables_of([read], [look], looked_at)
 
     return build_resources(tables, accounts=[account], snapshot_at=looked_at)

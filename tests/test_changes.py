@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from transforms.history import Changes, compare_versions
+from transforms.changes import Changes, compare_versions
 
 
 def versions(**rows: str) -> pa.Table:
