@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-Rows = list[tuple[Any, ...]]
+    Rows = list[tuple[Any, ...]]
+    Ask = Callable[[str], Rows]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Ask]:
+    """Yield a function that returns the rows of a query on the published file."""
+    with duckdb.connect(str(path), read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield lambda sql: connection.execute(sql).fetchall()
 
 
 def read(path: Path, sql: str) -> Rows:
-    """Return the rows of a query on the published file."""
-    with duckdb.connect(str(path), read_only=True) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        return connection.execute(sql).fetchall()
+    """Return the rows of one query on the published file."""
+    with reading(path) as ask:
+        return ask(sql)
 
 
 def closed_versions(path: Path) -> set[tuple[Any, ...]]:
@@ -30,17 +39,19 @@ def closed_versions(path: Path) -> set[tuple[Any, ...]]:
 
 def assert_whole(path: Path, *snapshots: Sequence[dict[str, Any]]) -> int:
     """Assert that every table shows one and the same of these snapshots; return which."""
-    current = read(path, "SELECT id, phone_number, country_code, allowed_inbound_ips FROM sip_trunks ORDER BY id")
-    ips = read(path, "SELECT trunk_id, position, ip FROM sip_trunk_allowed_ips ORDER BY ALL")
-    latest = read(path, "SELECT trunk_count FROM sip_trunk_snapshots ORDER BY snapshot_at DESC LIMIT 1")
-    seen = [(i, number, country, json.loads(allowed) if allowed else None) for i, number, country, allowed in current]
-    matching = [index for index, snapshot in enumerate(snapshots) if seen == _current(snapshot)]
-    assert matching, f"no snapshot has {seen}"
-    index = matching[0]
-    assert ips == _entries(snapshots[index])
-    assert latest == [(len(snapshots[index]),)]
-    assert_history_is_sound(path)
-    return index
+    with reading(path) as ask:
+        current = ask("SELECT id, phone_number, country_code, allowed_inbound_ips FROM sip_trunks ORDER BY id")
+        seen = [
+            (i, number, country, json.loads(allowed) if allowed else None) for i, number, country, allowed in current
+        ]
+        matching = [index for index, snapshot in enumerate(snapshots) if seen == _current(snapshot)]
+        assert matching, f"no snapshot has {seen}"
+        snapshot = snapshots[matching[0]]
+        assert ask("SELECT trunk_id, position, ip FROM sip_trunk_allowed_ips ORDER BY ALL") == _entries(snapshot)
+        latest = "SELECT trunk_count FROM sip_trunk_snapshots ORDER BY snapshot_at DESC LIMIT 1"
+        assert ask(latest) == [(len(snapshot),)]
+        _assert_history_is_sound(ask)
+    return matching[0]
 
 
 def _current(snapshot: Sequence[dict[str, Any]]) -> Rows:
@@ -54,9 +65,14 @@ def _entries(snapshot: Sequence[dict[str, Any]]) -> Rows:
 
 def assert_history_is_sound(path: Path) -> None:
     """Assert that the open versions are the current state, and that versions neither overlap nor repeat."""
-    current = read(path, "SELECT account, id, row_version FROM sip_trunks ORDER BY ALL")
+    with reading(path) as ask:
+        _assert_history_is_sound(ask)
+
+
+def _assert_history_is_sound(ask: Ask) -> None:
+    current = ask("SELECT account, id, row_version FROM sip_trunks ORDER BY ALL")
     still_open = "SELECT account, id, row_version FROM sip_trunks_history WHERE valid_to IS NULL ORDER BY ALL"
-    assert read(path, still_open) == current
+    assert ask(still_open) == current
     overlapping = """
         SELECT account, id FROM (
             SELECT account, id, valid_from, valid_to, row_version,
@@ -67,12 +83,12 @@ def assert_history_is_sound(path: Path) -> None:
             OR coalesce(valid_to, TIMESTAMPTZ 'infinity') > next_from
             OR (valid_to = next_from AND row_version = next_version)
     """
-    assert read(path, overlapping) == []
+    assert ask(overlapping) == []
     moments = """
         SELECT valid_from AS moment FROM sip_trunks_history UNION SELECT valid_to FROM sip_trunks_history
         WHERE valid_to IS NOT NULL EXCEPT SELECT snapshot_at FROM sip_trunk_snapshots
     """
-    assert read(path, moments) == []
+    assert ask(moments) == []
 
 
 def reads_back(value: Any, typed: Any, text: str | None) -> bool:
@@ -86,8 +102,6 @@ def reads_back(value: Any, typed: Any, text: str | None) -> bool:
 
 def _is_json_of(text: str, value: Any) -> bool:
     try:
-        read = json.loads(text)
+        return bool(json.loads(text) == value)
     except ValueError:
         return False
-    canonical = json.dumps(read, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return bool(read == value) and text == canonical
