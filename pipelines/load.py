@@ -269,7 +269,7 @@ def _judge(
     from transforms.snapshot import read_snapshot
 
     records = snapshot.records or ()
-    announce(f"{snapshot.account}: reading {len(records)} trunks ({snapshot.body_bytes / 1e6:.1f} MB)")
+    announce(f"{snapshot.account}: reading {len(records)} trunks ({snapshot.body_bytes / 1e3:.0f} kB)")
     known = warehouse.read_known_types(connection)
     tables = read_snapshot(records, account=snapshot.account, known=known)
     changes = compare_versions(warehouse.read_stored_versions(connection, snapshot.account), tables.trunks)
