@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tests.builders import ABSENT, IP_TRUNK, TRUNK, raw, trunk
 from tests.consistency import reads_back
 from transforms.answer import UnusableAnswer
-from transforms.records import Columns, claim_columns, column_name, read_records
+from transforms.names import claim_columns, column_name
+from transforms.records import Columns, read_records
 from transforms.schema import API_COLUMNS, DRIFT_KINDS
 
 

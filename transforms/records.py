@@ -11,8 +11,6 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from decimal import Decimal
-from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +19,21 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from transforms.answer import UnusableAnswer, json_type, printable
+from transforms.names import claim_columns, column_name, drop_secrets, says_secret
 from transforms.schema import API_COLUMNS, RESERVED_COLUMNS, VARIANT_SUFFIX, ColumnType, arrow_type
+from transforms.values import (
+    DOUBLE_HOLDS_EVERY_INTEGER_BELOW,
+    EXACTLY,
+    FIT,
+    as_text,
+    as_timestamps,
+    read_integer,
+    read_number,
+    type_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import msgspec
 
@@ -33,9 +42,6 @@ if TYPE_CHECKING:
 BATCH_RECORDS = 10_000
 BATCH_BYTES = 64 * 2**20
 _DECLARED = {column.name: column for column in API_COLUMNS}
-_DOUBLE_HOLDS_EVERY_INTEGER_BELOW = 2.0**53
-_LONGEST_INTEGER = 1000
-_FIRST_MICROSECOND = -62_135_596_800_000_000  # 0001-01-01T00:00:00Z
 
 
 @dataclass(frozen=True)
@@ -227,7 +233,7 @@ class _Reader:
         """Return the column, and its variants if text that should be a timestamp is none."""
         if field.type != "timestamp":
             return {field.column: array}
-        moments, misfits = _as_timestamps(array)
+        moments, misfits = as_timestamps(array)
         if misfits.null_count == len(misfits):
             return {field.column: moments}
         self._count(field.column, "type_mismatch", "a string that is no timestamp", len(misfits) - misfits.null_count)
@@ -260,7 +266,7 @@ class _Reader:
 
     def _read_value_by_value(self, batch: list[Raw]) -> dict[str, pa.Array]:
         text = b"[" + b",".join(batch) + b"]"
-        records: list[dict[str, Any]] = json.loads(text, parse_float=_number, parse_int=_integer)
+        records: list[dict[str, Any]] = json.loads(text, parse_float=read_number, parse_int=read_integer)
         self._learn(records)
         present = set().union(*records)
         columns: dict[str, pa.Array] = {}
@@ -295,13 +301,13 @@ class _Reader:
                 continue
             # A column that was stored under this name before keeps its type.
             stored = self._fields.pop(columns[name], _UNKNOWN)
-            column_type = stored.type or _type_of(values[name])
-            self._fields[name] = _Field(columns[name], column_type, is_secret=_says_secret(name))
+            column_type = stored.type or type_of(values[name])
+            self._fields[name] = _Field(columns[name], column_type, is_secret=says_secret(name))
 
     def _without_secrets(self, column: str, values: list[Any]) -> list[Any]:
         """Return the values with every member of a nested object dropped whose name says secret."""
         dropped: Counter[str] = Counter()
-        clean = [_drop_secrets(v, dropped) if isinstance(v, dict | list) else v for v in values]
+        clean = [drop_secrets(v, dropped) if isinstance(v, dict | list) else v for v in values]
         for name, count in dropped.items():
             detail = f"its member {printable(name, 60)!r} says secret; never stored"
             self._count(column, "secret_dropped", detail, count)
@@ -310,17 +316,17 @@ class _Reader:
     def _fit(self, field: _Field, values: list[Any]) -> dict[str, pa.Array]:
         """Return the values that fit the field's type as one column, the others as text in another."""
         kind = field.type or "json"
-        if set(map(type, values)) <= {_EXACTLY.get(kind), type(None)}:
+        if set(map(type, values)) <= {EXACTLY.get(kind), type(None)}:
             return self._typed(field, pa.array(values, _read_as(kind)))
         typed: list[Any] = []
         variants: list[str | None] = []
         for value in values:
-            fitted = None if value is None else _FIT[kind](value)
+            fitted = None if value is None else FIT[kind](value)
             misfits = value is not None and fitted is None
             if misfits:
                 self._count(field.column, "type_mismatch", f"{json_type(value)} where {kind} is expected", 1)
             typed.append(fitted)
-            variants.append(_as_text(value) if misfits else None)
+            variants.append(as_text(value) if misfits else None)
         columns = self._typed(field, pa.array(typed, _read_as(kind)))
         if any(variant is not None for variant in variants):
             text = pa.array(variants, pa.string())
@@ -330,87 +336,6 @@ class _Reader:
 
 
 _UNKNOWN = _Field("", None)
-_LONGEST_NAME = 46  # leaves room for a tag and the variants' suffix below the 63 that PostgreSQL allows
-
-
-def claim_columns(fields: Iterable[str]) -> dict[str, str]:
-    """Return a column of its own for every undeclared field, whatever their order.
-
-    A field that is named like a column gets it before one that is only normalised to it; who comes too late gets the
-    name with a tag.
-    """
-    claimed: dict[str, str] = {}
-    taken = {*_DECLARED, *RESERVED_COLUMNS}
-    for field in sorted(fields, key=lambda field: (column_name(field) != field, field)):
-        column = column_name(field) or "field"
-        if column in taken or column == "field" != field or column.endswith(VARIANT_SUFFIX):
-            column = f"{column[:_LONGEST_NAME].rstrip('_')}_{_tag(field)}"
-        claimed[field] = column
-        taken.add(column)
-    return claimed
-
-
-def column_name(field: str) -> str:
-    """Return the column that a field of the API would have: snake case, as dlt normalises; "" if nothing is left."""
-    name = _snake_case(field)
-    if name[:1].isdigit():
-        name = f"_{name}"
-    if name.startswith("_dlt"):  # dlt's own
-        name = f"api{name}"
-    if name.strip("_") and not name.endswith("_") and len(name) <= _LONGEST_NAME:
-        return name
-    stem = name[:_LONGEST_NAME].rstrip("_")
-    return f"{stem}_{_tag(field)}" if stem else ""
-
-
-def _snake_case(field: str) -> str:
-    name = re.sub(r"\W", "_", field.strip(), flags=re.ASCII)
-    name = re.sub(r"([^_])([A-Z][a-z]+)", r"\1_\2", name)
-    name = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
-    return re.sub(r"_{2,}", "_", name)
-
-
-def _tag(field: str) -> str:
-    return blake2b(field.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
-
-
-_SECRET_WORD = re.compile(
-    r"(^|_)(passw(or)?d|passphrase|passcode|pass|pwd?|psk|pin|otp|secret|token|credential|bearer|jwt|cookie"
-    r"|kennwort|passwort|geheimnis|ha1)s?(_|$)"
-)
-_SECRET_SPELLED_TOGETHER = re.compile(
-    r"password|passwort|kennwort|passwd|passphrase|passcode|credential|authcode|(secret|token|cookie)s?$"
-    r"|(api|private|access|secret|auth|encryption|signing|shared)key"
-)
-
-
-def _says_secret(field: str) -> bool:
-    """Whether a field's name, however it is written, says that its value is a secret."""
-    name = _snake_case(field)
-    return bool(_SECRET_WORD.search(name) or _SECRET_SPELLED_TOGETHER.search(name.replace("_", "")))
-
-
-def _drop_secrets(value: Any, dropped: Counter[str]) -> Any:
-    if isinstance(value, list):
-        return [_drop_secrets(item, dropped) for item in value]
-    if not isinstance(value, dict):
-        return value
-    secret = [name for name, member in value.items() if member is not None and _says_secret(name)]
-    dropped.update(secret)
-    return {name: _drop_secrets(member, dropped) for name, member in value.items() if name not in secret}
-
-
-def _number(text: str) -> float | int | Decimal:
-    """Read a number with a fraction or exponent: 42.0 is 42, and one that no double can hold stays exact."""
-    number = float(text)
-    if abs(number) == float("inf"):
-        return Decimal(text)
-    return int(number) if number.is_integer() and abs(number) < _DOUBLE_HOLDS_EVERY_INTEGER_BELOW else number
-
-
-def _integer(text: str) -> int | Decimal:
-    """Read an integer; Python refuses to make one of thousands of digits, a decimal holds them."""
-    return int(text) if len(text) < _LONGEST_INTEGER else Decimal(text)
 
 
 def _only_chunk(column: pa.ChunkedArray) -> pa.Array:
@@ -422,7 +347,7 @@ def _has_inexact(array: pa.Array) -> bool:
     if array.type != pa.float64():
         return False
     largest = pc.max(pc.abs(array)).as_py()
-    return largest is not None and largest >= _DOUBLE_HOLDS_EVERY_INTEGER_BELOW
+    return largest is not None and largest >= DOUBLE_HOLDS_EVERY_INTEGER_BELOW
 
 
 def _read_as(column_type: ColumnType | None) -> pa.DataType:
@@ -430,123 +355,3 @@ def _read_as(column_type: ColumnType | None) -> pa.DataType:
     if column_type is None:
         return pa.null()
     return pa.string() if column_type == "timestamp" else arrow_type(column_type)
-
-
-def _type_of(values: list[Any]) -> ColumnType | None:
-    """Return the type that most values of a new field have; whole and other numbers together are doubles."""
-    kinds = Counter(_kind_of(value) for value in values)
-    if kinds["bigint"] and kinds["double"]:
-        kinds["double"] += kinds.pop("bigint")
-    return kinds.most_common(1)[0][0] if kinds else None
-
-
-def _kind_of(value: Any) -> ColumnType:
-    for kind in _SCALARS:
-        if _FIT[kind](value) is not None:
-            return kind
-    return "json"
-
-
-def _fit_text(value: Any) -> str | None:
-    return value if isinstance(value, str) and _is_unicode(value) else None
-
-
-def _fit_bigint(value: Any) -> int | None:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_number and -(2**63) <= value < 2**63 else None
-
-
-def _fit_double(value: Any) -> float | None:
-    if isinstance(value, float):
-        return value
-    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1023
-    return float(value) if is_number and float(value) == value else None
-
-
-def _fit_bool(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _fit_text_list(value: Any) -> list[str | None] | None:
-    is_list = isinstance(value, list) and all(item is None or _fit_text(item) is not None for item in value)
-    return value if is_list else None
-
-
-_FIT: dict[ColumnType, Callable[[Any], Any]] = {
-    "text": _fit_text,
-    "timestamp": _fit_text,
-    "bigint": _fit_bigint,
-    "double": _fit_double,
-    "bool": _fit_bool,
-    "text_list": _fit_text_list,
-    "json": lambda value: _fit_json(value),  # noqa: PLW0108 - defined below
-}
-
-_SCALARS: tuple[ColumnType, ...] = ("bool", "bigint", "double", "text")
-_EXACTLY: dict[ColumnType, type] = {"double": float, "bool": bool}  # every value of these Python types fits
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether `text` can be written as UTF-8; a lone surrogate cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _as_json(value: Any) -> str:
-    """Return canonical JSON: keys sorted, no spaces, text as it is unless it cannot be written."""
-    if isinstance(value, Decimal):
-        return str(value)
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return text if _is_unicode(text) else json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-
-
-def _fit_json(value: Any) -> str | None:
-    """Return canonical JSON if databases read it too: they refuse a lone surrogate even as an escape."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return _as_json(value) if _is_unicode(text) else None
-
-
-def _as_text(value: Any) -> str:
-    """Return a misfit as text: a string as it is, anything else as JSON."""
-    return value if isinstance(value, str) and _is_unicode(value) else _as_json(value)
-
-
-def _as_timestamps(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Return the instants that the texts name, and the texts that name none; UTC where no zone is given."""
-    instants = _cast_to_instants(texts)
-    earliest = pc.min(instants)
-    if earliest.is_valid and earliest.value < _FIRST_MICROSECOND:  # Arrow knows a year 0, Python and pandas do not
-        in_range = pc.greater_equal(instants.cast(pa.int64()), _FIRST_MICROSECOND)
-        instants = pc.if_else(in_range, instants, pa.scalar(None, instants.type))
-    if instants.null_count == texts.null_count:
-        return instants, pa.nulls(len(texts), pa.string())
-    return instants, pc.if_else(pc.is_null(instants), texts, pa.scalar(None, pa.string()))
-
-
-def _cast_to_instants(texts: pa.Array) -> pa.Array:
-    instant = arrow_type("timestamp")
-    try:
-        return texts.cast(instant)
-    except pa.ArrowInvalid:
-        pass
-    has_zone = pc.match_substring_regex(texts, r"(Z|[+-]\d\d:?\d\d)$")
-    zoned = pc.if_else(has_zone, texts, pc.binary_join_element_wise(texts, "Z", ""))
-    try:
-        return zoned.cast(instant)
-    except pa.ArrowInvalid:
-        pass
-    instants = {text: _as_instant(text) for text in pc.unique(zoned).to_pylist()}
-    return pa.array([instants[text] for text in zoned.to_pylist()], pa.int64()).cast(instant)
-
-
-def _as_instant(text: str | None) -> int | None:
-    """Return microseconds since 1970 (UTC), or None if `text` names no instant."""
-    try:
-        return None if text is None else pa.scalar(text).cast(arrow_type("timestamp")).value
-    except pa.ArrowInvalid:
-        return None
