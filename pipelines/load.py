@@ -37,7 +37,7 @@ from pipelines.settings import prepare_state_dir, use_dlt
 from transforms.answer import UnusableAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pipelines.settings import Account, Settings
     from pipelines.warehouse import SeenDrift, StoredAccount
     from transforms.changes import Changes
+    from transforms.schema import ColumnType
     from transforms.snapshot import SnapshotTables
 
     Announce = Callable[[str], None]
@@ -192,14 +193,17 @@ def _run(
     warehouse.start_private_copy(settings)
     with warehouse.open_private(settings) as connection:
         stored = warehouse.read_stored_accounts(connection)
+        known = warehouse.read_known_types(connection)
         done: list[AccountOutcome] = []
         judged: list[_Judged] = []
         unchanged: list[Snapshot] = []
         for account in accounts:
             try:
-                match _take(settings, connection, account, stored.get(account.name), accept_shrink, announce):
+                match _take(settings, connection, account, stored.get(account.name), known, accept_shrink, announce):
                     case _Judged() as taken:
                         judged.append(taken)
+                        # What one account taught the next has to know: all go into the same columns.
+                        known |= taken.tables.types
                         done.append(_loaded_outcome(taken))
                     case same:
                         unchanged.append(same)
@@ -236,6 +240,7 @@ def _take(
     connection: duckdb.DuckDBPyConnection,
     account: Account,
     stored: StoredAccount | None,
+    known: Mapping[str, ColumnType],
     accept_shrink: bool,
     announce: Announce,
 ) -> _Judged | Snapshot:
@@ -254,13 +259,14 @@ def _take(
         if stored is not None and stored.drift_count and settings.drift == "strict":
             raise _refused_for_drift(f"still in {stored.drift_count} ways (sip-trunks drift)")
         return snapshot
-    return _judge(settings, connection, snapshot, accept_shrink, announce)
+    return _judge(settings, connection, snapshot, known, accept_shrink, announce)
 
 
 def _judge(
     settings: Settings,
     connection: duckdb.DuckDBPyConnection,
     snapshot: Snapshot,
+    known: Mapping[str, ColumnType],
     accept_shrink: bool,
     announce: Announce,
 ) -> _Judged:
@@ -270,7 +276,6 @@ def _judge(
 
     records = snapshot.records or ()
     announce(f"{snapshot.account}: reading {len(records)} trunks ({snapshot.body_bytes / 1e3:.0f} kB)")
-    known = warehouse.read_known_types(connection)
     tables = read_snapshot(records, account=snapshot.account, known=known)
     changes = compare_versions(warehouse.read_stored_versions(connection, snapshot.account), tables.trunks)
     if changes.is_suspicious and not accept_shrink:

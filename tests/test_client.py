@@ -1044,6 +1044,19 @@ def test_a_host_that_is_exempt_from_the_proxy_is_reached_directly(
     assert not elsewhere.was_contacted
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+    ],
+)
+def test_an_old_server_and_a_wrong_or_missing_content_type_are_read(head: bytes) -> None:
+    with FaultyServer(send(head + GOOD)) as server:
+        assert ids(fetch(server.base_url)) == [42, 43]
+
+
 def test_a_crooked_link_that_parsers_read_differently_gets_no_token(api: Api, elsewhere: Bystander) -> None:
     host = api.origin.removeprefix("http://")
     for link in (f"http://{elsewhere.host}\\@{host}/x", f"http://{elsewhere.host}#@{host}/x", f"http://a@{host}/x"):

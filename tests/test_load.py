@@ -287,6 +287,19 @@ def test_drift_of_an_account_that_did_not_change_is_not_forgotten(api: Api, monk
     assert query(looks) == [("acme", 3, 3), ("beta", 3, 1)]
 
 
+@pytest.mark.parametrize(("one", "other"), [(1, "a"), ("a", 1), (1, 1.5), (True, "x"), ({"a": 1}, "x"), (1, [1])])
+def test_a_new_field_of_two_types_in_two_accounts_loads_both(
+    api: Api, monkeypatch: pytest.MonkeyPatch, one: Any, other: Any
+) -> None:
+    monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__ACME", "token-a")
+    monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__BETA", "token-b")
+    api.queue([trunk(new_field=one)])
+    api.queue([trunk(new_field=other)])
+    assert load().exit_code == 0
+    assert query("SELECT count(new_field) FROM sip_trunks") in ([(1,)], [(2,)])
+    assert query("SELECT count(*) FROM sip_trunks_history") == [(2,)]
+
+
 def test_the_permissions_of_the_published_file_stay(api: Api) -> None:
     api.answer([TRUNK])
     load()

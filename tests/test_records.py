@@ -176,6 +176,7 @@ def test_fields_whose_name_says_secret_are_dropped_at_any_depth_and_reported() -
 
 SECRET_NAMES = (
     "password passWord pass_word sip_pass Passwort kennwort api_tokens apiKey api-key otp clientSecret clientsecret "
+    "token1 pwd2 sippass pincode tokenvalue Authorization sshKey hmac_key recovery_codes Passw\u00f6rter Zugangscode "
     "PSK ha1 outbound_trunk_voice_infrastructure_provisioning_sip_password"
 )
 
@@ -224,6 +225,42 @@ def test_which_field_gets_a_column_does_not_depend_on_the_order_of_the_records(b
     assert seen[0] == seen[1] == seen[2]
     assert len(seen[0][0]) == 3
     assert "max_channels" in seen[0][0]
+
+
+LONG = "f" * 300
+OTHERS_COLUMN = column_name(LONG)
+
+
+@pytest.mark.parametrize("sent", [{OTHERS_COLUMN: "a", LONG: 1}, {LONG: 1, OTHERS_COLUMN: "a"}])
+def test_a_field_named_like_another_s_column_loses_nothing(sent: dict[str, Any]) -> None:
+    columns = read_records(raw(trunk(**sent)))
+    own = {name: values(columns, name) for name in columns.table.column_names if name not in TRUNK}
+    assert sorted(own.values(), key=str) == [["a"], [1]]
+
+
+@given(
+    st.sets(
+        st.sampled_from(
+            ["foo", "Foo", "FOO", "foo bar", *claim_columns(["foo", "Foo", "FOO"]).values(), LONG, OTHERS_COLUMN]
+        )
+    )
+)
+def test_every_field_has_a_column_of_its_own(fields: set[str]) -> None:
+    claimed = claim_columns(fields)
+    assert claimed.keys() == fields
+    assert len(set(claimed.values())) == len(fields)
+
+
+@pytest.mark.timeout(20)
+def test_a_stored_column_that_comes_as_a_field_is_read_and_does_not_hang() -> None:
+    columns = read_records(raw(trunk(**{OTHERS_COLUMN: 1, "newer": 2})), {OTHERS_COLUMN: "text", "account_1": "bigint"})
+    own = {name: values(columns, name) for name in columns.table.column_names if name not in TRUNK}
+    assert [1] in own.values() or ["1"] in own.values()
+
+
+def test_a_secret_that_an_earlier_release_stored_is_stored_no_more() -> None:
+    columns = read_records(raw(trunk(api_key="hunter2")), {"api_key": "text"})
+    assert "hunter2" not in str(columns.table.to_pylist())
 
 
 def test_a_field_that_is_only_null_takes_no_column_from_another() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from transforms.schema import API_COLUMNS, RESERVED_COLUMNS, VARIANT_SUFFIX
 
@@ -28,6 +29,8 @@ def claim_columns(fields: Iterable[str]) -> dict[str, str]:
         column = column_name(field) or "field"
         if column in taken or column == "field" != field or column.endswith(VARIANT_SUFFIX):
             column = f"{column[:_LONGEST_NAME].rstrip('_')}_{_tag(field)}"
+        while column in taken:
+            column = f"{column[:_LONGEST_NAME].rstrip('_')}_{_tag(column + field)}"
         claimed[field] = column
         taken.add(column)
     return claimed
@@ -59,17 +62,18 @@ def _tag(field: str) -> str:
 
 _SECRET_WORD = re.compile(
     r"(^|_)(passw(or)?d|passphrase|passcode|pass|pwd?|psk|pin|otp|secret|token|credential|bearer|jwt|cookie"
-    r"|kennwort|passwort|geheimnis|ha1)s?(_|$)"
+    r"|kennwort|passwort|geheimnis|ha1)s?\d*(_|$)"
 )
 _SECRET_SPELLED_TOGETHER = re.compile(
-    r"password|passwort|kennwort|passwd|passphrase|passcode|credential|authcode|(secret|token|cookie)s?$"
-    r"|(api|private|access|secret|auth|encryption|signing|shared)key"
+    r"password|passwort|kennwort|passwd|passphrase|passcode|credential|(secret|token|cookie)s?$|(secret|token)value"
+    r"|(auth|pin|otp|mfa|recovery|zugangs)code|(sip|user|auth)pass$|^authorization$"
+    r"|(api|private|access|secret|auth|encryption|signing|shared|ssh|hmac|master|certificate)key"
 )
 
 
 def says_secret(field: str) -> bool:
     """Whether a field's name, however it is written, says that its value is a secret."""
-    name = _snake_case(field)
+    name = _snake_case(normalize("NFKD", field).encode("ascii", "ignore").decode())
     return bool(_SECRET_WORD.search(name) or _SECRET_SPELLED_TOGETHER.search(name.replace("_", "")))
 
 

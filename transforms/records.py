@@ -20,7 +20,7 @@ import pyarrow.json as pj
 
 from transforms.answer import UnusableAnswer, json_type, printable
 from transforms.names import claim_columns, column_name, drop_secrets, says_secret
-from transforms.schema import API_COLUMNS, RESERVED_COLUMNS, VARIANT_SUFFIX, ColumnType, arrow_type
+from transforms.schema import API_COLUMNS, VARIANT_SUFFIX, ColumnType, arrow_type
 from transforms.values import (
     DOUBLE_HOLDS_EVERY_INTEGER_BELOW,
     EXACTLY,
@@ -77,12 +77,22 @@ def read_records(
 
     Raises UnusableAnswer if a record has no integer `id` that fits 64 bits, or is no JSON.
     """
-    occurring: frozenset[str] = frozenset()
-    while True:
-        try:
-            return _read_records(_Reader(known or {}, occurring), _batches(records, batch_records))
-        except _BetterClaim as claim:  # the columns must not depend on the order of the records
-            occurring = claim.occurring
+    try:
+        return _read_records(_Reader(known or {}, frozenset()), _batches(records, batch_records))
+    except _BetterClaim:  # the columns must not depend on the order of the records
+        return _read_records(_Reader(known or {}, _occurring_fields(records)), _batches(records, batch_records))
+
+
+def _occurring_fields(records: Sequence[Raw]) -> frozenset[str]:
+    """Return the undeclared fields that have a value in any record. Raises UnusableAnswer."""
+    names: set[str] = set()
+    try:
+        for record in records:
+            values = json.loads(bytes(record), parse_int=read_integer)
+            names |= {name for name, value in values.items() if value is not None}
+    except (UnicodeDecodeError, RecursionError):
+        raise UnusableAnswer("expected JSON in UTF-8, not nested too deeply to be read, got something else") from None
+    return frozenset(names - _DECLARED.keys())
 
 
 def _read_records(reader: _Reader, batches: Iterator[list[Raw]]) -> Columns:
@@ -123,10 +133,6 @@ class _Field:
 class _BetterClaim(Exception):
     """A field turned up whose name has a better claim to a column than the field that has it already."""
 
-    def __init__(self, occurring: Iterable[str]) -> None:
-        super().__init__()
-        self.occurring = frozenset(occurring)
-
 
 class _Reader:
     """Reads batch after batch; what it learns about undeclared fields in one serves the next.
@@ -136,11 +142,13 @@ class _Reader:
 
     def __init__(self, known: Mapping[str, ColumnType], occurring: frozenset[str]) -> None:
         self._fields = {name: _Field(name, column.type) for name, column in _DECLARED.items()}
+        # A stored column is expected again as a field of its name, if a field of that name would get it.
         self._fields |= {
-            name: _Field(name, column_type)
+            name: _Field(name, column_type, is_secret=says_secret(name))
             for name, column_type in known.items()
-            if name not in _DECLARED and name not in RESERVED_COLUMNS and not name.endswith(VARIANT_SUFFIX)
+            if name not in _DECLARED and claim_columns([name]) == {name: name}
         }
+        self._known = known
         self._occurring = set(occurring)
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
@@ -292,17 +300,18 @@ class _Reader:
         columns = claim_columns(self._occurring)
         for name, column in columns.items():
             if name in self._fields and self._fields[name].column not in ("", column):
-                raise _BetterClaim(self._occurring)
+                raise _BetterClaim
         for name in names:
             if self._fields.get(name, _UNKNOWN).type is not None:
                 continue
             if not values[name]:
                 self._fields[name] = _UNKNOWN
                 continue
-            # A column that was stored under this name before keeps its type.
-            stored = self._fields.pop(columns[name], _UNKNOWN)
-            column_type = stored.type or type_of(values[name])
-            self._fields[name] = _Field(columns[name], column_type, is_secret=says_secret(name))
+            column = columns[name]
+            if column not in self._occurring:
+                self._fields.pop(column, None)  # no field of the column's own name is expected any more
+            column_type = self._known.get(column) or type_of(values[name])
+            self._fields[name] = _Field(column, column_type, is_secret=says_secret(name))
 
     def _without_secrets(self, column: str, values: list[Any]) -> list[Any]:
         """Return the values with every member of a nested object dropped whose name says secret."""
