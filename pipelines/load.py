@@ -79,6 +79,8 @@ def run(
     Raises RunActive if another run is going on, DestinationFailed or OSError if nothing could be written.
     """
     started_at, clock = datetime.now(UTC), time.monotonic()
+    # Batches of columns are read one by one; a pool of threads would only wait for work.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     if sys.platform == "linux":
         # Of Arrow's allocators, the one that gives back what reading a snapshot took before the load needs it.
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
@@ -215,7 +217,9 @@ def _run(
         snapshot_at = _moment_after(stored)
         looks = [_look(snapshot, snapshot_at, stored[snapshot.account]) for snapshot in unchanged]
         if judged:
-            announce(f"loading {sum(len(entry.tables.trunks) for entry in judged)} trunks")
+            row_count = sum(len(entry.tables.trunks) for entry in judged)
+            announce(f"loading {row_count} trunks")
+            warehouse.prepare_for(connection, row_count)
             _load(settings, connection, judged, snapshot_at)
             warehouse.describe_tables(connection)
         warehouse.write_looks(connection, looks)

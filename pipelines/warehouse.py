@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 DATASET = "famulor"
 REPORTS_SCHEMA = "reports"
+_ROWS_WORTH_THREADS = 300_000
 _STAGING = f"{DATASET}_staging"
 
 
@@ -77,6 +78,14 @@ def start_private_copy(settings: Settings) -> None:
     """Copy the published file, if there is one, to the loader's own place, with its permissions."""
     if settings.warehouse_path.exists():
         shutil.copy(settings.warehouse_path, private_path(settings))
+
+
+def prepare_for(connection: duckdb.DuckDBPyConnection, row_count: int) -> None:
+    """Set the connection up for a load of that many rows: few are loaded with less work by one thread."""
+    if row_count < _ROWS_WORTH_THREADS:
+        connection.execute("SET threads = 1")
+        # The file is written once, at the end; nothing could be recovered from a half of it.
+        connection.execute("SET checkpoint_threshold = '1GB'")
 
 
 def publish(settings: Settings) -> None:
