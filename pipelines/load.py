@@ -9,16 +9,15 @@ with the lock of the data directory
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines import __version__, warehouse
 from pipelines.errors import (
@@ -26,18 +25,18 @@ from pipelines.errors import (
     DestinationFailed,
     Failure,
     RefusedSnapshot,
-    RunActive,
     describe_error,
     exit_code_of,
 )
 from pipelines.famulor.client import fetch_snapshot
+from pipelines.lock import holding_lock
 from pipelines.outcome import AccountOutcome, Outcome, format_moment
 from pipelines.progress import adopt_dlt_log, logger
-from pipelines.settings import prepare_state_dir, use_dlt
+from pipelines.settings import use_dlt
 from transforms.answer import UnusableAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
@@ -52,8 +51,6 @@ if TYPE_CHECKING:
     Announce = Callable[[str], None]
 
 PIPELINE = "sip_trunks"
-_LOCK_ATTEMPTS = 5
-_LOCK_PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def run(
             exit_code=_exit_code(done),
         )
 
-    with _lock(settings):
+    with holding_lock(settings):
         # What stands here if the process is killed.
         _note_last_run(settings, {"started_at": format_moment(started_at), "error": "did not end", "exit_code": None})
         try:
@@ -132,44 +129,6 @@ def _exit_code(done: Sequence[AccountOutcome]) -> int:
     if not failed:
         return 0
     return failed[0] if len(failed) == len(done) else SOME_ACCOUNTS_FAILED
-
-
-@contextmanager
-def _lock(settings: Settings) -> Iterator[None]:
-    """Hold the data directory for this run. The system frees the lock when the process ends, however it ends."""
-    prepare_state_dir(settings)
-    with (settings.state_dir / "run.lock").open("a+") as file:
-        if not _try_to_lock(file):
-            file.seek(0)
-            raise RunActive(f"another run is active in {settings.data_dir} ({file.read() or 'just started'})")
-        file.truncate(0)
-        file.write(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
-        file.flush()
-        yield
-
-
-def _try_to_lock(file: IO[str]) -> bool:
-    """Lock the file unless a run has it; somebody who only asks (`is_run_active`) has it for an instant."""
-    for _ in range(_LOCK_ATTEMPTS):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_LOCK_PAUSE_SECONDS)
-        else:
-            return True
-    return False
-
-
-def is_run_active(settings: Settings) -> bool:
-    """Whether a run holds the data directory at this moment, as far as this user may know."""
-    try:
-        with (settings.state_dir / "run.lock").open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except (FileNotFoundError, PermissionError):
-        return False
-    except BlockingIOError:
-        return True
 
 
 def last_run_path(settings: Settings) -> Path:

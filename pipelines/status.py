@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipelines import warehouse
-from pipelines.load import is_run_active, last_run_path
+from pipelines.load import last_run_path
+from pipelines.lock import is_run_active
 from pipelines.outcome import format_moment
 from pipelines.show import print_table
 

@@ -381,10 +381,7 @@ def test_reading_in_one_go_and_value_by_value_agree(records: list[dict[str, Any]
     assert [entry for entry in slow.drift if entry.column_name != "nested"] == list(quick.drift)
 
 
-def test_a_batch_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    from transforms import records as module
-
-    monkeypatch.setattr(module, "BATCH_BYTES", 1000)
-    columns = read_records(raw(*(trunk(id=index, sip_username="u" * 400) for index in range(7))))
+def test_a_batch_is_bounded_in_bytes_too() -> None:
+    columns = read_records(raw(*(trunk(id=index, sip_username="u" * 400) for index in range(7))), batch_bytes=1000)
     assert values(columns, "id") == list(range(7))
     assert pa.types.is_string(columns.table.schema.field("sip_username").type)

@@ -72,15 +72,18 @@ def read_records(
     known: Mapping[str, ColumnType] | None = None,
     *,
     batch_records: int = BATCH_RECORDS,
+    batch_bytes: int = BATCH_BYTES,
 ) -> Columns:
     """Return the records as columns; `known` are the types that undeclared columns got in earlier snapshots.
 
     Raises UnusableAnswer if a record has no integer `id` that fits 64 bits, or is no JSON.
     """
+    known = known or {}
     try:
-        return _read_records(_Reader(known or {}, frozenset()), _batches(records, batch_records))
+        return _read_records(_Reader(known, frozenset()), _batches(records, batch_records, batch_bytes))
     except _BetterClaim:  # the columns must not depend on the order of the records
-        return _read_records(_Reader(known or {}, _occurring_fields(records)), _batches(records, batch_records))
+        reader = _Reader(known, _occurring_fields(records))
+        return _read_records(reader, _batches(records, batch_records, batch_bytes))
 
 
 def _occurring_fields(records: Sequence[Raw]) -> frozenset[str]:
@@ -103,18 +106,18 @@ def _read_records(reader: _Reader, batches: Iterator[list[Raw]]) -> Columns:
     return Columns(table.select(order), {name: types[name] for name in order}, reader.drift())
 
 
-def _batches(records: Sequence[Raw], batch_records: int) -> Iterator[list[Raw]]:
+def _batches(records: Sequence[Raw], batch_records: int, batch_bytes: int) -> Iterator[list[Raw]]:
     """Cut the records into batches of bounded count and bounded bytes."""
     batch: list[Raw] = []
     remaining = iter(records)
     while batch := list(islice(remaining, batch_records)):
         sizes = [memoryview(record).nbytes for record in batch]
-        if sum(sizes) <= BATCH_BYTES:
+        if sum(sizes) <= batch_bytes:
             yield batch
             continue
         start, size = 0, 0
         for index, record_size in enumerate(sizes):
-            if size and size + record_size > BATCH_BYTES:
+            if size and size + record_size > batch_bytes:
                 yield batch[start:index]
                 start, size = index, 0
             size += record_size

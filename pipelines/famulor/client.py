@@ -7,31 +7,27 @@ breaks in the middle is a retry, not a short snapshot. The token goes to the con
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import mmap
 import random
-import socket
 import ssl
 import tempfile
-import threading
 import time
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlencode, urljoin, urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import urllib3
 
 from pipelines import __version__
 from pipelines.errors import ApiRefused, ApiUnreachable, SettingsError
+from pipelines.famulor.connections import is_loopback, open_connections
 from transforms.answer import UnusableAnswer, printable, read_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from urllib.parse import SplitResult
 
@@ -105,7 +101,7 @@ def fetch_snapshot(
     records: list[Raw] = []
     total: int | None = None
     size, seen, next_url = 0, {url}, url
-    with _connections(url, settings.total_seconds) as pool:
+    with open_connections(url, settings.total_seconds) as pool:
         while True:
             body = fetcher.fetch(pool, next_url, settings.max_body_bytes - size)
             digest.update(body)
@@ -136,7 +132,7 @@ def _endpoint(base_url: str) -> str:
         is_named = bool(host.encode("idna")) and parts.port != 0
     except (ValueError, urllib3.exceptions.LocationParseError):
         raise SettingsError("sources.famulor.base_url needs https://host/path, got what is no address") from None
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     if not is_named or not is_safe:
         raise SettingsError(
             "sources.famulor.base_url needs https://host/path (http only on this machine), "
@@ -149,13 +145,6 @@ def _endpoint(base_url: str) -> str:
 
 def _without_user(parts: SplitResult) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _same_origin(base: str, link: str, what: str) -> str:
@@ -184,73 +173,6 @@ def _next_url(url: str, next_page: str | int) -> str:
     parts = urlsplit(url)
     query = [pair for pair in parse_qsl(parts.query) if pair[0] != "page"]
     return urlunsplit(parts._replace(query=urlencode([*query, ("page", next_page)])))
-
-
-@contextmanager
-def _connections(url: str, total_seconds: float) -> Iterator[urllib3.PoolManager]:
-    """Yield a pool for the URL's host, through the proxy that the environment names for it.
-
-    Its connections are cut off after `total_seconds`: a server that drips a byte a minute meets every other timeout.
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    proxy = None if _is_loopback(host) or proxy_bypass(host) else getproxies().get(parts.scheme)
-    context = _tls() if parts.scheme == "https" else None
-    pool = _through_proxy(proxy, context) if proxy else urllib3.PoolManager(ssl_context=context)
-    sockets: list[socket.socket] = []
-    base: Any = pool.pool_classes_by_scheme[parts.scheme]
-    remembering = type(base.__name__, (base,), {"ConnectionCls": _remembering(base.ConnectionCls, sockets)})
-    pool.pool_classes_by_scheme = pool.pool_classes_by_scheme | {parts.scheme: remembering}
-    cut_off = threading.Timer(min(total_seconds, threading.TIMEOUT_MAX), _shut_down, [sockets])
-    cut_off.daemon = True
-    cut_off.start()
-    try:
-        yield pool
-    finally:
-        cut_off.cancel()
-        pool.clear()
-        for connection in sockets:
-            connection.close()
-
-
-def _through_proxy(proxy: str, context: ssl.SSLContext | None) -> urllib3.ProxyManager:
-    """Return a pool that uses the proxy, with its user and password. Raises SettingsError if it is no http(s) proxy."""
-    try:
-        address = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
-        headers = urllib3.util.make_headers(proxy_basic_auth=unquote(address.auth)) if address.auth else None
-        plain = address._replace(auth=None).url
-        return urllib3.ProxyManager(plain, proxy_headers=headers, ssl_context=context)
-    except (ValueError, urllib3.exceptions.LocationValueError, urllib3.exceptions.HTTPError):
-        raise SettingsError(
-            "the environment's proxy is no address of an http proxy (https_proxy, http_proxy)"
-        ) from None
-
-
-def _remembering(base: Any, sockets: list[socket.socket]) -> Any:
-    """Return the connection class with every socket that it opens noted in `sockets`."""
-
-    class Connection(base):  # type: ignore[misc]
-        def connect(self) -> None:
-            super().connect()
-            sockets.append(self.sock)
-
-    return Connection
-
-
-def _shut_down(sockets: Sequence[socket.socket]) -> None:
-    for connection in sockets:
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
-
-
-def _tls() -> ssl.SSLContext:
-    """The system's root certificates, and certifi's where it has none of its own."""
-    import certifi
-
-    context = ssl.create_default_context()
-    if not context.cert_store_stats()["x509_ca"]:
-        context.load_verify_locations(certifi.where())
-    return context
 
 
 class _Fetcher:
