@@ -45,8 +45,10 @@ types: $(READY) ## mypy, strict
 docs: $(READY) ## write the generated parts of the documents
 	@$(BIN)/python -m tests.generated_docs
 
+# Without the extra `iceberg`: where SQLAlchemy is installed, dlt imports it in every run (0.16 s).
 lock: $(READY) ## resolve the dependencies anew into requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --upgrade \
+	@$(BIN)/uv pip compile pyproject.toml --group dev --extra postgres --extra s3 --extra delta \
+	  --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet -o requirements.lock
 
 bench: $(READY) ## measure against the plain ways of doing it

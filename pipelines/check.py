@@ -7,10 +7,10 @@ import tempfile
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pipelines.destination import open_destination
 from pipelines.errors import DestinationFailed, Failure, SettingsError, describe_error, exit_code_of
 from pipelines.famulor.client import fetch_snapshot
 from pipelines.settings import find_unknown_settings, pick_accounts, prepare_state_dir
-from pipelines.warehouse import open_published
 from transforms.answer import UnusableAnswer
 
 if TYPE_CHECKING:
@@ -59,8 +59,9 @@ def _check_data_dir(settings: Settings) -> str:
     prepare_state_dir(settings)
     with tempfile.TemporaryFile(dir=settings.data_dir):
         pass
-    if settings.warehouse_path.exists():
-        with open_published(settings):
+    destination = open_destination(settings)
+    if destination.exists():
+        with destination.reading(()):
             pass
     return f"{settings.data_dir} can be written"
 
@@ -68,14 +69,10 @@ def _check_data_dir(settings: Settings) -> str:
 def _check_disk(settings: Settings) -> str:
     free = shutil.disk_usage(settings.data_dir).free
     # A run needs room for a second file beside the published one.
-    needed = max(_LEAST_FREE_BYTES, 2 * _size(settings))
+    needed = max(_LEAST_FREE_BYTES, 2 * (open_destination(settings).size_bytes() or 0))
     if free < needed:
         raise DestinationFailed(f"{free / 1e6:.0f} MB free, a run may need {needed / 1e6:.0f} MB")
     return f"{free / 1e9:.1f} GB free"
-
-
-def _size(settings: Settings) -> int:
-    return settings.warehouse_path.stat().st_size if settings.warehouse_path.exists() else 0
 
 
 def _check_account(settings: Settings, account: Account) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pandas as pd
+    from duckdb import DuckDBPyConnection
 
     from pipelines.settings import Account, Settings
 
@@ -44,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    run = commands.add_parser("run", help="load the trunks as they are now, publish the file, write the reports")
+    run = commands.add_parser("run", help="load the trunks as they are now, publish them, write the reports")
     whose = run.add_mutually_exclusive_group()
     whose.add_argument("--demo", action="store_true", help="load the embedded demo account; needs no token")
     whose.add_argument("--account", action="append", default=[], metavar="NAME", help="only this account; repeatable")
@@ -61,22 +63,33 @@ def build_parser() -> argparse.ArgumentParser:
     drift.add_argument("--since", type=_moment, metavar="TIME", help="also what is over, if seen at or after this time")
     _add_format(drift)
 
-    sql = commands.add_parser("sql", help="read-only SQL on the published file")
+    sql = commands.add_parser("sql", help="read-only SQL on what is stored")
     sql.add_argument("query", metavar="QUERY", help='one statement, such as "FROM sip_trunks LIMIT 10"')
     _add_format(sql)
 
     status = commands.add_parser("status", help="when each account was last seen, and how the last run ended")
     status.add_argument("--json", action="store_true", help="print it as one JSON object")
 
-    commands.add_parser("check", help="settings, token, API, data directory: ready to run?")
+    check = commands.add_parser("check", help="settings, token, API, data directory: ready to run?")
 
     describe = commands.add_parser("describe", help="the data dictionary")
     describe.add_argument("table", nargs="?", metavar="TABLE", help="only this table")
     describe.add_argument("--format", choices=("table", "json", "markdown"), default="table")
 
+    _add_destination(run, report, drift, sql, status, check, describe)
+
     demo = commands.add_parser("demo-api", help="serve the demo account until stopped")
     demo.add_argument("--port", type=_port, default=8765, metavar="N", help="the port on this machine (8765)")
     return parser
+
+
+def _add_destination(*parsers: argparse.ArgumentParser) -> None:
+    for parser in parsers:
+        parser.add_argument(
+            "--destination",
+            metavar="NAME",
+            help="where the trunks are kept: duckdb (a file), parquet (a lake), or dlt's name of a database",
+        )
 
 
 def _add_format(parser: argparse.ArgumentParser) -> None:
@@ -177,13 +190,19 @@ def _fail(options: argparse.Namespace, message: str, code: int) -> int:
     return code
 
 
+def _settings(options: argparse.Namespace) -> Settings:
+    from pipelines.settings import read_settings
+
+    return read_settings(options.destination)
+
+
 def _run(options: argparse.Namespace) -> int:
     from pipelines.load import run
     from pipelines.outcome import print_outcome
     from pipelines.progress import logging_to_file, showing_progress
-    from pipelines.settings import pick_accounts, read_settings
+    from pipelines.settings import pick_accounts
 
-    settings = read_settings()
+    settings = _settings(options)
     with ExitStack() as stack:
         if options.demo:
             settings, accounts = stack.enter_context(_serving_demo(settings))
@@ -215,20 +234,27 @@ def _serving_demo(settings: Settings) -> Iterator[tuple[Settings, tuple[Account,
     """Yield the settings and the account of the embedded demo, one edition further with every run."""
     from dataclasses import replace
 
+    from pipelines.catalog import count_looks
+    from pipelines.destination import open_destination
     from pipelines.famulor.demo import DEMO_TOKEN, serve
     from pipelines.settings import DEMO_ACCOUNT, Account
-    from pipelines.warehouse import count_looks
+    from transforms.schema import SIP_TRUNK_SNAPSHOTS
 
-    with serve(edition=count_looks(settings, DEMO_ACCOUNT)) as base_url:
+    destination, edition = open_destination(settings), 0
+    if destination.exists():
+        with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+            edition = count_looks(connection, DEMO_ACCOUNT)
+    with serve(edition=edition) as base_url:
         yield replace(settings, api=replace(settings.api, base_url=base_url)), (Account(DEMO_ACCOUNT, DEMO_TOKEN),)
 
 
 def _report(options: argparse.Namespace) -> int:
+    from pipelines.catalog import read_trunks
+    from pipelines.destination import open_destination
     from pipelines.errors import SettingsError
-    from pipelines.settings import read_settings
     from pipelines.show import frame_rows, print_json, rows_as_json, write_rows
-    from pipelines.warehouse import open_published, read_trunks
     from transforms.reports import REPORTS
+    from transforms.schema import SIP_TRUNKS
 
     unknown = [name for name in options.names if name not in REPORTS]
     if unknown:
@@ -240,7 +266,7 @@ def _report(options: argparse.Namespace) -> int:
         raise SettingsError(f"--by {taken[0]}: the report itself has a column of that name")
     keywords = {"by": options.by} if options.by else {}
     frames: dict[str, pd.DataFrame] = {}
-    with open_published(read_settings()) as connection:
+    with open_destination(_settings(options)).reading((SIP_TRUNKS.name,)) as connection:
         for name in options.names or REPORTS:
             trunks = read_trunks(connection, options.by or REPORTS[name].needs)
             frames[name] = REPORTS[name].derive(trunks, **keywords)
@@ -256,15 +282,13 @@ def _report(options: argparse.Namespace) -> int:
 def _sql(options: argparse.Namespace) -> int:
     import duckdb
 
+    from pipelines.destination import open_destination
     from pipelines.errors import SettingsError
-    from pipelines.settings import read_settings
     from pipelines.show import write_rows
-    from pipelines.warehouse import open_published
 
-    with open_published(read_settings()) as connection:
+    with open_destination(_settings(options)).reading() as connection:
         try:
-            if len(connection.extract_statements(options.query)) != 1:
-                raise SettingsError("SQL: expected one statement")
+            _refuse_all_but_queries(connection, options.query)
             result = connection.execute(options.query)
             columns = [column[0] for column in result.description or ()]
             is_json = [str(column[1]) == "JSON" for column in result.description or ()]
@@ -280,17 +304,32 @@ def _sql(options: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse_all_but_queries(connection: DuckDBPyConnection, query: str) -> None:
+    """Raise SettingsError unless the text is one query, or the explanation of one."""
+    from duckdb import StatementType
+
+    from pipelines.errors import SettingsError
+
+    # EXPLAIN ANALYZE would execute whatever it explains.
+    explained = re.sub(r"^\s*EXPLAIN(\s+ANALYZE)?\s", "", query, flags=re.IGNORECASE)
+    statements = connection.extract_statements(explained)
+    if len(statements) != 1:
+        raise SettingsError("SQL: expected one statement")
+    if statements[0].type != StatementType.SELECT:
+        raise SettingsError(f"SQL: expected a query, got {statements[0].type.name}; what is stored is read only")
+
+
 def _decode_json(value: Any, is_json: bool) -> Any:
     return json.loads(value) if is_json and value is not None else value
 
 
 def _drift(options: argparse.Namespace) -> int:
-    from pipelines.settings import read_settings
+    from pipelines.catalog import read_drift
+    from pipelines.destination import open_destination
     from pipelines.show import write_rows
-    from pipelines.warehouse import open_published, read_drift
-    from transforms.schema import DRIFT
+    from transforms.schema import DRIFT, SCHEMA_DRIFT, SIP_TRUNK_SNAPSHOTS
 
-    with open_published(read_settings()) as connection:
+    with open_destination(_settings(options)).reading((SIP_TRUNK_SNAPSHOTS.name, SCHEMA_DRIFT.name)) as connection:
         rows = [list(vars(seen).values()) for seen in read_drift(connection, options.since)]
     if not rows and options.format == "table":
         print("no drift: the answers are as declared")
@@ -300,11 +339,10 @@ def _drift(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from pipelines.settings import read_settings
     from pipelines.show import print_json
     from pipelines.status import print_status, read_status
 
-    status = read_status(read_settings())
+    status = read_status(_settings(options))
     if options.json:
         print_json(status)
     else:
@@ -312,18 +350,16 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check(_options: argparse.Namespace) -> int:
+def _check(options: argparse.Namespace) -> int:
     from pipelines.check import check
-    from pipelines.settings import read_settings
 
-    return check(read_settings())
+    return check(_settings(options))
 
 
 def _describe(options: argparse.Namespace) -> int:
     from pipelines.describe import describe
-    from pipelines.settings import read_settings
 
-    describe(read_settings(), options.table, form=options.format)
+    describe(_settings(options), options.table, form=options.format)
     return 0
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pipelines import warehouse
+from pipelines import catalog
+from pipelines.destination import open_destination
 from pipelines.errors import SettingsError
 from pipelines.show import print_json, print_table
 from transforms import schema
@@ -19,7 +20,7 @@ def describe(settings: Settings, name: str | None, *, form: str) -> None:
 
     Columns that the API has added are in it once they are stored. Raises SettingsError for an unknown table.
     """
-    every = (*schema.TABLES, schema.DRIFT)
+    every = (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS, schema.DRIFT)
     tables = [table for table in every if name in (None, table.name)]
     if not tables:
         known = ", ".join(table.name for table in every)
@@ -50,7 +51,7 @@ def _declared(table: schema.Table) -> list[dict[str, Any]]:
         asdict(column)
         | {
             "type": schema.SQL_TYPES[column.type],
-            "meaning": warehouse.describe_column(table, column.name),
+            "meaning": catalog.describe_column(table, column.name),
             "is_declared": True,
         }
         for column in table.columns
@@ -63,7 +64,7 @@ def _undeclared(table: schema.Table, stored: dict[str, dict[str, str]]) -> list[
         {
             "name": name,
             "type": column_type,
-            "meaning": warehouse.describe_column(table, name),
+            "meaning": catalog.describe_column(table, name),
             "is_declared": False,
         }
         for name, column_type in stored.get(table.name, {}).items()
@@ -72,7 +73,8 @@ def _undeclared(table: schema.Table, stored: dict[str, dict[str, str]]) -> list[
 
 
 def _read_stored_columns(settings: Settings) -> dict[str, dict[str, str]]:
-    if not settings.warehouse_path.exists():
+    destination = open_destination(settings)
+    if not destination.exists():
         return {}
-    with warehouse.open_published(settings) as connection:
-        return {table.name: warehouse.read_columns(connection, table.name) for table in schema.TABLES}
+    with destination.reading() as connection:
+        return {table.name: catalog.read_columns(connection, table.name) for table in schema.TABLES}

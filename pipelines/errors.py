@@ -50,6 +50,11 @@ class DestinationFailed(Failure):
     exit_code = 7
 
 
+def nothing_stored(place: str) -> SettingsError:
+    """Return the error of a reader that comes before the first run."""
+    return SettingsError(f"nothing is stored yet at {place}: run `sip-trunks run`, or `sip-trunks run --demo`")
+
+
 class Terminated(KeyboardInterrupt):
     """Somebody asked the process to end (SIGTERM)."""
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from pipelines import __version__, warehouse
+from pipelines import __version__, catalog
+from pipelines.destination import Load, open_destination
 from pipelines.errors import (
     SOME_ACCOUNTS_FAILED,
     DestinationFailed,
@@ -31,8 +32,7 @@ from pipelines.errors import (
 from pipelines.famulor.client import fetch_snapshot
 from pipelines.lock import holding_lock
 from pipelines.outcome import AccountOutcome, Outcome, format_moment
-from pipelines.progress import adopt_dlt_log, logger
-from pipelines.settings import use_dlt
+from pipelines.progress import logger
 from transforms.answer import UnusableAnswer
 
 if TYPE_CHECKING:
@@ -41,16 +41,15 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from pipelines.catalog import SeenDrift, StoredAccount
+    from pipelines.destination import Destination
     from pipelines.famulor.client import Snapshot
     from pipelines.settings import Account, Settings
-    from pipelines.warehouse import SeenDrift, StoredAccount
     from transforms.changes import Changes
     from transforms.schema import ColumnType
     from transforms.snapshot import SnapshotTables
 
     Announce = Callable[[str], None]
-
-PIPELINE = "sip_trunks"
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,13 @@ def run(
     with_reports: bool = True,
     announce: Announce = lambda _: None,
 ) -> Outcome:
-    """Load the accounts' trunks as they are now, publish the file, and return what was done.
+    """Load the accounts' trunks as they are now, publish them, and return what was done.
 
     An account that fails keeps what is stored of it, the others are loaded; the outcome says which and why.
     Raises RunActive if another run is going on, DestinationFailed or OSError if nothing could be written.
     """
     started_at, clock = datetime.now(UTC), time.monotonic()
+    destination = open_destination(settings)
     # Batches of columns are read one by one; a pool of threads would only wait for work.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if sys.platform == "linux":
@@ -85,8 +85,8 @@ def run(
     def outcome(done: Sequence[AccountOutcome], snapshot_at: datetime | None) -> Outcome:
         return Outcome(
             accounts=tuple(done),
-            destination="duckdb",
-            warehouse=settings.warehouse_path,
+            destination=destination.name,
+            warehouse=destination.place,
             snapshot_at=snapshot_at,
             started_at=started_at,
             duration_seconds=round(time.monotonic() - clock, 3),
@@ -97,7 +97,7 @@ def run(
         # What stands here if the process is killed.
         _note_last_run(settings, {"started_at": format_moment(started_at), "error": "did not end", "exit_code": None})
         try:
-            done, snapshot_at = _run(settings, accounts, accept_shrink, with_reports, announce)
+            done, snapshot_at = _run(settings, destination, accounts, accept_shrink, with_reports, announce)
             result = outcome(done, snapshot_at)
         except BaseException as error:
             logger.error("%s (exit code %s)", describe_error(error), exit_code_of(error))
@@ -105,7 +105,7 @@ def run(
             raise
         finally:
             with suppress(OSError):
-                _tidy(settings)
+                _tidy(settings, destination)
         for entry in result.accounts:
             logger.info("%s: %s", entry.account, entry.error or entry.status)
         logger.info("ended with exit code %s", result.exit_code)
@@ -113,9 +113,9 @@ def run(
         return result
 
 
-def _tidy(settings: Settings) -> None:
+def _tidy(settings: Settings, destination: Destination) -> None:
     """Throw away what a run works on: nothing in it counts before it starts or once it has ended."""
-    warehouse.discard_private_copy(settings)
+    destination.discard_work()
     shutil.rmtree(settings.state_dir / "dlt", ignore_errors=True)
 
 
@@ -148,13 +148,17 @@ def _note_last_run(settings: Settings, values: dict[str, Any]) -> None:
 
 
 def _run(
-    settings: Settings, accounts: Sequence[Account], accept_shrink: bool, with_reports: bool, announce: Announce
+    settings: Settings,
+    destination: Destination,
+    accounts: Sequence[Account],
+    accept_shrink: bool,
+    with_reports: bool,
+    announce: Announce,
 ) -> tuple[list[AccountOutcome], datetime | None]:
-    _tidy(settings)
-    warehouse.start_private_copy(settings)
-    with warehouse.open_private(settings) as connection:
-        stored = warehouse.read_stored_accounts(connection)
-        known = warehouse.read_known_types(connection)
+    _tidy(settings, destination)
+    with destination.working() as connection:
+        stored = catalog.read_stored_accounts(connection)
+        known = catalog.read_known_types(connection)
         done: list[AccountOutcome] = []
         judged: list[_Judged] = []
         unchanged: list[Snapshot] = []
@@ -176,19 +180,18 @@ def _run(
         snapshot_at = _moment_after(stored)
         looks = [_look(snapshot, snapshot_at, stored[snapshot.account]) for snapshot in unchanged]
         if judged:
-            row_count = sum(len(entry.tables.trunks) for entry in judged)
-            announce(f"loading {row_count} trunks")
-            warehouse.prepare_for(connection, row_count)
-            _load(settings, connection, judged, snapshot_at)
-            warehouse.describe_tables(connection)
-        warehouse.write_looks(connection, looks)
-        if judged or unchanged:
+            load = _load_of(judged, snapshot_at)
+            announce(f"loading {load.row_count} trunks")
+            destination.load(connection, load)
+        if looks:
+            destination.write_looks(connection, looks)
+        if destination.publishes_reports and (judged or unchanged):
             _refresh_reports(connection, has_new=bool(judged), with_reports=with_reports, announce=announce)
-        drift = warehouse.read_drift(connection)
+        drift = catalog.read_drift(connection)
     if not judged and not unchanged:
         return done, None
     announce("publishing")
-    warehouse.publish(settings)
+    destination.publish(snapshot_at)
     return [_with_drift(entry, drift) for entry in done], snapshot_at
 
 
@@ -240,7 +243,7 @@ def _judge(
     records = snapshot.records or ()
     announce(f"{snapshot.account}: reading {len(records)} trunks ({snapshot.body_bytes / 1e3:.0f} kB)")
     tables = read_snapshot(records, account=snapshot.account, known=known)
-    changes = compare_versions(warehouse.read_stored_versions(connection, snapshot.account), tables.trunks)
+    changes = compare_versions(catalog.read_stored_versions(connection, snapshot.account), tables.trunks)
     if changes.is_suspicious and not accept_shrink:
         raise RefusedSnapshot(
             f"the answer has {len(tables.trunks)} trunks and lacks {changes.removed_count} of the "
@@ -297,19 +300,7 @@ def _look(snapshot: Snapshot, snapshot_at: datetime, stored: StoredAccount) -> d
     return row | {"_dlt_load_id": stored.load_id}
 
 
-def _load(
-    settings: Settings,
-    connection: duckdb.DuckDBPyConnection,
-    judged: Sequence[_Judged],
-    snapshot_at: datetime,
-) -> None:
-    """Hand the snapshots to dlt as one load into the private file. Raises DestinationFailed."""
-    use_dlt(settings)
-    import dlt
-    from dlt.common.exceptions import DltException
-
-    from pipelines.famulor.source import build_source, tables_of
-
+def _load_of(judged: Sequence[_Judged], snapshot_at: datetime) -> Load:
     looks = [
         entry.snapshot.look(
             snapshot_at,
@@ -319,38 +310,7 @@ def _load(
         )
         for entry in judged
     ]
-    tables = tables_of([entry.tables for entry in judged], looks, snapshot_at)
-    names = [entry.snapshot.account for entry in judged]
-    pipeline = dlt.pipeline(
-        PIPELINE,
-        pipelines_dir=str(settings.state_dir / "dlt"),
-        # A connection of its own would be closed, and the file checkpointed, after every job.
-        destination=dlt.destinations.duckdb(connection),
-        dataset_name=warehouse.DATASET,
-    )
-    adopt_dlt_log()
-    try:
-        pipeline.run(build_source(lambda: tables, accounts=names, snapshot_at=snapshot_at))
-    except DltException as error:
-        cause = _root_cause(error)
-        if isinstance(cause, KeyboardInterrupt):
-            raise cause from None
-        raise DestinationFailed(f"dlt could not load the snapshot: {_without_values(cause)}") from error
-
-
-def _without_values(error: BaseException) -> str:
-    """Return the error as one line; where DuckDB quotes a value that came from the API, only its kind."""
-    import duckdb
-
-    if isinstance(error, duckdb.DataError):
-        return f"DuckDB refused a value ({type(error).__name__}); please report it"
-    return describe_error(error)
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return error
+    return Load([entry.tables for entry in judged], looks, snapshot_at)
 
 
 def _refresh_reports(
@@ -359,8 +319,8 @@ def _refresh_reports(
     """Write the reports if they are not those of what is stored; without them, leave none that are out of date."""
     if not with_reports:
         if has_new:
-            warehouse.drop_reports(connection)
-    elif has_new or not warehouse.has_reports(connection):
+            catalog.drop_reports(connection)
+    elif has_new or not catalog.has_reports(connection):
         from pipelines.publish import publish_reports
 
         announce("writing reports")

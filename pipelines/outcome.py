@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from pipelines.catalog import SeenDrift
     from pipelines.settings import Settings
-    from pipelines.warehouse import SeenDrift
 
 _MOST_DRIFT_LINES = 8
 _MOST_COUNTS = 12
@@ -43,7 +43,7 @@ class Outcome:
 
     accounts: tuple[AccountOutcome, ...]
     destination: str
-    warehouse: Path
+    warehouse: str
     snapshot_at: datetime | None
     started_at: datetime
     duration_seconds: float
@@ -58,8 +58,6 @@ def _as_plain(value: Any) -> Any:
     match value:
         case datetime():
             return format_moment(value)
-        case Path():
-            return str(value)
         case dict():
             return {name: _as_plain(item) for name, item in value.items()}
         case list() | tuple():
@@ -123,11 +121,12 @@ def _print_account(account: AccountOutcome) -> None:
 
 def _print_counts(settings: Settings) -> None:
     """Print the published counts, if this file has them: they cost no second look at the trunks."""
-    from pipelines import warehouse
+    from pipelines import catalog
+    from pipelines.destination import open_destination
     from pipelines.show import print_table
 
-    with warehouse.open_published(settings) as connection:
-        counts = warehouse.read_report(connection, "counts")
+    with open_destination(settings).reading(()) as connection:
+        counts = catalog.read_report(connection, "counts")
     if counts is None:
         return
     columns, rows = counts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines import warehouse
+from pipelines import catalog
 from transforms.reports import REPORTS
 
 if TYPE_CHECKING:
@@ -14,5 +14,5 @@ if TYPE_CHECKING:
 def publish_reports(connection: duckdb.DuckDBPyConnection) -> None:
     """Derive every report from what is stored and write it as a table of the `reports` schema."""
     for report in REPORTS.values():
-        trunks = warehouse.read_trunks(connection, report.needs)
-        warehouse.write_report(connection, report.name, report.derive(trunks), report.question, report.columns)
+        trunks = catalog.read_trunks(connection, report.needs)
+        catalog.write_report(connection, report.name, report.derive(trunks), report.question, report.columns)

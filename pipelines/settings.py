@@ -12,7 +12,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pipelines.errors import DestinationFailed, SettingsError
 
@@ -20,6 +20,11 @@ DEFAULT_ACCOUNT = "default"
 DEFAULT_BASE_URL = "https://app.famulor.de/api"
 _PROJECT = Path(__file__).resolve().parent.parent
 DEMO_ACCOUNT = "demo"
+DriftMode = Literal["report", "strict"]
+TableFormat = Literal["parquet", "delta", "iceberg"]
+_DRIFT_MODES: tuple[DriftMode, ...] = ("report", "strict")
+_TABLE_FORMATS: tuple[TableFormat, ...] = ("parquet", "delta", "iceberg")
+_Choice = TypeVar("_Choice", bound=str)
 _ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -52,7 +57,10 @@ class Settings:
     config_dir: Path | None
     api: ApiSettings
     accounts: tuple[Account, ...]
-    drift: Literal["report", "strict"] = "report"
+    drift: DriftMode = "report"
+    destination: str = "duckdb"
+    lake: str = "lake"
+    table_format: TableFormat = "parquet"
 
     @property
     def warehouse_path(self) -> Path:
@@ -65,8 +73,8 @@ class Settings:
         return self.data_dir / "state"
 
 
-def read_settings() -> Settings:
-    """Return the settings in force.
+def read_settings(destination: str | None = None) -> Settings:
+    """Return the settings in force; `destination` is what the command line says instead of them.
 
     Raises SettingsError if a value is not what its setting needs; no token is no error yet, see `pick_accounts`.
     """
@@ -78,7 +86,10 @@ def read_settings() -> Settings:
         config_dir=config_dir,
         api=api,
         accounts=_read_accounts(values),
-        drift=_read_drift_mode(values),
+        drift=values.choose("sip_trunks.drift", _DRIFT_MODES),
+        destination=_checked_destination(destination or values.get("sip_trunks.destination", like="duckdb")),
+        lake=values.get("sip_trunks.lake", like="lake"),
+        table_format=values.choose("sip_trunks.table_format", _TABLE_FORMATS),
     )
 
 
@@ -100,7 +111,8 @@ def pick_accounts(settings: Settings, names: list[str]) -> tuple[Account, ...]:
 def find_unknown_settings(settings: Settings) -> list[str]:
     """Return the settings of ours that are written down but mean nothing, such as misspelt ones."""
     known = {f"sources.famulor.{f.name}" for f in fields(ApiSettings)}
-    known |= {"sources.famulor.api_token", "sources.famulor.accounts", "sip_trunks.data_dir", "sip_trunks.drift"}
+    known |= {"sources.famulor.api_token", "sources.famulor.accounts"}
+    known |= {f"sip_trunks.{name}" for name in ("data_dir", "destination", "drift", "lake", "table_format")}
     found: set[str] = set()
     for file in _Values(settings.config_dir).files:
         for section in ("sources.famulor", "sip_trunks"):
@@ -126,14 +138,10 @@ def _find_data_dir(values: _Values, config_dir: Path | None) -> Path:
     return home / Path(values.get("sip_trunks.data_dir", like="data")).expanduser()
 
 
-def _read_drift_mode(values: _Values) -> Literal["report", "strict"]:
-    match values.get("sip_trunks.drift", like="report"):
-        case "report":
-            return "report"
-        case "strict":
-            return "strict"
-        case other:
-            raise SettingsError(f"setting sip_trunks.drift is report or strict, got {other!r}")
+def _checked_destination(name: str) -> str:
+    """Dlt's own name for the lake means the lake."""
+    name = name.strip().lower()
+    return "parquet" if name == "filesystem" else name
 
 
 def _read_accounts(values: _Values) -> tuple[Account, ...]:
@@ -229,6 +237,14 @@ class _Values:
         if found is not None:
             return found
         return next((value for value in (_dig(file, key) for file in self.files) if value is not None), None)
+
+    def choose(self, key: str, choices: tuple[_Choice, ...]) -> _Choice:
+        """Return the value of a setting that has these choices; the first is the default. Raises SettingsError."""
+        value = self.get(key, like=str(choices[0]))
+        for choice in choices:
+            if choice == value:
+                return choice
+        raise SettingsError(f"setting {key} is {' or '.join(choices)}, got {value!r}")
 
     def table(self, key: str) -> dict[str, Any]:
         """Return a table of names and values; the environment adds to it or overrides."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipelines import warehouse
+from pipelines import catalog
+from pipelines.destination import open_destination
 from pipelines.load import last_run_path
 from pipelines.lock import is_run_active
 from pipelines.outcome import format_moment
 from pipelines.show import print_table
+from transforms import schema
 
 if TYPE_CHECKING:
     from pipelines.settings import Settings
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 def read_status(settings: Settings) -> dict[str, Any]:
     """Return the state of the data directory as plain values; moments are UTC, ages in seconds."""
     now = datetime.now(UTC)
-    path = settings.warehouse_path
+    destination = open_destination(settings)
     accounts: list[dict[str, Any]] = []
-    if path.exists():
-        with warehouse.open_published(settings) as connection:
-            stored = warehouse.read_stored_accounts(connection)
-            drift = warehouse.read_drift(connection)
+    if destination.exists():
+        with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)) as connection:
+            stored = catalog.read_stored_accounts(connection)
+            drift = catalog.read_drift(connection)
         accounts = [
             {
                 "account": name,
@@ -58,10 +59,11 @@ def read_status(settings: Settings) -> dict[str, Any]:
     accounts += [{"account": account.name} | never for account in settings.accounts if account.name not in known]
     is_active = is_run_active(settings)
     return {
-        "warehouse": str(path),
-        "warehouse_bytes": path.stat().st_size if path.exists() else None,
+        "destination": destination.name,
+        "warehouse": destination.place,
+        "warehouse_bytes": destination.size_bytes(),
         "is_run_active": is_active,
-        "is_work_pending": os.path.exists(warehouse.private_path(settings)) and not is_active,  # noqa: PTH110 - no error
+        "is_work_pending": destination.is_work_pending() and not is_active,
         "accounts": accounts,
         "last_run": _read_last_run(settings),
     }

@@ -18,7 +18,7 @@ def _trunks() -> str:
 
 
 def _dictionary() -> str:
-    return "\n\n".join(markdown_of(table) for table in (*schema.TABLES, schema.DRIFT))
+    return "\n\n".join(markdown_of(table) for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS, schema.DRIFT))
 
 
 def _help() -> str:

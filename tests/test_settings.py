@@ -48,7 +48,9 @@ def test_the_documented_defaults_are_the_real_ones(place: Path, monkeypatch: pyt
 
     documented = tomllib.loads((_PROJECT / ".dlt" / "config.toml").read_text())
     assert documented["sources"]["famulor"] == vars(ApiSettings())
-    assert documented["sip_trunks"] == {"data_dir": "data", "drift": "report"}
+    settings = read_settings()
+    names = ("destination", "lake", "table_format", "drift")
+    assert documented["sip_trunks"] == {"data_dir": "data"} | {name: getattr(settings, name) for name in names}
 
 
 def test_the_environment_wins_over_secrets_and_these_over_config(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

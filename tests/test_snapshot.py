@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.builders import ABSENT, IP_TRUNK, TRUNK, raw, trunk
-from transforms.snapshot import JSON_FIELD, SnapshotTables, read_snapshot
+from transforms.schema import JSON_FIELD
+from transforms.snapshot import SnapshotTables, read_snapshot
 
 
 def read(*records: dict[str, Any], account: str = "acme") -> SnapshotTables:

@@ -83,6 +83,9 @@ def arrow_type(column_type: ColumnType) -> pa.DataType:
     return types[column_type]
 
 
+JSON_FIELD = {b"type": b"json"}
+"""Metadata of the Arrow fields whose text is JSON."""
+
 SQL_TYPES: dict[ColumnType, str] = {
     "text": "VARCHAR",
     "bigint": "BIGINT",
@@ -214,6 +217,13 @@ SIP_TRUNK_SNAPSHOTS = Table(
         ),
     ),
     primary_key=("account", "snapshot_at"),
+)
+
+SIP_TRUNK_SNAPSHOT_ROWS = Table(
+    name="sip_trunk_snapshot_rows",
+    grain="One row per (account, snapshot_at, id): every snapshot in full; in a Parquet lake only.",
+    columns=(_ACCOUNT, _SNAPSHOT_AT, *API_COLUMNS, _ROW_VERSION, _DLT_LOAD_ID),
+    primary_key=("account", "snapshot_at", "id"),
 )
 
 DRIFT_KINDS = (

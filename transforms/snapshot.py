@@ -11,16 +11,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.records import Columns, Drift, read_records
-from transforms.schema import SCHEMA_DRIFT, SIP_TRUNK_ALLOWED_IPS, SIP_TRUNK_SNAPSHOTS, SIP_TRUNKS, ColumnType
+from transforms.schema import (
+    JSON_FIELD,
+    SCHEMA_DRIFT,
+    SIP_TRUNK_ALLOWED_IPS,
+    SIP_TRUNK_SNAPSHOTS,
+    SIP_TRUNKS,
+    ColumnType,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from transforms.records import Raw
-
-JSON_FIELD = {b"type": b"json"}
-"""Metadata of the Arrow fields whose text is JSON."""
 
 _HASH_BYTES = 16
 _ROWS_AT_ONCE = 10_000

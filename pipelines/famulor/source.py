@@ -17,16 +17,18 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import dlt
-import pyarrow as pa
 
 from pipelines.famulor.client import fetch_snapshot
 from pipelines.settings import DEFAULT_ACCOUNT, DEFAULT_BASE_URL, Account, ApiSettings
 from transforms import schema
-from transforms.snapshot import JSON_FIELD, SnapshotTables, drift_table, read_snapshot, snapshot_table
+from transforms.history import VALIDITY_COLUMNS, with_validity
+from transforms.schema import JSON_FIELD
+from transforms.snapshot import SnapshotTables, drift_table, read_snapshot, snapshot_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import pyarrow as pa
     from dlt.extract import DltResource
 
 
@@ -38,8 +40,6 @@ UNDECLARED_TYPES: dict[str, schema.ColumnType] = {
     "json": "json",
 }
 """The types that a field of the API gets which the declaration does not know, by dlt's names."""
-
-VALIDITY_COLUMNS = ("valid_from", "valid_to")
 
 CONTRACT: Any = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
 """New columns are welcome; a type that slipped past the decoder fails before anything is written."""
@@ -85,7 +85,7 @@ def build_resources(
     def rows(name: str) -> Iterator[Any]:
         for table in tables()[name]:
             json_columns = [field.name for field in table.schema if field.metadata == JSON_FIELD]
-            hints = {column: {"name": column, "data_type": "json"} for column in json_columns}
+            hints: Any = {column: {"name": column, "data_type": "json"} for column in json_columns}
             yield dlt.mark.with_hints(table, dlt.mark.make_hints(columns=hints)) if hints else table
 
     return [
@@ -121,18 +121,11 @@ def tables_of(
     trunks = [snapshot.trunks for snapshot in snapshots]
     return {
         schema.SIP_TRUNKS.name: trunks,
-        schema.SIP_TRUNKS_HISTORY.name: [_with_validity(table) for table in trunks],
+        schema.SIP_TRUNKS_HISTORY.name: [with_validity(table) for table in trunks],
         schema.SIP_TRUNK_ALLOWED_IPS.name: [snapshot.allowed_ips for snapshot in snapshots],
         schema.SIP_TRUNK_SNAPSHOTS.name: [snapshot_table(looks)],
         schema.SCHEMA_DRIFT.name: [drift_table(snapshot, snapshot_at) for snapshot in snapshots],
     }
-
-
-def _with_validity(trunks: pa.Table) -> pa.Table:
-    """Return the rows with empty columns for what the merge fills in; without them dlt rewrites the file for them."""
-    for name in VALIDITY_COLUMNS:
-        trunks = trunks.append_column(name, pa.nulls(len(trunks), schema.arrow_type("timestamp")))
-    return trunks
 
 
 build_source = dlt.source(build_resources, name="famulor", schema_contract=CONTRACT)

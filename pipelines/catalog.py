@@ -1,0 +1,308 @@
+"""The tables as SQL sees them, wherever they are kept: views and comments, and what runs and readers ask of them.
+
+Every destination is read through a DuckDB connection that has the tables in schema `famulor`: the DuckDB file itself,
+or views on the files of a lake, or copies of what a server has. The functions here are the same for all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from pipelines.errors import SettingsError
+from transforms import schema
+from transforms.schema import JSON_FIELD
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    import pandas as pd
+    import pyarrow as pa
+
+DATASET = "famulor"
+REPORTS_SCHEMA = "reports"
+
+
+@dataclass(frozen=True)
+class StoredAccount:
+    """What is stored of an account's last snapshot."""
+
+    snapshot_at: datetime
+    trunk_count: int
+    body_sha256: str
+    drift_count: int
+    loader_version: str
+    load_id: str
+
+
+@dataclass(frozen=True)
+class SeenDrift:
+    """A deviation of an account's answers from the declaration, and when it was seen; a row of the view `drift`."""
+
+    account: str
+    column_name: str
+    kind: str
+    detail: str
+    row_count: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    is_current: bool
+
+
+def quoted(identifier: str) -> str:
+    """Return the identifier quoted for SQL; names of columns come from the API."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(value: object) -> str:
+    """Return the value quoted for SQL. Parameters would be shorter, but DuckDB imports pandas to bind them."""
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+# ---------------------------------------------------------------------- what a run needs to know
+
+
+def read_stored_accounts(connection: duckdb.DuckDBPyConnection) -> dict[str, StoredAccount]:
+    """Return the last snapshot of each account that is stored, by account."""
+    if not exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
+        return {}
+    rows = connection.execute(
+        f"""
+        SELECT account, snapshot_at, trunk_count, body_sha256, drift_count, loader_version, _dlt_load_id
+        FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}
+        QUALIFY row_number() OVER (PARTITION BY account ORDER BY snapshot_at DESC) = 1
+        ORDER BY account
+        """
+    ).fetchall()
+    return {account: StoredAccount(*values) for account, *values in rows}
+
+
+def read_stored_versions(connection: duckdb.DuckDBPyConnection, account: str) -> pa.Table:
+    """Return `id` and `row_version` of the account's current trunks."""
+    import pyarrow as pa
+
+    if not exists(connection, schema.SIP_TRUNKS.name):
+        return pa.schema([("id", pa.int64()), ("row_version", pa.string())]).empty_table()
+    query = f"SELECT id, row_version FROM {DATASET}.{schema.SIP_TRUNKS.name} WHERE account = {literal(account)}"
+    return connection.execute(query).to_arrow_table()
+
+
+def read_drift(connection: duckdb.DuckDBPyConnection, since: datetime | None = None) -> list[SeenDrift]:
+    """Return the deviations seen at or after `since`, by account, the latest first; without it, the current ones."""
+    condition = "is_current" if since is None else f"last_seen_at >= {literal(since)}"
+    try:
+        rows = connection.execute(
+            f"SELECT * FROM main.{schema.DRIFT.name} WHERE {condition} "
+            "ORDER BY account, last_seen_at DESC, column_name, kind, detail"
+        ).fetchall()
+    except duckdb.CatalogException:  # nothing is stored yet
+        return []
+    return [SeenDrift(*row) for row in rows]
+
+
+def read_known_types(connection: duckdb.DuckDBPyConnection) -> dict[str, schema.ColumnType]:
+    """Return the types that undeclared columns have got in earlier runs."""
+    types: dict[str, schema.ColumnType] = {
+        "VARCHAR": "text",
+        "BIGINT": "bigint",
+        "DOUBLE": "double",
+        "BOOLEAN": "bool",
+        "JSON": "json",
+    }
+    declared = {column.name for column in schema.SIP_TRUNKS.columns}
+    columns = read_columns(connection, schema.SIP_TRUNKS.name)
+    return {name: types[t] for name, t in columns.items() if name not in declared and t in types}
+
+
+def read_columns(connection: duckdb.DuckDBPyConnection, table: str, place: str = DATASET) -> dict[str, str]:
+    """Return the columns of a table or view and their types; none if there is none of that name."""
+    rows = connection.execute(
+        "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
+        f"AND schema_name = {literal(place)} AND table_name = {literal(table)} ORDER BY column_index"
+    ).fetchall()
+    return dict(rows)
+
+
+def exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Whether the connection has a table of that name."""
+    return bool(read_columns(connection, table))
+
+
+def count_looks(connection: duckdb.DuckDBPyConnection, account: str) -> int:
+    """Return how many snapshots of the account are stored."""
+    if not exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
+        return 0
+    query = f"SELECT count(*) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} WHERE account = {literal(account)}"
+    rows = connection.execute(query).fetchall()
+    return int(rows[0][0])
+
+
+# ---------------------------------------------------------------------- what a run writes beside dlt
+
+
+def insert_looks(connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows to the table `sip_trunk_snapshots`."""
+    for look in looks:
+        names = ", ".join(quoted(name) for name in look)
+        values = ", ".join(literal(value) for value in look.values())
+        connection.execute(f"INSERT INTO {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} ({names}) VALUES ({values})")
+
+
+def describe_tables(connection: duckdb.DuckDBPyConnection, kind: str = "TABLE") -> None:
+    """Make the tables, or views in their place, explain themselves: views in `main`, comments on everything."""
+    for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS):
+        stored = read_columns(connection, table.name)
+        if not stored:
+            continue
+        order = {column.name: place for place, column in enumerate(table.columns)}
+        last = order.get("updated_at", len(order))  # undeclared fields follow the API's own
+        names = sorted(stored, key=lambda name: order.get(name, last + 0.5))
+        connection.execute(
+            f"CREATE OR REPLACE VIEW main.{table.name} AS "
+            f"SELECT {', '.join(map(quoted, names))} FROM {DATASET}.{table.name}"
+        )
+        _comment_on(connection, kind, DATASET, table, list(stored))
+        _comment_on(connection, "VIEW", "main", table, names)
+    if exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name) and exists(connection, schema.SCHEMA_DRIFT.name):
+        _create_drift_view(connection)
+
+
+def _create_drift_view(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create `main.drift`: an answer that was, to the byte, the last one has the deviations of that one."""
+    connection.execute(
+        f"""
+        CREATE OR REPLACE VIEW main.{schema.DRIFT.name} AS
+        WITH looks AS (
+            SELECT account, snapshot_at,
+                min(snapshot_at) OVER (PARTITION BY account, _dlt_load_id) AS read_at,
+                max(snapshot_at) OVER (PARTITION BY account) AS latest_at
+            FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}
+        )
+        SELECT drift.account, column_name, kind, detail,
+            arg_max(row_count, looks.snapshot_at) AS row_count,
+            min(looks.snapshot_at) AS first_seen_at,
+            max(looks.snapshot_at) AS last_seen_at,
+            max(looks.snapshot_at) = any_value(latest_at) AS is_current
+        FROM {DATASET}.{schema.SCHEMA_DRIFT.name} AS drift
+        JOIN looks ON looks.account = drift.account AND looks.read_at = drift.snapshot_at
+        GROUP BY drift.account, column_name, kind, detail
+        """
+    )
+    _comment_on(connection, "VIEW", "main", schema.DRIFT, [column.name for column in schema.DRIFT.columns])
+
+
+def _comment_on(
+    connection: duckdb.DuckDBPyConnection, kind: str, place: str, table: schema.Table, columns: Sequence[str]
+) -> None:
+    name = f"{place}.{table.name}"
+    connection.execute(f"COMMENT ON {kind} {name} IS {literal(table.grain)}")
+    for column in columns:
+        comment = literal(describe_column(table, column))
+        connection.execute(f"COMMENT ON COLUMN {name}.{quoted(column)} IS {comment}")
+
+
+def describe_column(table: schema.Table, name: str) -> str:
+    """Return the meaning of a column, declared or not."""
+    for column in table.columns:
+        if column.name == name:
+            allowed = f" One of: {', '.join(column.allowed)}." if column.allowed else ""
+            return column.meaning + allowed
+    base = name.removesuffix(schema.VARIANT_SUFFIX)
+    if base != name:
+        return f"Values of {base} that did not fit its type, as text."
+    return "A field of the API that the declaration does not know."
+
+
+def write_report(
+    connection: duckdb.DuckDBPyConnection, name: str, frame: pd.DataFrame, comment: str, columns: Mapping[str, str]
+) -> None:
+    """Write a report's frame as table `reports.<name>`, in place of the one before."""
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
+    connection.register("report_frame", frame)
+    table = f"{REPORTS_SCHEMA}.{quoted(name)}"
+    connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM report_frame")
+    connection.unregister("report_frame")
+    connection.execute(f"COMMENT ON TABLE {table} IS {literal(comment)}")
+    for column in frame.columns:
+        connection.execute(f"COMMENT ON COLUMN {table}.{quoted(column)} IS {literal(columns.get(column, ''))}")
+
+
+def read_report(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[list[str], list[tuple[Any, ...]]] | None:
+    """Return the columns and rows of a published report; None if the last run wrote none."""
+    try:
+        result = connection.execute(f"SELECT * FROM {REPORTS_SCHEMA}.{quoted(name)}")
+    except duckdb.CatalogException:
+        return None
+    return [column[0] for column in result.description or ()], result.fetchall()
+
+
+def show_files(connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[str], filesystem: Any) -> None:
+    """Make `famulor.<table>` a view on Parquet files, with the types that the warehouse has.
+
+    The last of the files has every column of the others; lists and JSON travel as such, and are JSON here.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow_schema = pq.read_schema(files[-1], filesystem=filesystem)
+    casts = [
+        f"to_json({quoted(field.name)}) AS {quoted(field.name)}"
+        if pa.types.is_list(field.type)
+        else f"{quoted(field.name)}::JSON AS {quoted(field.name)}"
+        for field in arrow_schema
+        if pa.types.is_list(field.type) or field.metadata == JSON_FIELD
+    ]
+    replaced = f" REPLACE ({', '.join(casts)})" if casts else ""
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {DATASET}")
+    connection.execute(
+        f"CREATE OR REPLACE VIEW {DATASET}.{quoted(table)} AS SELECT *{replaced} "
+        f"FROM read_parquet([{', '.join(map(literal, files))}], union_by_name = true, hive_partitioning = false)"
+    )
+
+
+def show_report(connection: duckdb.DuckDBPyConnection, name: str, file: str, kind: str) -> None:
+    """Make `reports.<name>` a view on a Parquet file, or a table with what is in it."""
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
+    source = f"read_parquet({literal(file)}, hive_partitioning = false)"
+    connection.execute(f"CREATE {kind} {REPORTS_SCHEMA}.{quoted(name)} AS FROM {source}")
+
+
+def copy_reports(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Write every report of the connection as a Parquet file into the folder."""
+    tables = f"SELECT table_name FROM information_schema.tables WHERE table_schema = {literal(REPORTS_SCHEMA)}"
+    for (name,) in connection.execute(tables).fetchall():
+        file = literal(folder / f"{name}.parquet")
+        connection.execute(f"COPY {REPORTS_SCHEMA}.{quoted(name)} TO {file} (FORMAT parquet, COMPRESSION zstd)")
+
+
+def has_reports(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the file has reports."""
+    schemas = f"SELECT 1 FROM duckdb_schemas() WHERE schema_name = '{REPORTS_SCHEMA}' AND NOT internal"
+    return bool(connection.execute(schemas).fetchall())
+
+
+def drop_reports(connection: duckdb.DuckDBPyConnection) -> None:
+    """Remove the reports: better none than those of an older snapshot."""
+    connection.execute(f"DROP SCHEMA IF EXISTS {REPORTS_SCHEMA} CASCADE")
+
+
+# ---------------------------------------------------------------------- frames for the transforms
+
+
+def read_trunks(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> pd.DataFrame:
+    """Return these columns of the current state. Grain: one row per (account, id), in that order.
+
+    Raises SettingsError if a column is not stored.
+    """
+    stored = read_columns(connection, schema.SIP_TRUNKS.name, "main")
+    unknown = [name for name in columns if name not in stored]
+    if unknown:
+        raise SettingsError(f"no column {unknown[0]!r} in sip_trunks; there are {', '.join(stored)}")
+    names = ", ".join(quoted(name) for name in columns)
+    result = connection.execute(f"SELECT {names} FROM main.{schema.SIP_TRUNKS.name} ORDER BY account, id")
+    frame: pd.DataFrame = result.to_arrow_table().to_pandas()
+    return frame

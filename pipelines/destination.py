@@ -1,0 +1,99 @@
+"""Where snapshots are kept: what a run and the readers need of a destination, and which one the settings name.
+
+    duckdb     warehouse.py   one file, replaced as a whole
+    parquet    lake.py        folders of Parquet files, a version of them published by one switch
+    any other  server.py      whatever dlt can merge into, by dlt's name for it
+
+All of them are read through a DuckDB connection that has the same tables in it (catalog.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    from duckdb import DuckDBPyConnection
+
+    from pipelines.settings import Settings
+    from transforms.snapshot import SnapshotTables
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one run has to store: the snapshots that changed something, and the rows of `sip_trunk_snapshots`."""
+
+    snapshots: Sequence[SnapshotTables]
+    looks: Sequence[Mapping[str, Any]]
+    snapshot_at: datetime
+
+    @property
+    def accounts(self) -> list[str]:
+        """The accounts whose rows are replaced; nobody else's are touched."""
+        return [snapshot.account for snapshot in self.snapshots]
+
+    @property
+    def row_count(self) -> int:
+        """How many trunks there are in all."""
+        return sum(len(snapshot.trunks) for snapshot in self.snapshots)
+
+
+class Destination(Protocol):
+    """A place where snapshots are kept.
+
+    A run works out of sight (`working`) and is seen at once (`publish`), or not at all.
+    """
+
+    @property
+    def name(self) -> str:
+        """What `--destination` calls it."""
+
+    @property
+    def publishes_reports(self) -> bool:
+        """Whether the reports of a run are kept there."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a person; never a password."""
+
+    def exists(self) -> bool:
+        """Whether anything is stored there."""
+
+    def size_bytes(self) -> int | None:
+        """How much room it takes, if that is known."""
+
+    def is_work_pending(self) -> bool:
+        """Whether a run that did not end has left something."""
+
+    def discard_work(self) -> None:
+        """Throw away whatever a run that did not end has left."""
+
+    def working(self) -> AbstractContextManager[DuckDBPyConnection]:
+        """Yield a connection to the tables as they are stored, for one run to work on."""
+
+    def load(self, connection: DuckDBPyConnection, load: Load) -> None:
+        """Store the snapshots, by dlt; the connection then has the tables as they will be published."""
+
+    def write_looks(self, connection: DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
+        """Store rows of `sip_trunk_snapshots` for answers that have nothing new to load."""
+
+    def publish(self, snapshot_at: datetime) -> None:
+        """Let readers see what the run did, all of it at once."""
+
+    def reading(self, tables: Collection[str] | None = None) -> AbstractContextManager[DuckDBPyConnection]:
+        """Yield a connection to read these tables from, all without them; it can change nothing."""
+
+
+def open_destination(settings: Settings) -> Destination:
+    """Return the destination that the settings name."""
+    if settings.destination == "parquet":
+        from pipelines.lake import Lake
+
+        return Lake(settings)
+    from pipelines.warehouse import Warehouse
+
+    return Warehouse(settings)

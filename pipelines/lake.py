@@ -1,0 +1,311 @@
+"""The Parquet lake: folders of files, a version of them published by one switch.
+
+    lake/famulor ──▶ versions/20261124T173641123456Z/    what is current: one folder per table, as dlt lays them out
+                       sip_trunks/ sip_trunks_history/ sip_trunk_allowed_ips/ sip_trunk_snapshots/ schema_drift/
+                       reports/   sip_trunk_snapshot_rows ──▶ ../../sip_trunk_snapshot_rows
+         sip_trunk_snapshot_rows/snapshot_date=2026-11-24/20261124T173641123456Z.parquet     only ever added to
+
+Plain Parquet cannot merge, and dlt's `replace` deletes the old files before it writes the new ones. So every run has
+dlt write whole tables into a folder of its own, moves them into the lake as a new version, and switches: a link where
+the lake is a directory, the object `famulor.json` where it is a store that has no links. No file ever changes; the
+versions before stay for an hour, so that whoever reads one can finish.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from pipelines import catalog
+from pipelines.errors import DestinationFailed, nothing_stored
+from pipelines.lake_files import LocalFiles, RemoteFiles
+from transforms import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from pipelines.destination import Load
+    from pipelines.settings import Settings
+
+_VERSION_FORMAT = "%Y%m%dT%H%M%S%fZ"
+_ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
+_LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
+_DLT_CONFIG = {
+    # Files are final as dlt writes them: small, and with row groups that a query can skip.
+    "DATA_WRITER__COMPRESSION": "zstd",
+    "DATA_WRITER__ROW_GROUP_SIZE": "100000",
+    # Rows that were stored before keep the load that wrote them; `appending_source` knows which are new.
+    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "false",
+    # Every version is a dataset of its own: there is no state to restore.
+    "RESTORE_FROM_DESTINATION": "false",
+}
+_READERS_MAY_TAKE = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Folders of Parquet files, as a destination."""
+
+    settings: Settings
+    name = "parquet"
+    publishes_reports = True
+
+    @cached_property
+    def _files(self) -> LocalFiles | RemoteFiles:
+        place = self.settings.lake
+        if "://" in place and not place.startswith("file://"):
+            return RemoteFiles(self.settings, place.rstrip("/"))
+        return LocalFiles(self.settings.data_dir / Path(place.removeprefix("file://")).expanduser())
+
+    @property
+    def place(self) -> str:
+        """The folder or URL, for a person."""
+        return self._files.place
+
+    @property
+    def _staging(self) -> Path:
+        return self.settings.state_dir / "lake"
+
+    @property
+    def _draft(self) -> Path:
+        return self._staging / catalog.DATASET
+
+    @cached_property
+    def _version(self) -> str | None:
+        """The version that was current when this was first asked."""
+        return self._files.read_pointer()
+
+    def exists(self) -> bool:
+        """Whether a version has been published."""
+        return self._version is not None
+
+    def size_bytes(self) -> int | None:
+        """Return the size of everything that is current, snapshots included."""
+        if self._version is None:
+            return None
+        return self._files.size_bytes(f"versions/{self._version}") + self._files.size_bytes(_ROWS)
+
+    def is_work_pending(self) -> bool:
+        """Whether a run that did not end has left files of its own."""
+        try:
+            return self._staging.exists()
+        except PermissionError:
+            return False
+
+    def discard_work(self) -> None:
+        """Throw away the files of a run that did not end."""
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    # ------------------------------------------------------------------ writing
+
+    @contextmanager
+    def working(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection to what is published; once it is done with, the reports in it become files."""
+        with self._failing_by_name(), self._connection() as connection:
+            self._show(connection, [table.name for table in schema.TABLES])
+            self._show_reports(connection, kind="TABLE")
+            yield connection
+            self._keep_reports(connection)
+
+    def load(self, connection: duckdb.DuckDBPyConnection, load: Load) -> None:
+        """Have dlt write whole tables as they are after the load. Raises DestinationFailed."""
+        from pipelines.dlt_load import appending_source, load_with_dlt
+
+        tables = self._tables_after(load)
+
+        def destination() -> Any:
+            import dlt
+
+            return dlt.destinations.filesystem(self._staging.as_uri())
+
+        load_with_dlt(self.settings, destination, lambda: appending_source(tables), _DLT_CONFIG)
+        self._show(connection, [table.name for table in schema.TABLES])
+
+    def _tables_after(self, load: Load) -> dict[str, pa.Table]:
+        """Return every table as it is once the snapshots are stored; `_dlt_load_id` is null in what is new."""
+        import pyarrow as pa
+
+        from transforms.history import extend_history, replace_current
+        from transforms.snapshot import drift_table, snapshot_table
+
+        stored = {table.name: self._read(table) for table in schema.TABLES}
+        trunks = _concat(*(snapshot.trunks for snapshot in load.snapshots))
+        allowed_ips = pa.concat_tables([snapshot.allowed_ips for snapshot in load.snapshots])
+        drift = pa.concat_tables([drift_table(snapshot, load.snapshot_at) for snapshot in load.snapshots])
+        current = stored[schema.SIP_TRUNKS.name]
+        after = {
+            schema.SIP_TRUNKS.name: replace_current(current, trunks, trunks, load.accounts),
+            schema.SIP_TRUNKS_HISTORY.name: extend_history(
+                stored[schema.SIP_TRUNKS_HISTORY.name], trunks, load.accounts, load.snapshot_at
+            ),
+            schema.SIP_TRUNK_ALLOWED_IPS.name: replace_current(
+                stored[schema.SIP_TRUNK_ALLOWED_IPS.name], allowed_ips, trunks, load.accounts
+            ),
+            _LOOKS: _concat(stored[_LOOKS], snapshot_table(load.looks)),
+            schema.SCHEMA_DRIFT.name: _concat(stored[schema.SCHEMA_DRIFT.name], drift),
+        }
+        # The newest file has every column that there ever was: its schema reads them all.
+        rows = _concat(after[schema.SIP_TRUNKS.name].slice(0, 0), trunks)
+        moments = pa.repeat(pa.scalar(load.snapshot_at, schema.arrow_type("timestamp")), len(rows))
+        return after | {_ROWS: rows.add_column(1, "snapshot_at", moments)}
+
+    def _read(self, table: schema.Table) -> pa.Table:
+        """Return a table as it is published or, if it is not, without rows."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        files = self._published(table.name)
+        if not files:
+            return _full_schema(table).empty_table()
+        return pa.concat_tables(
+            [pq.read_table(file, filesystem=self._files.arrow, partitioning=None) for file in files]
+        )
+
+    def write_looks(self, connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
+        """Write `sip_trunk_snapshots` as a whole, with rows for answers that dlt has nothing to load from."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        drafts = self._drafted(_LOOKS)
+        table = schema.SIP_TRUNK_SNAPSHOTS
+        before = pa.concat_tables(map(pq.read_table, drafts)) if drafts else self._read(table)
+        added = pa.Table.from_pylist(list(looks), _full_schema(table))
+        for draft in drafts:
+            Path(draft).unlink()
+        folder = self._draft / _LOOKS
+        folder.mkdir(parents=True, exist_ok=True)
+        moment = max(look["snapshot_at"] for look in looks)
+        pq.write_table(_concat(before, added), folder / f"{_version_at(moment)}.parquet", compression="zstd")
+        self._show(connection, [_LOOKS])
+
+    def publish(self, snapshot_at: datetime) -> None:
+        """Move the draft into the lake, complete it with what has not changed, and switch to it."""
+        with self._failing_by_name():
+            files, version = self._files, _version_at(snapshot_at)
+            before = self._version
+            self._clear_away_failures(before)
+            rows = self._drafted(_ROWS)
+            for file in rows:
+                files.adopt(Path(file), f"{_ROWS}/snapshot_date={snapshot_at:%Y-%m-%d}/{version}.parquet")
+            if rows:
+                shutil.rmtree(self._draft / _ROWS)
+            target = f"versions/{version}"
+            if before is not None:
+                unchanged = [t.name for t in schema.TABLES if not self._drafted(t.name)]
+                for folder in unchanged:
+                    files.share(f"versions/{before}/{folder}", f"{target}/{folder}")
+            files.adopt(self._draft, target)
+            files.link_rows(target, _ROWS)
+            files.write_pointer(version)
+            self._clear_away_versions(version)
+
+    def _clear_away_failures(self, current: str | None) -> None:
+        """Remove what a run left in the lake that did not get as far as the switch."""
+        newest = current or ""
+        for version in self._files.list_names("versions"):
+            if version > newest:
+                self._files.remove(f"versions/{version}")
+        date = f"snapshot_date={newest[:4]}-{newest[4:6]}-{newest[6:8]}"
+        for folder in self._files.list_names(_ROWS):
+            if folder >= date:
+                for name in self._files.list_names(f"{_ROWS}/{folder}"):
+                    if name.removesuffix(".parquet") > newest:
+                        self._files.remove(f"{_ROWS}/{folder}/{name}")
+
+    def _clear_away_versions(self, current: str) -> None:
+        """Remove the versions that were followed by another one longer ago than any reader may take."""
+        versions = sorted(self._files.list_names("versions"))
+        limit = _version_at(datetime.now(UTC) - _READERS_MAY_TAKE)
+        for version, successor in pairwise(versions):
+            if successor < limit and version != current:
+                self._files.remove(f"versions/{version}")
+
+    # ------------------------------------------------------------------ reading
+
+    @contextmanager
+    def reading(self, tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection to the version that is current now, that can touch nothing else.
+
+        Raises SettingsError if there is none yet, DestinationFailed if its files cannot be read.
+        """
+        if not self.exists():
+            raise nothing_stored(self.place)
+        every = [*(table.name for table in schema.TABLES), _ROWS]
+        with self._failing_by_name(), self._connection() as connection:
+            self._show(connection, [name for name in every if tables is None or name in tables])
+            self._show_reports(connection, kind="VIEW")
+            self._files.confine(connection)
+            yield connection
+
+    @contextmanager
+    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            self._files.make_known_to(connection)
+            yield connection
+
+    @contextmanager
+    def _failing_by_name(self) -> Iterator[None]:
+        try:
+            yield
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            reason = str(error).partition("\n")[0]
+            raise DestinationFailed(f"the lake at {self.place} cannot be read: {reason}") from error
+
+    def _published(self, table: str) -> list[str]:
+        if table == _ROWS:
+            return [file for file in self._files.find(_ROWS) if _name_of(file) <= (self._version or "")]
+        return self._files.find(f"versions/{self._version}/{table}") if self._version else []
+
+    def _drafted(self, table: str) -> list[str]:
+        return sorted(str(path) for path in (self._draft / table).glob("*.parquet"))
+
+    def _show(self, connection: duckdb.DuckDBPyConnection, tables: Sequence[str]) -> None:
+        """Make views on the drafted files of these tables or else the published ones."""
+        for table in tables:
+            drafts = self._drafted(table)
+            files = drafts or self._published(table)
+            if files:
+                catalog.show_files(connection, table, files, None if drafts else self._files.arrow)
+        catalog.describe_tables(connection, kind="VIEW")
+
+    def _show_reports(self, connection: duckdb.DuckDBPyConnection, kind: str) -> None:
+        for file in self._published(catalog.REPORTS_SCHEMA):
+            catalog.show_report(connection, _name_of(file), file, kind)
+
+    def _keep_reports(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Write the reports of the connection into the draft; there is none if nothing was stored."""
+        if self._draft.exists():
+            folder = self._draft / catalog.REPORTS_SCHEMA
+            folder.mkdir(exist_ok=True)
+            catalog.copy_reports(connection, folder)
+
+
+def _full_schema(table: schema.Table) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema([pa.field(column.name, column.arrow_type) for column in table.columns])
+
+
+def _version_at(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime(_VERSION_FORMAT)
+
+
+def _name_of(file: str) -> str:
+    return file.rpartition("/")[2].removesuffix(".parquet")
+
+
+def _concat(*tables: pa.Table) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.concat_tables(tables, promote_options="default")

@@ -1,0 +1,94 @@
+"""History is the same everywhere: what a database merges, what a lake derives, what the snapshots alone show."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pyarrow.dataset import dataset
+from pyarrow.parquet import read_schema
+
+from pipelines.destination import open_destination
+from pipelines.load import run
+from pipelines.settings import Account, pick_accounts, read_settings
+from tests.builders import trunk
+from transforms import schema
+from transforms.history import derive_history
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from tests.conftest import Api
+
+SEQUENCES = 10
+SNAPSHOTS = 6
+_VERSIONS = ", ".join(
+    [*(column.name for column in schema.SIP_TRUNKS.columns if column.source != "dlt"), "valid_from", "valid_to"]
+)
+IPS = ("203.0.113.10", "198.51.100.20", "192.0.2.7", "203.0.113.10")
+
+
+def some_trunks(rng: random.Random, edition: int) -> list[dict[str, Any]]:
+    """Return trunks that come and go, change, are spelt differently, and get fields that nobody declared."""
+    return [
+        trunk(
+            id=id_,
+            country_code=rng.choice(("US", "DE")),
+            allowed_inbound_ips=rng.choice((None, [], rng.sample(IPS, 3))),
+            **({"codec": rng.choice((None, "opus", {"name": "g711"}))} if edition > 2 else {}),
+        )
+        for id_ in rng.sample(range(12), rng.choice((0, 8, 9, 12)))
+    ]
+
+
+def stored(table: str, destination: str, columns: str = "* EXCLUDE (_dlt_load_id)") -> list[tuple[Any, ...]]:
+    with open_destination(read_settings(destination)).reading() as connection:
+        return connection.execute(f"SELECT {columns} FROM {table} ORDER BY ALL").fetchall()
+
+
+def files_of(table: str) -> pa.Table:
+    """Return a table of the lake as its files have it; the newest of them has all columns."""
+    files = sorted((read_settings().data_dir / "lake" / "famulor" / table).rglob("*.parquet"))
+    return dataset(files, schema=read_schema(files[-1])).to_table()
+
+
+def rows_of(table: pa.Table, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    return sorted(zip(*(table[name].to_pylist() for name in columns), strict=True), key=repr)
+
+
+@pytest.mark.parametrize("seed", range(SEQUENCES))
+def test_every_destination_keeps_the_same_versions(seed: int, api: Api, place: Path) -> None:
+    rng = random.Random(seed)
+    moments: dict[str, list[Any]] = {"duckdb": [], "parquet": []}
+    for edition in range(SNAPSHOTS):
+        name = rng.choice(("acme", "beta"))
+        api.answer(some_trunks(rng, edition))
+        repeat = rng.choice((1, 1, 2))
+        for destination in ("duckdb", "parquet"):
+            for _ in range(repeat):
+                account = Account(name, pick_accounts(read_settings(), [])[0].token)
+                outcome = run(read_settings(destination), [account], accept_shrink=True)
+                assert outcome.exit_code == 0
+                moments[destination].append(outcome.snapshot_at)
+
+    # Both saw the same answers, one a moment after the other: their moments are compared by their number.
+    order = {d: {moment: number for number, moment in enumerate(seen)} | {None: None} for d, seen in moments.items()}
+    versions = {
+        d: sorted(
+            ((row[:-2], order[d][row[-2]], order[d][row[-1]]) for row in stored("sip_trunks_history", d, _VERSIONS)),
+            key=repr,
+        )
+        for d in order
+    }
+    assert versions["parquet"] == versions["duckdb"]
+    assert len(versions["duckdb"]) > 8
+    for table in ("sip_trunks", "sip_trunk_allowed_ips"):
+        assert stored(table, "parquet") == stored(table, "duckdb")
+
+    derived = derive_history(files_of("sip_trunk_snapshot_rows"), files_of("sip_trunk_snapshots"))
+    columns = tuple(name for name in derived.column_names if name != "_dlt_load_id")
+    assert rows_of(derived, columns) == rows_of(files_of("sip_trunks_history"), columns)
+    assert {"valid_from", "valid_to", "country_code"} <= set(columns)
