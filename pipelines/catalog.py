@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 DATASET = "famulor"
 REPORTS_SCHEMA = "reports"
+TYPES_BY_SQL: dict[str, schema.ColumnType] = {
+    "VARCHAR": "text",
+    "BIGINT": "bigint",
+    "DOUBLE": "double",
+    "BOOLEAN": "bool",
+    "JSON": "json",
+}
+"""The types of columns that are not declared."""
 
 
 @dataclass(frozen=True)
@@ -106,16 +114,9 @@ def read_drift(connection: duckdb.DuckDBPyConnection, since: datetime | None = N
 
 def read_known_types(connection: duckdb.DuckDBPyConnection) -> dict[str, schema.ColumnType]:
     """Return the types that undeclared columns have got in earlier runs."""
-    types: dict[str, schema.ColumnType] = {
-        "VARCHAR": "text",
-        "BIGINT": "bigint",
-        "DOUBLE": "double",
-        "BOOLEAN": "bool",
-        "JSON": "json",
-    }
     declared = {column.name for column in schema.SIP_TRUNKS.columns}
     columns = read_columns(connection, schema.SIP_TRUNKS.name)
-    return {name: types[t] for name, t in columns.items() if name not in declared and t in types}
+    return {name: TYPES_BY_SQL[t] for name, t in columns.items() if name not in declared and t in TYPES_BY_SQL}
 
 
 def read_columns(connection: duckdb.DuckDBPyConnection, table: str, place: str = DATASET) -> dict[str, str]:

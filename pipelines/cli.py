@@ -76,7 +76,15 @@ def build_parser() -> argparse.ArgumentParser:
     describe.add_argument("table", nargs="?", metavar="TABLE", help="only this table")
     describe.add_argument("--format", choices=("table", "json", "markdown"), default="table")
 
-    _add_destination(run, report, drift, sql, status, check, describe)
+    export = commands.add_parser("export", help="a consistent copy of everything stored, history included")
+    export.add_argument("--format", choices=("parquet", "csv", "duckdb"), default="parquet")
+    export.add_argument("--output", required=True, metavar="DIR", help="a new folder for it")
+    export.add_argument("--as-of", type=_moment, metavar="TIME", help="what was known at this time")
+
+    importing = commands.add_parser("import", help="begin an empty destination with such a copy")
+    importing.add_argument("folder", metavar="DIR", help="what `export` has written")
+
+    _add_destination(run, report, drift, sql, status, check, describe, export, importing)
 
     demo = commands.add_parser("demo-api", help="serve the demo account until stopped")
     demo.add_argument("--port", type=_port, default=8765, metavar="N", help="the port on this machine (8765)")
@@ -363,6 +371,31 @@ def _describe(options: argparse.Namespace) -> int:
     return 0
 
 
+def _export(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from pipelines.export import export_tables
+    from pipelines.show import print_table
+
+    counts = export_tables(_settings(options), Path(options.output).absolute(), options.format, options.as_of)
+    print_table(["table", "rows"], list(counts.items()))
+    print(f"written to {options.output}; to begin another destination with it: sip-trunks import {options.output}")
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from pipelines.destination import open_destination
+    from pipelines.export import import_tables
+    from pipelines.show import print_table
+
+    settings = _settings(options)
+    print_table(["table", "rows"], list(import_tables(settings, Path(options.folder).absolute()).items()))
+    print(f"stored in {open_destination(settings).place}")
+    return 0
+
+
 def _demo_api(options: argparse.Namespace) -> int:
     from threading import Event
 
@@ -391,5 +424,7 @@ _COMMANDS = {
     "status": _status,
     "check": _check,
     "describe": _describe,
+    "export": _export,
+    "import": _import,
     "demo-api": _demo_api,
 }

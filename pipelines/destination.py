@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
     from pipelines.settings import Settings
@@ -78,6 +79,9 @@ class Destination(Protocol):
     def load(self, connection: DuckDBPyConnection, load: Load) -> None:
         """Store the snapshots, by dlt; the connection then has the tables as they will be published."""
 
+    def seed(self, connection: DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+        """Store whole tables where nothing is stored yet; the connection then has them."""
+
     def write_looks(self, connection: DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
         """Store rows of `sip_trunk_snapshots` for answers that have nothing new to load."""
 
@@ -94,6 +98,10 @@ def open_destination(settings: Settings) -> Destination:
         from pipelines.lake import Lake
 
         return Lake(settings)
-    from pipelines.warehouse import Warehouse
+    if settings.destination == "duckdb":
+        from pipelines.warehouse import Warehouse
 
-    return Warehouse(settings)
+        return Warehouse(settings)
+    from pipelines.server import Server
+
+    return Server(settings)

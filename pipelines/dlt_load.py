@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pipelines.settings import Settings
 
 PIPELINE = "sip_trunks"
+KEEPING_LOAD_IDS = {"NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "false"}
+"""For `appending_source`: rows that were stored before keep the load that wrote them."""
 
 
 def load_with_dlt(
@@ -28,11 +31,13 @@ def load_with_dlt(
     destination: Callable[[], Any],
     source: Callable[[], DltSource],
     config: Mapping[str, str] | None = None,
-) -> None:
-    """Run one dlt pipeline; destination and source are made once dlt is set up, `config` holds for this run.
+    loader_file_format: Any = None,
+) -> str:
+    """Run one dlt pipeline and return its load id.
 
-    Raises DestinationFailed.
+    Destination and source are made once dlt is set up, `config` holds for this run. Raises DestinationFailed.
     """
+    discard_dlt_folder(settings)
     use_dlt(settings)
     import dlt
     from dlt.common.exceptions import DltException
@@ -46,12 +51,18 @@ def load_with_dlt(
                 destination=destination(),
                 dataset_name=catalog.DATASET,
             )
-            pipeline.run(source())
+            info = pipeline.run(source(), loader_file_format=loader_file_format)
     except DltException as error:
         cause = _root_cause(error)
         if isinstance(cause, KeyboardInterrupt):
             raise cause from None
-        raise DestinationFailed(f"dlt could not load the snapshot: {_without_values(cause)}") from error
+        raise DestinationFailed(f"dlt could not load the snapshot: {describe_database_error(cause)}") from error
+    return str(info.loads_ids[0])
+
+
+def discard_dlt_folder(settings: Settings) -> None:
+    """Throw away dlt's working folder: a load that did not end is never gone on with."""
+    shutil.rmtree(settings.state_dir / "dlt", ignore_errors=True)
 
 
 @contextmanager
@@ -82,9 +93,11 @@ def appending_source(tables: Mapping[str, pa.Table]) -> DltSource:
     from dlt.common.configuration.container import Container
     from dlt.common.storages.load_package import LoadPackageStateInjectableContext
 
+    from pipelines.famulor.source import with_hints
+
     def rows(name: str) -> Iterator[pa.Table]:
         load_id = Container()[LoadPackageStateInjectableContext].load_id
-        yield _with_load_id(tables[name], load_id)
+        yield with_hints(_with_load_id(tables[name], load_id))
 
     @dlt.source(name="famulor")
     def famulor() -> list[DltResource]:
@@ -100,13 +113,22 @@ def _with_load_id(table: pa.Table, load_id: str) -> pa.Table:
     return table.set_column(index, table.schema.field(index), pc.fill_null(table["_dlt_load_id"], load_id))
 
 
-def _without_values(error: BaseException) -> str:
-    """Return the error as one line; where DuckDB quotes a value that came from the API, only its kind."""
-    import duckdb
-
-    if isinstance(error, duckdb.DataError):
-        return f"DuckDB refused a value ({type(error).__name__}); please report it"
-    return describe_error(error)
+def describe_database_error(error: BaseException) -> str:
+    """Return the error as one line without what it may quote: a value that came from the API, or credentials."""
+    error = _root_cause(error)
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # as every database driver names them
+    name = type(error).__name__
+    if kinds & {"DataError", "IntegrityError"}:
+        return f"the database refused a value ({name}); please report it"
+    if name == "MissingDependencyException":
+        return "its driver is not installed; pip install 'sip-trunks[postgres]', or dlt's extra for the database"
+    text = str(error).strip().partition("\n")[0]
+    if any(word in text for word in ("://", "dsn", "URL")) or name == "ConfigFieldMissingException":
+        return (
+            f"its credentials are missing or not understood ({name}); they are found by dlt's rules, such as "
+            "DESTINATION__POSTGRES__CREDENTIALS=postgresql://user:password@host:5432/database"
+        )
+    return describe_error(error) if isinstance(error, OSError | KeyboardInterrupt) else text or name
 
 
 def _root_cause(error: BaseException) -> BaseException:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from pipelines import catalog
+from pipelines.dlt_load import KEEPING_LOAD_IDS, appending_source, load_with_dlt
 from pipelines.errors import DestinationFailed, nothing_stored
 from pipelines.lake_files import LocalFiles, RemoteFiles
 from transforms import schema
@@ -40,12 +41,10 @@ if TYPE_CHECKING:
 _VERSION_FORMAT = "%Y%m%dT%H%M%S%fZ"
 _ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
 _LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
-_DLT_CONFIG = {
+_DLT_CONFIG = KEEPING_LOAD_IDS | {
     # Files are final as dlt writes them: small, and with row groups that a query can skip.
     "DATA_WRITER__COMPRESSION": "zstd",
     "DATA_WRITER__ROW_GROUP_SIZE": "100000",
-    # Rows that were stored before keep the load that wrote them; `appending_source` knows which are new.
-    "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "false",
     # Every version is a dataset of its own: there is no state to restore.
     "RESTORE_FROM_DESTINATION": "false",
 }
@@ -119,10 +118,26 @@ class Lake:
 
     def load(self, connection: duckdb.DuckDBPyConnection, load: Load) -> None:
         """Have dlt write whole tables as they are after the load. Raises DestinationFailed."""
-        from pipelines.dlt_load import appending_source, load_with_dlt
+        self._write(connection, self._tables_after(load))
+        for file in self._drafted(_ROWS):
+            self._place_rows(Path(file), load.snapshot_at)
 
-        tables = self._tables_after(load)
+    def seed(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+        """Have dlt write whole tables; the rows of every snapshot become a file of their own."""
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
 
+        self._write(connection, {name: table for name, table in tables.items() if name != _ROWS})
+        rows = tables.get(_ROWS)
+        if rows is None:
+            return
+        (self._draft / _ROWS).mkdir()
+        for moment in pc.unique(rows["snapshot_at"]):
+            file = self._draft / _ROWS / "rows.parquet"
+            pq.write_table(rows.filter(pc.equal(rows["snapshot_at"], moment)), file, compression="zstd")
+            self._place_rows(file, moment.as_py())
+
+    def _write(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         def destination() -> Any:
             import dlt
 
@@ -130,6 +145,12 @@ class Lake:
 
         load_with_dlt(self.settings, destination, lambda: appending_source(tables), _DLT_CONFIG)
         self._show(connection, [table.name for table in schema.TABLES])
+
+    def _place_rows(self, file: Path, snapshot_at: datetime) -> None:
+        """Give a file with the rows of one snapshot the place that it will have in the lake."""
+        folder = self._draft / _ROWS / f"snapshot_date={snapshot_at:%Y-%m-%d}"
+        folder.mkdir(exist_ok=True)
+        file.rename(folder / f"{_version_at(snapshot_at)}.parquet")
 
     def _tables_after(self, load: Load) -> dict[str, pa.Table]:
         """Return every table as it is once the snapshots are stored; `_dlt_load_id` is null in what is new."""
@@ -194,10 +215,8 @@ class Lake:
             files, version = self._files, _version_at(snapshot_at)
             before = self._version
             self._clear_away_failures(before)
-            rows = self._drafted(_ROWS)
-            for file in rows:
-                files.adopt(Path(file), f"{_ROWS}/snapshot_date={snapshot_at:%Y-%m-%d}/{version}.parquet")
-            if rows:
+            if (self._draft / _ROWS).exists():
+                files.adopt(self._draft / _ROWS, _ROWS)
                 shutil.rmtree(self._draft / _ROWS)
             target = f"versions/{version}"
             if before is not None:

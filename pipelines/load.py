@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from contextlib import suppress
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import __version__, catalog
 from pipelines.destination import Load, open_destination
+from pipelines.dlt_load import discard_dlt_folder
 from pipelines.errors import (
     SOME_ACCOUNTS_FAILED,
     DestinationFailed,
@@ -116,7 +116,7 @@ def run(
 def _tidy(settings: Settings, destination: Destination) -> None:
     """Throw away what a run works on: nothing in it counts before it starts or once it has ended."""
     destination.discard_work()
-    shutil.rmtree(settings.state_dir / "dlt", ignore_errors=True)
+    discard_dlt_folder(settings)
 
 
 def describe_failure(error: BaseException) -> dict[str, Any]:

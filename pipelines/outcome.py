@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines.settings import DEMO_ACCOUNT
+
 if TYPE_CHECKING:
     from pipelines.catalog import SeenDrift
     from pipelines.settings import Settings
@@ -81,13 +83,20 @@ def print_outcome(settings: Settings, outcome: Outcome) -> None:
     print(f"took       {outcome.duration_seconds:.1f} s\n")
     _print_counts(settings)
     program = _program()
+    where = "" if outcome.destination == "duckdb" else f" --destination {outcome.destination}"
     newest = (
         "SELECT id, valid_from, valid_to FROM sip_trunks_history ORDER BY coalesce(valid_to, valid_from) DESC LIMIT 9"
     )
     print("try next")
-    print(f'  {program} sql "{newest}"')
-    print(f"  {program} report counts --by country_code")
-    print(f"  {program} status")
+    print(f'  {program} sql "{newest}"{where}')
+    print(f"  {program} report counts --by country_code{where}")
+    print(f"  {program} status{where}")
+    if outcome.destination == "duckdb":
+        print(f"  {program} run{_again(outcome)} --destination parquet")
+
+
+def _again(outcome: Outcome) -> str:
+    return " --demo" if [account.account for account in outcome.accounts] == [DEMO_ACCOUNT] else ""
 
 
 def _program() -> str:

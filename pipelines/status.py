@@ -88,7 +88,9 @@ def _read_last_run(settings: Settings) -> dict[str, Any] | None:
 def print_status(status: dict[str, Any]) -> None:
     """Print the status for a person."""
     size = status["warehouse_bytes"]
-    print(f"warehouse  {status['warehouse']}" + (f" ({size / 1e6:.1f} MB)" if size else " (not there yet)"))
+    is_empty = not any(account["snapshot_at"] for account in status["accounts"])
+    note = f" ({size / 1e6:.1f} MB)" if size else " (not there yet)" if is_empty else ""
+    print(f"warehouse  {status['warehouse']}{note}")
     last = status["last_run"]
     if status["is_run_active"]:
         print("run        active now")

@@ -19,11 +19,14 @@ import duckdb
 
 from pipelines import catalog
 from pipelines.errors import DestinationFailed, nothing_stored
+from transforms import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
+
+    import pyarrow as pa
 
     from pipelines.destination import Load
     from pipelines.settings import Settings
@@ -105,17 +108,19 @@ class Warehouse:
             # The file is written once, at the end; nothing could be recovered from a half of it.
             connection.execute("SET checkpoint_threshold = '1GB'")
 
-        def destination() -> Any:
-            import dlt
-
-            # A connection of its own would be closed, and the file checkpointed, after every job.
-            return dlt.destinations.duckdb(connection)
-
-        load_with_dlt(self.settings, destination, lambda: merging_source(load))
+        load_with_dlt(self.settings, _through(connection), lambda: merging_source(load))
         connection.execute(f"DROP SCHEMA IF EXISTS {_STAGING} CASCADE")
         # dlt stores its schema anew with every load, since the boundary of the history is part of it; the last counts.
         versions = f"{catalog.DATASET}._dlt_version"
         connection.execute(f"DELETE FROM {versions} WHERE inserted_at < (SELECT max(inserted_at) FROM {versions})")
+        catalog.describe_tables(connection)
+
+    def seed(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+        """Load whole tables into the private copy, by dlt. Raises DestinationFailed."""
+        from pipelines.dlt_load import KEEPING_LOAD_IDS, appending_source, load_with_dlt
+
+        kept = {name: table for name, table in tables.items() if name != schema.SIP_TRUNK_SNAPSHOT_ROWS.name}
+        load_with_dlt(self.settings, _through(connection), lambda: appending_source(kept), KEEPING_LOAD_IDS)
         catalog.describe_tables(connection)
 
     def write_looks(self, connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
@@ -157,6 +162,17 @@ class Warehouse:
             yield connection
         finally:
             connection.close()
+
+
+def _through(connection: duckdb.DuckDBPyConnection) -> Callable[[], Any]:
+    """Return what makes dlt's destination: a connection of its own would checkpoint the file after every job."""
+
+    def destination() -> Any:
+        import dlt
+
+        return dlt.destinations.duckdb(connection)
+
+    return destination
 
 
 def sync_directory(path: Path) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.postgres_server import postgres_server, postgres_url  # noqa: F401 - fixtures
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path

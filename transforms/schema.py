@@ -63,8 +63,11 @@ class Table:
         )
 
     def may_be_null(self, column: str) -> bool:
-        """Whether a stored column may hold null: all but what identifies a row or a version, whatever is declared."""
-        return column not in (*self.primary_key, "row_version")
+        """Whether a column may hold null as it is loaded: all but what identifies a row or a version.
+
+        What a merge of dlt fills in is null until then.
+        """
+        return column not in (*self.primary_key, "row_version") or column == "valid_from"
 
 
 def arrow_type(column_type: ColumnType) -> pa.DataType:

@@ -83,10 +83,7 @@ def build_resources(
     }
 
     def rows(name: str) -> Iterator[Any]:
-        for table in tables()[name]:
-            json_columns = [field.name for field in table.schema if field.metadata == JSON_FIELD]
-            hints: Any = {column: {"name": column, "data_type": "json"} for column in json_columns}
-            yield dlt.mark.with_hints(table, dlt.mark.make_hints(columns=hints)) if hints else table
+        yield from map(with_hints, tables()[name])
 
     return [
         dlt.resource(
@@ -99,6 +96,13 @@ def build_resources(
         )(table.name)
         for table, disposition in dispositions.items()
     ]
+
+
+def with_hints(table: pa.Table) -> Any:
+    """Return the table with what dlt has to be told about it: which text is JSON."""
+    json_columns = [field.name for field in table.schema if field.metadata == JSON_FIELD]
+    hints: Any = {column: {"name": column, "data_type": "json"} for column in json_columns}
+    return dlt.mark.with_hints(table, dlt.mark.make_hints(columns=hints)) if hints else table
 
 
 def _quoted(account: str) -> str:

@@ -1,0 +1,234 @@
+"""A database server: whatever dlt can merge into, by dlt's name for it (`postgres`, `bigquery`, …).
+
+    snapshots ─dlt merge, table by table─▶ schema `famulor` on the server ─then the rows of sip_trunk_snapshots
+
+A server has no rename that shows everything at once: dlt loads each table in a transaction of its own. What makes a
+load count is its row in `sip_trunk_snapshots`, written last; a run that dies before is done again by the next one.
+Readers get copies of the tables they ask for, in a DuckDB connection like any other.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from pipelines import catalog
+from pipelines.catalog import quoted
+from pipelines.dlt_load import (
+    KEEPING_LOAD_IDS,
+    appending_source,
+    describe_database_error,
+    load_with_dlt,
+    merging_source,
+)
+from pipelines.errors import DestinationFailed, Failure, SettingsError, nothing_stored
+from pipelines.settings import use_dlt
+from transforms import schema
+from transforms.answer import UnusableAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    import pyarrow as pa
+    from dlt.extract import DltSource
+
+    from pipelines.destination import Load
+    from pipelines.settings import Settings
+
+_TABLES = [table.name for table in schema.TABLES]
+_STRATEGIES = {"cdc", "scd2", "upsert"}
+_LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
+_NEEDED_TO_COMPARE = ("account", "id", "row_version")
+_DLT_CONFIG = {
+    # dlt would leave a copy of the last load, phone numbers included, in its staging schema.
+    "LOAD__TRUNCATE_STAGING_DATASET": "true",
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A dataset on a server that dlt knows by name, as a destination."""
+
+    settings: Settings
+    publishes_reports = False
+
+    @property
+    def name(self) -> str:
+        """Dlt's name of the destination."""
+        return self.settings.destination
+
+    @property
+    def place(self) -> str:
+        """The destination and the dataset, for a person."""
+        return f"{self.name}, dataset {catalog.DATASET}"
+
+    @cached_property
+    def _dlt_destination(self) -> Any:
+        """Dlt's destination. Raises SettingsError if there is none of that name, or if it cannot do what is needed."""
+        use_dlt(self.settings)
+        from dlt.common.destination import Destination
+        from dlt.common.destination.exceptions import UnknownDestinationModule
+
+        try:
+            destination: Any = Destination.from_reference(self.name)
+            strategies = set(destination.capabilities().supported_merge_strategies or ())
+        except UnknownDestinationModule:
+            raise SettingsError(
+                f"no destination named {self.name!r}; there are duckdb, parquet, and dlt's databases such as postgres"
+            ) from None
+        if not strategies >= _STRATEGIES:
+            raise SettingsError(
+                f"{self.name} cannot merge as the history needs it (strategies {', '.join(sorted(_STRATEGIES))}); "
+                "choose duckdb, parquet, or a database that can, such as postgres"
+            )
+        return _postgres() if self.name == "postgres" else destination
+
+    @cached_property
+    def _dataset(self) -> Any:
+        destination = self._dlt_destination
+        import dlt
+
+        return dlt.dataset(destination, catalog.DATASET)
+
+    def exists(self) -> bool:
+        """Whether a load was completed there. Raises DestinationFailed if the server cannot be asked."""
+        with self._failing_by_name():
+            if _LOOKS not in self._dataset.tables:
+                return False
+            return bool(self._dataset(f"SELECT account FROM {_LOOKS} LIMIT 1").arrow().num_rows)
+
+    def size_bytes(self) -> int | None:
+        """Return None: every database counts differently."""
+        return None
+
+    def is_work_pending(self) -> bool:
+        """Whether a run that did not end has left something: nothing that the next one would not do again."""
+        return False
+
+    def discard_work(self) -> None:
+        """Do nothing: what a dead run left on the server is completed by the next."""
+
+    # ------------------------------------------------------------------ writing
+
+    @contextmanager
+    def working(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection to copies of what a run compares with."""
+        with self._failing_by_name(), self._connection() as connection:
+            self._copy_for_run(connection)
+            yield connection
+
+    def load(self, connection: duckdb.DuckDBPyConnection, load: Load) -> None:
+        """Merge the snapshots, by dlt, and then say that they are there. Raises DestinationFailed."""
+        load_id = self._run_dlt(partial(merging_source, replace(load, looks=())), _DLT_CONFIG)
+        self.write_looks(connection, [dict(look) | {"_dlt_load_id": load_id} for look in load.looks])
+
+    def seed(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+        """Load whole tables, by dlt, the snapshots last. Raises DestinationFailed."""
+        config = _DLT_CONFIG | KEEPING_LOAD_IDS
+        rest = {name: tables[name] for name in _TABLES if name != _LOOKS}
+        for part in (rest, {_LOOKS: tables[_LOOKS]}):
+            self._run_dlt(partial(appending_source, part), config)
+        self._copy_for_run(connection)
+
+    def _run_dlt(self, source: Callable[[], DltSource], config: Mapping[str, str]) -> str:
+        # What dlt prefers for Arrow tables may be CSV, which makes missing values of empty text.
+        prefers = self._dlt_destination.capabilities().preferred_loader_file_format
+        loader_format = prefers if prefers == "insert_values" else None
+        return load_with_dlt(self.settings, lambda: self._dlt_destination, source, config, loader_format)
+
+    def write_looks(self, connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows to `sip_trunk_snapshots` in one transaction; the connection then has copies of what is stored."""
+        with self._failing_by_name(), self._dataset.sql_client as client, client.begin_transaction():
+            table = client.make_qualified_table_name(_LOOKS)
+            for look in looks:
+                names = ", ".join(map(client.escape_column_name, look))
+                places = ", ".join(["%s"] * len(look))
+                client.execute_sql(f"INSERT INTO {table} ({names}) VALUES ({places})", *look.values())
+        self._copy_for_run(connection)
+
+    def publish(self, snapshot_at: datetime) -> None:
+        """Do nothing: what is loaded is seen."""
+
+    # ------------------------------------------------------------------ reading
+
+    @contextmanager
+    def reading(self, tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection to copies of these tables. Raises SettingsError if nothing is stored yet."""
+        if not self.exists():
+            raise nothing_stored(self.place)
+        with self._failing_by_name(), self._connection() as connection:
+            for name in _TABLES:
+                if tables is None or name in tables:
+                    self._copy(connection, name)
+            catalog.describe_tables(connection)
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+            yield connection
+
+    @contextmanager
+    def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute(f"CREATE SCHEMA {catalog.DATASET}")
+            yield connection
+
+    def _copy_for_run(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Copy what a run compares with; of the trunks, what says whether they have changed."""
+        self.__dict__.pop("_dataset", None)  # it keeps the schema of the time when it was first asked
+        self._copy(connection, schema.SIP_TRUNKS.name, _NEEDED_TO_COMPARE)
+        for name in (_LOOKS, schema.SCHEMA_DRIFT.name):
+            self._copy(connection, name)
+        catalog.describe_tables(connection)
+
+    def _copy(self, connection: duckdb.DuckDBPyConnection, table: str, only: Collection[str] | None = None) -> None:
+        """Copy a table that is there into the connection; of columns other than `only`, none but the name and type."""
+        if table not in self._dataset.tables:
+            return
+        hints = self._dataset.schema.tables[table]["columns"]
+        types = {name: schema.SQL_TYPES[hint["data_type"]] for name, hint in hints.items()}
+        columns = [name for name in types if only is None or name in only]
+        # A number in JSON may be more than any column can hold; as text it travels as it is.
+        selected = ", ".join(
+            f"CAST({quoted(name)} AS TEXT) AS {quoted(name)}" if types[name] == "JSON" else quoted(name)
+            for name in columns
+        )
+        rows = self._dataset(f"SELECT {selected} FROM {quoted(table)}").arrow()
+        definitions = ", ".join(f"{quoted(name)} {kind}" for name, kind in types.items())
+        connection.execute(f"CREATE OR REPLACE TABLE {catalog.DATASET}.{quoted(table)} ({definitions})")
+        connection.register("copied", rows)
+        compact = ", ".join(f"json({quoted(n)})" if types[n] == "JSON" else quoted(n) for n in columns)
+        names = ", ".join(map(quoted, columns))
+        connection.execute(f"INSERT INTO {catalog.DATASET}.{quoted(table)} ({names}) SELECT {compact} FROM copied")
+        connection.unregister("copied")
+
+    @contextmanager
+    def _failing_by_name(self) -> Iterator[None]:
+        """Turn whatever dlt or the driver raises into one line without a password or a value."""
+        try:
+            yield
+        except (Failure, UnusableAnswer, OSError):
+            raise
+        except Exception as error:
+            raise DestinationFailed(f"{self.name} cannot be used: {describe_database_error(error)}") from error
+
+
+def _postgres() -> Any:
+    """Return dlt's destination with connections that suit a load; what the credentials say themselves stays.
+
+    The history's comparison has to fit into memory, or it is done row by row against row; and a statement of a
+    process that has died has to end.
+    """
+    import dlt
+    from dlt.common.configuration import resolve_configuration
+    from dlt.destinations.impl.postgres.configuration import PostgresCredentials
+
+    credentials = resolve_configuration(PostgresCredentials(), sections=("destination", "postgres", "credentials"))
+    query = dict(credentials.query or {})
+    options = "-cwork_mem=256MB -cclient_connection_check_interval=1s"
+    credentials.query = query | {"options": f"{options} {query.get('options', '')}".strip()}
+    return dlt.destinations.postgres(credentials=credentials)
