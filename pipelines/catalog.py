@@ -6,6 +6,8 @@ or views on the files of a lake, or copies of what a server has. The functions h
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,6 @@ import duckdb
 
 from pipelines.errors import SettingsError
 from transforms import schema
-from transforms.schema import JSON_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +34,9 @@ TYPES_BY_SQL: dict[str, schema.ColumnType] = {
     "JSON": "json",
 }
 """The types of columns that are not declared."""
+
+JSON_COLUMNS = "json_columns"
+"""The key under which a Parquet file says which of its text columns are JSON, as a JSON array of names."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,16 @@ def quoted(identifier: str) -> str:
 def literal(value: object) -> str:
     """Return the value quoted for SQL. Parameters would be shorter, but DuckDB imports pandas to bind them."""
     return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+def find_tables(query: str) -> list[str] | None:
+    """Return the tables that a query names, those behind a view included; None if it names none of them."""
+    words = set(re.findall(r"\w+", query.lower()))
+    every: dict[str, tuple[str, ...]] = {
+        table.name: (table.name,) for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)
+    }
+    every[schema.DRIFT.name] = (schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)
+    return [name for word in sorted(words & set(every)) for name in every[word]] or None
 
 
 # ---------------------------------------------------------------------- what a run needs to know
@@ -241,22 +255,18 @@ def read_report(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[list[
     return [column[0] for column in result.description or ()], result.fetchall()
 
 
-def show_files(connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[str], filesystem: Any) -> None:
+def show_files(connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[str]) -> None:
     """Make `famulor.<table>` a view on Parquet files, with the types that the warehouse has.
 
     The last of the files has every column of the others; lists and JSON travel as such, and are JSON here.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    arrow_schema = pq.read_schema(files[-1], filesystem=filesystem)
-    casts = [
-        f"to_json({quoted(field.name)}) AS {quoted(field.name)}"
-        if pa.types.is_list(field.type)
-        else f"{quoted(field.name)}::JSON AS {quoted(field.name)}"
-        for field in arrow_schema
-        if pa.types.is_list(field.type) or field.metadata == JSON_FIELD
-    ]
+    last = literal(files[-1])
+    marked = connection.execute(
+        f"SELECT decode(value) FROM parquet_kv_metadata({last}) WHERE decode(key) = {literal(JSON_COLUMNS)}"
+    ).fetchall()
+    types = connection.execute(f"DESCRIBE FROM read_parquet({last}, hive_partitioning = false)").fetchall()
+    casts = [f"to_json({quoted(name)}) AS {quoted(name)}" for name, kind, *_ in types if kind.endswith("[]")]
+    casts += [f"{quoted(name)}::JSON AS {quoted(name)}" for (text,) in marked for name in json.loads(text)]
     replaced = f" REPLACE ({', '.join(casts)})" if casts else ""
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {DATASET}")
     connection.execute(

@@ -290,11 +290,12 @@ def _report(options: argparse.Namespace) -> int:
 def _sql(options: argparse.Namespace) -> int:
     import duckdb
 
+    from pipelines.catalog import find_tables
     from pipelines.destination import open_destination
     from pipelines.errors import SettingsError
     from pipelines.show import write_rows
 
-    with open_destination(_settings(options)).reading() as connection:
+    with open_destination(_settings(options)).reading(find_tables(options.query)) as connection:
         try:
             _refuse_all_but_queries(connection, options.query)
             result = connection.execute(options.query)

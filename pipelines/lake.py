@@ -13,6 +13,7 @@ versions before stay for an hour, so that whoever reads one can finish.
 
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -134,7 +135,8 @@ class Lake:
         (self._draft / _ROWS).mkdir()
         for moment in pc.unique(rows["snapshot_at"]):
             file = self._draft / _ROWS / "rows.parquet"
-            pq.write_table(rows.filter(pc.equal(rows["snapshot_at"], moment)), file, compression="zstd")
+            of_moment = _with_json_marked(rows.filter(pc.equal(rows["snapshot_at"], moment)))
+            pq.write_table(of_moment, file, compression="zstd")
             self._place_rows(file, moment.as_py())
 
     def _write(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
@@ -143,7 +145,8 @@ class Lake:
 
             return dlt.destinations.filesystem(self._staging.as_uri())
 
-        load_with_dlt(self.settings, destination, lambda: appending_source(tables), _DLT_CONFIG)
+        marked = {name: _with_json_marked(table) for name, table in tables.items()}
+        load_with_dlt(self.settings, destination, lambda: appending_source(marked), _DLT_CONFIG)
         self._show(connection, [table.name for table in schema.TABLES])
 
     def _place_rows(self, file: Path, snapshot_at: datetime) -> None:
@@ -292,10 +295,9 @@ class Lake:
     def _show(self, connection: duckdb.DuckDBPyConnection, tables: Sequence[str]) -> None:
         """Make views on the drafted files of these tables or else the published ones."""
         for table in tables:
-            drafts = self._drafted(table)
-            files = drafts or self._published(table)
+            files = self._drafted(table) or self._published(table)
             if files:
-                catalog.show_files(connection, table, files, None if drafts else self._files.arrow)
+                catalog.show_files(connection, table, files)
         catalog.describe_tables(connection, kind="VIEW")
 
     def _show_reports(self, connection: duckdb.DuckDBPyConnection, kind: str) -> None:
@@ -322,6 +324,11 @@ def _version_at(moment: datetime) -> str:
 
 def _name_of(file: str) -> str:
     return file.rpartition("/")[2].removesuffix(".parquet")
+
+
+def _with_json_marked(table: pa.Table) -> pa.Table:
+    names = [field.name for field in table.schema if field.metadata == schema.JSON_FIELD]
+    return table.replace_schema_metadata({catalog.JSON_COLUMNS: json.dumps(names)})
 
 
 def _concat(*tables: pa.Table) -> pa.Table:
