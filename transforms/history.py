@@ -37,7 +37,7 @@ def replace_current(stored: pa.Table, snapshot: pa.Table, versions: pa.Table, ac
     the trunks of the snapshots. A row whose version is still there stays as it was stored; rows of other accounts do.
     """
     is_kept = pc.or_(pc.invert(_is_of(stored, accounts)), _is_among(stored, versions))
-    return _concat(stored.filter(is_kept), snapshot.filter(pc.invert(_is_among(snapshot, stored))))
+    return _concat(_rows(stored, is_kept), _rows(snapshot, pc.invert(_is_among(snapshot, stored))))
 
 
 def extend_history(history: pa.Table, trunks: pa.Table, accounts: Sequence[str], snapshot_at: datetime) -> pa.Table:
@@ -51,7 +51,7 @@ def extend_history(history: pa.Table, trunks: pa.Table, accounts: Sequence[str],
     is_gone = pc.and_(pc.and_(is_open, _is_of(history, accounts)), pc.invert(_is_among(history, trunks)))
     valid_to = pc.if_else(is_gone, pa.scalar(snapshot_at, _MOMENT), history["valid_to"])
     closed = history.set_column(history.schema.get_field_index("valid_to"), "valid_to", valid_to)
-    new = trunks.filter(pc.invert(_is_among(trunks, history.filter(is_open))))
+    new = _rows(trunks, pc.invert(_is_among(trunks, _rows(history, is_open))))
     return _concat(closed, with_validity(new, snapshot_at))
 
 
@@ -87,6 +87,11 @@ def _is_of(table: pa.Table, accounts: Sequence[str]) -> pa.ChunkedArray:
 def _is_among(table: pa.Table, others: pa.Table) -> pa.ChunkedArray:
     """Whether each row's version is one of the others'."""
     return pc.is_in(table["row_version"], value_set=others["row_version"].combine_chunks())
+
+
+def _rows(table: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
+    """Return the rows that the mask allows; often that is all of them, and copying them would cost their memory."""
+    return table if pc.all(mask, min_count=0).as_py() else table.filter(mask)
 
 
 def _concat(first: pa.Table, second: pa.Table) -> pa.Table:
