@@ -2,6 +2,7 @@
 
     duckdb     warehouse.py   one file, replaced as a whole
     parquet    lake.py        folders of Parquet files, a version of them published by one switch
+               table_lake.py  the same as Delta or Iceberg tables
     any other  server.py      whatever dlt can merge into, by dlt's name for it
 
 All of them are read through a DuckDB connection that has the same tables in it (catalog.py).
@@ -94,6 +95,10 @@ class Destination(Protocol):
 
 def open_destination(settings: Settings) -> Destination:
     """Return the destination that the settings name."""
+    if settings.destination == "parquet" and settings.table_format != "parquet":
+        from pipelines.table_lake import TableLake
+
+        return TableLake(settings)
     if settings.destination == "parquet":
         from pipelines.lake import Lake
 

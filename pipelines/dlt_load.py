@@ -13,7 +13,7 @@ from pipelines.progress import adopt_dlt_log
 from pipelines.settings import use_dlt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     import pyarrow as pa
     from dlt.extract import DltResource, DltSource
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PIPELINE = "sip_trunks"
 KEEPING_LOAD_IDS = {"NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "false"}
-"""For `appending_source`: rows that were stored before keep the load that wrote them."""
+"""For `writing_source`: rows that were stored before keep the load that wrote them."""
 
 
 def load_with_dlt(
@@ -32,6 +32,7 @@ def load_with_dlt(
     source: Callable[[], DltSource],
     config: Mapping[str, str] | None = None,
     loader_file_format: Any = None,
+    dataset: str = catalog.DATASET,
 ) -> str:
     """Run one dlt pipeline and return its load id.
 
@@ -49,7 +50,7 @@ def load_with_dlt(
                 PIPELINE,
                 pipelines_dir=str(settings.state_dir / "dlt"),
                 destination=destination(),
-                dataset_name=catalog.DATASET,
+                dataset_name=dataset,
             )
             info = pipeline.run(source(), loader_file_format=loader_file_format)
     except DltException as error:
@@ -87,8 +88,13 @@ def merging_source(load: Load) -> DltSource:
     return build_source(lambda: tables, accounts=load.accounts, snapshot_at=load.snapshot_at)
 
 
-def appending_source(tables: Mapping[str, pa.Table]) -> DltSource:
-    """Return the source that writes whole tables as they are; a row without a `_dlt_load_id` gets this load's."""
+def writing_source(
+    tables: Mapping[str, pa.Table], replaced: Collection[str] = (), table_format: Any = None
+) -> DltSource:
+    """Return the source that writes tables as they are: in place of those stored if `replaced`, else added to them.
+
+    A row without a `_dlt_load_id` gets this load's.
+    """
     import dlt
     from dlt.common.configuration.container import Container
     from dlt.common.storages.load_package import LoadPackageStateInjectableContext
@@ -101,7 +107,15 @@ def appending_source(tables: Mapping[str, pa.Table]) -> DltSource:
 
     @dlt.source(name="famulor")
     def famulor() -> list[DltResource]:
-        return [dlt.resource(rows, name=name, write_disposition="append")(name) for name in tables]
+        return [
+            dlt.resource(
+                rows,
+                name=name,
+                write_disposition="replace" if name in replaced else "append",
+                table_format=table_format,
+            )(name)
+            for name in tables
+        ]
 
     return famulor()
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from pipelines import catalog
-from pipelines.dlt_load import KEEPING_LOAD_IDS, appending_source, load_with_dlt
+from pipelines.dlt_load import KEEPING_LOAD_IDS, load_with_dlt, writing_source
 from pipelines.errors import DestinationFailed, nothing_stored
 from pipelines.lake_files import LocalFiles, RemoteFiles
 from transforms import schema
@@ -119,7 +119,8 @@ class Lake:
 
     def load(self, connection: duckdb.DuckDBPyConnection, load: Load) -> None:
         """Have dlt write whole tables as they are after the load. Raises DestinationFailed."""
-        self._write(connection, self._tables_after(load))
+        stored = {table.name: self._read(table) for table in schema.TABLES}
+        self._write(connection, tables_after(load, stored))
         for file in self._drafted(_ROWS):
             self._place_rows(Path(file), load.snapshot_at)
 
@@ -146,7 +147,7 @@ class Lake:
             return dlt.destinations.filesystem(self._staging.as_uri())
 
         marked = {name: _with_json_marked(table) for name, table in tables.items()}
-        load_with_dlt(self.settings, destination, lambda: appending_source(marked), _DLT_CONFIG)
+        load_with_dlt(self.settings, destination, lambda: writing_source(marked), _DLT_CONFIG)
         self._show(connection, [table.name for table in schema.TABLES])
 
     def _place_rows(self, file: Path, snapshot_at: datetime) -> None:
@@ -155,34 +156,6 @@ class Lake:
         folder.mkdir(exist_ok=True)
         file.rename(folder / f"{_version_at(snapshot_at)}.parquet")
 
-    def _tables_after(self, load: Load) -> dict[str, pa.Table]:
-        """Return every table as it is once the snapshots are stored; `_dlt_load_id` is null in what is new."""
-        import pyarrow as pa
-
-        from transforms.history import extend_history, replace_current
-        from transforms.snapshot import drift_table, snapshot_table
-
-        stored = {table.name: self._read(table) for table in schema.TABLES}
-        trunks = _concat(*(snapshot.trunks for snapshot in load.snapshots))
-        allowed_ips = pa.concat_tables([snapshot.allowed_ips for snapshot in load.snapshots])
-        drift = pa.concat_tables([drift_table(snapshot, load.snapshot_at) for snapshot in load.snapshots])
-        current = stored[schema.SIP_TRUNKS.name]
-        after = {
-            schema.SIP_TRUNKS.name: replace_current(current, trunks, trunks, load.accounts),
-            schema.SIP_TRUNKS_HISTORY.name: extend_history(
-                stored[schema.SIP_TRUNKS_HISTORY.name], trunks, load.accounts, load.snapshot_at
-            ),
-            schema.SIP_TRUNK_ALLOWED_IPS.name: replace_current(
-                stored[schema.SIP_TRUNK_ALLOWED_IPS.name], allowed_ips, trunks, load.accounts
-            ),
-            _LOOKS: _concat(stored[_LOOKS], snapshot_table(load.looks)),
-            schema.SCHEMA_DRIFT.name: _concat(stored[schema.SCHEMA_DRIFT.name], drift),
-        }
-        # The newest file has every column that there ever was: its schema reads them all.
-        rows = _concat(after[schema.SIP_TRUNKS.name].slice(0, 0), trunks)
-        moments = pa.repeat(pa.scalar(load.snapshot_at, schema.arrow_type("timestamp")), len(rows))
-        return after | {_ROWS: rows.add_column(1, "snapshot_at", moments)}
-
     def _read(self, table: schema.Table) -> pa.Table:
         """Return a table as it is published or, if it is not, without rows."""
         import pyarrow as pa
@@ -190,7 +163,7 @@ class Lake:
 
         files = self._published(table.name)
         if not files:
-            return _full_schema(table).empty_table()
+            return table.full_arrow_schema().empty_table()
         return pa.concat_tables(
             [pq.read_table(file, filesystem=self._files.arrow, partitioning=None) for file in files]
         )
@@ -203,7 +176,7 @@ class Lake:
         drafts = self._drafted(_LOOKS)
         table = schema.SIP_TRUNK_SNAPSHOTS
         before = pa.concat_tables(map(pq.read_table, drafts)) if drafts else self._read(table)
-        added = pa.Table.from_pylist(list(looks), _full_schema(table))
+        added = pa.Table.from_pylist(list(looks), table.full_arrow_schema())
         for draft in drafts:
             Path(draft).unlink()
         folder = self._draft / _LOOKS
@@ -312,10 +285,35 @@ class Lake:
             catalog.copy_reports(connection, folder)
 
 
-def _full_schema(table: schema.Table) -> pa.Schema:
+def tables_after(load: Load, stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    """Return every table as it is once the snapshots are stored; `_dlt_load_id` is null in what is new.
+
+    The rows of `sip_trunk_snapshot_rows` are those of these snapshots only, to be added to what is there.
+    """
     import pyarrow as pa
 
-    return pa.schema([pa.field(column.name, column.arrow_type) for column in table.columns])
+    from transforms.history import extend_history, replace_current
+    from transforms.snapshot import drift_table, snapshot_table
+
+    trunks = _concat(*(snapshot.trunks for snapshot in load.snapshots))
+    allowed_ips = pa.concat_tables([snapshot.allowed_ips for snapshot in load.snapshots])
+    drift = pa.concat_tables([drift_table(snapshot, load.snapshot_at) for snapshot in load.snapshots])
+    current = stored[schema.SIP_TRUNKS.name]
+    after = {
+        schema.SIP_TRUNKS.name: replace_current(current, trunks, trunks, load.accounts),
+        schema.SIP_TRUNKS_HISTORY.name: extend_history(
+            stored[schema.SIP_TRUNKS_HISTORY.name], trunks, load.accounts, load.snapshot_at
+        ),
+        schema.SIP_TRUNK_ALLOWED_IPS.name: replace_current(
+            stored[schema.SIP_TRUNK_ALLOWED_IPS.name], allowed_ips, trunks, load.accounts
+        ),
+        _LOOKS: _concat(stored[_LOOKS], snapshot_table(load.looks)),
+        schema.SCHEMA_DRIFT.name: _concat(stored[schema.SCHEMA_DRIFT.name], drift),
+    }
+    # The newest file has every column that there ever was: its schema reads them all.
+    rows = _concat(after[schema.SIP_TRUNKS.name].slice(0, 0), trunks)
+    moments = pa.repeat(pa.scalar(load.snapshot_at, schema.arrow_type("timestamp")), len(rows))
+    return after | {_ROWS: rows.add_column(1, "snapshot_at", moments)}
 
 
 def _version_at(moment: datetime) -> str:

@@ -20,10 +20,10 @@ from pipelines import catalog
 from pipelines.catalog import quoted
 from pipelines.dlt_load import (
     KEEPING_LOAD_IDS,
-    appending_source,
     describe_database_error,
     load_with_dlt,
     merging_source,
+    writing_source,
 )
 from pipelines.errors import DestinationFailed, Failure, SettingsError, nothing_stored
 from pipelines.settings import use_dlt
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from pipelines.destination import Load
     from pipelines.settings import Settings
 
-_TABLES = [table.name for table in schema.TABLES]
 _STRATEGIES = {"cdc", "scd2", "upsert"}
 _LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
 _NEEDED_TO_COMPARE = ("account", "id", "row_version")
@@ -65,7 +64,17 @@ class Server:
     @property
     def place(self) -> str:
         """The destination and the dataset, for a person."""
-        return f"{self.name}, dataset {catalog.DATASET}"
+        return f"{self.name}, dataset {self.dataset}"
+
+    @property
+    def dataset(self) -> str:
+        """Dlt's name of the dataset: a schema on the server."""
+        return catalog.DATASET
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables that are kept."""
+        return [table.name for table in schema.TABLES]
 
     @cached_property
     def _dlt_destination(self) -> Any:
@@ -93,14 +102,12 @@ class Server:
         destination = self._dlt_destination
         import dlt
 
-        return dlt.dataset(destination, catalog.DATASET)
+        return dlt.dataset(destination, self.dataset)
 
     def exists(self) -> bool:
         """Whether a load was completed there. Raises DestinationFailed if the server cannot be asked."""
         with self._failing_by_name():
-            if _LOOKS not in self._dataset.tables:
-                return False
-            return bool(self._dataset(f"SELECT account FROM {_LOOKS} LIMIT 1").arrow().num_rows)
+            return _LOOKS in self._dataset.tables and len(self._fetch(_LOOKS, ["account"])) > 0
 
     def size_bytes(self) -> int | None:
         """Return None: every database counts differently."""
@@ -130,16 +137,16 @@ class Server:
     def seed(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Load whole tables, by dlt, the snapshots last. Raises DestinationFailed."""
         config = _DLT_CONFIG | KEEPING_LOAD_IDS
-        rest = {name: tables[name] for name in _TABLES if name != _LOOKS}
+        rest = {name: tables[name] for name in self.tables if name != _LOOKS}
         for part in (rest, {_LOOKS: tables[_LOOKS]}):
-            self._run_dlt(partial(appending_source, part), config)
+            self._run_dlt(partial(writing_source, part), config)
         self._copy_for_run(connection)
 
     def _run_dlt(self, source: Callable[[], DltSource], config: Mapping[str, str]) -> str:
         # What dlt prefers for Arrow tables may be CSV, which makes missing values of empty text.
         prefers = self._dlt_destination.capabilities().preferred_loader_file_format
         loader_format = prefers if prefers == "insert_values" else None
-        return load_with_dlt(self.settings, lambda: self._dlt_destination, source, config, loader_format)
+        return load_with_dlt(self.settings, lambda: self._dlt_destination, source, config, loader_format, self.dataset)
 
     def write_looks(self, connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to `sip_trunk_snapshots` in one transaction; the connection then has copies of what is stored."""
@@ -162,7 +169,7 @@ class Server:
         if not self.exists():
             raise nothing_stored(self.place)
         with self._failing_by_name(), self._connection() as connection:
-            for name in _TABLES:
+            for name in self.tables:
                 if tables is None or name in tables:
                     self._copy(connection, name)
             catalog.describe_tables(connection)
@@ -185,26 +192,42 @@ class Server:
             self._copy(connection, name)
         catalog.describe_tables(connection)
 
+    def _columns_of(self, table: str) -> dict[str, schema.ColumnType]:
+        """Return the columns of a table and their types; none if it is not there."""
+        if table not in self._dataset.tables:
+            return {}
+        return {name: hint["data_type"] for name, hint in self._dataset.schema.tables[table]["columns"].items()}
+
     def _copy(self, connection: duckdb.DuckDBPyConnection, table: str, only: Collection[str] | None = None) -> None:
         """Copy a table that is there into the connection; of columns other than `only`, none but the name and type."""
-        if table not in self._dataset.tables:
+        import pyarrow as pa
+
+        types = {name: schema.SQL_TYPES[kind] for name, kind in self._columns_of(table).items()}
+        if not types:
             return
-        hints = self._dataset.schema.tables[table]["columns"]
-        types = {name: schema.SQL_TYPES[hint["data_type"]] for name, hint in hints.items()}
         columns = [name for name in types if only is None or name in only]
-        # A number in JSON may be more than any column can hold; as text it travels as it is.
-        selected = ", ".join(
-            f"CAST({quoted(name)} AS TEXT) AS {quoted(name)}" if types[name] == "JSON" else quoted(name)
-            for name in columns
-        )
-        rows = self._dataset(f"SELECT {selected} FROM {quoted(table)}").arrow()
         definitions = ", ".join(f"{quoted(name)} {kind}" for name, kind in types.items())
         connection.execute(f"CREATE OR REPLACE TABLE {catalog.DATASET}.{quoted(table)} ({definitions})")
+        rows = self._fetch(table, columns)
         connection.register("copied", rows)
-        compact = ", ".join(f"json({quoted(n)})" if types[n] == "JSON" else quoted(n) for n in columns)
+        # Lists are made JSON, and JSON loses its blanks, which every database sets its own way.
+        functions = {
+            name: "to_json" if isinstance(rows.schema.field(name).type, pa.ListType) else "json" for name in columns
+        }
+        compact = ", ".join(f"{functions[n]}({quoted(n)})" if types[n] == "JSON" else quoted(n) for n in columns)
         names = ", ".join(map(quoted, columns))
         connection.execute(f"INSERT INTO {catalog.DATASET}.{quoted(table)} ({names}) SELECT {compact} FROM copied")
         connection.unregister("copied")
+
+    def _fetch(self, table: str, columns: Collection[str]) -> pa.Table:
+        """Return these columns of a table; JSON is text."""
+        types = self._columns_of(table)
+        # A number in JSON may be more than any column can hold; as text it travels as it is.
+        selected = ", ".join(
+            f"CAST({quoted(name)} AS TEXT) AS {quoted(name)}" if types[name] == "json" else quoted(name)
+            for name in columns
+        )
+        return self._dataset(f"SELECT {selected} FROM {quoted(table)}").arrow()
 
     @contextmanager
     def _failing_by_name(self) -> Iterator[None]:

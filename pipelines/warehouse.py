@@ -117,10 +117,10 @@ class Warehouse:
 
     def seed(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Load whole tables into the private copy, by dlt. Raises DestinationFailed."""
-        from pipelines.dlt_load import KEEPING_LOAD_IDS, appending_source, load_with_dlt
+        from pipelines.dlt_load import KEEPING_LOAD_IDS, load_with_dlt, writing_source
 
         kept = {name: table for name, table in tables.items() if name != schema.SIP_TRUNK_SNAPSHOT_ROWS.name}
-        load_with_dlt(self.settings, _through(connection), lambda: appending_source(kept), KEEPING_LOAD_IDS)
+        load_with_dlt(self.settings, _through(connection), lambda: writing_source(kept), KEEPING_LOAD_IDS)
         catalog.describe_tables(connection)
 
     def write_looks(self, connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:

@@ -62,6 +62,12 @@ class Table:
             ]
         )
 
+    def full_arrow_schema(self) -> pa.Schema:
+        """Return the Arrow schema of all declared columns, those that dlt fills included."""
+        import pyarrow as pa
+
+        return pa.schema([pa.field(column.name, column.arrow_type) for column in self.columns])
+
     def may_be_null(self, column: str) -> bool:
         """Whether a column may hold null as it is loaded: all but what identifies a row or a version.
 

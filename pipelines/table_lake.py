@@ -1,0 +1,154 @@
+"""The lake as Delta or Iceberg tables: what plain Parquet lacks, each table with versions of its own.
+
+    lake/famulor_delta/<table>/_delta_log/          lake/famulor_iceberg/<table>/metadata/
+
+dlt writes whole tables (`replace`) and adds full snapshots (`append`), each table in one commit; there is no commit
+over all of them. As on a server, a load counts from its row in `sip_trunk_snapshots`, written last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import catalog
+from pipelines.dlt_load import KEEPING_LOAD_IDS, writing_source
+from pipelines.errors import SettingsError
+from pipelines.lake import tables_after
+from pipelines.server import Server
+from pipelines.settings import use_dlt
+from transforms import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    import duckdb
+    import pyarrow as pa
+
+    from pipelines.destination import Load
+
+_LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
+_ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
+
+# dlt looks once a second whether a table is done, so they had better be written at the same time.
+_DLT_CONFIG = KEEPING_LOAD_IDS | {"LOAD__WORKERS": "6"}
+
+
+@dataclass(frozen=True)
+class TableLake(Server):
+    """Delta or Iceberg tables in a folder, as a destination."""
+
+    @property
+    def place(self) -> str:
+        """The folder of the tables."""
+        return str(self._root / self.dataset)
+
+    @property
+    def dataset(self) -> str:
+        """Dlt's name of the dataset: a folder of the lake."""
+        return f"{catalog.DATASET}_{self.settings.table_format}"
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables that are kept."""
+        return [*super().tables, _ROWS]
+
+    @cached_property
+    def _root(self) -> Path:
+        if "://" in self.settings.lake:
+            raise SettingsError(
+                f"sip_trunks.lake is {self.settings.lake}: {self.settings.table_format} tables need a folder"
+            )
+        return self.settings.data_dir / Path(self.settings.lake).expanduser()
+
+    @cached_property
+    def _dlt_destination(self) -> Any:
+        use_dlt(self.settings)
+        import dlt
+
+        return dlt.destinations.filesystem(self._root.as_uri())
+
+    def size_bytes(self) -> int | None:
+        """Return the size of all files, older versions of the tables included."""
+        return sum(path.stat().st_size for path in Path(self.place).rglob("*") if path.is_file())
+
+    # ------------------------------------------------------------------ writing
+
+    def load(self, connection: duckdb.DuckDBPyConnection, load: Load) -> None:
+        """Have dlt write whole tables as they are after the load, and then say that they are there."""
+        with self._failing_by_name():
+            stored = {table.name: self._read(table) for table in schema.TABLES}
+        after = tables_after(load, stored)
+        looks = after.pop(_LOOKS)
+        load_id = self._write(after)
+        new = looks.slice(len(stored[_LOOKS])).to_pylist()
+        self.write_looks(connection, [look | {"_dlt_load_id": load_id} for look in new])
+
+    def seed(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+        """Have dlt write whole tables, the snapshots last."""
+        self._write({name: table for name, table in tables.items() if name != _LOOKS})
+        self._write({_LOOKS: tables[_LOOKS]})
+        self._copy_for_run(connection)
+
+    def write_looks(self, connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows to `sip_trunk_snapshots`; the connection then has copies of what is stored."""
+        import pyarrow as pa
+
+        self._write({_LOOKS: pa.Table.from_pylist(list(looks), schema.SIP_TRUNK_SNAPSHOTS.full_arrow_schema())})
+        self._copy_for_run(connection)
+
+    def _write(self, tables: Mapping[str, pa.Table]) -> str:
+        source = partial(
+            writing_source,
+            tables,
+            replaced=[name for name in tables if name not in (_LOOKS, _ROWS)],
+            table_format=self.settings.table_format,
+        )
+        return self._run_dlt(source, _DLT_CONFIG)
+
+    # ------------------------------------------------------------------ reading
+
+    def _read(self, table: schema.Table) -> pa.Table:
+        """Return a table as it is stored or, if it is not, without rows."""
+        columns = self._columns_of(table.name)
+        return self._fetch(table.name, columns) if columns else table.full_arrow_schema().empty_table()
+
+    def _fetch(self, table: str, columns: Collection[str]) -> pa.Table:
+        path = self._root / self.dataset / table
+        found = _read_delta(path, columns) if self.settings.table_format == "delta" else _read_iceberg(path, columns)
+        json_columns = [name for name, kind in self._columns_of(table).items() if kind == "json"]
+        return _with_declared_types(found, json_columns)
+
+
+def _read_delta(path: Path, columns: Collection[str]) -> pa.Table:
+    from deltalake import DeltaTable
+    from pyarrow import fs
+
+    # deltalake's own filesystem can abort the process when it ends while Arrow's threads still use it.
+    files = fs.SubTreeFileSystem(str(path), fs.LocalFileSystem())
+    return DeltaTable(path).to_pyarrow_dataset(filesystem=files).to_table(columns=list(columns))
+
+
+def _read_iceberg(path: Path, columns: Collection[str]) -> pa.Table:
+    from pyiceberg.table import StaticTable
+
+    newest = max((path / "metadata").glob("*.metadata.json"))
+    return StaticTable.from_metadata(str(newest)).scan(selected_fields=tuple(columns)).to_arrow()
+
+
+def _with_declared_types(table: pa.Table, json_columns: Collection[str]) -> pa.Table:
+    """Return the table with the types that were written: Iceberg returns large ones, and neither keeps metadata."""
+    import pyarrow as pa
+
+    def declared(field: pa.Field) -> pa.Field:
+        kind = field.type
+        if pa.types.is_large_string(kind):
+            kind = pa.string()
+        elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            kind = pa.list_(pa.string())
+        is_json = field.name in json_columns and not pa.types.is_list(kind)
+        return pa.field(field.name, kind, metadata=schema.JSON_FIELD if is_json else None)
+
+    return table.cast(pa.schema([declared(field) for field in table.schema]))
