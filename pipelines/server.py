@@ -107,7 +107,7 @@ class Server:
     def exists(self) -> bool:
         """Whether a load was completed there. Raises DestinationFailed if the server cannot be asked."""
         with self._failing_by_name():
-            return _LOOKS in self._dataset.tables and len(self._fetch(_LOOKS, ["account"])) > 0
+            return bool(self._columns_of(_LOOKS)) and len(self._fetch(_LOOKS, ["account"])) > 0
 
     def size_bytes(self) -> int | None:
         """Return None: every database counts differently."""

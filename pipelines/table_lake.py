@@ -8,8 +8,10 @@ over all of them. As on a server, a load counts from its row in `sip_trunk_snaps
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +34,22 @@ if TYPE_CHECKING:
 _LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
 _ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
 
+_LIBRARIES = {"delta": "deltalake", "iceberg": "pyiceberg"}
 # dlt looks once a second whether a table is done, so they had better be written at the same time.
 _DLT_CONFIG = KEEPING_LOAD_IDS | {"LOAD__WORKERS": "6"}
 
 
 @dataclass(frozen=True)
 class TableLake(Server):
-    """Delta or Iceberg tables in a folder, as a destination."""
+    """Delta or Iceberg tables in a folder, as a destination. Raises SettingsError without the format's library."""
+
+    def __post_init__(self) -> None:
+        library = _LIBRARIES[self.settings.table_format]
+        if find_spec(library) is None:
+            raise SettingsError(
+                f"sip_trunks.table_format is {self.settings.table_format}, which needs {library}: "
+                f"pip install 'sip-trunks[{self.settings.table_format}]'"
+            )
 
     @property
     def place(self) -> str:
@@ -106,7 +117,10 @@ class TableLake(Server):
             replaced=[name for name in tables if name not in (_LOOKS, _ROWS)],
             table_format=self.settings.table_format,
         )
-        return self._run_dlt(source, _DLT_CONFIG)
+        with warnings.catch_warnings():
+            # Iceberg's library says so of every table that was empty before.
+            warnings.filterwarnings("ignore", message="Delete operation did not match any records")
+            return self._run_dlt(source, _DLT_CONFIG)
 
     # ------------------------------------------------------------------ reading
 
@@ -114,6 +128,12 @@ class TableLake(Server):
         """Return a table as it is stored or, if it is not, without rows."""
         columns = self._columns_of(table.name)
         return self._fetch(table.name, columns) if columns else table.full_arrow_schema().empty_table()
+
+    def _columns_of(self, table: str) -> dict[str, schema.ColumnType]:
+        """Return the columns of a table and their types; none if it is not there, or was never finished."""
+        folder = self._root / self.dataset / table
+        is_there = any(folder.glob("_delta_log/*.json")) or any(folder.glob("metadata/*.metadata.json"))
+        return super()._columns_of(table) if is_there else {}
 
     def _fetch(self, table: str, columns: Collection[str]) -> pa.Table:
         path = self._root / self.dataset / table

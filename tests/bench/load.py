@@ -1,13 +1,14 @@
 """How much less our load costs than the plain way of doing it with dlt: `python -m tests.bench.load`.
 
-    one server process ──the same bytes──▶ sip-trunks run │ plain dlt │ plain dlt, Parquet │ sip-trunks run again
+    one server process ──the same bytes──▶ sip-trunks run │ plain dlt │ …, each to DuckDB and to Parquet │ ours again
 
 Every competitor is a process of its own in a directory of its own, with nothing of this shell's settings, and they
 take turns. A time counts only if what was stored is, field by field, what was served. The first, uncounted round is
 small: it compiles and caches what each of them imports.
 
 CPU is user and system time of the process and of all its children, peak memory that of the largest of them. On
-Linux a child starts with its parent's peak, so this process imports nothing heavy and stays at some 20 MB.
+Linux a child starts with its parent's peak, so this process imports nothing heavy and stays at some 20 MB. Disk is
+what the run left: our data directory without logs, dlt's database file or bucket without its working directory.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -49,14 +51,21 @@ class Failed(Exception):
     """A competitor failed, or stored something else than was served."""
 
 
+class OutOfTime(Exception):
+    """A competitor did not finish in its time."""
+
+
 @dataclass(frozen=True)
 class Competitor:
-    """A command and where its result is: in `file` of its `folder`, in a layout that `tests.bench.stored` knows."""
+    """A command and where its tables are: at `place` in its `folder`, in a layout that `tests.bench.stored` knows.
+
+    Everything else that it leaves is in the first part of `place`, too.
+    """
 
     label: str
     command: tuple[str, ...]
     folder: str
-    file: str
+    place: str
     layout: str
     is_slow: bool = False
 
@@ -68,6 +77,7 @@ class Cost:
     cpu_seconds: float
     wall_seconds: float
     peak_mb: float
+    disk_mb: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -79,36 +89,58 @@ class Served:
     fingerprint: Fingerprint
 
 
-OURS, OURS_AGAIN = "sip-trunks run", "sip-trunks run, same answer again"
-PLAIN, PLAIN_PARQUET = "plain dlt", "plain dlt, Parquet files"
+OURS, OUR_LAKE = "sip-trunks run", "sip-trunks to Parquet"
+PLAIN, PLAIN_LAKE = "plain dlt", "plain dlt to Parquet"
 
 
 def competitors(served: Served) -> tuple[Competitor, ...]:
-    """Return the competitors in the order of their turns; the last one goes on where the first one ended."""
+    """Return the competitors in the order of their turns; the last two go on where the first two ended."""
     plain = (sys.executable, "-P", PLAIN_DLT, served.base_url, TOKEN)
+    via_parquet, to_parquet = (*plain, "duckdb", "parquet"), (*plain, "filesystem", "parquet")
+    ours = Competitor(OURS, (SIP_TRUNKS, "run"), "ours", "data/warehouse.duckdb", "sip-trunks")
+    to_lake = (SIP_TRUNKS, "run", "--destination", "parquet")
+    our_lake = Competitor(OUR_LAKE, to_lake, "our-lake", "data/lake/famulor", "sip-trunks lake")
     return (
-        Competitor(OURS, (SIP_TRUNKS, "run"), "ours", "data/warehouse.duckdb", "sip-trunks"),
-        Competitor(PLAIN, plain, "plain", "plain.duckdb", "plain", is_slow=True),
-        Competitor(PLAIN_PARQUET, (*plain, "parquet"), "parquet", "plain.duckdb", "plain", is_slow=True),
-        Competitor(OURS_AGAIN, (SIP_TRUNKS, "run"), "ours", "data/warehouse.duckdb", "sip-trunks"),
+        ours,
+        our_lake,
+        Competitor(PLAIN, (*plain, "duckdb"), "plain", "plain.duckdb", "plain", is_slow=True),
+        Competitor("plain dlt, via Parquet files", via_parquet, "parquet", "plain.duckdb", "plain", is_slow=True),
+        Competitor(PLAIN_LAKE, to_parquet, "plain-lake", "lake/famulor", "plain", is_slow=True),
+        *(replace(first, label=f"{first.label}, same answer again") for first in (ours, our_lake)),
     )
 
 
 # ---------------------------------------------------------------------- running
 
 
-def run_round(served: Served, directory: Path, *, with_slow: bool) -> dict[str, Cost]:
-    """Return what each competitor's run cost. Raises Failed if one of them did not store what was served."""
-    costs = {}
+def run_round(served: Served, directory: Path, *, with_slow: bool, limit: float = 0) -> dict[str, Cost | None]:
+    """Return what each competitor's run cost, None if it took longer than the limit; 0 is no limit.
+
+    Raises Failed if one of them did not store what was served.
+    """
+    costs: dict[str, Cost | None] = {}
+    stopped = set()
     for competitor in competitors(served):
-        if competitor.is_slow and not with_slow:
+        if (competitor.is_slow and not with_slow) or competitor.folder in stopped:
             continue
         say(f"{served.fingerprint.trunk_count} trunks: {competitor.label}")
         folder = directory / competitor.folder
-        cost = measure(competitor.command, folder, environment(folder, served))
+        try:
+            cost = measure(competitor.command, folder, environment(folder, served), limit)
+        except OutOfTime:
+            costs[competitor.label] = None
+            stopped.add(competitor.folder)
+            continue
         check_stored(competitor, folder, served.fingerprint)
-        costs[competitor.label] = cost
+        costs[competitor.label] = replace(cost, disk_mb=size_bytes(folder / Path(competitor.place).parts[0]) / 1e6)
     return costs
+
+
+def size_bytes(place: Path) -> int:
+    """Return the size of a file, or of all in a folder but logs; a file with two names counts once."""
+    files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
+    sizes = {file.stat().st_ino: file.stat().st_size for file in files if file.suffix != ".log"}
+    return sum(sizes.values())
 
 
 def environment(folder: Path, served: Served | None = None) -> dict[str, str]:
@@ -125,8 +157,11 @@ def environment(folder: Path, served: Served | None = None) -> dict[str, str]:
     }
 
 
-def measure(command: Sequence[str], folder: Path, variables: Mapping[str, str]) -> Cost:
-    """Return what it costs to run the command in the folder. Raises Failed, with its last words, if it fails."""
+def measure(command: Sequence[str], folder: Path, variables: Mapping[str, str], limit: float = 0) -> Cost:
+    """Return what it costs to run the command in the folder.
+
+    Raises Failed, with its last words, if it fails, OutOfTime if it takes longer than the limit; 0 is no limit.
+    """
     # The empty settings folder keeps the project's own, and whatever secrets are in it, out of the comparison.
     (folder / ".dlt").mkdir(parents=True, exist_ok=True)
     os.sync()  # nobody waits for the disk on account of the one before
@@ -142,11 +177,14 @@ def measure(command: Sequence[str], folder: Path, variables: Mapping[str, str]) 
             start_new_session=True,
         )
         try:
+            signal.setitimer(signal.ITIMER_REAL, limit)  # wait4 has no limit of its own
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
@@ -158,7 +196,7 @@ def measure(command: Sequence[str], folder: Path, variables: Mapping[str, str]) 
 
 def check_stored(competitor: Competitor, folder: Path, expected: Fingerprint) -> None:
     """Raise Failed unless every table that has to hold the trunks holds exactly those that were served."""
-    command = (sys.executable, "-m", "tests.bench.stored", competitor.layout, str(folder / competitor.file))
+    command = (sys.executable, "-m", "tests.bench.stored", competitor.layout, str(folder / competitor.place))
     result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     if result.returncode:
         raise Failed(f"{competitor.label}: its result cannot be read:\n{result.stderr[-2000:]}")
@@ -199,24 +237,39 @@ def say(text: str) -> None:
 
 def print_result(costs: Mapping[str, Sequence[Cost]], help_costs: Sequence[Cost], served: Served) -> None:
     """Print the machine, the table, and how it compares with the targets."""
-    ours = costs[OURS]
+    first = next(iter(costs.values()), [])
     print(f"{served.fingerprint.trunk_count} trunks, {served.body_bytes / 1e6:.1f} MB of JSON from a loopback server")
     print(machine())
     print("median (min–max); × is the median divided by that of the first line; stored values equal in every line")
     print()
-    header = ("", "runs", "CPU s", "×", "wall s", "×", "peak MB", "×")
-    print_table([header, *(table_row(label, runs, ours) for label, runs in costs.items())])
+    header = ("", "runs", "CPU s", "×", "wall s", "×", "peak MB", "×", "disk MB", "×")
+    print_table([header, *(table_row(label, runs, first) for label, runs in costs.items())])
     print()
-    ratio = median(map(cpu_of, costs[PLAIN])) / median(map(cpu_of, ours))
-    peak = max(map(peak_of, ours))
-    print(
-        f"at least {CPU_TARGET:.0f} times less CPU than the plain dlt pipeline: {ratio:.1f}× "
-        f"({verdict(ratio >= CPU_TARGET)}); peak memory under {PEAK_TARGET_MB:.0f} MB: {peak:.0f} MB "
-        f"({verdict(peak < PEAK_TARGET_MB)})"
-    )
-    if served.fingerprint.trunk_count != TRUNKS:
-        print(f"(both targets are set for {TRUNKS} trunks)")
+    if told := "; ".join(verdicts(costs)):
+        print(told)
+        if served.fingerprint.trunk_count != TRUNKS:
+            print(f"(both targets are set for {TRUNKS} trunks)")
+    if {OUR_LAKE, PLAIN_LAKE} <= costs.keys():
+        print(f"to Parquet files, CPU of the plain dlt pipeline: {cpu_ratio(costs, PLAIN_LAKE, OUR_LAKE):.1f}× ours")
     print(f"sip-trunks --help: {median(map(cpu_of, help_costs)):.3f} s of CPU, median of {len(help_costs)}")
+
+
+def verdicts(costs: Mapping[str, Sequence[Cost]]) -> Iterator[str]:
+    """Yield how the result compares with each target that it says something about."""
+    if {OURS, PLAIN} <= costs.keys():
+        ratio = cpu_ratio(costs, PLAIN, OURS)
+        yield (
+            f"at least {CPU_TARGET:.0f} times less CPU than the plain dlt pipeline: {ratio:.1f}× "
+            f"({verdict(ratio >= CPU_TARGET)})"
+        )
+    if OURS in costs:
+        peak = max(map(peak_of, costs[OURS]))
+        yield f"peak memory under {PEAK_TARGET_MB:.0f} MB: {peak:.0f} MB ({verdict(peak < PEAK_TARGET_MB)})"
+
+
+def cpu_ratio(costs: Mapping[str, Sequence[Cost]], label: str, base: str) -> float:
+    """Return how many times the CPU of one competitor another one takes."""
+    return median(map(cpu_of, costs[label])) / median(map(cpu_of, costs[base]))
 
 
 def machine() -> str:
@@ -244,19 +297,24 @@ def peak_of(cost: Cost) -> float:
     return cost.peak_mb
 
 
-def table_row(label: str, runs: Sequence[Cost], ours: Sequence[Cost]) -> tuple[str, ...]:
+def disk_of(cost: Cost) -> float:
+    """Return the MB that the run left on disk."""
+    return cost.disk_mb
+
+
+def table_row(label: str, runs: Sequence[Cost], first: Sequence[Cost]) -> tuple[str, ...]:
     """Return the cells of one competitor."""
     cells = [label, str(len(runs))]
-    for part, digits in ((cpu_of, 2), (wall_of, 2), (peak_of, 0)):
-        cells += [spread(runs, part, digits), f"{median(map(part, runs)) / median(map(part, ours)):.2f}"]
+    for part, digits in ((cpu_of, 2), (wall_of, 2), (peak_of, 0), (disk_of, 1)):
+        cells += [spread(runs, part, digits), f"{median(map(part, runs)) / median(map(part, first)):.2f}"]
     return tuple(cells)
 
 
 def spread(runs: Sequence[Cost], part: Callable[[Cost], float], digits: int) -> str:
-    """Return the median and, of several runs, the smallest and the largest value."""
+    """Return the median and, where they differ, the smallest and the largest value."""
     values = [part(run) for run in runs]
-    middle = f"{median(values):.{digits}f}"
-    return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+    middle, low, high = (f"{value:.{digits}f}" for value in (median(values), min(values), max(values)))
+    return middle if low == high else f"{middle} ({low}–{high})"
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -274,23 +332,29 @@ def verdict(is_met: bool) -> str:
 # ---------------------------------------------------------------------- the command
 
 
-def compare(trunk_count: int, rounds: int, slow_rounds: int) -> None:
+def compare(trunk_count: int, rounds: int, slow_rounds: int, limit: int) -> None:
     """Run everything and print the result. Raises Failed."""
     with (
         tempfile.TemporaryDirectory(prefix="sip-trunks-bench-") as name,
         serving(WARM_UP_TRUNKS, trunk_count) as served,
     ):
-        run_round(served[WARM_UP_TRUNKS], Path(name, "warm-up"), with_slow=True)
+        run_round(served[WARM_UP_TRUNKS], Path(name, "warm-up"), with_slow=slow_rounds > 0)
         costs: dict[str, list[Cost]] = {}
+        stopped: Counter[str] = Counter()
         for number in range(rounds):
             with tempfile.TemporaryDirectory(dir=name) as directory:
                 say(f"round {number + 1} of {rounds}")
-                done = run_round(served[trunk_count], Path(directory), with_slow=number < slow_rounds)
+                done = run_round(served[trunk_count], Path(directory), with_slow=number < slow_rounds, limit=limit)
             for label, cost in done.items():
-                costs.setdefault(label, []).append(cost)
+                if cost:
+                    costs.setdefault(label, []).append(cost)
+                else:
+                    stopped[label] += 1
         folder = Path(name, "help")
         help_costs = [measure((SIP_TRUNKS, "--help"), folder, environment(folder)) for _ in range(HELP_RUNS)]
         print_result(costs, help_costs, served[trunk_count])
+        for label, times in stopped.items():
+            print(f"{label}: not finished in {limit} s" + (f", {times} times" if times > 1 else ""))
         if slow_rounds < rounds:
             print(f"plain dlt ran in {slow_rounds} of {rounds} rounds, being slow: --slow-rounds runs it more often")
 
@@ -302,9 +366,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    """Return the number if it is a positive one or 0."""
+    return 0 if text == "0" else positive(text)
+
+
 def terminate(_signal: int, _frame: object) -> NoReturn:
     """End as after Ctrl-C: children and directories go first."""
     raise KeyboardInterrupt
+
+
+def out_of_time(_signal: int, _frame: object) -> NoReturn:
+    """End the waiting for a competitor."""
+    raise OutOfTime
 
 
 def main() -> int:
@@ -312,11 +386,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.load", description="our load against plain dlt")
     parser.add_argument("--trunks", type=positive, default=TRUNKS, metavar="N", help=f"size of the answer ({TRUNKS})")
     parser.add_argument("--rounds", type=positive, default=3, metavar="N", help="turns of each competitor (3)")
-    parser.add_argument("--slow-rounds", type=positive, default=1, metavar="N", help="turns of the plain pipelines (1)")
+    parser.add_argument(
+        "--slow-rounds", type=count, default=1, metavar="N", help="turns of the plain pipelines (1); 0 leaves them out"
+    )
+    parser.add_argument(
+        "--limit", type=count, default=0, metavar="SECONDS", help="stop a competitor that takes longer (0: no limit)"
+    )
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGALRM, out_of_time)
     try:
-        compare(options.trunks, options.rounds, min(options.rounds, options.slow_rounds))
+        compare(options.trunks, options.rounds, min(options.rounds, options.slow_rounds), options.limit)
     except Failed as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1

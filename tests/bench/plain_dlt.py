@@ -1,12 +1,14 @@
 """The competitor: the pipeline that dlt's documentation leads to, and nothing else.
 
-`python plain_dlt.py BASE_URL TOKEN [FILE_FORMAT]` merges the trunks by `id` into `plain.duckdb` in the working
+`python plain_dlt.py BASE_URL TOKEN duckdb [FILE_FORMAT]` merges the trunks by `id` into `plain.duckdb` in the working
 directory. All settings are dlt's defaults; FILE_FORMAT is the one that its page on performance tells to try.
+`python plain_dlt.py BASE_URL TOKEN filesystem parquet` replaces them in the folder `lake`: dlt merges no plain files.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dlt
@@ -16,8 +18,9 @@ if TYPE_CHECKING:
     from dlt.common.destination import TLoaderFileFormat
 
 
-def load(base_url: str, token: str, file_format: TLoaderFileFormat | None = None) -> None:
+def load(base_url: str, token: str, destination: str, file_format: TLoaderFileFormat | None = None) -> None:
     """Load the trunks; raises what dlt raises."""
+    is_lake = destination == "filesystem"
     source = rest_api_source(
         {
             "client": {"base_url": base_url, "auth": {"type": "bearer", "token": token}},
@@ -25,7 +28,7 @@ def load(base_url: str, token: str, file_format: TLoaderFileFormat | None = None
                 {
                     "name": "sip_trunks",
                     "primary_key": "id",
-                    "write_disposition": "merge",
+                    "write_disposition": "replace" if is_lake else "merge",
                     "endpoint": {
                         "path": "user/phone-numbers/sip-trunks",
                         "data_selector": "data",
@@ -35,7 +38,8 @@ def load(base_url: str, token: str, file_format: TLoaderFileFormat | None = None
             ],
         }
     )
-    pipeline = dlt.pipeline("plain_dlt", destination=dlt.destinations.duckdb("plain.duckdb"), dataset_name="famulor")
+    lake, file = dlt.destinations.filesystem(Path("lake").absolute().as_uri()), dlt.destinations.duckdb("plain.duckdb")
+    pipeline = dlt.pipeline("plain_dlt", destination=lake if is_lake else file, dataset_name="famulor")
     # None is dlt's own default here, and missing from its annotation.
     load_info = pipeline.run(source, loader_file_format=file_format)  # type: ignore[arg-type]
     load_info.raise_on_failed_jobs()
