@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dlt
 from dlt.sources.rest_api import rest_api_source
@@ -38,8 +38,10 @@ def load(base_url: str, token: str, destination: str, file_format: TLoaderFileFo
             ],
         }
     )
-    lake, file = dlt.destinations.filesystem(Path("lake").absolute().as_uri()), dlt.destinations.duckdb("plain.duckdb")
-    pipeline = dlt.pipeline("plain_dlt", destination=lake if is_lake else file, dataset_name="famulor")
+    target: Any = dlt.destinations.duckdb("plain.duckdb")
+    if is_lake:
+        target = dlt.destinations.filesystem(Path("lake").absolute().as_uri())
+    pipeline = dlt.pipeline("plain_dlt", destination=target, dataset_name="famulor")
     # None is dlt's own default here, and missing from its annotation.
     load_info = pipeline.run(source, loader_file_format=file_format)  # type: ignore[arg-type]
     load_info.raise_on_failed_jobs()
