@@ -159,12 +159,12 @@ def count_looks(connection: duckdb.DuckDBPyConnection, account: str) -> int:
 # ---------------------------------------------------------------------- what a run writes beside dlt
 
 
-def insert_looks(connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
-    """Add rows to the table `sip_trunk_snapshots`."""
+def insert_looks(connection: duckdb.DuckDBPyConnection, table: str, looks: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows to a table that is, or is like, `sip_trunk_snapshots`."""
     for look in looks:
         names = ", ".join(quoted(name) for name in look)
         values = ", ".join(literal(value) for value in look.values())
-        connection.execute(f"INSERT INTO {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} ({names}) VALUES ({values})")
+        connection.execute(f"INSERT INTO {table} ({names}) VALUES ({values})")
 
 
 def describe_tables(connection: duckdb.DuckDBPyConnection, kind: str = "TABLE") -> None:

@@ -164,25 +164,18 @@ class Lake:
         files = self._published(table.name)
         if not files:
             return table.full_arrow_schema().empty_table()
-        return pa.concat_tables(
-            [pq.read_table(file, filesystem=self._files.arrow, partitioning=None) for file in files]
-        )
+        return pa.concat_tables([pq.ParquetFile(file, filesystem=self._files.arrow).read() for file in files])
 
     def write_looks(self, connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
         """Write `sip_trunk_snapshots` as a whole, with rows for answers that dlt has nothing to load from."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        drafts = self._drafted(_LOOKS)
-        table = schema.SIP_TRUNK_SNAPSHOTS
-        before = pa.concat_tables(map(pq.read_table, drafts)) if drafts else self._read(table)
-        added = pa.Table.from_pylist(list(looks), table.full_arrow_schema())
-        for draft in drafts:
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE looks AS FROM {catalog.DATASET}.{_LOOKS}")
+        catalog.insert_looks(connection, "looks", looks)
+        for draft in self._drafted(_LOOKS):
             Path(draft).unlink()
         folder = self._draft / _LOOKS
         folder.mkdir(parents=True, exist_ok=True)
-        moment = max(look["snapshot_at"] for look in looks)
-        pq.write_table(_concat(before, added), folder / f"{_version_at(moment)}.parquet", compression="zstd")
+        file = folder / f"{_version_at(max(look['snapshot_at'] for look in looks))}.parquet"
+        connection.execute(f"COPY looks TO {catalog.literal(file)} (FORMAT parquet, COMPRESSION zstd)")
         self._show(connection, [_LOOKS])
 
     def publish(self, snapshot_at: datetime) -> None:

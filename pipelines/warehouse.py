@@ -125,7 +125,7 @@ class Warehouse:
 
     def write_looks(self, connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to `sip_trunk_snapshots` for answers that dlt has nothing to load from."""
-        catalog.insert_looks(connection, looks)
+        catalog.insert_looks(connection, f"{catalog.DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}", looks)
 
     def publish(self, _snapshot_at: datetime) -> None:
         """Put the private file in the published one's place, atomically and durably."""
