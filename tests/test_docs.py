@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pipelines.famulor.demo import DEMO_TOKEN, serve
 from tests.generated_docs import DOCUMENTS, PROJECT, README, generate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import pytest
 
 BIN = Path(sys.executable).parent
 
@@ -42,8 +42,9 @@ def matches(printed: list[str], expected: list[str]) -> bool:
     )
 
 
-def test_every_command_of_the_readme_prints_what_it_says(tmp_path: Path) -> None:
-    found = list(sessions(README.read_text("utf-8")))
+@pytest.mark.parametrize("document", [README, PROJECT / "docs" / "destinations.md"], ids=lambda path: path.name)
+def test_every_command_of_a_document_prints_what_it_says(document: Path, tmp_path: Path) -> None:
+    found = list(sessions(document.read_text("utf-8")))
     assert len(found) > 5
     with serve() as base_url:
         env = os.environ | {
@@ -55,9 +56,21 @@ def test_every_command_of_the_readme_prints_what_it_says(tmp_path: Path) -> None
             line = command.replace("FAMULOR_API_KEY=…", f"FAMULOR_API_KEY={DEMO_TOKEN}")
             # The environment that runs this test is the one that `make demo` would make.
             line = line.replace("make demo", "sip-trunks run --demo")
-            done = subprocess.run(line, shell=True, cwd=PROJECT, env=env, capture_output=True, text=True)
+            done = subprocess.run(line, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             assert matches(done.stdout.splitlines(), expected), f"{command}\n{done.stdout}"
+
+
+def test_the_lake_is_read_as_its_page_says(tmp_path: Path) -> None:
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (PROJECT / "docs" / "destinations.md").read_text("utf-8"), flags=re.DOTALL
+    )
+    env = os.environ | {"SIP_TRUNKS__DATA_DIR": str(tmp_path / "data")}
+    for _ in range(2):
+        load = [BIN / "sip-trunks", "run", "--demo", "--destination", "parquet"]
+        assert subprocess.run(load, cwd=tmp_path, env=env, capture_output=True).returncode == 0
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.stdout.split() == ["48", "52", "98", "98"], done.stderr
 
 
 def test_the_source_works_in_a_pipeline_of_ones_own(tmp_path: Path) -> None:
