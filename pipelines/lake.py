@@ -82,8 +82,17 @@ class Lake:
 
     @cached_property
     def _version(self) -> str | None:
-        """The version that was current when this was first asked."""
-        return self._files.read_pointer()
+        """The version that was current when this was first asked. Raises DestinationFailed if that cannot be told."""
+        version = self._files.read_pointer()
+        if version is None:
+            # A first run that died leaves one version at most, and the rows of one snapshot.
+            versions = self._files.list_names("versions")
+            if len(versions) > 1 or len(self._files.find(_ROWS)) > 1:
+                raise DestinationFailed(
+                    f"the lake at {self.place} has lost {self._files.pointer}, which says what is current; "
+                    f"put it back (the newest version is {max(versions, default='gone')}), or move the lake away"
+                )
+        return version
 
     def exists(self) -> bool:
         """Whether a version has been published."""
@@ -230,7 +239,7 @@ class Lake:
             raise nothing_stored(self.place)
         every = [*(table.name for table in schema.TABLES), _ROWS]
         with self._failing_by_name(), self._connection() as connection:
-            self._show(connection, [name for name in every if tables is None or name in tables])
+            self._show(connection, [n for n in every if tables is None or n in tables], with_drafts=False)
             self._show_reports(connection, kind="VIEW")
             self._files.confine(connection)
             yield connection
@@ -251,23 +260,32 @@ class Lake:
             raise DestinationFailed(f"the lake at {self.place} cannot be read: {reason}") from error
 
     def _published(self, table: str) -> list[str]:
+        """Return the current files of a table, none before the first run. Raises DestinationFailed if they are gone."""
+        if self._version is None:
+            return []
         if table == _ROWS:
-            return [file for file in self._files.find(_ROWS) if _name_of(file) <= (self._version or "")]
-        return self._files.find(f"versions/{self._version}/{table}") if self._version else []
+            return [file for file in self._files.find(_ROWS) if _name_of(file) <= self._version]
+        files = self._files.find(f"versions/{self._version}/{table}")
+        if not files:
+            raise DestinationFailed(
+                f"the lake at {self.place} lacks the files of {table} in versions/{self._version}; restore them from a "
+                "backup, or move the lake away to start anew"
+            )
+        return files
 
     def _drafted(self, table: str) -> list[str]:
         return sorted(str(path) for path in (self._draft / table).glob("*.parquet"))
 
-    def _show(self, connection: duckdb.DuckDBPyConnection, tables: Sequence[str]) -> None:
-        """Make views on the drafted files of these tables or else the published ones."""
+    def _show(self, connection: duckdb.DuckDBPyConnection, tables: Sequence[str], *, with_drafts: bool = True) -> None:
+        """Make views on the published files of these tables or, for the run that works on them, the drafted ones."""
         for table in tables:
-            files = self._drafted(table) or self._published(table)
+            files = (self._drafted(table) if with_drafts else []) or self._published(table)
             if files:
                 catalog.show_files(connection, table, files)
         catalog.describe_tables(connection, kind="VIEW")
 
     def _show_reports(self, connection: duckdb.DuckDBPyConnection, kind: str) -> None:
-        for file in self._published(catalog.REPORTS_SCHEMA):
+        for file in self._files.find(f"versions/{self._version}/{catalog.REPORTS_SCHEMA}") if self._version else ():
             catalog.show_report(connection, _name_of(file), file, kind)
 
     def _keep_reports(self, connection: duckdb.DuckDBPyConnection) -> None:

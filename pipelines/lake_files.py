@@ -5,19 +5,24 @@ Both have the same few operations; names are relative to the lake, `/` between f
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import DATASET, literal
-from pipelines.errors import SettingsError
+from pipelines.errors import DestinationFailed, Failure, SettingsError
 from pipelines.warehouse import sync_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import duckdb
 
     from pipelines.settings import Settings
@@ -29,6 +34,7 @@ class LocalFiles:
 
     root: Path
     arrow = None
+    pointer = f"the link {DATASET}"
 
     @property
     def place(self) -> str:
@@ -50,6 +56,13 @@ class LocalFiles:
             return (self.root / DATASET).readlink().name
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise DestinationFailed(
+                f"{self.root / DATASET} is a folder, where a link to the current version is expected; "
+                "copy a lake with its links, or move it away"
+            ) from None
 
     def write_pointer(self, version: str) -> None:
         """Make a version the current one, atomically and durably."""
@@ -61,7 +74,10 @@ class LocalFiles:
 
     def find(self, folder: str) -> list[str]:
         """Return the Parquet files below a folder, in order."""
-        return sorted(map(str, (self.root / folder).rglob("*.parquet")))
+        if not (self.root / folder).exists():
+            return []
+        walk = os.walk(self.root / folder, onerror=_raise)
+        return sorted(str(Path(place, name)) for place, _, names in walk for name in names if name.endswith(".parquet"))
 
     def list_names(self, folder: str) -> list[str]:
         """Return the names in a folder; none if it is not there."""
@@ -78,10 +94,17 @@ class LocalFiles:
         for file in [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file()):
             place = target if file == source else target / file.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
             shutil.move(file, place)
-            sync_directory(place.parent)
+            with place.open("rb") as moved:
+                os.fsync(moved.fileno())
+            self._sync_up(place.parent)
+
+    def _sync_up(self, folder: Path) -> None:
+        """Make durable what is in the folder, and the folder itself."""
+        for place in (folder, *folder.parents):
+            sync_directory(place)
+            if place == self.root:
+                break
 
     def share(self, source: str, name: str) -> None:
         """Give the files of a folder a second place."""
@@ -89,11 +112,13 @@ class LocalFiles:
         folder.mkdir(parents=True)
         for file in (self.root / source).iterdir():
             os.link(file, folder / file.name)
+        self._sync_up(folder)
 
     def link_rows(self, version: str, rows: str) -> None:
         """Let the rows of the snapshots, which all versions share, be found in the version too."""
         (self.root / rows).mkdir(exist_ok=True)
         (self.root / version / rows).symlink_to(Path("..") / ".." / rows)
+        sync_directory(self.root / version)
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder."""
@@ -104,6 +129,10 @@ class LocalFiles:
             path.unlink(missing_ok=True)
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 @dataclass(frozen=True)
 class RemoteFiles:
     """A folder of a store such as `s3://bucket/lake`; the object `famulor.json` in it names the current version.
@@ -112,11 +141,17 @@ class RemoteFiles:
     """
 
     settings: Settings
-    place: str
+    url: str
+    pointer = f"the object {DATASET}.json"
+
+    @property
+    def place(self) -> str:
+        """The URL, without a password that may be in it."""
+        return re.sub(r"//[^/@]*@", "//", self.url)
 
     @cached_property
     def arrow(self) -> Any:
-        """The fsspec filesystem."""
+        """The fsspec filesystem. Raises SettingsError if it cannot be had."""
         from pipelines.settings import use_dlt
 
         use_dlt(self.settings)
@@ -125,7 +160,7 @@ class RemoteFiles:
 
         try:
             config = resolve_configuration(
-                FilesystemConfiguration(bucket_url=self.place), sections=("destination", "filesystem")
+                FilesystemConfiguration(bucket_url=self.url), sections=("destination", "filesystem")
             )
             return fsspec_from_config(config)[0]
         except Exception as error:
@@ -135,9 +170,23 @@ class RemoteFiles:
                 "and credentials under [destination.filesystem.credentials] are needed"
             ) from error
 
+    @contextmanager
+    def _asking(self) -> Iterator[Any]:
+        """Yield the filesystem; what it raises is told in one line. Every store has errors of its own."""
+        try:
+            yield self.arrow
+        except (Failure, FileNotFoundError):
+            raise
+        except Exception as error:
+            text = str(error).replace(self.url, self.place).partition("\n")[0]
+            raise DestinationFailed(f"the lake {self.place} cannot be used ({type(error).__name__}): {text}") from error
+
+    def _at(self, name: str) -> str:
+        return f"{self.url}/{name}"
+
     def make_known_to(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Let DuckDB read the store through fsspec: its own way would be an extension to download."""
-        connection.register_filesystem(self.arrow)
+        """Let DuckDB read the lake, and nothing else of the store, through fsspec: its own way is to be downloaded."""
+        connection.register_filesystem(_confined(self.arrow, self.url))
 
     def confine(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let the connection read nothing of this machine from now on."""
@@ -145,53 +194,95 @@ class RemoteFiles:
         connection.execute("SET disabled_filesystems = 'LocalFileSystem'")
         connection.execute("SET lock_configuration = true")
 
-    def _at(self, name: str) -> str:
-        return f"{self.place}/{name}"
-
     def read_pointer(self) -> str | None:
         """Return the version that is current, if there is one."""
-        try:
-            return str(json.loads(self.arrow.cat_file(self._at(f"{DATASET}.json")))["version"])
-        except FileNotFoundError:
-            return None
+        with self._asking() as store:
+            try:
+                return str(json.loads(store.cat_file(self._at(f"{DATASET}.json")))["version"])
+            except FileNotFoundError:
+                return None
 
     def write_pointer(self, version: str) -> None:
         """Make a version the current one; stores write an object as a whole."""
-        self.arrow.pipe_file(self._at(f"{DATASET}.json"), json.dumps({"version": version}).encode())
+        with self._asking() as store:
+            store.pipe_file(self._at(f"{DATASET}.json"), json.dumps({"version": version}).encode())
 
     def find(self, folder: str) -> list[str]:
         """Return the Parquet files below a folder, in order."""
-        self.arrow.invalidate_cache()
-        found = self.arrow.find(self._at(folder))
-        return sorted(self.arrow.unstrip_protocol(path) for path in found if path.endswith(".parquet"))
+        with self._asking() as store:
+            store.invalidate_cache()
+            found = store.find(self._at(folder))
+            return sorted(store.unstrip_protocol(path) for path in found if path.endswith(".parquet"))
 
     def list_names(self, folder: str) -> list[str]:
         """Return the names in a folder; none if it is not there."""
-        self.arrow.invalidate_cache()
-        try:
-            return sorted(path.rstrip("/").rpartition("/")[2] for path in self.arrow.ls(self._at(folder), detail=False))
-        except FileNotFoundError:
-            return []
+        with self._asking() as store:
+            store.invalidate_cache()
+            try:
+                return sorted(path.rstrip("/").rpartition("/")[2] for path in store.ls(self._at(folder), detail=False))
+            except FileNotFoundError:
+                return []
 
     def size_bytes(self, folder: str) -> int:
         """Return the size of all files below a folder."""
-        return int(sum(self.arrow.du(self._at(folder), total=False).values()))
+        with self._asking() as store:
+            return int(sum(store.du(self._at(folder), total=False).values()))
 
     def adopt(self, source: Path, name: str) -> None:
         """Copy a file, or the files of a folder, into the lake."""
-        for file in [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file()):
-            self.arrow.put_file(
-                str(file), self._at(name if file == source else f"{name}/{file.relative_to(source).as_posix()}")
-            )
+        with self._asking() as store:
+            for file in [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file()):
+                target = name if file == source else f"{name}/{file.relative_to(source).as_posix()}"
+                store.put_file(str(file), self._at(target))
 
     def share(self, source: str, name: str) -> None:
         """Give the files of a folder a second place."""
-        for file in self.find(source):
-            self.arrow.cp_file(file, self._at(f"{name}/{file.rpartition('/')[2]}"))
+        with self._asking() as store:
+            for file in self.find(source):
+                store.cp_file(file, self._at(f"{name}/{file.rpartition('/')[2]}"))
 
     def link_rows(self, version: str, rows: str) -> None:
         """Do nothing: a store has no links; the rows are found beside the versions."""
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder."""
-        self.arrow.rm(self._at(name), recursive=True)
+        with self._asking() as store:
+            store.rm(self._at(name), recursive=True)
+
+
+def _confined(store: Any, url: str) -> Any:
+    """Return a filesystem that reads what is below the URL, and nothing else; it asks about each file once only."""
+    from fsspec.spec import AbstractFileSystem
+
+    root = store._strip_protocol(url)  # noqa: SLF001 - fsspec has no public name for it
+    known: dict[str, Any] = {}
+
+    class Confined(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships no types
+        protocol = store.protocol
+        cachable = False
+
+        def _inside(self, path: str) -> str:
+            bare = str(store._strip_protocol(path))  # noqa: SLF001
+            if not bare.startswith(f"{root}/") or ".." in bare.split("/"):
+                raise PermissionError(f"{path} is outside of the lake")
+            return bare
+
+        def info(self, path: str, **_: Any) -> Any:
+            bare = self._inside(path)
+            if bare not in known:
+                known[bare] = store.info(bare)
+            return known[bare]
+
+        def ls(self, path: str, detail: bool = True, **_: Any) -> Any:
+            return store.ls(self._inside(path), detail=detail)
+
+        def modified(self, path: str) -> Any:
+            found = self.info(path)
+            return found.get("LastModified") or store.modified(self._inside(path))
+
+        def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
+            if mode != "rb":
+                raise PermissionError("a lake is read only")
+            return store.open(self._inside(path), mode)
+
+    return Confined()

@@ -281,5 +281,5 @@ VARIANT_SUFFIX = "__v_text"
 
 RESERVED_COLUMNS = frozenset(
     column.name for table in (SIP_TRUNKS, SIP_TRUNKS_HISTORY) for column in table.columns if column.source != "api"
-) | {"snapshot_at"}
+) | {"snapshot_at", "snapshot_date"}
 """Names that the product or dlt gives to columns beside the API's: no new field of the API may take them."""
