@@ -375,7 +375,7 @@ def _describe(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from pipelines.export import export_tables
+    from pipelines.moving import export_tables
     from pipelines.show import print_table
 
     counts = export_tables(_settings(options), Path(options.output).absolute(), options.format, options.as_of)
@@ -388,11 +388,14 @@ def _import(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from pipelines.destination import open_destination
-    from pipelines.export import import_tables
+    from pipelines.moving import import_tables
+    from pipelines.progress import logging_to_file
     from pipelines.show import print_table
 
     settings = _settings(options)
-    print_table(["table", "rows"], list(import_tables(settings, Path(options.folder).absolute()).items()))
+    with logging_to_file(settings):
+        counts = import_tables(settings, Path(options.folder).absolute())
+    print_table(["table", "rows"], list(counts.items()))
     print(f"stored in {open_destination(settings).place}")
     return 0
 

@@ -59,6 +59,10 @@ class Destination(Protocol):
         """Whether the reports of a run are kept there."""
 
     @property
+    def is_atomic(self) -> bool:
+        """Whether readers see all of a run at once; elsewhere one table may be ahead of another."""
+
+    @property
     def place(self) -> str:
         """Where it is, for a person; never a password."""
 

@@ -59,6 +59,7 @@ class Lake:
     settings: Settings
     name = "parquet"
     publishes_reports = True
+    is_atomic = True
 
     @cached_property
     def _files(self) -> LocalFiles | RemoteFiles:
@@ -143,11 +144,15 @@ class Lake:
         if rows is None:
             return
         (self._draft / _ROWS).mkdir()
-        for moment in pc.unique(rows["snapshot_at"]):
+        rows = _with_json_marked(rows.sort_by("snapshot_at"))
+        counts = pc.value_counts(rows["snapshot_at"]).to_pylist()
+        # The columns are stored even if no snapshot has a row.
+        begin, counts = 0, counts or [{"values": max(tables[_LOOKS]["snapshot_at"].to_pylist()), "counts": 0}]
+        for count in counts:
             file = self._draft / _ROWS / "rows.parquet"
-            of_moment = _with_json_marked(rows.filter(pc.equal(rows["snapshot_at"], moment)))
-            pq.write_table(of_moment, file, compression="zstd")
-            self._place_rows(file, moment.as_py())
+            pq.write_table(rows.slice(begin, count["counts"]), file, compression="zstd")
+            self._place_rows(file, count["values"])
+            begin += count["counts"]
 
     def _write(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         def destination() -> Any:

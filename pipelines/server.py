@@ -55,6 +55,7 @@ class Server:
 
     settings: Settings
     publishes_reports = False
+    is_atomic = False
 
     @property
     def name(self) -> str:
@@ -139,7 +140,8 @@ class Server:
         config = _DLT_CONFIG | KEEPING_LOAD_IDS
         rest = {name: tables[name] for name in self.tables if name != _LOOKS}
         for part in (rest, {_LOOKS: tables[_LOOKS]}):
-            self._run_dlt(partial(writing_source, part), config)
+            # In place of what a run that died may have left.
+            self._run_dlt(partial(writing_source, part, replaced=list(part)), config)
         self._copy_for_run(connection)
 
     def _run_dlt(self, source: Callable[[], DltSource], config: Mapping[str, str]) -> str:
@@ -169,7 +171,8 @@ class Server:
         if not self.exists():
             raise nothing_stored(self.place)
         with self._failing_by_name(), self._connection() as connection:
-            for name in self.tables:
+            # The snapshots first: what they say is there is in the copies of the other tables.
+            for name in sorted(self.tables, key=lambda name: name != _LOOKS):
                 if tables is None or name in tables:
                     self._copy(connection, name)
             catalog.describe_tables(connection)

@@ -93,14 +93,14 @@ class TableLake(Server):
             stored = {table.name: self._read(table) for table in schema.TABLES}
         after = tables_after(load, stored)
         looks = after.pop(_LOOKS)
-        load_id = self._write(after)
+        load_id = self._write(after, replaced=[name for name in after if name != _ROWS])
         new = looks.slice(len(stored[_LOOKS])).to_pylist()
         self.write_looks(connection, [look | {"_dlt_load_id": load_id} for look in new])
 
     def seed(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Have dlt write whole tables, the snapshots last."""
-        self._write({name: table for name, table in tables.items() if name != _LOOKS})
-        self._write({_LOOKS: tables[_LOOKS]})
+        for part in ({name: table for name, table in tables.items() if name != _LOOKS}, {_LOOKS: tables[_LOOKS]}):
+            self._write(part, replaced=list(part))
         self._copy_for_run(connection)
 
     def write_looks(self, connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
@@ -110,13 +110,8 @@ class TableLake(Server):
         self._write({_LOOKS: pa.Table.from_pylist(list(looks), schema.SIP_TRUNK_SNAPSHOTS.full_arrow_schema())})
         self._copy_for_run(connection)
 
-    def _write(self, tables: Mapping[str, pa.Table]) -> str:
-        source = partial(
-            writing_source,
-            tables,
-            replaced=[name for name in tables if name not in (_LOOKS, _ROWS)],
-            table_format=self.settings.table_format,
-        )
+    def _write(self, tables: Mapping[str, pa.Table], replaced: Collection[str] = ()) -> str:
+        source = partial(writing_source, tables, replaced=replaced, table_format=self.settings.table_format)
         with warnings.catch_warnings():
             # Iceberg's library says so of every table that was empty before.
             warnings.filterwarnings("ignore", message="Delete operation did not match any records")

@@ -42,6 +42,7 @@ class Warehouse:
     settings: Settings
     name = "duckdb"
     publishes_reports = True
+    is_atomic = True
 
     @property
     def path(self) -> Path:
@@ -82,10 +83,7 @@ class Warehouse:
         try:
             connection = duckdb.connect(self._private_path)
         except duckdb.Error as error:
-            raise DestinationFailed(
-                f"{self.path} cannot be read ({_first_line(error)}); restore it from a backup, "
-                "or move it away to start anew"
-            ) from error
+            raise _unreadable(self.path, error) from error
         try:
             connection.execute("SET TimeZone = 'UTC'")
             # Rows have keys, not places; keeping their order costs memory.
@@ -149,19 +147,27 @@ class Warehouse:
             connection = duckdb.connect(self.path, read_only=True, config={"enable_external_access": "false"})
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET lock_configuration = true")
-        except duckdb.IOException as error:
-            in_use = "lock" in str(error)
-            raise DestinationFailed(
-                f"{self.path} is open for writing in another program; close it there, or open it read-only"
-                if in_use
-                else f"{self.path} cannot be read: {_first_line(error)}"
-            ) from error
         except duckdb.Error as error:
-            raise DestinationFailed(f"{self.path} cannot be read: {_first_line(error)}") from error
+            raise _unreadable(self.path, error) from error
         try:
             yield connection
         finally:
             connection.close()
+
+
+def _unreadable(path: Path, error: duckdb.Error) -> DestinationFailed:
+    """Return what to say of a file that cannot be opened, and what to do about it."""
+    text = str(error)
+    if "lock" in text:
+        return DestinationFailed(f"{path} is open for writing in another program; close it there, or open it read-only")
+    if "storage version greater" in text or "version number" in text:
+        return DestinationFailed(
+            f"{path} was written by a newer DuckDB, in a format that this one ({duckdb.__version__}) cannot read; "
+            "docs/destinations.md says how to bring it back (Old and new DuckDB)"
+        )
+    return DestinationFailed(
+        f"{path} cannot be read ({_first_line(error)}); restore it from a backup, or move it away to start anew"
+    )
 
 
 def _through(connection: duckdb.DuckDBPyConnection) -> Callable[[], Any]:

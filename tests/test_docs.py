@@ -67,7 +67,7 @@ def test_the_lake_is_read_as_its_page_says(tmp_path: Path) -> None:
     )
     env = os.environ | {"SIP_TRUNKS__DATA_DIR": str(tmp_path / "data")}
     for _ in range(2):
-        load = [BIN / "sip-trunks", "run", "--demo", "--destination", "parquet"]
+        load = [str(BIN / "sip-trunks"), "run", "--demo", "--destination", "parquet"]
         assert subprocess.run(load, cwd=tmp_path, env=env, capture_output=True).returncode == 0
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.stdout.split() == ["48", "52", "98", "98"], done.stderr

@@ -12,7 +12,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import fsspec  # type: ignore[import-untyped]
+import fsspec
 import pandas as pd
 import polars as pl
 import pyarrow.dataset as ds

@@ -12,6 +12,8 @@ import json
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Literal
 
 import duckdb
@@ -23,16 +25,17 @@ from pipelines import __version__, catalog
 from pipelines.catalog import DATASET, literal, quoted
 from pipelines.destination import open_destination
 from pipelines.dlt_load import discard_dlt_folder
-from pipelines.errors import SettingsError, nothing_stored
+from pipelines.errors import DestinationFailed, SettingsError, nothing_stored
 from pipelines.lock import holding_lock
 from pipelines.outcome import format_moment
 from pipelines.publish import publish_reports
 from transforms import schema
+from transforms.names import claim_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
+    from pipelines.destination import Destination
     from pipelines.settings import Settings
 
 Form = Literal["parquet", "csv", "duckdb"]
@@ -41,6 +44,7 @@ _TABLES = {table.name: table for table in (*schema.TABLES, schema.SIP_TRUNK_SNAP
 _MANIFEST = "manifest.json"
 _WAREHOUSE = "warehouse.duckdb"
 _ROWS_AT_ONCE = 100_000
+_LONGEST_LINE_BYTES = 2**27
 
 Types = dict[str, schema.ColumnType]
 
@@ -63,33 +67,54 @@ def export_tables(settings: Settings, folder: Path, form: Form, as_of: datetime 
     that ended later are current. Raises SettingsError if nothing is stored or the folder has something in it.
     """
     destination = open_destination(settings)
+    folder = folder.resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SettingsError(f"{folder} is there already and not empty; --output needs a new folder")
-    draft = folder.with_name(f".{folder.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(mkdtemp(prefix=f".{folder.name[:50]}.", dir=folder.parent))
     try:
         with destination.reading() as connection:
-            queries = _queries(connection, as_of)
-            if not connection.execute(f"FROM ({queries[schema.SIP_TRUNK_SNAPSHOTS.name]}) LIMIT 1").fetchall():
-                raise nothing_stored(f"{destination.place} up to {as_of}")
-            draft.mkdir(parents=True)
-            copied = {name: _write_table(connection, name, query, draft, form) for name, query in queries.items()}
-        if form == "duckdb":
-            with duckdb.connect(draft / _WAREHOUSE) as copy:
-                catalog.describe_tables(copy)
-                publish_reports(copy)
+            copied = _write_tables(connection, draft, form, _queries(connection, destination, as_of))
         _write_manifest(draft / _MANIFEST, form, as_of, copied)
-        if folder.exists():
-            folder.rmdir()
-        draft.replace(folder)
+        draft.chmod(0o755)
+        try:
+            draft.replace(folder)
+        except OSError as error:
+            raise SettingsError(f"{folder} has been taken meanwhile ({error.strerror})") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return {name: table.row_count for name, table in copied.items()}
 
 
-def _queries(connection: duckdb.DuckDBPyConnection, as_of: datetime | None) -> dict[str, str]:
-    """Return the query of each table that is stored: all of it, or what was known at a moment."""
+def _write_tables(
+    connection: duckdb.DuckDBPyConnection, folder: Path, form: Form, queries: Mapping[str, str]
+) -> dict[str, _Copied]:
+    """Write all tables. Raises DestinationFailed if the folder cannot hold them."""
+    try:
+        copied = {name: _write_table(connection, name, query, folder, form) for name, query in queries.items()}
+        if form == "duckdb":
+            with duckdb.connect(folder / _WAREHOUSE) as copy:
+                catalog.describe_tables(copy)
+                publish_reports(copy)
+                copy.execute("CHECKPOINT")
+    except duckdb.Error as error:
+        raise DestinationFailed(f"the copy cannot be written: {str(error).partition(chr(10))[0]}") from error
+    return copied
+
+
+def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as_of: datetime | None) -> dict[str, str]:
+    """Return the query of each table that is stored: all of it, or what was known at a moment.
+
+    Where readers may see half of a run, the moment is that of the last whole one.
+    """
     names = [name for name in _TABLES if catalog.exists(connection, name)]
+    ((newest, oldest),) = connection.execute(
+        f"SELECT max(snapshot_at), min(snapshot_at) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
+    ).fetchall()
+    if as_of is not None and oldest > as_of:
+        raise nothing_stored(f"{destination.place} up to {as_of}")
+    if as_of is None and not destination.is_atomic:
+        as_of = newest
     if as_of is None:
         return {name: f"SELECT * FROM {DATASET}.{name}" for name in names}
     moment = f"TIMESTAMPTZ {literal(as_of)}"
@@ -101,8 +126,9 @@ def _queries(connection: duckdb.DuckDBPyConnection, as_of: datetime | None) -> d
         schema.SIP_TRUNKS.name: trunks,
         schema.SIP_TRUNKS_HISTORY.name: f"SELECT * REPLACE (CASE WHEN valid_to <= {moment} THEN valid_to END AS "
         f"valid_to) FROM {history} WHERE valid_from <= {moment}",
-        schema.SIP_TRUNK_ALLOWED_IPS.name: f"SELECT {entries} FROM (SELECT *, id AS trunk_id, list[position + 1] AS ip "
-        f"FROM (SELECT *, unnest(range(len(list))) AS position FROM (SELECT *, "
+        schema.SIP_TRUNK_ALLOWED_IPS.name: f"SELECT {entries} FROM (SELECT *, list[position + 1] AS ip "
+        f"FROM (SELECT *, unnest(range(len(list))) AS position FROM "
+        f"(SELECT account, id AS trunk_id, row_version, _dlt_load_id, "
         f"from_json(allowed_inbound_ips, '[\"VARCHAR\"]') AS list FROM ({trunks}))))",
     }
     return {name: special.get(name, f"SELECT * FROM {DATASET}.{name} WHERE snapshot_at <= {moment}") for name in names}
@@ -208,31 +234,50 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
 def _read_manifest(folder: Path) -> tuple[Form, dict[str, _Copied]]:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
-        tables = {name: _Copied(**manifest["tables"][name]) for name in _TABLES if name in manifest["tables"]}
+        tables = {name: _Copied(**values) for name, values in manifest["tables"].items()}
         form: Form = FORMS[FORMS.index(manifest["format"])]
-    except FileNotFoundError:
+        are_sound = all(_is_sound(_TABLES[name], table) for name, table in tables.items())
+    except (FileNotFoundError, NotADirectoryError):
         raise SettingsError(f"{folder} holds no copy: there is no {_MANIFEST}; sip-trunks export makes one") from None
-    except (ValueError, KeyError, TypeError):
-        raise SettingsError(f"{folder / _MANIFEST} is none of sip-trunks export") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        are_sound = False
+    if not are_sound:
+        raise SettingsError(f"{folder / _MANIFEST} is none of sip-trunks export")
     missing = [table.name for table in schema.TABLES if table.name not in tables]
     if missing:
         raise SettingsError(f"{folder / _MANIFEST} lacks the table {missing[0]}")
+    if not tables[schema.SIP_TRUNK_SNAPSHOTS.name].row_count:
+        raise SettingsError(f"{folder / _MANIFEST} says that nothing was stored; there is nothing to begin with")
     return form, tables
 
 
+def _is_sound(table: schema.Table, copied: _Copied) -> bool:
+    """Whether the columns are those that a run could have made: a manifest may come from anywhere."""
+    declared = {column.name: column.type for column in table.columns}
+    others = {name: kind for name, kind in copied.columns.items() if name not in declared}
+    fields = {name.removesuffix(schema.VARIANT_SUFFIX) for name in others} - set(declared)
+    return (
+        declared.items() <= copied.columns.items()
+        and set(others.values()) <= set(catalog.TYPES_BY_SQL.values())
+        and all(claim_columns([name]) == {name: name} for name in fields)
+    )
+
+
 def _read_tables(folder: Path, form: Form, manifest: Mapping[str, _Copied]) -> dict[str, pa.Table]:
-    tables = {}
+    tables: dict[str, pa.Table] = {}
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for name, expected in manifest.items():
             try:
                 source = _source(folder, name, form, expected.columns)
                 query = source if form == "parquet" else _select_lists(expected.columns, source)
-                if form == "duckdb":
-                    connection.execute(f"ATTACH IF NOT EXISTS {literal(folder / _WAREHOUSE)} AS copy (READ_ONLY)")
+                if form == "duckdb" and not tables:
+                    connection.execute(f"ATTACH {literal(folder / _WAREHOUSE)} AS copy (READ_ONLY)")
+                    # What is called a table may be a view on any file of this machine.
+                    connection.execute("SET enable_external_access = false")
                 table = connection.execute(query).to_arrow_table()
                 tables[name] = table.cast(_arrow_schema(_TABLES[name], expected.columns, with_lists=True))
-            except (duckdb.Error, pa.ArrowInvalid, KeyError) as error:
+            except (duckdb.Error, ValueError, LookupError, NotImplementedError) as error:
                 reason = str(error).partition("\n")[0]
                 raise SettingsError(f"{folder} is no complete copy: {name} cannot be read ({reason})") from None
             if len(table) != expected.row_count:
@@ -246,7 +291,9 @@ def _source(folder: Path, name: str, form: Form, types: Types) -> str:
     columns = ", ".join(map(quoted, types))
     match form:
         case "parquet":
-            return f"SELECT {columns} FROM read_parquet({literal(folder / f'{name}.parquet')})"
+            return (
+                f"SELECT {columns} FROM read_parquet({literal(folder / f'{name}.parquet')}, hive_partitioning = false)"
+            )
         case "duckdb":
             return f"SELECT {columns} FROM copy.{DATASET}.{name}"
         case "csv":
@@ -255,5 +302,6 @@ def _source(folder: Path, name: str, form: Form, types: Types) -> str:
             return (
                 f"SELECT {columns} FROM read_csv({file}, header = true, auto_detect = false, "
                 f"columns = {{{kinds}}}, delim = ',', quote = '\"', escape = '\"', nullstr = '', "
-                "allow_quoted_nulls = false)"
+                f"allow_quoted_nulls = false, hive_partitioning = false, max_line_size = {_LONGEST_LINE_BYTES}, "
+                f"buffer_size = {2 * _LONGEST_LINE_BYTES})"
             )
