@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipelines import catalog
 from pipelines.errors import DestinationFailed, describe_error
@@ -54,10 +54,7 @@ def load_with_dlt(
             )
             info = pipeline.run(source(), loader_file_format=loader_file_format)
     except DltException as error:
-        cause = _root_cause(error)
-        if isinstance(cause, KeyboardInterrupt):
-            raise cause from None
-        raise DestinationFailed(f"dlt could not load the snapshot: {describe_database_error(cause)}") from error
+        raise_failure("dlt could not load the snapshot", error)
     return str(info.loads_ids[0])
 
 
@@ -127,22 +124,32 @@ def _with_load_id(table: pa.Table, load_id: str) -> pa.Table:
     return table.set_column(index, table.schema.field(index), pc.fill_null(table["_dlt_load_id"], load_id))
 
 
-def describe_database_error(error: BaseException) -> str:
-    """Return the error as one line without what it may quote: a value that came from the API, or credentials."""
-    error = _root_cause(error)
+def raise_failure(what: str, error: Exception) -> NoReturn:
+    """Raise the error as DestinationFailed, in one line; one that may quote a value or a password is not chained."""
+    cause = _root_cause(error)
+    if isinstance(cause, KeyboardInterrupt):
+        raise cause from None
+    told = _tell_without_text(cause)
+    text = told or str(cause).strip().partition("\n")[0] or type(cause).__name__
+    if isinstance(cause, OSError):
+        text = describe_error(cause)
+    raise DestinationFailed(f"{what}: {text}") from (None if told else error)
+
+
+def _tell_without_text(error: BaseException) -> str | None:
+    """Return what kind of error it is, if its own text may quote what nobody should read."""
     kinds = {kind.__name__ for kind in type(error).__mro__}  # as every database driver names them
     name = type(error).__name__
     if kinds & {"DataError", "IntegrityError"}:
         return f"the database refused a value ({name}); please report it"
     if name == "MissingDependencyException":
         return "its driver is not installed; pip install 'sip-trunks[postgres]', or dlt's extra for the database"
-    text = str(error).strip().partition("\n")[0]
-    if any(word in text for word in ("://", "dsn", "URL")) or name == "ConfigFieldMissingException":
+    if name == "ConfigFieldMissingException" or any(word in str(error) for word in ("@", "dsn", "URL", "://")):
         return (
             f"its credentials are missing or not understood ({name}); they are found by dlt's rules, such as "
             "DESTINATION__POSTGRES__CREDENTIALS=postgresql://user:password@host:5432/database"
         )
-    return describe_error(error) if isinstance(error, OSError | KeyboardInterrupt) else text or name
+    return None
 
 
 def _root_cause(error: BaseException) -> BaseException:

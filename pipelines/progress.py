@@ -42,6 +42,14 @@ def adopt_dlt_log() -> None:
     dlt_logger = logging.getLogger("dlt")
     dlt_logger.handlers = list(logger.handlers)
     dlt_logger.propagate = False
+    dlt_logger.addFilter(_keep_first_words)
+
+
+def _keep_first_words(record: logging.LogRecord) -> bool:
+    """Cut off what a failed job says: databases quote the values that they refuse, and the statement."""
+    record.msg = record.getMessage().partition(" with message ")[0].partition("\n")[0]
+    record.args = record.exc_info = record.exc_text = None
+    return True
 
 
 def _log_line(text: str) -> None:

@@ -20,12 +20,12 @@ from pipelines import catalog
 from pipelines.catalog import quoted
 from pipelines.dlt_load import (
     KEEPING_LOAD_IDS,
-    describe_database_error,
     load_with_dlt,
     merging_source,
+    raise_failure,
     writing_source,
 )
-from pipelines.errors import DestinationFailed, Failure, SettingsError, nothing_stored
+from pipelines.errors import DestinationFailed, Failure, RunActive, SettingsError, nothing_stored
 from pipelines.settings import use_dlt
 from transforms import schema
 from transforms.answer import UnusableAnswer
@@ -42,7 +42,15 @@ if TYPE_CHECKING:
 
 _STRATEGIES = {"cdc", "scd2", "upsert"}
 _LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
-_NEEDED_TO_COMPARE = ("account", "id", "row_version")
+_OUR_SCHEMA = "schema_name = 'famulor'"
+VERSIONS_SEEN = """
+    SELECT versions.account, versions.id, versions.row_version
+    FROM {trunks} AS versions
+    JOIN (SELECT account, MAX(snapshot_at) AS seen_at FROM {looks} GROUP BY account) AS seen
+    ON seen.account = versions.account
+    WHERE versions.valid_from <= seen.seen_at AND (versions.valid_to IS NULL OR versions.valid_to > seen.seen_at)
+"""
+"""The trunks as the last snapshot that counts has seen them, whatever a run that died has done since."""
 _DLT_CONFIG = {
     # dlt would leave a copy of the last load, phone numbers included, in its staging schema.
     "LOAD__TRUNCATE_STAGING_DATASET": "true",
@@ -126,14 +134,59 @@ class Server:
     @contextmanager
     def working(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection to copies of what a run compares with."""
-        with self._failing_by_name(), self._connection() as connection:
+        with self._failing_by_name(), self._connection() as connection, self._holding_lock():
             self._copy_for_run(connection)
+            if self._is_half_done():
+                # What a run that died has loaded is no answer that was seen: none is taken for unchanged.
+                connection.execute(f"UPDATE {catalog.DATASET}.{_LOOKS} SET loader_version = ''")
             yield connection
+
+    @contextmanager
+    def _holding_lock(self) -> Iterator[None]:
+        """Keep other machines out for as long as this run takes, where the database can. Raises RunActive."""
+        if self.name != "postgres":
+            yield
+            return
+        with self._dataset.sql_client as client:
+            ((is_free,),) = client.execute_sql("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", self.dataset)
+            if not is_free:
+                raise RunActive(f"another run is loading into {self.place}")
+            yield
 
     def load(self, connection: duckdb.DuckDBPyConnection, load: Load) -> None:
         """Merge the snapshots, by dlt, and then say that they are there. Raises DestinationFailed."""
+        for snapshot in load.snapshots:
+            _refuse_nul(snapshot.trunks)
+        stored = catalog.read_stored_accounts(connection)
+        is_half_done = self._is_half_done()
         load_id = self._run_dlt(partial(merging_source, replace(load, looks=())), _DLT_CONFIG)
         self.write_looks(connection, [dict(look) | {"_dlt_load_id": load_id} for look in load.looks])
+        if not is_half_done or set(stored) <= set(load.accounts):
+            self._prune_schemas()
+
+    def _is_half_done(self) -> bool:
+        """Whether a run has begun to load and did not end.
+
+        dlt stores its schema before it loads, once more every time, since the moment of the load is part of it; the
+        ones before are removed when a load has ended.
+        """
+        with self._failing_by_name():
+            if not self._columns_of(_LOOKS):
+                return False
+            return len(self._dataset(f"SELECT version_hash FROM _dlt_version WHERE {_OUR_SCHEMA}").arrow()) > 1
+
+    def _prune_schemas(self) -> None:
+        newest = f"SELECT MAX(inserted_at) FROM {{0}} WHERE {_OUR_SCHEMA}"
+        with self._failing_by_name(), self._dataset.sql_client as client:
+            for place in (client.make_qualified_table_name("_dlt_version"), self._in_staging(client, "_dlt_version")):
+                client.execute_sql(
+                    f"DELETE FROM {place} WHERE {_OUR_SCHEMA} AND inserted_at < ({newest.format(place)})"
+                )
+
+    @staticmethod
+    def _in_staging(client: Any, table: str) -> str:
+        with client.with_staging_dataset():
+            return str(client.make_qualified_table_name(table))
 
     def seed(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Load whole tables, by dlt, the snapshots last. Raises DestinationFailed."""
@@ -141,6 +194,8 @@ class Server:
         rest = {name: tables[name] for name in self.tables if name != _LOOKS}
         for part in (rest, {_LOOKS: tables[_LOOKS]}):
             # In place of what a run that died may have left.
+            for table in part.values():
+                _refuse_nul(table)
             self._run_dlt(partial(writing_source, part, replaced=list(part)), config)
         self._copy_for_run(connection)
 
@@ -190,7 +245,7 @@ class Server:
     def _copy_for_run(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Copy what a run compares with; of the trunks, what says whether they have changed."""
         self.__dict__.pop("_dataset", None)  # it keeps the schema of the time when it was first asked
-        self._copy(connection, schema.SIP_TRUNKS.name, _NEEDED_TO_COMPARE)
+        self._copy(connection, schema.SIP_TRUNKS.name, self._fetch_versions)
         for name in (_LOOKS, schema.SCHEMA_DRIFT.name):
             self._copy(connection, name)
         catalog.describe_tables(connection)
@@ -201,17 +256,19 @@ class Server:
             return {}
         return {name: hint["data_type"] for name, hint in self._dataset.schema.tables[table]["columns"].items()}
 
-    def _copy(self, connection: duckdb.DuckDBPyConnection, table: str, only: Collection[str] | None = None) -> None:
-        """Copy a table that is there into the connection; of columns other than `only`, none but the name and type."""
+    def _copy(
+        self, connection: duckdb.DuckDBPyConnection, table: str, fetch: Callable[[], pa.Table] | None = None
+    ) -> None:
+        """Copy a table that is there into the connection; columns that `fetch` leaves out are null."""
         import pyarrow as pa
 
         types = {name: schema.SQL_TYPES[kind] for name, kind in self._columns_of(table).items()}
         if not types:
             return
-        columns = [name for name in types if only is None or name in only]
+        rows = fetch() if fetch else self._fetch(table, list(types))
+        columns = rows.column_names
         definitions = ", ".join(f"{quoted(name)} {kind}" for name, kind in types.items())
         connection.execute(f"CREATE OR REPLACE TABLE {catalog.DATASET}.{quoted(table)} ({definitions})")
-        rows = self._fetch(table, columns)
         connection.register("copied", rows)
         # Lists are made JSON, and JSON loses its blanks, which every database sets its own way.
         functions = {
@@ -221,6 +278,10 @@ class Server:
         names = ", ".join(map(quoted, columns))
         connection.execute(f"INSERT INTO {catalog.DATASET}.{quoted(table)} ({names}) SELECT {compact} FROM copied")
         connection.unregister("copied")
+
+    def _fetch_versions(self) -> pa.Table:
+        """Return account, id and version of the trunks as the last snapshot that counts has seen them."""
+        return self._dataset(VERSIONS_SEEN.format(trunks=schema.SIP_TRUNKS_HISTORY.name, looks=_LOOKS)).arrow()
 
     def _fetch(self, table: str, columns: Collection[str]) -> pa.Table:
         """Return these columns of a table; JSON is text."""
@@ -239,8 +300,21 @@ class Server:
             yield
         except (Failure, UnusableAnswer, OSError):
             raise
-        except Exception as error:
-            raise DestinationFailed(f"{self.name} cannot be used: {describe_database_error(error)}") from error
+        except Exception as error:  # noqa: BLE001 - every driver has errors of its own
+            raise_failure(f"{self.name} cannot be used", error)
+
+
+def _refuse_nul(table: pa.Table) -> None:
+    """Raise DestinationFailed if a text has the one character that databases cut off or refuse."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for field in table.schema:
+        if pa.types.is_string(field.type) and pc.any(pc.match_substring(table[field.name], "\0")).as_py():
+            raise DestinationFailed(
+                f"{field.name} has a text with the character U+0000, which the database cannot store; "
+                "nothing was loaded: duckdb and parquet can store it"
+            )
 
 
 def _postgres() -> Any:

@@ -19,7 +19,7 @@ from pipelines import catalog
 from pipelines.dlt_load import KEEPING_LOAD_IDS, writing_source
 from pipelines.errors import SettingsError
 from pipelines.lake import tables_after
-from pipelines.server import Server
+from pipelines.server import VERSIONS_SEEN, Server
 from pipelines.settings import use_dlt
 from transforms import schema
 
@@ -129,6 +129,26 @@ class TableLake(Server):
         folder = self._root / self.dataset / table
         is_there = any(folder.glob("_delta_log/*.json")) or any(folder.glob("metadata/*.metadata.json"))
         return super()._columns_of(table) if is_there else {}
+
+    def _fetch_versions(self) -> pa.Table:
+        import duckdb
+
+        with duckdb.connect() as connection:
+            versions = ["account", "id", "row_version", "valid_from", "valid_to"]
+            connection.register("versions", self._fetch(schema.SIP_TRUNKS_HISTORY.name, versions))
+            connection.register("looks", self._fetch(_LOOKS, ["account", "snapshot_at"]))
+            return connection.execute(VERSIONS_SEEN.format(trunks="versions", looks="looks")).to_arrow_table()
+
+    def _is_half_done(self) -> bool:
+        """Whether the trunks are not those that the last snapshot that counts has seen."""
+        if not self._columns_of(_LOOKS) or not self._columns_of(schema.SIP_TRUNKS_HISTORY.name):
+            return False
+        seen = set(self._fetch_versions()["row_version"].to_pylist())
+        newest = max(self._fetch(_LOOKS, ["snapshot_at"])["snapshot_at"].to_pylist())
+        history = self._fetch(schema.SIP_TRUNKS_HISTORY.name, ["valid_from", "valid_to"])
+        moments = [*history["valid_from"].to_pylist(), *filter(None, history["valid_to"].to_pylist())]
+        current = self._fetch(schema.SIP_TRUNKS.name, ["row_version"])
+        return seen != set(current["row_version"].to_pylist()) or max(moments, default=newest) > newest
 
     def _fetch(self, table: str, columns: Collection[str]) -> pa.Table:
         path = self._root / self.dataset / table
