@@ -198,6 +198,7 @@ class Server:
                 _refuse_nul(table)
             self._run_dlt(partial(writing_source, part, replaced=list(part)), config)
         self._copy_for_run(connection)
+        self._prune_schemas()
 
     def _run_dlt(self, source: Callable[[], DltSource], config: Mapping[str, str]) -> str:
         # What dlt prefers for Arrow tables may be CSV, which makes missing values of empty text.
