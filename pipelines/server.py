@@ -162,7 +162,7 @@ class Server:
         load_id = self._run_dlt(partial(merging_source, replace(load, looks=())), _DLT_CONFIG)
         self.write_looks(connection, [dict(look) | {"_dlt_load_id": load_id} for look in load.looks])
         if not is_half_done or set(stored) <= set(load.accounts):
-            self._prune_schemas()
+            self._prune_schemas(with_staging=True)
 
     def _is_half_done(self) -> bool:
         """Whether a run has begun to load and did not end.
@@ -175,18 +175,18 @@ class Server:
                 return False
             return len(self._dataset(f"SELECT version_hash FROM _dlt_version WHERE {_OUR_SCHEMA}").arrow()) > 1
 
-    def _prune_schemas(self) -> None:
+    def _prune_schemas(self, *, with_staging: bool) -> None:
+        """Remove the schemas that dlt stored before the last one: no load is half done."""
         newest = f"SELECT MAX(inserted_at) FROM {{0}} WHERE {_OUR_SCHEMA}"
         with self._failing_by_name(), self._dataset.sql_client as client:
-            for place in (client.make_qualified_table_name("_dlt_version"), self._in_staging(client, "_dlt_version")):
+            places = [client.make_qualified_table_name("_dlt_version")]
+            if with_staging:
+                with client.with_staging_dataset():
+                    places.append(client.make_qualified_table_name("_dlt_version"))
+            for place in places:
                 client.execute_sql(
                     f"DELETE FROM {place} WHERE {_OUR_SCHEMA} AND inserted_at < ({newest.format(place)})"
                 )
-
-    @staticmethod
-    def _in_staging(client: Any, table: str) -> str:
-        with client.with_staging_dataset():
-            return str(client.make_qualified_table_name(table))
 
     def seed(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Load whole tables, by dlt, the snapshots last. Raises DestinationFailed."""
@@ -198,7 +198,7 @@ class Server:
                 _refuse_nul(table)
             self._run_dlt(partial(writing_source, part, replaced=list(part)), config)
         self._copy_for_run(connection)
-        self._prune_schemas()
+        self._prune_schemas(with_staging=False)
 
     def _run_dlt(self, source: Callable[[], DltSource], config: Mapping[str, str]) -> str:
         # What dlt prefers for Arrow tables may be CSV, which makes missing values of empty text.
