@@ -129,6 +129,11 @@ class LocalFiles:
             path.unlink(missing_ok=True)
 
 
+def without_password(url: str) -> str:
+    """Return the URL without the user and the password that may be in it."""
+    return re.sub(r"//[^/@]*@", "//", url)
+
+
 def _raise(error: OSError) -> None:
     raise error
 
@@ -147,7 +152,7 @@ class RemoteFiles:
     @property
     def place(self) -> str:
         """The URL, without a password that may be in it."""
-        return re.sub(r"//[^/@]*@", "//", self.url)
+        return without_password(self.url)
 
     @cached_property
     def arrow(self) -> Any:

@@ -136,7 +136,7 @@ class Server:
         """Yield a connection to copies of what a run compares with."""
         with self._failing_by_name(), self._connection() as connection, self._holding_lock():
             self._copy_for_run(connection)
-            if self._is_half_done():
+            if catalog.exists(connection, _LOOKS) and self._is_half_done():
                 # What a run that died has loaded is no answer that was seen: none is taken for unchanged.
                 connection.execute(f"UPDATE {catalog.DATASET}.{_LOOKS} SET loader_version = ''")
             yield connection

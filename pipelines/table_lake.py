@@ -1,13 +1,16 @@
 """The lake as Delta or Iceberg tables: what plain Parquet lacks, each table with versions of its own.
 
     lake/famulor_delta/<table>/_delta_log/          lake/famulor_iceberg/<table>/metadata/
+    lake/famulor_delta.json                         lake/famulor_iceberg.json        which text is JSON
 
 dlt writes whole tables (`replace`) and adds full snapshots (`append`), each table in one commit; there is no commit
-over all of them. As on a server, a load counts from its row in `sip_trunk_snapshots`, written last.
+over all of them. As on a server, a load counts from its row in `sip_trunk_snapshots`, written last; what a run that
+died has written before is forgotten by the next.
 """
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -19,6 +22,7 @@ from pipelines import catalog
 from pipelines.dlt_load import KEEPING_LOAD_IDS, writing_source
 from pipelines.errors import SettingsError
 from pipelines.lake import tables_after
+from pipelines.lake_files import without_password
 from pipelines.server import VERSIONS_SEEN, Server
 from pipelines.settings import use_dlt
 from transforms import schema
@@ -32,11 +36,12 @@ if TYPE_CHECKING:
     from pipelines.destination import Load
 
 _LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
+_HISTORY = schema.SIP_TRUNKS_HISTORY.name
 _ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
 
 _LIBRARIES = {"delta": "deltalake", "iceberg": "pyiceberg"}
 # dlt looks once a second whether a table is done, so they had better be written at the same time.
-_DLT_CONFIG = KEEPING_LOAD_IDS | {"LOAD__WORKERS": "6"}
+_DLT_CONFIG = KEEPING_LOAD_IDS | {"LOAD__WORKERS": "6", "RESTORE_FROM_DESTINATION": "false"}
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,11 @@ class TableLake(Server):
     @property
     def place(self) -> str:
         """The folder of the tables."""
-        return str(self._root / self.dataset)
+        return str(self._folder)
 
     @property
     def dataset(self) -> str:
-        """Dlt's name of the dataset: a folder of the lake."""
+        """dlt's name of the dataset: a folder of the lake."""  # noqa: D403 - dlt is written so
         return f"{catalog.DATASET}_{self.settings.table_format}"
 
     @property
@@ -66,13 +71,18 @@ class TableLake(Server):
         """The tables that are kept."""
         return [*super().tables, _ROWS]
 
+    @property
+    def _folder(self) -> Path:
+        return self._root / self.dataset
+
     @cached_property
     def _root(self) -> Path:
-        if "://" in self.settings.lake:
+        place = self.settings.lake.removeprefix("file://")
+        if "://" in place:
             raise SettingsError(
-                f"sip_trunks.lake is {self.settings.lake}: {self.settings.table_format} tables need a folder"
+                f"sip_trunks.lake is {without_password(place)}; {self.settings.table_format} tables need a folder"
             )
-        return self.settings.data_dir / Path(self.settings.lake).expanduser()
+        return self.settings.data_dir / Path(place).expanduser()
 
     @cached_property
     def _dlt_destination(self) -> Any:
@@ -83,7 +93,7 @@ class TableLake(Server):
 
     def size_bytes(self) -> int | None:
         """Return the size of all files, older versions of the tables included."""
-        return sum(path.stat().st_size for path in Path(self.place).rglob("*") if path.is_file())
+        return sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
 
     # ------------------------------------------------------------------ writing
 
@@ -91,6 +101,8 @@ class TableLake(Server):
         """Have dlt write whole tables as they are after the load, and then say that they are there."""
         with self._failing_by_name():
             stored = {table.name: self._read(table) for table in schema.TABLES}
+            if self._is_half_done():
+                stored = _forget_unseen(stored)
         after = tables_after(load, stored)
         looks = after.pop(_LOOKS)
         load_id = self._write(after, replaced=[name for name in after if name != _ROWS])
@@ -111,13 +123,42 @@ class TableLake(Server):
         self._copy_for_run(connection)
 
     def _write(self, tables: Mapping[str, pa.Table], replaced: Collection[str] = ()) -> str:
+        self._note_json_columns(tables)
+        self._clear_away_beginnings()
         source = partial(writing_source, tables, replaced=replaced, table_format=self.settings.table_format)
         with warnings.catch_warnings():
             # Iceberg's library says so of every table that was empty before.
             warnings.filterwarnings("ignore", message="Delete operation did not match any records")
             return self._run_dlt(source, _DLT_CONFIG)
 
+    def _note_json_columns(self, tables: Mapping[str, pa.Table]) -> None:
+        """Remember which text is JSON, before it is written: neither format says so."""
+        known = self._json_columns()
+        new = {f.name for table in tables.values() for f in table.schema if f.metadata == schema.JSON_FIELD} - known
+        if new:
+            self._root.mkdir(parents=True, exist_ok=True)
+            draft = self._json_columns_path.with_suffix(".draft")
+            draft.write_text(json.dumps(sorted(known | new)), "utf-8")
+            draft.replace(self._json_columns_path)
+
+    def _clear_away_beginnings(self) -> None:
+        """Remove what dlt and Iceberg take for whole files, even if a run died while it wrote them."""
+        files = [*self._folder.glob("_dlt_*/*.jsonl"), *self._folder.glob("*/metadata/*.metadata.json")]
+        for file in files:
+            if not _is_json(file):
+                file.unlink()
+
     # ------------------------------------------------------------------ reading
+
+    @property
+    def _json_columns_path(self) -> Path:
+        return self._root / f"{self.dataset}.json"
+
+    def _json_columns(self) -> set[str]:
+        try:
+            return set(json.loads(self._json_columns_path.read_text("utf-8")))
+        except FileNotFoundError:
+            return set()
 
     def _read(self, table: schema.Table) -> pa.Table:
         """Return a table as it is stored or, if it is not, without rows."""
@@ -126,64 +167,120 @@ class TableLake(Server):
 
     def _columns_of(self, table: str) -> dict[str, schema.ColumnType]:
         """Return the columns of a table and their types; none if it is not there, or was never finished."""
-        folder = self._root / self.dataset / table
-        is_there = any(folder.glob("_delta_log/*.json")) or any(folder.glob("metadata/*.metadata.json"))
-        return super()._columns_of(table) if is_there else {}
+        dataset = self._dataset_of(table)
+        if dataset is None:
+            return {}
+        json_columns = self._json_columns()
+        return {field.name: "json" if field.name in json_columns else _type_of(field) for field in dataset.schema}
+
+    def _dataset_of(self, table: str) -> Any:
+        read = _read_delta if self.settings.table_format == "delta" else _read_iceberg
+        return read(self._folder / table)
+
+    def _fetch(self, table: str, columns: Collection[str]) -> pa.Table:
+        found = self._dataset_of(table).to_table(columns=list(columns))
+        return _with_declared_types(found, self._json_columns())
 
     def _fetch_versions(self) -> pa.Table:
         import duckdb
 
         with duckdb.connect() as connection:
-            versions = ["account", "id", "row_version", "valid_from", "valid_to"]
-            connection.register("versions", self._fetch(schema.SIP_TRUNKS_HISTORY.name, versions))
-            connection.register("looks", self._fetch(_LOOKS, ["account", "snapshot_at"]))
+            connection.register("versions", self._read(schema.SIP_TRUNKS_HISTORY))
+            connection.register("looks", self._read(schema.SIP_TRUNK_SNAPSHOTS))
             return connection.execute(VERSIONS_SEEN.format(trunks="versions", looks="looks")).to_arrow_table()
 
     def _is_half_done(self) -> bool:
-        """Whether the trunks are not those that the last snapshot that counts has seen."""
-        if not self._columns_of(_LOOKS) or not self._columns_of(schema.SIP_TRUNKS_HISTORY.name):
-            return False
-        seen = set(self._fetch_versions()["row_version"].to_pylist())
-        newest = max(self._fetch(_LOOKS, ["snapshot_at"])["snapshot_at"].to_pylist())
-        history = self._fetch(schema.SIP_TRUNKS_HISTORY.name, ["valid_from", "valid_to"])
-        moments = [*history["valid_from"].to_pylist(), *filter(None, history["valid_to"].to_pylist())]
-        current = self._fetch(schema.SIP_TRUNKS.name, ["row_version"])
-        return seen != set(current["row_version"].to_pylist()) or max(moments, default=newest) > newest
-
-    def _fetch(self, table: str, columns: Collection[str]) -> pa.Table:
-        path = self._root / self.dataset / table
-        found = _read_delta(path, columns) if self.settings.table_format == "delta" else _read_iceberg(path, columns)
-        json_columns = [name for name, kind in self._columns_of(table).items() if kind == "json"]
-        return _with_declared_types(found, json_columns)
+        """Whether the tables have something that the last snapshots that count have not seen."""
+        stored = {table.name: self._read(table) for table in schema.TABLES}
+        seen = _forget_unseen(stored)
+        return any(
+            sorted(stored[name]["row_version"].to_pylist()) != sorted(seen[name]["row_version"].to_pylist())
+            for name in (schema.SIP_TRUNKS.name, _HISTORY, schema.SIP_TRUNK_ALLOWED_IPS.name)
+        ) or not stored[_HISTORY]["valid_to"].equals(seen[_HISTORY]["valid_to"])
 
 
-def _read_delta(path: Path, columns: Collection[str]) -> pa.Table:
+def _forget_unseen(stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    """Return the tables as the last snapshots that count have seen them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from transforms.history import VALIDITY_COLUMNS, forget_unseen
+    from transforms.snapshot import derive_allowed_ips
+
+    looks, drift = stored[_LOOKS], stored[schema.SCHEMA_DRIFT.name]
+    history = forget_unseen(stored[_HISTORY], looks)
+    trunks = history.filter(pc.is_null(history["valid_to"])).drop_columns(list(VALIDITY_COLUMNS))
+    allowed_ips = derive_allowed_ips(trunks)
+    is_seen = pc.is_in(drift["snapshot_at"], value_set=looks["snapshot_at"].combine_chunks())
+    return {
+        schema.SIP_TRUNKS.name: trunks,
+        _HISTORY: history,
+        schema.SIP_TRUNK_ALLOWED_IPS.name: allowed_ips.append_column(
+            "_dlt_load_id", pa.nulls(len(allowed_ips), pa.string())
+        ),
+        _LOOKS: looks,
+        schema.SCHEMA_DRIFT.name: drift.filter(is_seen),
+    }
+
+
+def _read_delta(path: Path) -> Any:
+    """Return the table's current version as an Arrow dataset; None if there is none."""
+    if not any(path.glob("_delta_log/*.json")):
+        return None
     from deltalake import DeltaTable
     from pyarrow import fs
 
     # deltalake's own filesystem can abort the process when it ends while Arrow's threads still use it.
     files = fs.SubTreeFileSystem(str(path), fs.LocalFileSystem())
-    return DeltaTable(path).to_pyarrow_dataset(filesystem=files).to_table(columns=list(columns))
+    return DeltaTable(path).to_pyarrow_dataset(filesystem=files)
 
 
-def _read_iceberg(path: Path, columns: Collection[str]) -> pa.Table:
+def _read_iceberg(path: Path) -> Any:
+    """Return the table's current version as an Arrow dataset; None if there is none."""
+    whole = filter(_is_json, sorted((path / "metadata").glob("*.metadata.json"), reverse=True))
+    newest = next(whole, None)
+    if newest is None:
+        return None
+    import pyarrow.dataset as ds
     from pyiceberg.table import StaticTable
 
-    newest = max((path / "metadata").glob("*.metadata.json"))
-    return StaticTable.from_metadata(str(newest)).scan(selected_fields=tuple(columns)).to_arrow()
+    return ds.dataset(StaticTable.from_metadata(str(newest)).scan().to_arrow())
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_text("utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
+def _type_of(field: pa.Field) -> schema.ColumnType:
+    import pyarrow as pa
+
+    tests: dict[schema.ColumnType, Any] = {
+        "bigint": pa.types.is_integer,
+        "double": pa.types.is_floating,
+        "bool": pa.types.is_boolean,
+        "timestamp": pa.types.is_timestamp,
+        "text_list": lambda kind: pa.types.is_list(kind) or pa.types.is_large_list(kind),
+    }
+    return next((name for name, is_such in tests.items() if is_such(field.type)), "text")
 
 
 def _with_declared_types(table: pa.Table, json_columns: Collection[str]) -> pa.Table:
     """Return the table with the types that were written: Iceberg returns large ones, and neither keeps metadata."""
     import pyarrow as pa
 
-    def declared(field: pa.Field) -> pa.Field:
-        kind = field.type
-        if pa.types.is_large_string(kind):
-            kind = pa.string()
-        elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            kind = pa.list_(pa.string())
-        is_json = field.name in json_columns and not pa.types.is_list(kind)
-        return pa.field(field.name, kind, metadata=schema.JSON_FIELD if is_json else None)
-
-    return table.cast(pa.schema([declared(field) for field in table.schema]))
+    return table.cast(
+        pa.schema(
+            [
+                pa.field(
+                    field.name,
+                    schema.arrow_type(_type_of(field)),
+                    metadata=schema.JSON_FIELD if field.name in json_columns else None,
+                )
+                for field in table.schema
+            ]
+        )
+    )

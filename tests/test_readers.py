@@ -1,21 +1,20 @@
 """What is published is for everybody: other releases of DuckDB read the file and the lake, row for row, like ours.
 
-Every release is the real one, installed once into a folder below pytest's cache; whoever reads with it is a process
-that has nothing else on its path. Where a release cannot be had its tests skip, or fail if REQUIRE_READERS is set.
+Every release is the real one (tests/environments.py); whoever reads with it is a process that has nothing else on its
+path. Where a release cannot be had its tests skip, or fail if REQUIRE_READERS is set.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
@@ -24,6 +23,7 @@ from pipelines.load import run
 from pipelines.settings import pick_accounts, read_settings
 from tests.builders import IP_TRUNK, TRUNK, trunk
 from tests.conftest import TOKEN, Api
+from tests.environments import Environments, cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,9 +36,6 @@ NEXT = "2.0.1"
 RELEASES = (OLDEST, "1.4.5", "1.5.5", NEXT)
 READABLE_BY_ALL = "v1.0.0+"
 """What the file says of the releases that can read it: in fact, all since 0.10."""
-
-OUTER_ENVIRONMENT = dict(os.environ)
-"""Where uv finds its settings and its cache; a test's own home has neither."""
 
 COMMAND = str(Path(sys.executable).with_name("sip-trunks"))
 TABLES = ("sip_trunks", "sip_trunks_history", "sip_trunk_allowed_ips", "sip_trunk_snapshots", "schema_drift")
@@ -116,66 +113,14 @@ def known_of_the_lake(lake: Path) -> dict[str, list[list[Any]]]:
 # ---------------------------------------------------------------------- the releases
 
 
-@dataclass
-class Releases:
-    """Releases of DuckDB, each in a folder of its own below `home`."""
-
-    home: Path
-    failures: dict[str, str] = field(default_factory=dict)
-
-    def folder(self, version: str) -> Path:
-        """Return the folder of a release, installing it if nobody has yet; skip the test if that is impossible."""
-        # A folder that a newer Python or another machine shares is none that its library could be loaded from.
-        folder = (
-            self.home / f"duckdb-{version}-{sys.implementation.cache_tag}-{os.uname().sysname}-{os.uname().machine}"
-        )
-        # Who waits here for another process finds its folder; a folder is moved into its place when it is complete.
-        with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not folder.is_dir() and version not in self.failures:
-                draft = folder.with_name(f"{folder.name}.part")
-                shutil.rmtree(draft, ignore_errors=True)
-                reason = _install(version, draft)
-                if reason:
-                    self.failures[version] = reason
-                else:
-                    draft.rename(folder)
-        if version in self.failures:
-            _give_up(version, self.failures[version])
-        return folder
-
-
-def _install(version: str, folder: Path) -> str | None:
-    """Install a release into a new folder, from wherever uv finds packages; return what kept it from that, if so."""
-    uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
-    if uv is None:
-        return "there is no uv"
-    options = ("--quiet", "--no-progress", "--no-deps", "--only-binary", ":all:")
-    packages = (f"duckdb=={version}", "pytz")
-    done = subprocess.run(
-        [uv, "pip", "install", *options, "--python", sys.executable, "--target", str(folder), *packages],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-        # A registry that cannot be reached is no reason to wait for minutes.
-        env={"UV_HTTP_TIMEOUT": "30", "UV_HTTP_RETRIES": "1"} | OUTER_ENVIRONMENT,
-    )
-    return None if done.returncode == 0 else " ".join(done.stderr.split()) or f"uv ended with {done.returncode}"
-
-
-def _give_up(version: str, reason: str) -> NoReturn:
-    if os.environ.get("REQUIRE_READERS"):
-        pytest.fail(f"REQUIRE_READERS is set, but duckdb {version} cannot be installed: {reason}")
-    pytest.skip(f"NOT READ WITH DUCKDB {version}, which cannot be installed: {reason}")
+def release(environments: Environments, version: str) -> Reader:
+    """Return a release, in a folder that has nothing but it and what hands its moments to Python."""
+    return Reader(version, environments.folder(f"duckdb-{version}", [f"duckdb=={version}", "pytz"], "--no-deps"))
 
 
 @pytest.fixture(scope="session")
-def releases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Releases:
-    cache = getattr(request.config, "cache", None)  # there is none with `-p no:cacheprovider`
-    if cache is not None:
-        with suppress(OSError):
-            return Releases(cache.mkdir("readers"))
-    return Releases(tmp_path_factory.mktemp("readers"))
+def releases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Environments:
+    return Environments(cache_folder(request, tmp_path_factory, "readers"), "REQUIRE_READERS")
 
 
 _ASK = """
@@ -223,13 +168,13 @@ OURS = Reader(duckdb.__version__)
 
 
 @pytest.fixture(params=RELEASES)
-def reader(request: pytest.FixtureRequest, releases: Releases) -> Reader:
-    return Reader(request.param, releases.folder(request.param))
+def reader(request: pytest.FixtureRequest, releases: Environments) -> Reader:
+    return release(releases, request.param)
 
 
 @pytest.fixture
-def next_release(releases: Releases) -> Reader:
-    return Reader(NEXT, releases.folder(NEXT))
+def next_release(releases: Environments) -> Reader:
+    return release(releases, NEXT)
 
 
 # ---------------------------------------------------------------------- what is published
@@ -382,12 +327,12 @@ def rewrite(file: Path, reader: Reader, script: str) -> None:
 
 
 def test_a_file_that_the_next_release_wrote_into_goes_on_and_stays_readable(
-    next_release: Reader, copied: Path, api: Api, releases: Releases
+    next_release: Reader, copied: Path, api: Api, releases: Environments
 ) -> None:
     next_release.ask([], copied, script="CREATE TABLE mine AS SELECT 7 AS n")
     load(api, [*LATEST, trunk(id=46)])
     assert storage_version(copied) == READABLE_BY_ALL
-    oldest = Reader(OLDEST, releases.folder(OLDEST))
+    oldest = release(releases, OLDEST)
     queries = ["SELECT id FROM sip_trunks ORDER BY id", "SELECT n FROM mine"]
     assert oldest.ask(queries, copied) == next_release.ask(queries, copied) == [[[42], [43], [45], [46]], [[7]]]
 

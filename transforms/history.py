@@ -55,6 +55,19 @@ def extend_history(history: pa.Table, trunks: pa.Table, accounts: Sequence[str],
     return _concat(closed, with_validity(new, snapshot_at))
 
 
+def forget_unseen(history: pa.Table, looks: pa.Table) -> pa.Table:
+    """Return the versions as they were when the last of the looks at each account was noted.
+
+    Grain: one row per version. `looks` are the rows of `sip_trunk_snapshots`; what a load that was never noted has
+    added to the history is gone, and what it has ended is current again.
+    """
+    newest = looks.group_by("account").aggregate([("snapshot_at", "max")])
+    seen_at = pc.take(newest["snapshot_at_max"], pc.index_in(history["account"], newest["account"].combine_chunks()))
+    still_open = pc.if_else(pc.greater(history["valid_to"], seen_at), pa.scalar(None, _MOMENT), history["valid_to"])
+    reopened = history.set_column(history.schema.get_field_index("valid_to"), "valid_to", still_open)
+    return reopened.filter(pc.less_equal(history["valid_from"], seen_at))
+
+
 def derive_history(snapshot_rows: pa.Table, looks: pa.Table) -> pa.Table:
     """Return the versions that all these snapshots show: what SCD2 would have kept of them.
 
