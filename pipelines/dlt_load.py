@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from pipelines import catalog
 from pipelines.errors import DestinationFailed, describe_error
@@ -26,6 +26,13 @@ KEEPING_LOAD_IDS = {"NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "false"}
 """For `writing_source`: rows that were stored before keep the load that wrote them."""
 
 
+class Loaded(NamedTuple):
+    """What dlt calls a load, and the schema that it had then."""
+
+    load_id: str
+    schema_hash: str
+
+
 def load_with_dlt(
     settings: Settings,
     destination: Callable[[], Any],
@@ -33,8 +40,8 @@ def load_with_dlt(
     config: Mapping[str, str] | None = None,
     loader_file_format: Any = None,
     dataset: str = catalog.DATASET,
-) -> str:
-    """Run one dlt pipeline and return its load id.
+) -> Loaded:
+    """Run one dlt pipeline and return what dlt calls the load.
 
     Destination and source are made once dlt is set up, `config` holds for this run. Raises DestinationFailed.
     """
@@ -55,7 +62,7 @@ def load_with_dlt(
             info = pipeline.run(source(), loader_file_format=loader_file_format)
     except DltException as error:
         raise_failure("dlt could not load the snapshot", error)
-    return str(info.loads_ids[0])
+    return Loaded(str(info.loads_ids[0]), str(pipeline.default_schema.version_hash))
 
 
 def discard_dlt_folder(settings: Settings) -> None:

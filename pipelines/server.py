@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dlt.extract import DltSource
 
     from pipelines.destination import Load
+    from pipelines.dlt_load import Loaded
     from pipelines.settings import Settings
 
 _STRATEGIES = {"cdc", "scd2", "upsert"}
@@ -159,10 +160,10 @@ class Server:
             _refuse_nul(snapshot.trunks)
         stored = catalog.read_stored_accounts(connection)
         is_half_done = self._is_half_done()
-        load_id = self._run_dlt(partial(merging_source, replace(load, looks=())), _DLT_CONFIG)
-        self.write_looks(connection, [dict(look) | {"_dlt_load_id": load_id} for look in load.looks])
+        loaded = self._run_dlt(partial(merging_source, replace(load, looks=())), _DLT_CONFIG)
+        self.write_looks(connection, [dict(look) | {"_dlt_load_id": loaded.load_id} for look in load.looks])
         if not is_half_done or set(stored) <= set(load.accounts):
-            self._prune_schemas(with_staging=True)
+            self._prune_schemas(loaded.schema_hash, with_staging=True)
 
     def _is_half_done(self) -> bool:
         """Whether a run has begun to load and did not end.
@@ -175,18 +176,15 @@ class Server:
                 return False
             return len(self._dataset(f"SELECT version_hash FROM _dlt_version WHERE {_OUR_SCHEMA}").arrow()) > 1
 
-    def _prune_schemas(self, *, with_staging: bool) -> None:
-        """Remove the schemas that dlt stored before the last one: no load is half done."""
-        newest = f"SELECT MAX(inserted_at) FROM {{0}} WHERE {_OUR_SCHEMA}"
+    def _prune_schemas(self, current: str, *, with_staging: bool) -> None:
+        """Remove the schemas that dlt stored before the current one, by whatever clock: no load is half done."""
         with self._failing_by_name(), self._dataset.sql_client as client:
             places = [client.make_qualified_table_name("_dlt_version")]
             if with_staging:
                 with client.with_staging_dataset():
                     places.append(client.make_qualified_table_name("_dlt_version"))
             for place in places:
-                client.execute_sql(
-                    f"DELETE FROM {place} WHERE {_OUR_SCHEMA} AND inserted_at < ({newest.format(place)})"
-                )
+                client.execute_sql(f"DELETE FROM {place} WHERE {_OUR_SCHEMA} AND version_hash <> %s", current)
 
     def seed(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Load whole tables, by dlt, the snapshots last. Raises DestinationFailed."""
@@ -196,11 +194,11 @@ class Server:
             # In place of what a run that died may have left.
             for table in part.values():
                 _refuse_nul(table)
-            self._run_dlt(partial(writing_source, part, replaced=list(part)), config)
+            loaded = self._run_dlt(partial(writing_source, part, replaced=list(part)), config)
+        self._prune_schemas(loaded.schema_hash, with_staging=False)
         self._copy_for_run(connection)
-        self._prune_schemas(with_staging=False)
 
-    def _run_dlt(self, source: Callable[[], DltSource], config: Mapping[str, str]) -> str:
+    def _run_dlt(self, source: Callable[[], DltSource], config: Mapping[str, str]) -> Loaded:
         # What dlt prefers for Arrow tables may be CSV, which makes missing values of empty text.
         prefers = self._dlt_destination.capabilities().preferred_loader_file_format
         loader_format = prefers if prefers == "insert_values" else None
@@ -299,7 +297,7 @@ class Server:
         """Turn whatever dlt or the driver raises into one line without a password or a value."""
         try:
             yield
-        except (Failure, UnusableAnswer, OSError):
+        except (Failure, UnusableAnswer, OSError, NameError, TypeError, AttributeError):
             raise
         except Exception as error:  # noqa: BLE001 - every driver has errors of its own
             raise_failure(f"{self.name} cannot be used", error)

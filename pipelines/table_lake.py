@@ -129,7 +129,7 @@ class TableLake(Server):
         with warnings.catch_warnings():
             # Iceberg's library says so of every table that was empty before.
             warnings.filterwarnings("ignore", message="Delete operation did not match any records")
-            return self._run_dlt(source, _DLT_CONFIG)
+            return self._run_dlt(source, _DLT_CONFIG).load_id
 
     def _note_json_columns(self, tables: Mapping[str, pa.Table]) -> None:
         """Remember which text is JSON, before it is written: neither format says so."""
