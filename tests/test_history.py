@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.conftest import Api
 
 SEQUENCES = 10
-SNAPSHOTS = 6
+SNAPSHOTS = 5
 _VERSIONS = ", ".join(
     [*(column.name for column in schema.SIP_TRUNKS.columns if column.source != "dlt"), "valid_from", "valid_to"]
 )
