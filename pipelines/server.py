@@ -162,7 +162,9 @@ class Server:
         is_half_done = self._is_half_done()
         loaded = self._run_dlt(partial(merging_source, replace(load, looks=())), _DLT_CONFIG)
         self.write_looks(connection, [dict(look) | {"_dlt_load_id": loaded.load_id} for look in load.looks])
-        if not is_half_done or set(stored) <= set(load.accounts):
+        # Accounts that are no longer configured are not loaded again; they must not hold up the others for ever.
+        expected = set(stored) & {account.name for account in self.settings.accounts}
+        if not is_half_done or expected <= set(load.accounts):
             self._prune_schemas(loaded.schema_hash, with_staging=True)
 
     def _is_half_done(self) -> bool:
@@ -319,8 +321,8 @@ def _refuse_nul(table: pa.Table) -> None:
 def _postgres() -> Any:
     """Return dlt's destination with connections that suit a load; what the credentials say themselves stays.
 
-    The history's comparison has to fit into memory, or it is done row by row against row; and a statement of a
-    process that has died has to end.
+    The history's comparison has to fit into memory, or it is done row by row against row; a statement of a process
+    that has died has to end; and text and numbers have to come back as they are, whatever the database's defaults.
     """
     import dlt
     from dlt.common.configuration import resolve_configuration
@@ -328,6 +330,6 @@ def _postgres() -> Any:
 
     credentials = resolve_configuration(PostgresCredentials(), sections=("destination", "postgres", "credentials"))
     query = dict(credentials.query or {})
-    options = "-cwork_mem=256MB -cclient_connection_check_interval=1s"
+    options = "-cwork_mem=256MB -cclient_connection_check_interval=1s -cclient_encoding=UTF8 -cextra_float_digits=1"
     credentials.query = query | {"options": f"{options} {query.get('options', '')}".strip()}
     return dlt.destinations.postgres(credentials=credentials)
