@@ -89,7 +89,8 @@ def print_status(status: dict[str, Any]) -> None:
     """Print the status for a person."""
     size = status["warehouse_bytes"]
     is_empty = not any(account["snapshot_at"] for account in status["accounts"])
-    note = f" ({size / 1e6:.1f} MB)" if size else " (not there yet)" if is_empty else ""
+    amount = f"{size / 1e6:.1f} MB" if size and size >= 1e5 else f"{(size or 0) / 1e3:.0f} kB"
+    note = " (not there yet)" if is_empty else f" ({amount})" if size else ""
     print(f"warehouse  {status['warehouse']}{note}")
     last = status["last_run"]
     if status["is_run_active"]:
