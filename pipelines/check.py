@@ -69,7 +69,8 @@ def _check_data_dir(settings: Settings) -> str:
 def _check_disk(settings: Settings) -> str:
     free = shutil.disk_usage(settings.data_dir).free
     # A run needs room for a second file beside the published one.
-    needed = max(_LEAST_FREE_BYTES, 2 * (open_destination(settings).size_bytes() or 0))
+    size = settings.warehouse_path.stat().st_size if settings.warehouse_path.exists() else 0
+    needed = max(_LEAST_FREE_BYTES, 2 * size)
     if free < needed:
         raise DestinationFailed(f"{free / 1e6:.0f} MB free, a run may need {needed / 1e6:.0f} MB")
     return f"{free / 1e9:.1f} GB free"

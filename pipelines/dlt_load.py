@@ -150,12 +150,14 @@ def _tell_without_text(error: BaseException) -> str | None:
     if kinds & {"DataError", "IntegrityError"}:
         return f"the database refused a value ({name}); please report it"
     if name == "MissingDependencyException":
-        return "its driver is not installed; pip install 'sip-trunks[postgres]', or dlt's extra for the database"
-    if name == "ConfigFieldMissingException" or any(word in str(error) for word in ("@", "dsn", "URL", "://")):
+        return "its driver is not installed; pip install '.[postgres]' in the project, or dlt's extra for the database"
+    if name == "ConfigFieldMissingException" or any(word in str(error) for word in ("dsn", "URL", "host name")):
         return (
             f"its credentials are missing or not understood ({name}); they are found by dlt's rules, such as "
             "DESTINATION__POSTGRES__CREDENTIALS=postgresql://user:password@host:5432/database"
         )
+    if any(word in str(error) for word in ("@", "://")):
+        return f"{name}; its text is left out, since it may have credentials in it"
     return None
 
 

@@ -14,6 +14,7 @@ versions before stay for an hour, so that whoever reads one can finish.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ import duckdb
 
 from pipelines import catalog
 from pipelines.dlt_load import KEEPING_LOAD_IDS, load_with_dlt, writing_source
-from pipelines.errors import DestinationFailed, nothing_stored
+from pipelines.errors import DestinationFailed, RunActive, nothing_stored
 from pipelines.lake_files import LocalFiles, RemoteFiles
 from transforms import schema
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from pipelines.settings import Settings
 
 _VERSION_FORMAT = "%Y%m%dT%H%M%S%fZ"
+_VERSION = re.compile(r"\d{8}T\d{12}Z")
+_DATE_FOLDER = re.compile(r"snapshot_date=\d{4}-\d\d-\d\d")
 _ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
 _LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
 _DLT_CONFIG = KEEPING_LOAD_IDS | {
@@ -85,15 +88,18 @@ class Lake:
     def _version(self) -> str | None:
         """The version that was current when this was first asked. Raises DestinationFailed if that cannot be told."""
         version = self._files.read_pointer()
-        if version is None:
-            # A first run that died leaves one version at most, and the rows of one snapshot.
-            versions = self._files.list_names("versions")
-            if len(versions) > 1 or len(self._files.find(_ROWS)) > 1:
+        if version is None and not self._files.has_begun():
+            versions = self._versions()
+            if versions or self._files.find(_ROWS):
                 raise DestinationFailed(
                     f"the lake at {self.place} has lost {self._files.pointer}, which says what is current; "
                     f"put it back (the newest version is {max(versions, default='gone')}), or move the lake away"
                 )
         return version
+
+    def _versions(self) -> list[str]:
+        """Return the versions that are there, in order; what else lies beside them is not the lake's."""
+        return [name for name in self._files.list_names("versions") if _VERSION.fullmatch(name)]
 
     def exists(self) -> bool:
         """Whether a version has been published."""
@@ -194,9 +200,11 @@ class Lake:
 
     def publish(self, snapshot_at: datetime) -> None:
         """Move the draft into the lake, complete it with what has not changed, and switch to it."""
-        with self._failing_by_name():
-            files, version = self._files, _version_at(snapshot_at)
-            before = self._version
+        files, version, before = self._files, _version_at(snapshot_at), self._version
+        with self._failing_by_name(), files.holding_lock():
+            self._refuse_other_run(before)
+            if before is None:
+                files.mark_beginning()
             self._clear_away_failures(before)
             if (self._draft / _ROWS).exists():
                 files.adopt(self._draft / _ROWS, _ROWS)
@@ -208,25 +216,32 @@ class Lake:
                     files.share(f"versions/{before}/{folder}", f"{target}/{folder}")
             files.adopt(self._draft, target)
             files.link_rows(target, _ROWS)
+            self._refuse_other_run(before)
             files.write_pointer(version)
             self._clear_away_versions(version)
+
+    def _refuse_other_run(self, before: str | None) -> None:
+        """Raise RunActive if somebody else has published since this run began: nothing of theirs may be lost."""
+        if self._files.read_pointer() != before:
+            raise RunActive(f"another run has published into {self.place} meanwhile; this one changed nothing")
 
     def _clear_away_failures(self, current: str | None) -> None:
         """Remove what a run left in the lake that did not get as far as the switch."""
         newest = current or ""
-        for version in self._files.list_names("versions"):
+        for version in self._versions():
             if version > newest:
                 self._files.remove(f"versions/{version}")
         date = f"snapshot_date={newest[:4]}-{newest[4:6]}-{newest[6:8]}"
         for folder in self._files.list_names(_ROWS):
-            if folder >= date:
+            if _DATE_FOLDER.fullmatch(folder) and folder >= date:
                 for name in self._files.list_names(f"{_ROWS}/{folder}"):
-                    if name.removesuffix(".parquet") > newest:
+                    version = name.removesuffix(".parquet")
+                    if _VERSION.fullmatch(version) and version > newest:
                         self._files.remove(f"{_ROWS}/{folder}/{name}")
 
     def _clear_away_versions(self, current: str) -> None:
         """Remove the versions that were followed by another one longer ago than any reader may take."""
-        versions = sorted(self._files.list_names("versions"))
+        versions = self._versions()
         limit = _version_at(datetime.now(UTC) - _READERS_MAY_TAKE)
         for version, successor in pairwise(versions):
             if successor < limit and version != current:

@@ -6,26 +6,32 @@ Both have the same few operations; names are relative to the lake, `/` between f
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.catalog import DATASET, literal
-from pipelines.errors import DestinationFailed, Failure, SettingsError
+from pipelines.errors import DestinationFailed, Failure, RunActive, SettingsError
 from pipelines.warehouse import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     import duckdb
 
     from pipelines.settings import Settings
+
+
+_BEGINNING = f".{DATASET}-begun"
+"""Stands in a lake while its first version is published: without it, a lake without a pointer has lost it."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,27 @@ class LocalFiles:
                 "copy a lake with its links, or move it away"
             ) from None
 
+    @contextmanager
+    def holding_lock(self) -> Iterator[None]:
+        """Be the only one who publishes into the lake. Raises RunActive."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        directory = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise RunActive(f"another run is publishing into {self.place}") from None
+        finally:
+            os.close(directory)
+
+    def has_begun(self) -> bool:
+        """Whether somebody has begun to publish the first version, and not ended."""
+        return (self.root / _BEGINNING).exists()
+
+    def mark_beginning(self) -> None:
+        """Note that the first version is being published."""
+        (self.root / _BEGINNING).touch()
+
     def write_pointer(self, version: str) -> None:
         """Make a version the current one, atomically and durably."""
         draft = self.root / f".{DATASET}"
@@ -71,6 +98,7 @@ class LocalFiles:
         draft.symlink_to(Path("versions") / version)
         draft.replace(self.root / DATASET)
         sync_directory(self.root)
+        (self.root / _BEGINNING).unlink(missing_ok=True)
 
     def find(self, folder: str) -> list[str]:
         """Return the Parquet files below a folder, in order."""
@@ -131,7 +159,7 @@ class LocalFiles:
 
 def without_password(url: str) -> str:
     """Return the URL without the user and the password that may be in it."""
-    return re.sub(r"//[^/@]*@", "//", url)
+    return re.sub(r"//.*@", "//", url)
 
 
 def _raise(error: OSError) -> None:
@@ -171,7 +199,7 @@ class RemoteFiles:
         except Exception as error:
             kind = type(error).__name__
             raise SettingsError(
-                f"the lake {self.place} cannot be used ({kind}): the extra for its protocol, such as sip-trunks[s3], "
+                f"the lake {self.place} cannot be used ({kind}): the extra for its protocol, such as '.[s3]', "
                 "and credentials under [destination.filesystem.credentials] are needed"
             ) from error
 
@@ -197,6 +225,7 @@ class RemoteFiles:
         """Let the connection read nothing of this machine from now on."""
         # Without external access at all, DuckDB would not ask fsspec either.
         connection.execute("SET disabled_filesystems = 'LocalFileSystem'")
+        connection.execute("SET python_enable_replacements = false")
         connection.execute("SET lock_configuration = true")
 
     def read_pointer(self) -> str | None:
@@ -207,10 +236,27 @@ class RemoteFiles:
             except FileNotFoundError:
                 return None
 
+    def holding_lock(self) -> AbstractContextManager[None]:
+        """Do nothing: a store has no locks; who publishes looks at the pointer once more before the switch."""
+        return nullcontext()
+
+    def has_begun(self) -> bool:
+        """Whether somebody has begun to publish the first version, and not ended."""
+        with self._asking() as store:
+            store.invalidate_cache()
+            return bool(store.exists(self._at(_BEGINNING)))
+
+    def mark_beginning(self) -> None:
+        """Note that the first version is being published."""
+        with self._asking() as store:
+            store.pipe_file(self._at(_BEGINNING), b"{}")
+
     def write_pointer(self, version: str) -> None:
         """Make a version the current one; stores write an object as a whole."""
         with self._asking() as store:
             store.pipe_file(self._at(f"{DATASET}.json"), json.dumps({"version": version}).encode())
+            if store.exists(self._at(_BEGINNING)):
+                store.rm(self._at(_BEGINNING))
 
     def find(self, folder: str) -> list[str]:
         """Return the Parquet files below a folder, in order."""

@@ -95,13 +95,14 @@ def run(
 
     with holding_lock(settings):
         # What stands here if the process is killed.
-        _note_last_run(settings, {"started_at": format_moment(started_at), "error": "did not end", "exit_code": None})
+        begun = {"started_at": format_moment(started_at), "destination": destination.name}
+        _note_last_run(settings, begun | {"error": "did not end", "exit_code": None})
         try:
             done, snapshot_at = _run(settings, destination, accounts, accept_shrink, with_reports, announce)
             result = outcome(done, snapshot_at)
         except BaseException as error:
             logger.error("%s (exit code %s)", describe_error(error), exit_code_of(error))
-            _note_last_run(settings, {"started_at": format_moment(started_at), **describe_failure(error)})
+            _note_last_run(settings, begun | describe_failure(error))
             raise
         finally:
             with suppress(OSError):
@@ -223,7 +224,9 @@ def _take(
     )
     if snapshot.records is None:
         if stored is not None and stored.drift_count and settings.drift == "strict":
-            raise _refused_for_drift(f"still in {stored.drift_count} ways (sip-trunks drift)")
+            raise _refused_for_drift(
+                f"still in {stored.drift_count} ways (sip-trunks drift{settings.destination_option})"
+            )
         return snapshot
     return _judge(settings, connection, snapshot, known, accept_shrink, announce)
 
@@ -248,7 +251,7 @@ def _judge(
         raise RefusedSnapshot(
             f"the answer has {len(tables.trunks)} trunks and lacks {changes.removed_count} of the "
             f"{changes.stored_count} stored; nothing was changed. If they are really gone: "
-            f"sip-trunks run --account {snapshot.account} --accept-shrink"
+            f"sip-trunks run --account {snapshot.account} --accept-shrink{settings.destination_option}"
         )
     if tables.drift and settings.drift == "strict":
         first = tables.drift[0]

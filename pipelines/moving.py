@@ -25,7 +25,7 @@ from pipelines import __version__, catalog
 from pipelines.catalog import DATASET, literal, quoted
 from pipelines.destination import open_destination
 from pipelines.dlt_load import discard_dlt_folder
-from pipelines.errors import DestinationFailed, SettingsError, nothing_stored
+from pipelines.errors import DestinationFailed, SettingsError
 from pipelines.lock import holding_lock
 from pipelines.outcome import format_moment
 from pipelines.publish import publish_reports
@@ -112,7 +112,7 @@ def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as
         f"SELECT max(snapshot_at), min(snapshot_at) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
     ).fetchall()
     if as_of is not None and oldest > as_of:
-        raise nothing_stored(f"{destination.place} up to {as_of}")
+        raise SettingsError(f"nothing was stored yet at {as_of}: the first snapshot is of {oldest}")
     if as_of is None and not destination.is_atomic:
         as_of = newest
     if as_of is None:

@@ -83,7 +83,7 @@ def print_outcome(settings: Settings, outcome: Outcome) -> None:
     print(f"took       {outcome.duration_seconds:.1f} s\n")
     _print_counts(settings)
     program = _program()
-    where = "" if outcome.destination == "duckdb" else f" --destination {outcome.destination}"
+    where = settings.destination_option
     newest = (
         "SELECT id, valid_from, valid_to FROM sip_trunks_history ORDER BY coalesce(valid_to, valid_from) DESC LIMIT 9"
     )

@@ -311,7 +311,9 @@ def _refuse_nul(table: pa.Table) -> None:
     import pyarrow.compute as pc
 
     for field in table.schema:
-        if pa.types.is_string(field.type) and pc.any(pc.match_substring(table[field.name], "\0")).as_py():
+        texts = pc.list_flatten(table[field.name]) if isinstance(field.type, pa.ListType) else table[field.name]
+        nul = r"\u0000" if field.metadata == schema.JSON_FIELD else "\0"
+        if pa.types.is_string(texts.type) and pc.any(pc.match_substring(texts, nul)).as_py():
             raise DestinationFailed(
                 f"{field.name} has a text with the character U+0000, which the database cannot store; "
                 "nothing was loaded: duckdb and parquet can store it"

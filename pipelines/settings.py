@@ -63,6 +63,11 @@ class Settings:
     table_format: TableFormat = "parquet"
 
     @property
+    def destination_option(self) -> str:
+        """What to add to a command for it to act on the same destination."""
+        return "" if self.destination == "duckdb" else f" --destination {self.destination}"
+
+    @property
     def warehouse_path(self) -> Path:
         """The published DuckDB file."""
         return self.data_dir / "warehouse.duckdb"

@@ -80,6 +80,7 @@ def _read_last_run(settings: Settings) -> dict[str, Any] | None:
     errors = [f"{entry['account']}: {entry['error']}" for entry in failed]
     return {
         "started_at": noted.get("started_at"),
+        "destination": noted.get("destination"),
         "exit_code": noted.get("exit_code"),
         "error": noted.get("error") or "; ".join(errors) or None,
     }
@@ -100,7 +101,8 @@ def print_status(status: dict[str, Any]) -> None:
     if last and not status["is_run_active"]:
         how = "ended well" if last["exit_code"] == 0 else f"exit code {last['exit_code']}: {last['error']}"
         how = last["error"] if last["exit_code"] is None else how
-        print(f"last run   {last['started_at']}, {how}")
+        elsewhere = f" into {last['destination']}" if last["destination"] not in (None, status["destination"]) else ""
+        print(f"last run   {last['started_at']}{elsewhere}, {how}")
     if not status["accounts"]:
         print("accounts   none yet: sip-trunks run, or sip-trunks run --demo")
         return

@@ -53,7 +53,7 @@ class TableLake(Server):
         if find_spec(library) is None:
             raise SettingsError(
                 f"sip_trunks.table_format is {self.settings.table_format}, which needs {library}: "
-                f"pip install 'sip-trunks[{self.settings.table_format}]'"
+                f"pip install '.[{self.settings.table_format}]'"
             )
 
     @property

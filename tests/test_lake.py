@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ import pytest
 
 from pipelines.cli import main
 from pipelines.destination import open_destination
-from pipelines.errors import DestinationFailed
+from pipelines.errors import DestinationFailed, RunActive
 from pipelines.load import run
 from pipelines.settings import pick_accounts, read_settings
 from tests import test_disk
@@ -517,9 +518,54 @@ def test_a_first_run_that_is_killed_leaves_no_lake_and_the_next_one_makes_it(api
     assert "a run did not end" in call("status")
     # As if it had died between the last file and the switch.
     shutil.copytree(lake.parent / "state" / "lake" / "famulor", lake / "versions" / "20200101T000000000000Z")
+    (lake / ".famulor-begun").touch()
     load()
     assert assert_whole(file_of_views(current(lake)), snapshot(0)) == 0
     assert_nothing_left_over(lake)
+
+
+def test_of_two_runs_from_different_places_the_later_one_is_refused_and_loses_nothing(
+    api: Api, lake: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIP_TRUNKS__LAKE", str(lake))
+    api.answer([TRUNK])
+    load()
+    api.answer([TRUNK | {"country_code": "DE"}])
+    ours = read_settings("parquet")
+    theirs = replace(ours, data_dir=place / "elsewhere")
+
+    def let_them_go_first(text: str) -> None:
+        if text == "publishing":
+            api.answer([TRUNK | {"country_code": "FR"}])
+            assert run(theirs, pick_accounts(theirs, [])).exit_code == 0
+
+    with pytest.raises(RunActive, match="meanwhile"):
+        run(ours, pick_accounts(ours, []), announce=let_them_go_first)
+    assert query("SELECT country_code FROM sip_trunks") == [("FR",)]
+    assert query("SELECT count(*) FROM sip_trunk_snapshots") == query(f"SELECT count(*) FROM {ROWS}") == [(2,)]
+    assert load().exit_code == 0
+
+
+def test_a_lake_that_lost_its_link_after_one_run_is_left_alone(api: Api, lake: Path) -> None:
+    api.answer([TRUNK])
+    load()
+    (lake / "famulor").unlink()
+    before = sorted(lake.rglob("*"))
+    with pytest.raises(DestinationFailed, match="has lost the link famulor"):
+        load()
+    assert sorted(lake.rglob("*")) == before
+
+
+def test_files_that_are_not_the_lakes_stay(api: Api, lake: Path) -> None:
+    api.answer([TRUNK])
+    load()
+    (date,) = (lake / ROWS).iterdir()
+    kept = [lake / "versions" / "keep-before-migration", lake / "versions" / "2020-backup", date / "zz-readme.txt"]
+    for path in kept:
+        path.touch()
+    api.answer([IP_TRUNK, TRUNK])
+    load()
+    assert all(path.exists() for path in kept)
 
 
 @pytest.mark.parametrize("is_changed", [True, False])

@@ -356,7 +356,7 @@ def test_a_lake_without_the_extra_for_its_store_is_told_in_one_line(api: Api) ->
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
-    assert "sip-trunks[s3]" in line
+    assert "'.[s3]'" in line
 
 
 def test_the_password_in_the_address_of_a_store_is_never_shown(

@@ -683,7 +683,7 @@ def test_a_format_whose_library_is_missing_is_named_with_what_brings_it(table_fo
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert done.stderr.count("\n") == 1
         assert LIBRARIES[table_format] in done.stderr
-        assert f"pip install 'sip-trunks[{table_format}]'" in done.stderr
+        assert f"pip install '.[{table_format}]'" in done.stderr
 
 
 def test_a_store_is_no_place_for_tables(table_format: str, tmp_path: Path, packages: Path, api: Api) -> None:
