@@ -151,7 +151,7 @@ def _tell_without_text(error: BaseException) -> str | None:
         return f"the database refused a value ({name}); please report it"
     if name == "MissingDependencyException":
         return "its driver is not installed; pip install '.[postgres]' in the project, or dlt's extra for the database"
-    if name == "ConfigFieldMissingException" or any(word in str(error) for word in ("dsn", "URL", "host name")):
+    if name == "ConfigFieldMissingException" or any(word in str(error) for word in ("dsn", "URL")):
         return (
             f"its credentials are missing or not understood ({name}); they are found by dlt's rules, such as "
             "DESTINATION__POSTGRES__CREDENTIALS=postgresql://user:password@host:5432/database"

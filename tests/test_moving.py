@@ -440,7 +440,7 @@ def test_a_copy_as_of_a_moment_is_the_one_that_was_made_then(source: str, past: 
             assert tables_of(place / f"{number}-{name}") == tables_of(past.made_then(source, number)), (number, name)
             then = json.loads((past.made_then(source, number) / "manifest.json").read_text())["tables"]
             assert counts == {table: entry["row_count"] for table, entry in then.items()}
-    with pytest.raises(SettingsError, match="nothing is stored"):
+    with pytest.raises(SettingsError, match="nothing was stored yet"):
         export_tables(past.settings(source), place / "before", "parquet", moments[0] - tick)
     assert not list(place.glob("*before*"))
     assert not list(place.glob(".*before*"))
