@@ -556,6 +556,24 @@ def test_a_lake_that_lost_its_link_after_one_run_is_left_alone(api: Api, lake: P
     assert sorted(lake.rglob("*")) == before
 
 
+def test_an_import_that_died_while_it_published_is_none_and_the_next_one_works(
+    api: Api, lake: Path, place: Path, call: Call
+) -> None:
+    for country in ("US", "DE"):
+        api.answer([TRUNK | {"country_code": country}])
+        load()
+    call("export", "--output", "copy")
+    # As if the import of this copy had died after its last file: rows of two snapshots, a version, and no link.
+    (lake / "famulor").unlink()
+    (lake / ".famulor-begun").touch()
+    assert "nothing is stored yet" in call("sql", "FROM sip_trunks", code=2)
+    call("import", "copy")
+    assert query("SELECT country_code FROM sip_trunks") == [("DE",)]
+    assert query(f"SELECT country_code FROM {ROWS} ORDER BY snapshot_at") == [("US",), ("DE",)]
+    assert not (lake / ".famulor-begun").exists()
+    assert_nothing_left_over(lake)
+
+
 def test_files_that_are_not_the_lakes_stay(api: Api, lake: Path) -> None:
     api.answer([TRUNK])
     load()
