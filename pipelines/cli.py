@@ -18,7 +18,6 @@ from pipelines import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import pandas as pd
     from duckdb import DuckDBPyConnection
 
     from pipelines.settings import Account, Settings
@@ -26,8 +25,11 @@ if TYPE_CHECKING:
 EXIT_CODES = """exit codes:
   0 done   1 a bug   2 usage or settings   3 the API refused us   4 the API stayed unreachable
   5 its answer was unusable or refused   6 another run is active   7 the destination failed
-  8 some accounts failed, the others were loaded
+  8 some accounts failed, the others were loaded   10 `audit --fail-on` found something
 """
+
+REPORT_NAMES = """reports: overview, counts, by_format_and_country, by_country, by_provider, by_authorization, by_number_kind,
+growth, changes, freshness, audit"""
 
 
 _PATIENCE_SECONDS = 3.0
@@ -54,10 +56,25 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--no-reports", action="store_true", help="write no reports, and leave none that are out of date")
     run.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
 
-    report = commands.add_parser("report", help="reports from what is stored")
-    report.add_argument("names", nargs="*", metavar="NAME", help="which reports; all without one")
-    report.add_argument("--by", nargs="+", metavar="COL", help="the columns to count by")
-    _add_format(report)
+    report = commands.add_parser("report", help="reports from what is stored", epilog=REPORT_NAMES)
+    report.add_argument("names", nargs="*", metavar="NAME", help="which reports; the overview without one")
+    report.add_argument("--by", nargs="+", metavar="COL", help="counts: the columns to count by")
+    report.add_argument("--period", choices=("day", "week", "month"), default="month", help="growth: by which (month)")
+    report.add_argument("--since", type=_moment, metavar="TIME", help="changes, growth: from this time on")
+    _add_delivery(report)
+
+    audit = commands.add_parser("audit", help="what is misconfigured, and how to mend it")
+    audit.add_argument("--select", action="append", default=[], metavar="RULES", help="only these rules or families")
+    audit.add_argument("--ignore", action="append", default=[], metavar="RULES", help="all but these rules or families")
+    audit.add_argument(
+        "--fail-on",
+        choices=("info", "low", "medium", "high", "critical"),
+        help="exit with 10 if there is a finding as severe as this",
+    )
+    _add_delivery(audit)
+
+    rules = commands.add_parser("rules", help="what the audit looks at, why, and where that is known from")
+    rules.add_argument("--format", choices=("table", "csv", "json", "markdown"), default="table")
 
     drift = commands.add_parser("drift", help="how the answers deviate from what is declared, and since when")
     drift.add_argument("--since", type=_moment, metavar="TIME", help="also what is over, if seen at or after this time")
@@ -84,7 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     importing = commands.add_parser("import", help="begin an empty destination with such a copy")
     importing.add_argument("folder", metavar="DIR", help="what `export` has written")
 
-    _add_destination(run, report, drift, sql, status, check, describe, export, importing)
+    _add_destination(run, report, audit, drift, sql, status, check, describe, export, importing)
 
     demo = commands.add_parser("demo-api", help="serve the demo account until stopped")
     demo.add_argument("--port", type=_port, default=8765, metavar="N", help="the port on this machine (8765)")
@@ -100,6 +117,20 @@ def _add_destination(*parsers: argparse.ArgumentParser) -> None:
         )
 
 
+def _add_delivery(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--as-of", type=_moment, metavar="TIME", help="what was known at this time")
+    parser.add_argument("--mask", action="store_true", help="make phone numbers and usernames unreadable")
+    parser.add_argument(
+        "--format",
+        choices=("table", "csv", "json", "markdown", "html", "xlsx", "png"),
+        help="without it, what the name of --output says, or a table",
+    )
+    parser.add_argument(
+        "--output", metavar="PATH", help="a file to write; for csv and png of several reports, a folder"
+    )
+    _add_raw(parser)
+
+
 def _add_format(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
@@ -107,6 +138,10 @@ def _add_format(parser: argparse.ArgumentParser) -> None:
         default="table",
         help="csv is made safe for spreadsheets: text such as +e164 gets an apostrophe; see --raw",
     )
+    _add_raw(parser)
+
+
+def _add_raw(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--raw", action="store_true", help="csv with the values as they are, for other programs")
 
 
@@ -234,6 +269,8 @@ def _run(options: argparse.Namespace) -> int:
     for account in outcome.accounts:
         if account.error:
             print(f"sip-trunks: {account.account}: {account.error}", file=sys.stderr)
+    if outcome.report_error:
+        print(f"sip-trunks: the trunks are stored, but not the reports: {outcome.report_error}", file=sys.stderr)
     return outcome.exit_code
 
 
@@ -257,34 +294,21 @@ def _serving_demo(settings: Settings) -> Iterator[tuple[Settings, tuple[Account,
 
 
 def _report(options: argparse.Namespace) -> int:
-    from pipelines.catalog import read_trunks
-    from pipelines.destination import open_destination
-    from pipelines.errors import SettingsError
-    from pipelines.show import frame_rows, print_json, rows_as_json, write_rows
-    from transforms.reports import REPORTS
-    from transforms.schema import SIP_TRUNKS
+    from pipelines.report_command import report
 
-    unknown = [name for name in options.names if name not in REPORTS]
-    if unknown:
-        raise SettingsError(f"no report named {unknown[0]!r}; there are {', '.join(REPORTS)}")
-    if options.by and len(set(options.by)) < len(options.by):
-        raise SettingsError("--by names a column twice")
-    taken = [name for name in options.by or () if name in ("trunk_count", "share_pct")]
-    if taken:
-        raise SettingsError(f"--by {taken[0]}: the report itself has a column of that name")
-    keywords = {"by": options.by} if options.by else {}
-    frames: dict[str, pd.DataFrame] = {}
-    with open_destination(_settings(options)).reading((SIP_TRUNKS.name,)) as connection:
-        for name in options.names or REPORTS:
-            trunks = read_trunks(connection, options.by or REPORTS[name].needs)
-            frames[name] = REPORTS[name].derive(trunks, **keywords)
-    if options.format == "json" and len(frames) > 1:
-        print_json({name: rows_as_json(list(frame.columns), frame_rows(frame)) for name, frame in frames.items()})
-        return 0
-    for frame in frames.values():
-        total = f"total: {frame['trunk_count'].sum()} trunks"
-        write_rows(list(frame.columns), frame_rows(frame), form=options.format, raw=options.raw, total=total)
-    return 0
+    return report(_settings(options), options)
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from pipelines.report_command import audit
+
+    return audit(_settings(options), options)
+
+
+def _rules(options: argparse.Namespace) -> int:
+    from pipelines.report_command import rules
+
+    return rules(options)
 
 
 def _sql(options: argparse.Namespace) -> int:
@@ -423,6 +447,8 @@ def _demo_api(options: argparse.Namespace) -> int:
 _COMMANDS = {
     "run": _run,
     "report": _report,
+    "audit": _audit,
+    "rules": _rules,
     "drift": _drift,
     "sql": _sql,
     "status": _status,

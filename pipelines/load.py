@@ -16,7 +16,9 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import duckdb
 
 from pipelines import __version__, catalog
 from pipelines.destination import Load, open_destination
@@ -30,6 +32,7 @@ from pipelines.errors import (
     exit_code_of,
 )
 from pipelines.famulor.client import fetch_snapshot
+from pipelines.files import write_whole
 from pipelines.lock import holding_lock
 from pipelines.outcome import AccountOutcome, Outcome, format_moment
 from pipelines.progress import logger
@@ -39,17 +42,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    import duckdb
-
     from pipelines.catalog import SeenDrift, StoredAccount
     from pipelines.destination import Destination
     from pipelines.famulor.client import Snapshot
     from pipelines.settings import Account, Settings
-    from transforms.changes import Changes
+    from transforms.guard import Changes
+    from transforms.reports import Basis
     from transforms.schema import ColumnType
     from transforms.snapshot import SnapshotTables
 
     Announce = Callable[[str], None]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What was taken from the API: the outcome of each account, what may be loaded, and what is as it was."""
+
+    done: list[AccountOutcome]
+    judged: list[_Judged]
+    unchanged: list[Snapshot]
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What a run did for each account, when, and why there are no reports, if so."""
+
+    accounts: list[AccountOutcome]
+    snapshot_at: datetime | None = None
+    report_failure: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -82,15 +104,17 @@ def run(
         # Of Arrow's allocators, the one that gives back what reading a snapshot took before the load needs it.
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
 
-    def outcome(done: Sequence[AccountOutcome], snapshot_at: datetime | None) -> Outcome:
+    def outcome(done: _Done) -> Outcome:
+        failure = done.report_failure
         return Outcome(
-            accounts=tuple(done),
+            accounts=tuple(done.accounts),
             destination=destination.name,
             warehouse=destination.place,
-            snapshot_at=snapshot_at,
+            snapshot_at=done.snapshot_at,
             started_at=started_at,
             duration_seconds=round(time.monotonic() - clock, 3),
-            exit_code=_exit_code(done),
+            report_error=describe_error(failure) if failure else None,
+            exit_code=_exit_code(done.accounts) or (exit_code_of(failure) if failure else 0),
         )
 
     with holding_lock(settings):
@@ -98,8 +122,7 @@ def run(
         begun = {"started_at": format_moment(started_at), "destination": destination.name}
         _note_last_run(settings, begun | {"error": "did not end", "exit_code": None})
         try:
-            done, snapshot_at = _run(settings, destination, accounts, accept_shrink, with_reports, announce)
-            result = outcome(done, snapshot_at)
+            result = outcome(_run(settings, destination, accounts, accept_shrink, with_reports, announce))
         except BaseException as error:
             logger.error("%s (exit code %s)", describe_error(error), exit_code_of(error))
             _note_last_run(settings, begun | describe_failure(error))
@@ -138,14 +161,9 @@ def last_run_path(settings: Settings) -> Path:
 
 
 def _note_last_run(settings: Settings, values: dict[str, Any]) -> None:
-    path = last_run_path(settings)
-    draft = path.with_suffix(".draft")
-    try:
-        draft.write_text(json.dumps(values, indent=1), "utf-8")
-        draft.replace(path)
-    except OSError:
-        # A full disk must not hide why the run failed; the exit code and the log have it.
-        draft.unlink(missing_ok=True)
+    # A full disk must not hide why the run failed; the exit code and the log have it.
+    with suppress(OSError):
+        write_whole(last_run_path(settings), json.dumps(values, indent=1).encode())
 
 
 def _run(
@@ -155,45 +173,67 @@ def _run(
     accept_shrink: bool,
     with_reports: bool,
     announce: Announce,
-) -> tuple[list[AccountOutcome], datetime | None]:
+) -> _Done:
     _tidy(settings, destination)
     with destination.working() as connection:
         stored = catalog.read_stored_accounts(connection)
-        known = catalog.read_known_types(connection)
-        done: list[AccountOutcome] = []
-        judged: list[_Judged] = []
-        unchanged: list[Snapshot] = []
-        for account in accounts:
-            try:
-                match _take(settings, connection, account, stored.get(account.name), known, accept_shrink, announce):
-                    case _Judged() as taken:
-                        judged.append(taken)
-                        # What one account taught the next has to know: all go into the same columns.
-                        known |= taken.tables.types
-                        done.append(_loaded_outcome(taken))
-                    case same:
-                        unchanged.append(same)
-                        done.append(_unchanged_outcome(same, stored[account.name]))
-            except (Failure, UnusableAnswer) as error:
-                if isinstance(error, DestinationFailed):
-                    raise
-                done.append(AccountOutcome(account.name, "failed", **describe_failure(error)))
+        taken = _take_all(settings, connection, accounts, stored, accept_shrink, announce)
+        if not taken.judged and not taken.unchanged:
+            return _Done(taken.done)
         snapshot_at = _moment_after(stored)
-        looks = [_look(snapshot, snapshot_at, stored[snapshot.account]) for snapshot in unchanged]
-        if judged:
-            load = _load_of(judged, snapshot_at)
+        if taken.judged:
+            load = _load_of(taken.judged, snapshot_at)
             announce(f"loading {load.row_count} trunks")
             destination.load(connection, load)
-        if looks:
+        if taken.unchanged:
+            looks = [_look(snapshot, snapshot_at, stored[snapshot.account]) for snapshot in taken.unchanged]
             destination.write_looks(connection, looks)
-        if destination.publishes_reports and (judged or unchanged):
-            _refresh_reports(connection, has_new=bool(judged), with_reports=with_reports, announce=announce)
+        is_new = bool(taken.judged)
+        basis, failure = None, None
+        if destination.publishes_reports and with_reports and (is_new or not catalog.has_reports(connection)):
+            announce("writing reports")
+            basis, failure = _attempt(lambda: _publish_tables(settings, connection, snapshot_at))
+        if destination.publishes_reports and is_new and basis is None:
+            # Better none than those of an older snapshot.
+            catalog.drop_reports(connection)
         drift = catalog.read_drift(connection)
-    if not judged and not unchanged:
-        return done, None
     announce("publishing")
     destination.publish(snapshot_at)
-    return [_with_drift(entry, drift) for entry in done], snapshot_at
+    if with_reports and failure is None and (is_new or basis is not None):
+        announce("writing the report page")
+        _, failure = _attempt(lambda: _publish_page(settings, destination, snapshot_at, basis))
+    if failure is not None or (is_new and not with_reports):
+        settings.page_path.unlink(missing_ok=True)
+    return _Done([_with_drift(entry, drift) for entry in taken.done], snapshot_at, failure)
+
+
+def _take_all(
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    accounts: Sequence[Account],
+    stored: Mapping[str, StoredAccount],
+    accept_shrink: bool,
+    announce: Announce,
+) -> _Taken:
+    """Fetch and judge every account; one that fails is noted and holds up no other."""
+    known = catalog.read_known_types(connection)
+    taken = _Taken([], [], [])
+    for account in accounts:
+        try:
+            match _take(settings, connection, account, stored.get(account.name), known, accept_shrink, announce):
+                case _Judged() as judged:
+                    taken.judged.append(judged)
+                    # What one account taught the next has to know: all go into the same columns.
+                    known |= judged.tables.types
+                    taken.done.append(_loaded_outcome(judged))
+                case same:
+                    taken.unchanged.append(same)
+                    taken.done.append(_unchanged_outcome(same, stored[account.name]))
+        except (Failure, UnusableAnswer) as error:
+            if isinstance(error, DestinationFailed):
+                raise
+            taken.done.append(AccountOutcome(account.name, "failed", **describe_failure(error)))
+    return taken
 
 
 def _with_drift(entry: AccountOutcome, drift: Sequence[SeenDrift]) -> AccountOutcome:
@@ -240,7 +280,7 @@ def _judge(
     announce: Announce,
 ) -> _Judged:
     """Type the snapshot and compare it with what is stored. Raises UnusableAnswer or RefusedSnapshot."""
-    from transforms.changes import compare_versions
+    from transforms.guard import compare_versions
     from transforms.snapshot import read_snapshot
 
     records = snapshot.records or ()
@@ -316,15 +356,24 @@ def _load_of(judged: Sequence[_Judged], snapshot_at: datetime) -> Load:
     return Load([entry.tables for entry in judged], looks, snapshot_at)
 
 
-def _refresh_reports(
-    connection: duckdb.DuckDBPyConnection, *, has_new: bool, with_reports: bool, announce: Announce
-) -> None:
-    """Write the reports if they are not those of what is stored; without them, leave none that are out of date."""
-    if not with_reports:
-        if has_new:
-            catalog.drop_reports(connection)
-    elif has_new or not catalog.has_reports(connection):
-        from pipelines.publish import publish_reports
+def _publish_tables(settings: Settings, connection: duckdb.DuckDBPyConnection, snapshot_at: datetime) -> Basis:
+    from pipelines.publish import publish_tables
 
-        announce("writing reports")
-        publish_reports(connection)
+    return publish_tables(connection, settings, snapshot_at)
+
+
+def _publish_page(settings: Settings, destination: Destination, snapshot_at: datetime, basis: Basis | None) -> None:
+    from pipelines.publish import publish_page
+
+    publish_page(settings, destination, snapshot_at, basis)
+
+
+def _attempt(make: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """Return what was made, or why not: what is wrong with a report must not keep a snapshot from being stored."""
+    try:
+        return make(), None
+    except duckdb.Error:
+        raise  # not a report's fault: nothing can be published
+    except Exception as error:  # noqa: BLE001 - the outcome tells it, and the exit code
+        logger.exception("the reports could not be written")
+        return None, error

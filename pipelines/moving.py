@@ -28,7 +28,7 @@ from pipelines.dlt_load import discard_dlt_folder
 from pipelines.errors import DestinationFailed, SettingsError
 from pipelines.lock import holding_lock
 from pipelines.outcome import format_moment
-from pipelines.publish import publish_reports
+from pipelines.publish import publish_page, publish_tables
 from transforms import schema
 from transforms.names import claim_columns
 
@@ -74,7 +74,10 @@ def export_tables(settings: Settings, folder: Path, form: Form, as_of: datetime 
     draft = Path(mkdtemp(prefix=f".{folder.name[:50]}.", dir=folder.parent))
     try:
         with destination.reading() as connection:
-            copied = _write_tables(connection, draft, form, _queries(connection, destination, as_of))
+            queries = _queries(connection, destination, as_of)
+            copied = _write_tables(connection, draft, form, queries)
+            if form == "duckdb":
+                _complete_warehouse(settings, draft / _WAREHOUSE)
         _write_manifest(draft / _MANIFEST, form, as_of, copied)
         draft.chmod(0o755)
         try:
@@ -91,15 +94,27 @@ def _write_tables(
 ) -> dict[str, _Copied]:
     """Write all tables. Raises DestinationFailed if the folder cannot hold them."""
     try:
-        copied = {name: _write_table(connection, name, query, folder, form) for name, query in queries.items()}
-        if form == "duckdb":
-            with duckdb.connect(folder / _WAREHOUSE) as copy:
-                catalog.describe_tables(copy)
-                publish_reports(copy)
-                copy.execute("CHECKPOINT")
+        return {name: _write_table(connection, name, query, folder, form) for name, query in queries.items()}
     except duckdb.Error as error:
-        raise DestinationFailed(f"the copy cannot be written: {str(error).partition(chr(10))[0]}") from error
-    return copied
+        raise _unwritable(error) from error
+
+
+def _complete_warehouse(settings: Settings, path: Path) -> None:
+    """Give a copied file what a published one has: views, comments, reports. Raises DestinationFailed."""
+    try:
+        with duckdb.connect(path) as copy:
+            copy.execute("SET TimeZone = 'UTC'")
+            catalog.describe_tables(copy)
+            span = catalog.read_looks_span(copy)
+            if span:
+                publish_tables(copy, settings, span[1])
+            copy.execute("CHECKPOINT")
+    except duckdb.Error as error:
+        raise _unwritable(error) from error
+
+
+def _unwritable(error: duckdb.Error) -> DestinationFailed:
+    return DestinationFailed(f"the copy cannot be written: {str(error).partition(chr(10))[0]}")
 
 
 def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as_of: datetime | None) -> dict[str, str]:
@@ -218,13 +233,14 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
         if destination.exists():
             raise SettingsError(f"{destination.place} has trunks already; a copy can only begin an empty destination")
         tables = _read_tables(folder, form, manifest)
+        snapshot_at = max(tables[schema.SIP_TRUNK_SNAPSHOTS.name]["snapshot_at"].to_pylist())
         destination.discard_work()
         try:
             with destination.working() as connection:
                 destination.seed(connection, tables)
-                if destination.publishes_reports:
-                    publish_reports(connection)
-            destination.publish(max(tables[schema.SIP_TRUNK_SNAPSHOTS.name]["snapshot_at"].to_pylist()))
+                basis = publish_tables(connection, settings, snapshot_at) if destination.publishes_reports else None
+            destination.publish(snapshot_at)
+            publish_page(settings, destination, snapshot_at, basis)
         finally:
             destination.discard_work()
             discard_dlt_folder(settings)

@@ -49,6 +49,7 @@ class Outcome:
     snapshot_at: datetime | None
     started_at: datetime
     duration_seconds: float
+    report_error: str | None
     exit_code: int
 
     def as_json(self) -> dict[str, Any]:

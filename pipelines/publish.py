@@ -1,18 +1,51 @@
-"""Report frames → where people read them: for now the `reports` schema of the published file."""
+"""Reports → where people find them: the schema `reports` beside the data, and one HTML page."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines import catalog
+from pipelines import __version__, catalog
+from pipelines.files import write_whole
+from pipelines.reporting import read_basis, read_options, stored_tables
+from transforms.findings import extend_findings
 from transforms.reports import REPORTS
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import duckdb
 
+    from pipelines.destination import Destination
+    from pipelines.settings import Settings
+    from transforms.reports import Basis
 
-def publish_reports(connection: duckdb.DuckDBPyConnection) -> None:
-    """Derive every report from what is stored and write it as a table of the `reports` schema."""
+
+def publish_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, snapshot_at: datetime) -> Basis:
+    """Write every report as a table of the schema `reports`, in place of the one before; return their basis.
+
+    The findings are a log: those that earlier runs have published stay, with the time when they were last seen.
+    """
+    basis = _read_basis(connection, settings, snapshot_at)
     for report in REPORTS.values():
-        trunks = catalog.read_trunks(connection, report.needs)
-        catalog.write_report(connection, report.name, report.derive(trunks), report.question, report.columns)
+        frame = report.derive(basis)
+        if report.name == "audit":
+            frame = extend_findings(basis.tables.get("log"), frame, basis.tables["looks"])
+        catalog.write_report(connection, report.table, frame, report.question, report.columns)
+    return basis
+
+
+def publish_page(settings: Settings, destination: Destination, snapshot_at: datetime, basis: Basis | None) -> None:
+    """Write the report page in place of the one before; without a basis, from what is stored."""
+    from pipelines.page import PAGED, render_page
+
+    if basis is None:
+        with destination.reading(stored_tables(list(REPORTS))) as connection:
+            basis = _read_basis(connection, settings, snapshot_at)
+    frames = {name: REPORTS[name].derive(basis) for name in PAGED}
+    page = render_page(frames, as_of=snapshot_at, place=destination.place, version=__version__)
+    settings.page_path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(settings.page_path, page.encode())
+
+
+def _read_basis(connection: duckdb.DuckDBPyConnection, settings: Settings, snapshot_at: datetime) -> Basis:
+    return read_basis(connection, list(REPORTS), read_options(settings, as_of=snapshot_at, is_log=True))

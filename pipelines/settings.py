@@ -24,6 +24,16 @@ DriftMode = Literal["report", "strict"]
 TableFormat = Literal["parquet", "delta", "iceberg"]
 _DRIFT_MODES: tuple[DriftMode, ...] = ("report", "strict")
 _TABLE_FORMATS: tuple[TableFormat, ...] = ("parquet", "delta", "iceberg")
+_OURS = (
+    "data_dir",
+    "destination",
+    "drift",
+    "expected_interval",
+    "lake",
+    "providers",
+    "suppressions",
+    "table_format",
+)
 _Choice = TypeVar("_Choice", bound=str)
 _ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -61,6 +71,9 @@ class Settings:
     destination: str = "duckdb"
     lake: str = "lake"
     table_format: TableFormat = "parquet"
+    expected_interval_seconds: float | None = None
+    providers: Path | None = None
+    suppressions: tuple[dict[str, Any], ...] = ()
 
     @property
     def destination_option(self) -> str:
@@ -71,6 +84,11 @@ class Settings:
     def warehouse_path(self) -> Path:
         """The published DuckDB file."""
         return self.data_dir / "warehouse.duckdb"
+
+    @property
+    def page_path(self) -> Path:
+        """The report page that every run writes."""
+        return self.data_dir / "reports" / "index.html"
 
     @property
     def state_dir(self) -> Path:
@@ -95,6 +113,9 @@ def read_settings(destination: str | None = None) -> Settings:
         destination=_checked_destination(destination or values.get("sip_trunks.destination", like="duckdb")),
         lake=values.get("sip_trunks.lake", like="lake"),
         table_format=values.choose("sip_trunks.table_format", _TABLE_FORMATS),
+        expected_interval_seconds=_read_interval(values),
+        providers=_find_providers(values, config_dir),
+        suppressions=_read_suppressions(values),
     )
 
 
@@ -117,7 +138,7 @@ def find_unknown_settings(settings: Settings) -> list[str]:
     """Return the settings of ours that are written down but mean nothing, such as misspelt ones."""
     known = {f"sources.famulor.{f.name}" for f in fields(ApiSettings)}
     known |= {"sources.famulor.api_token", "sources.famulor.accounts"}
-    known |= {f"sip_trunks.{name}" for name in ("data_dir", "destination", "drift", "lake", "table_format")}
+    known |= {f"sip_trunks.{name}" for name in _OURS}
     found: set[str] = set()
     for file in _Values(settings.config_dir).files:
         for section in ("sources.famulor", "sip_trunks"):
@@ -141,6 +162,33 @@ def _find_data_dir(values: _Values, config_dir: Path | None) -> Path:
     if from_shell:
         return Path(from_shell).expanduser().absolute()
     return home / Path(values.get("sip_trunks.data_dir", like="data")).expanduser()
+
+
+def _read_interval(values: _Values) -> float | None:
+    text: str = values.get("sip_trunks.expected_interval", like="auto")
+    return None if text == "auto" else parse_duration("sip_trunks.expected_interval", text)
+
+
+def parse_duration(key: str, text: str) -> float:
+    """Return the seconds that a text such as 90s, 15min, 1h, 1d says. Raises SettingsError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)", text.strip())
+    if not found or not float(found[1]):
+        raise SettingsError(f"{key} needs a duration such as 15min, 1h or 1d, got {text!r}")
+    return float(found[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+def _find_providers(values: _Values, config_dir: Path | None) -> Path | None:
+    text: str = values.get("sip_trunks.providers", like="builtin")
+    if text == "builtin":
+        return None
+    return (config_dir.parent if config_dir else Path.cwd()) / Path(text).expanduser()
+
+
+def _read_suppressions(values: _Values) -> tuple[dict[str, Any], ...]:
+    found = values.find("sip_trunks.suppressions") or []
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise SettingsError("sip_trunks.suppressions is no list of tables: write each as [[sip_trunks.suppressions]]")
+    return tuple(found)
 
 
 def _checked_destination(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from datetime import date, datetime
 from itertools import count
@@ -24,7 +25,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 def write_rows(
     columns: Sequence[str], rows: Sequence[Sequence[Any]], *, form: str, raw: bool = False, total: str | None = None
 ) -> None:
-    """Print rows to standard output as `form`: table, csv or json (an array of objects).
+    """Print rows to standard output as `form`: table, csv, markdown or json (an array of objects).
 
     In CSV, text that a spreadsheet would run as a formula gets a leading apostrophe unless `raw`; `total` is a line
     below a table.
@@ -33,6 +34,10 @@ def write_rows(
         print(json.dumps(rows_as_json(columns, rows), indent=1))
     elif form == "csv":
         print(_csv(columns, rows, raw=raw), end="")
+    elif form == "markdown":
+        print(_markdown(columns, rows))
+        if total:
+            print(f"\n{total}")
     else:
         print_table(columns, rows)
         if not rows:
@@ -133,6 +138,18 @@ def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, raw: bool) ->
     for row in [columns, *rows]:
         writer.writerow([_as_csv(value, raw=raw) for value in row])
     return text.getvalue()
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [[_in_markdown(name) for name in columns], ["---"] * len(columns)]
+    lines += [[_in_markdown(_as_text(value)) for value in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _in_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is: no markup, no HTML, and no address that it would make a link of."""
+    escaped = re.sub(r"([\\`*\[\]<>|~#&]|\b_|_\b)", r"\\\1", text)
+    return escaped.replace("://", ":&#47;/").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
 def _as_csv(value: Any, *, raw: bool) -> Any:

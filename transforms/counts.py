@@ -10,6 +10,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BY_FORMAT_AND_COUNTRY = ("sip_calling_format", "country_code")
+PRESETS = {
+    "by_format_and_country": BY_FORMAT_AND_COUNTRY,
+    "by_country": ("country_code",),
+    "by_provider": ("provider",),
+    "by_authorization": ("inbound_authorization_type",),
+    "by_number_kind": ("number_kind",),
+}
+"""What people count by most, each under a name of its own."""
+
+COUNT_COLUMNS = ("trunk_count", "share_pct")
 
 
 def count_trunks(trunks: pd.DataFrame, by: Sequence[str] = BY_FORMAT_AND_COUNTRY) -> pd.DataFrame:
@@ -17,10 +27,13 @@ def count_trunks(trunks: pd.DataFrame, by: Sequence[str] = BY_FORMAT_AND_COUNTRY
 
     Grain: one row per combination that occurs; a missing value is a value of its own. Needs the columns `by`, one row
     per trunk. Adds `trunk_count` and `share_pct` (0 to 100, of all trunks, rounded to two digits).
-    Raises KeyError if a column is not there, ValueError if none is named or one twice.
+    Raises KeyError if a column is not there, ValueError if none is named, one twice, or one that the report adds.
     """
     if not by or len(set(by)) < len(by):
         raise ValueError("name one or more columns to count by, each once")
+    taken = [name for name in by if name in COUNT_COLUMNS]
+    if taken:
+        raise ValueError(f"{taken[0]}: the report itself has a column of that name")
     counts = trunks.groupby(list(by), dropna=False, sort=False).size().rename("trunk_count").reset_index()
     counts["share_pct"] = (counts["trunk_count"] * 100 / max(len(trunks), 1)).round(2)
     order = ["trunk_count", *by]

@@ -1,45 +1,278 @@
-"""The registry of reports: each a question, a pure function from trunks to a frame, and its columns' meanings."""
+"""The registry of reports: each a question, the frame that answers it, and what its columns mean.
+
+Everything is derived from what is stored (`Basis`), each frame once, whoever asks for it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from transforms.counts import BY_FORMAT_AND_COUNTRY, count_trunks
+from transforms.addresses import default_providers, derive_provider
+from transforms.audit import FINDINGS, RULES, audit_trunks, suppress
+from transforms.changes import CHANGES, derive_changes, log_changes
+from transforms.countries import derive_country_name
+from transforms.counts import BY_FORMAT_AND_COUNTRY, PRESETS, count_trunks
+from transforms.findings import FINDING_AGES, with_ages
+from transforms.freshness import FRESHNESS, derive_freshness
+from transforms.growth import GROWTH, derive_growth
+from transforms.masking import mask_changes, mask_columns, mask_findings
+from transforms.numbers import derive_numbers
+from transforms.overview import OVERVIEW, derive_overview
 from transforms.schema import SIP_TRUNKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     import pandas as pd
+
+    from transforms.addresses import Providers
+    from transforms.audit import Rule, Suppression
+    from transforms.growth import Period
+
+DERIVED = {
+    "number_kind": ("phone_number", "DID, extension or unknown: inferred from how the number is written."),
+    "normalized_number": ("phone_number", "The number without spaces and brackets, with + where it is international."),
+    "calling_code": ("phone_number", "The country calling code of an international number, such as 49."),
+    "provider": ("sip_address", "The provider (ITSP) behind sip_address; unknown if no fact says whose host it is."),
+    "country_name": ("country_code", "The English name of the country (ISO 3166-1)."),
+}
+"""Columns that follow from one of the API's: which one, and what they mean."""
+
+AUDITED = (
+    "account",
+    "id",
+    "phone_number",
+    "sip_username",
+    "sip_address",
+    "sip_calling_format",
+    "inbound_authorization_type",
+    "allowed_inbound_ips",
+    "outbound_proxy",
+    "country_code",
+)
+"""The columns that the rules look at."""
+
+LOGGED_DAYS = 30
+"""How far back the published changes go."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller wants to know: `as_of` is now unless somebody asks for another moment; all moments are UTC.
+
+    `is_log` asks for every change of the last `LOGGED_DAYS` instead of the difference between `since` and `as_of`.
+    """
+
+    as_of: datetime
+    since: datetime | None = None
+    by: Sequence[str] = BY_FORMAT_AND_COUNTRY
+    period: Period = "month"
+    accounts: Sequence[str] = ()
+    expected_interval_seconds: float | None = None
+    providers: Providers = field(default_factory=default_providers)
+    rules: Sequence[Rule] = tuple(RULES.values())
+    suppressions: Sequence[Suppression] = ()
+    is_log: bool = False
+    is_masked: bool = False
+
+    @property
+    def changed_since(self) -> datetime | None:
+        """The moment from which changes count; None for each account's last snapshot but one."""
+        return self.as_of - timedelta(days=LOGGED_DAYS) if self.is_log else self.since
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What is stored, as of the moment that the options name, and every report that follows from it.
+
+    `tables` has the frames that `tables_needed` asks for: `trunks` (current state), `lifetimes` and `versions` (rows of
+    the history), `looks` (`sip_trunk_snapshots`) and `drift` (`schema_drift`); and `log`, the findings that runs have
+    published so far, if there are any.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    options: Options
+
+    @cached_property
+    def trunks(self) -> pd.DataFrame:
+        """The trunks with every derived column. Grain: one row per (account, id)."""
+        return self._with(self.tables["trunks"], DERIVED)
+
+    def _with(self, trunks: pd.DataFrame, names: Sequence[str] | Mapping[str, object]) -> pd.DataFrame:
+        if {"number_kind", "normalized_number", "calling_code"} & set(names):
+            trunks = derive_numbers(trunks)
+        if "provider" in names:
+            trunks = derive_provider(trunks, self.options.providers)
+        return derive_country_name(trunks) if "country_name" in names else trunks
+
+    def count(self, by: Sequence[str]) -> pd.DataFrame:
+        """Return the trunks counted by these columns, names of countries beside their codes."""
+        # What is derived for the audit is there; for a count alone, only what it counts by.
+        derived = self.trunks if "trunks" in vars(self) else self._with(self.tables["trunks"], by)
+        counts = count_trunks(derived, by)
+        if "country_code" in by and "country_name" not in by:
+            counts = derive_country_name(counts)
+        return mask_columns(counts) if self.options.is_masked else counts
+
+    @cached_property
+    def growth(self) -> pd.DataFrame:
+        """How many trunks there were, period by period."""
+        options = self.options
+        return derive_growth(
+            self.tables["lifetimes"],
+            self.tables["looks"],
+            as_of=options.as_of,
+            since=options.since,
+            period=options.period,
+        )
+
+    @cached_property
+    def changes(self) -> pd.DataFrame:
+        """What changed."""
+        stored = (self.tables["versions"], self.tables["looks"], self.tables["drift"])
+        since, as_of = self.options.changed_since, self.options.as_of
+        if self.options.is_log and since:
+            changes = log_changes(*stored, since=since, as_of=as_of)
+        else:
+            changes = derive_changes(*stored, since=since, as_of=as_of)
+        return mask_changes(changes) if self.options.is_masked else changes
+
+    @cached_property
+    def freshness(self) -> pd.DataFrame:
+        """How fresh what we know is."""
+        options = self.options
+        return derive_freshness(
+            self.tables["looks"],
+            as_of=options.as_of,
+            expected_interval_seconds=options.expected_interval_seconds,
+            accounts=options.accounts,
+        )
+
+    @cached_property
+    def _judged(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        options = self.options
+        findings = audit_trunks(self.trunks, providers=options.providers, as_of=options.as_of, rules=options.rules)
+        return suppress(findings, options.suppressions, options.as_of)
+
+    @cached_property
+    def findings(self) -> pd.DataFrame:
+        """What is misconfigured, but for what is suppressed."""
+        kept, _ = self._judged
+        findings = with_ages(kept, self.tables.get("log"))
+        return mask_findings(findings, self.tables["trunks"]) if self.options.is_masked else findings
+
+    @property
+    def suppressed_count(self) -> int:
+        """How many findings are suppressed."""
+        _, suppressed = self._judged
+        return len(suppressed)
+
+    @cached_property
+    def overview(self) -> pd.DataFrame:
+        """All of it on one screen."""
+        return derive_overview(
+            counts=self.count(BY_FORMAT_AND_COUNTRY),
+            changes=self.changes,
+            findings=self.findings,
+            freshness=self.freshness,
+        )
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report: `derive` takes the current trunks, of them the columns `needs`, and the options of the report."""
+    """A report: what it answers, how it follows from the basis, which tables that takes, what its columns mean."""
 
     name: str
     question: str
+    derive: Callable[[Basis], pd.DataFrame]
     needs: tuple[str, ...]
-    derive: Callable[..., pd.DataFrame]
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str]
+
+    @property
+    def table(self) -> str:
+        """What it is called in the schema `reports`."""
+        return "audit_findings" if self.name == "audit" else self.name
 
 
-_TRUNK_COLUMNS = {column.name: column.meaning for column in SIP_TRUNKS.columns}
+_COUNTED = {column.name: column.meaning for column in SIP_TRUNKS.columns}
+_COUNTED |= {name: meaning for name, (_, meaning) in DERIVED.items()}
+_COUNTED |= {
+    "trunk_count": "Trunks with this combination of values.",
+    "share_pct": "Their share of all trunks, in percent (0 to 100).",
+}
+
+
+def _preset(name: str, question: str) -> Report:
+    return Report(name, question, lambda basis: basis.count(PRESETS[name]), ("trunks",), _COUNTED)
+
 
 REPORTS = {
     report.name: report
     for report in (
         Report(
-            name="counts",
-            question="How many trunks are there by calling format and country?",
-            needs=BY_FORMAT_AND_COUNTRY,
-            derive=count_trunks,
-            columns=_TRUNK_COLUMNS
-            | {
-                "trunk_count": "Trunks with this combination of values.",
-                "share_pct": "Their share of all trunks, in percent (0 to 100).",
-            },
+            "overview",
+            "What is there, what happened, what is wrong?",
+            lambda basis: basis.overview,
+            ("trunks", "versions", "looks", "drift"),
+            OVERVIEW,
+        ),
+        Report(
+            "counts",
+            "How many trunks are there by calling format and country?",
+            lambda basis: basis.count(basis.options.by),
+            ("trunks",),
+            _COUNTED,
+        ),
+        _preset("by_format_and_country", "How many trunks are there by calling format and country?"),
+        _preset("by_country", "How many trunks are there by country?"),
+        _preset("by_provider", "How many trunks are there by provider?"),
+        _preset("by_authorization", "How many trunks are authorised by allowlist, how many by password?"),
+        _preset("by_number_kind", "How many trunks have a DID, how many an extension?"),
+        Report(
+            "growth",
+            "How many trunks were created, came and went, month by month?",
+            lambda basis: basis.growth,
+            ("lifetimes", "looks"),
+            GROWTH,
+        ),
+        Report(
+            "changes",
+            "Which trunks were added, removed or changed, and which legs did that re-create?",
+            lambda basis: basis.changes,
+            ("versions", "looks", "drift"),
+            CHANGES,
+        ),
+        Report(
+            "freshness",
+            "When was each account last seen, and which runs have not come?",
+            lambda basis: basis.freshness,
+            ("looks",),
+            FRESHNESS,
+        ),
+        Report(
+            "audit",
+            "What is misconfigured, how bad is it, and how is it mended?",
+            lambda basis: basis.findings,
+            ("trunks",),
+            FINDINGS | FINDING_AGES,
         ),
     )
 }
+
+
+def tables_needed(names: Sequence[str]) -> set[str]:
+    """Return the frames that these reports need."""
+    return {need for name in names for need in REPORTS[name].needs}
+
+
+def trunk_columns(names: Sequence[str], by: Sequence[str]) -> list[str]:
+    """Return the columns of the trunks that these reports need, those of derived ones in their place."""
+    if {"audit", "overview"} & set(names):
+        wanted = [*AUDITED, *by]
+    else:
+        wanted = [column for name in names for column in (by if name == "counts" else PRESETS.get(name, ()))]
+    return list(dict.fromkeys(DERIVED[name][0] if name in DERIVED else name for name in wanted))

@@ -1,0 +1,180 @@
+"""Report frames → standard output or a file, in the form that was asked for."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections import Counter
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+from pipelines.errors import SettingsError
+from pipelines.files import write_whole
+from pipelines.show import frame_rows, print_json, print_table, rows_as_json, write_rows
+from transforms.answer import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+    Frames = Mapping[str, pd.DataFrame]
+
+FORMATS = ("table", "csv", "json", "markdown", "html", "xlsx", "png")
+_FORMS_BY_SUFFIX = {
+    ".txt": "table",
+    ".csv": "csv",
+    ".json": "json",
+    ".md": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".xlsx": "xlsx",
+    ".png": "png",
+}
+_ONE_REPORT_A_FILE = {"csv": ".csv", "png": ".png"}
+_WIDTH = 80
+
+
+def choose_form(form: str | None, output: Path | None) -> str:
+    """Return the form that was asked for; without one, that of the file's name, or a table."""
+    return form or _FORMS_BY_SUFFIX.get(output.suffix.lower() if output else "", "table")
+
+
+def deliver(
+    frames: Frames,
+    *,
+    form: str,
+    output: Path | None = None,
+    raw: bool = False,
+    suppressed_count: int = 0,
+    render_page: Callable[[Frames], str],
+) -> None:
+    """Write the reports to a file, or to standard output without one.
+
+    CSV and PNG hold one report: several need a folder, in which each gets a file of its name. `raw` leaves CSV as it
+    is. Raises SettingsError if the form does not suit.
+    """
+    if form in _ONE_REPORT_A_FILE and len(frames) > 1:
+        if output is None or output.suffix:
+            raise SettingsError(f"a {form} file holds one report: name one, or a folder with --output")
+        output.mkdir(parents=True, exist_ok=True)
+        for name, frame in frames.items():
+            content = _render({name: frame}, form, raw, suppressed_count, render_page)
+            write_whole(output / f"{name}{_ONE_REPORT_A_FILE[form]}", content)
+        return
+    if output is None and form == "table":
+        _print_tables(frames, suppressed_count)
+        return
+    content = _render(frames, form, raw, suppressed_count, render_page)
+    if output is not None:
+        if output.is_dir():
+            raise SettingsError(f"--output {output} is a folder; name a file in it")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(output, content)
+    elif form in ("xlsx", "png") and sys.stdout.isatty():
+        raise SettingsError(f"{form} is nothing for a terminal: --output FILE")
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+
+
+def _render(frames: Frames, form: str, raw: bool, suppressed_count: int, render_page: Callable[[Frames], str]) -> bytes:
+    if form == "html":
+        return render_page(frames).encode()
+    if form == "xlsx":
+        from pipelines.workbook import write_workbook
+
+        return write_workbook(frames)
+    if form == "png":
+        from pipelines.charts import PICTURED, draw_png
+
+        ((name, frame),) = frames.items()
+        if name not in PICTURED:
+            raise SettingsError(f"there is no picture of {name}; there is one of {', '.join(sorted(PICTURED))}")
+        return draw_png(name, frame)
+    text = io.StringIO()
+    with redirect_stdout(text):
+        if form == "table":
+            _print_tables(frames, suppressed_count)
+        elif form == "json" and len(frames) > 1:
+            print_json({name: rows_as_json(list(frame.columns), frame_rows(frame)) for name, frame in frames.items()})
+        else:
+            for name, frame in frames.items():
+                if form == "markdown" and len(frames) > 1:
+                    print(f"\n## {name}\n")
+                write_rows(list(frame.columns), frame_rows(frame), form=form, raw=raw, total=_total(frame))
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def _print_tables(frames: Frames, suppressed_count: int) -> None:
+    for place, (name, frame) in enumerate(frames.items()):
+        if len(frames) > 1:
+            print(f"{chr(10) if place else ''}{name}\n")
+        if name == "overview":
+            print_overview(frame)
+        elif name == "audit":
+            _print_findings(frame, suppressed_count)
+        else:
+            write_rows(list(frame.columns), frame_rows(frame), form="table", total=_total(frame))
+
+
+def _total(frame: pd.DataFrame) -> str | None:
+    return f"total: {frame['trunk_count'].sum()} trunks" if "share_pct" in frame else None
+
+
+def print_overview(overview: pd.DataFrame) -> None:
+    """Print the overview in lines that fit a terminal, each section named once."""
+    rows = frame_rows(overview)
+    width = max((len(item) for _, item, *_ in rows), default=0)
+    before = None
+    for section, item, value, detail in rows:
+        head = section if section != before else ""
+        shown = "" if value is None else str(value)
+        item_width = min(width, 30)
+        line = f"{head:<10}  {shown:>7}  {printable(item, item_width):<{item_width}}  {printable(detail or '', _WIDTH)}"
+        print(printable(line.rstrip(), _WIDTH))
+        before = section
+
+
+def _print_findings(findings: pd.DataFrame, suppressed_count: int) -> None:
+    """Print findings one after the other, the worst first, and how many there are."""
+    counts: Counter[str] = Counter()
+    for finding in frame_rows(findings):
+        row = dict(zip(findings.columns, finding, strict=True))
+        counts[row["severity"]] += 1
+        since = f", since {row['first_seen_at']:%Y-%m-%d}" if row.get("first_seen_at") else ""
+        number = printable(row["phone_number"] or "", 40)
+        print(f"{row['severity']:<8}  {row['rule']}: trunk {row['trunk_id']} {number} ({row['account']}{since})")
+        print_indented("seen", row["seen"])
+        print_indented("fix", row["fix"])
+    suppressed = f"; {suppressed_count} suppressed" if suppressed_count else ""
+    if not counts:
+        print(f"no findings{suppressed}")
+        return
+    found = ", ".join(f"{count} {severity}" for severity, count in counts.items())
+    print(f"{sum(counts.values())} findings: {found}{suppressed}")
+
+
+def print_indented(head: str, text: str) -> None:
+    """Print a text below a line, wrapped to the width of a terminal."""
+    import textwrap
+
+    lines = textwrap.wrap(printable(text, 2_000), _WIDTH - 16, break_on_hyphens=False)
+    for place, line in enumerate(lines or [""]):
+        print(f"{'':8}  {head if not place else '':<4}  {line}")
+
+
+def print_rules(rules: list[dict[str, str]], form: str) -> None:
+    """Print the rules of the audit: what each asks, why, how to mend it, and where it is known from."""
+    if form != "table":
+        columns = list(rules[0]) if rules else []
+        write_rows(columns, [list(rule.values()) for rule in rules], form=form)
+        return
+    if not sys.stdout.isatty():
+        print_table(["rule", "severity", "question"], [[r["rule"], r["severity"], r["question"]] for r in rules])
+        return
+    for rule in rules:
+        print(f"{rule['severity']:<8}  {rule['rule']}")
+        for head in ("question", "why", "fix", "source"):
+            print_indented(head, rule[head])

@@ -1,0 +1,133 @@
+"""The commands `report`, `audit` and `rules`: which reports, as of when, in which form, to where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import __version__, catalog
+from pipelines.delivery import choose_form, deliver, print_rules
+from pipelines.destination import open_destination
+from pipelines.errors import SettingsError
+from pipelines.page import PAGED, render_page
+from pipelines.reporting import read_basis, read_options, stored_tables
+from transforms.audit import RULES, SEVERITIES, select_rules
+from transforms.counts import COUNT_COLUMNS
+from transforms.reports import REPORTS
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    import pandas as pd
+    from duckdb import DuckDBPyConnection
+
+    from pipelines.settings import Settings
+    from transforms.reports import Basis
+
+FAIL_ON_FOUND = 10
+_EVERY_REPORT = {"html": PAGED, "xlsx": tuple(REPORTS)}
+"""What a form shows when no report is named; the others show the overview."""
+
+
+def report(settings: Settings, options: argparse.Namespace) -> int:
+    """Deliver the reports that are asked for; without a name the overview, or all of them in a page or workbook."""
+    _check_names(options.names, options.by)
+    form = choose_form(options.format, _output(options))
+    names = list(dict.fromkeys(options.names)) or list(_EVERY_REPORT.get(form, ("overview",)))
+    asked: dict[str, Any] = {"since": options.since, "period": options.period}
+    # The overview and the page tell of the last weeks; `changes` alone, of the last two snapshots.
+    asked["is_log"] = "overview" in names and options.since is None
+    if options.by:
+        asked["by"] = options.by
+    _deliver(settings, options, names, asked)
+    return 0
+
+
+def audit(settings: Settings, options: argparse.Namespace) -> int:
+    """Deliver the findings of the rules that are selected; return 10 if one is as severe as `--fail-on` says."""
+    try:
+        rules = select_rules(_split(options.select), _split(options.ignore))
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    basis = _deliver(settings, options, ["audit"], {"rules": rules})
+    if options.fail_on is None:
+        return 0
+    failing = SEVERITIES[SEVERITIES.index(options.fail_on) :]
+    return FAIL_ON_FOUND if basis.findings["severity"].isin(failing).any() else 0
+
+
+def rules(options: argparse.Namespace) -> int:
+    """Print the rules of the audit."""
+    described = [
+        {
+            "rule": rule.code,
+            "severity": rule.severity,
+            "question": rule.question,
+            "why": rule.why,
+            "fix": rule.fix,
+            "source": rule.source,
+        }
+        for rule in RULES.values()
+    ]
+    print_rules(described, options.format)
+    return 0
+
+
+def _check_names(names: Sequence[str], by: Sequence[str] | None) -> None:
+    unknown = [name for name in names if name not in REPORTS]
+    if unknown:
+        raise SettingsError(f"no report named {unknown[0]!r}; there are {', '.join(REPORTS)}")
+    if not by:
+        return
+    if "counts" not in names:
+        raise SettingsError("--by says what `report counts` counts by; name that report")
+    if len(set(by)) < len(by):
+        raise SettingsError("--by names a column twice")
+    taken = [name for name in by if name in COUNT_COLUMNS]
+    if taken:
+        raise SettingsError(f"--by {taken[0]}: the report itself has a column of that name")
+
+
+def _deliver(settings: Settings, options: argparse.Namespace, names: list[str], asked: dict[str, Any]) -> Basis:
+    is_past = options.as_of is not None
+    if is_past:
+        asked["as_of"] = options.as_of
+    wanted = read_options(settings, is_masked=options.mask, **asked)
+    if wanted.since is not None and wanted.since > wanted.as_of:
+        raise SettingsError(f"--since {wanted.since.isoformat()} is after {wanted.as_of.isoformat()}")
+    destination = open_destination(settings)
+    with destination.reading(stored_tables(names, is_past=is_past)) as connection:
+        if is_past:
+            _refuse_unknown_past(connection, wanted.as_of)
+        basis = read_basis(connection, names, wanted, is_past=is_past)
+    frames = {name: REPORTS[name].derive(basis) for name in names}
+
+    def page(shown: Mapping[str, pd.DataFrame]) -> str:
+        return render_page(shown, as_of=wanted.as_of, place=destination.place, version=__version__)
+
+    deliver(
+        frames,
+        form=choose_form(options.format, _output(options)),
+        output=_output(options),
+        raw=options.raw,
+        suppressed_count=basis.suppressed_count if "audit" in names else 0,
+        render_page=page,
+    )
+    return basis
+
+
+def _refuse_unknown_past(connection: DuckDBPyConnection, as_of: datetime) -> None:
+    span = catalog.read_looks_span(connection)
+    if span and as_of < span[0]:
+        raise SettingsError(f"nothing is known of {as_of.isoformat()}: the first snapshot is of {span[0].isoformat()}")
+
+
+def _output(options: argparse.Namespace) -> Path | None:
+    return Path(options.output) if options.output else None
+
+
+def _split(texts: Sequence[str]) -> list[str]:
+    """Return the codes of an option that may come several times and hold several, separated by commas."""
+    return [code.strip() for text in texts for code in text.split(",") if code.strip()]

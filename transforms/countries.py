@@ -1,0 +1,77 @@
+"""`country_code` → the country it stands for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import iso3166
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What everybody says, where ISO 3166-1 has a formal or an inverted name.
+_COMMON_NAMES = {
+    "BO": "Bolivia",
+    "BQ": "Caribbean Netherlands",
+    "CD": "Congo (Kinshasa)",
+    "CG": "Congo (Brazzaville)",
+    "FK": "Falkland Islands",
+    "FM": "Micronesia",
+    "GB": "United Kingdom",
+    "GS": "South Georgia",
+    "IR": "Iran",
+    "KP": "North Korea",
+    "KR": "South Korea",
+    "LA": "Laos",
+    "MD": "Moldova",
+    "MF": "Saint Martin",
+    "NR": "Nauru",
+    "PS": "Palestine",
+    "RU": "Russia",
+    "SH": "Saint Helena",
+    "SX": "Sint Maarten",
+    "SY": "Syria",
+    "TZ": "Tanzania",
+    "UM": "US Minor Outlying Islands",
+    "US": "United States",
+    "VA": "Vatican City",
+    "VE": "Venezuela",
+    "VG": "British Virgin Islands",
+    "VI": "US Virgin Islands",
+    "VN": "Vietnam",
+}
+
+COUNTRY_NAMES = {
+    country.alpha2: _COMMON_NAMES.get(country.alpha2, country.apolitical_name) for country in iso3166.countries
+}
+"""The short English name of every country (ISO 3166-1 alpha-2)."""
+
+_ALIASES = {"UK": "GB"}
+
+
+def canonical_country(code: str) -> str | None:
+    """Return the ISO 3166-1 code that is meant, also by `de` and by `UK`; None if no country is."""
+    upper = code.strip().upper()
+    upper = _ALIASES.get(upper, upper)
+    return upper if upper in COUNTRY_NAMES else None
+
+
+def derive_country_name(trunks: pd.DataFrame) -> pd.DataFrame:
+    """Return the trunks, or counts of them, with `country_name` right after `country_code`.
+
+    Whoever reads a report wants to know which country is meant: `de` is Germany and `UK` the United Kingdom; that they
+    are spelled wrong, the audit says. Null for a code that is missing or of no country. Without `country_code` the
+    frame is as it was.
+    """
+    if "country_code" not in trunks.columns:
+        return trunks.copy()
+    codes = trunks["country_code"].astype("str")
+    named = trunks.drop(columns="country_name", errors="ignore")
+    names = codes.map({code: country_name(code) for code in codes.dropna().unique()}).astype("str")
+    named.insert(list(named.columns).index("country_code") + 1, "country_name", names)
+    return named
+
+
+def country_name(code: str) -> str | None:
+    """Return the name of the country that a code means; None if it means none."""
+    return COUNTRY_NAMES.get(canonical_country(code) or "")

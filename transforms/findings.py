@@ -1,0 +1,55 @@
+"""Findings of one audit after the other → how old each is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FINDING_AGES: Mapping[str, str] = {
+    "first_seen_at": "The first audited snapshot that had it, without a break since (UTC).",
+    "last_seen_at": "The last audited snapshot that had it (UTC); an unchanged answer is not audited anew.",
+    "is_current": "Whether the last audit found it; null if the last run wrote no reports.",
+}
+"""What the log adds to the columns of a finding."""
+
+_KEY = ["account", "trunk_id", "rule"]
+
+
+def extend_findings(log: pd.DataFrame | None, findings: pd.DataFrame, looks: pd.DataFrame) -> pd.DataFrame:
+    """Return the log of findings after one more audit: what it found, and then what it found no longer.
+
+    Grain: one row per account, trunk, rule and `first_seen_at`; a finding that was gone and came back has two. Needs
+    the log so far, the findings `with_ages`, and `account` and `snapshot_at` of the looks. Has the columns of a finding
+    and `FINDING_AGES`.
+    """
+    seen_at = findings["account"].map(looks.groupby("account")["snapshot_at"].max())
+    first_seen_at = findings["first_seen_at"].fillna(seen_at)
+    found = findings.assign(first_seen_at=first_seen_at, last_seen_at=seen_at, is_current=True)
+    if log is None or log.empty:
+        return found
+    is_continued = _is_current(log) & _keys(log).isin(_keys(found))
+    gone = log.loc[~is_continued].assign(is_current=False)
+    return pd.concat([found, gone[list(found.columns)]], ignore_index=True).astype({"is_current": "boolean"})
+
+
+def with_ages(findings: pd.DataFrame, log: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the findings with `first_seen_at` (UTC), as the log has it; null for what it does not know.
+
+    Grain: as the findings, one row per account, trunk and rule.
+    """
+    if log is None or log.empty:
+        return findings.assign(first_seen_at=pd.Series(pd.NaT, index=findings.index, dtype="datetime64[us, UTC]"))
+    return findings.merge(log.loc[_is_current(log), [*_KEY, "first_seen_at"]], on=_KEY, how="left", validate="1:1")
+
+
+def _is_current(log: pd.DataFrame) -> pd.Series:
+    """Whether a finding is still there as far as is known: a run without reports has not looked."""
+    return log["is_current"].fillna(value=True).astype(bool)
+
+
+def _keys(rows: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(rows[_KEY])
