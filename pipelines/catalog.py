@@ -416,4 +416,5 @@ def _frame(connection: duckdb.DuckDBPyConnection, query: str) -> pd.DataFrame:
         pa.string(): pd.StringDtype("pyarrow", na_value=np.nan),
     }
     frame: pd.DataFrame = connection.execute(query).to_arrow_table().to_pandas(types_mapper=types.get)
-    return frame
+    # What Arrow hands over without a single row has text columns that pandas 3 cannot merge; made anew, it can.
+    return frame if len(frame) else frame.astype(object).astype(frame.dtypes)

@@ -8,7 +8,7 @@ browser and without network; it is imported when something is drawn, and costs h
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -27,16 +27,7 @@ COLOURS = {
     "ink": "#17202b",
     "muted": "#5a6675",
     "line": "#dfe4ea",
-    "gap": "#eceff3",
     "accent": "#1f6fb5",
-    # Okabe and Ito's, darkened where white would swallow them; the last one is for the rest.
-    "series-1": "#1f6fb5",
-    "series-2": "#c4570a",
-    "series-3": "#00835f",
-    "series-4": "#a23f7f",
-    "series-5": "#8a6d00",
-    "series-6": "#6b7683",
-    "created": "#1f6fb5",
     "vanished": "#c4570a",
 }
 """The colours of a chart on white. In a page each of them is the CSS variable of this name, where there is one."""
@@ -56,7 +47,6 @@ HEAT = ("#ffffff", "#eaf2fb", "#d6e6f7", "#c1d9f2", "#a9cbec", "#8dbae3", "#2f74
 _FIRST_DARK_HEAT = 6
 _MOST_BARS = 25
 _MOST_COLUMNS = 8
-_MOST_SERIES = 5
 _MOST_PERIODS = 60
 _LONGEST_LABEL = 60
 _FONT = "system-ui, -apple-system, Segoe UI, Roboto, Liberation Sans, Arial, sans-serif"
@@ -102,26 +92,26 @@ def draw_growth_svg(growth: pd.DataFrame, width: int = 900) -> str:
     import vl_convert
 
     variables = {name: f"var(--{name}, {colour})" for name, colour in COLOURS.items()}
-    timeline = trace_growth(growth)
-    spec = _growth_spec(timeline, variables, width)
+    periods = sum_growth(growth)
+    spec = _growth_spec(periods, variables, width)
     styled = spec | {"background": None, "padding": 0, "config": _config(variables)}
     svg: str = vl_convert.vegalite_to_svg(styled, allowed_base_urls=[])
     start, drawing = svg.split(">", 1)
     box = re.search(r'viewBox="[\d. -]+"', start)
-    assert box  # noqa: S101 - vl_convert writes one
-    label = escape(describe_growth(timeline))
-    return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" {box[0]}>{drawing}'
+    label = escape(describe_growth(periods))
+    return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" {box[0] if box else ""}>{drawing}'
 
 
 # --- text and counts, for pictures and pages alike
 
 
 def readable(value: object, limit: int = _LONGEST_LABEL) -> str:
-    """Return a value as text that cannot fool its reader: one line of at most `limit` characters, – if it is missing.
+    """Return a value as text that cannot fool its reader: one line of at most `limit` characters.
 
-    Control characters, marks that turn the reading direction, and what no font shows come out as their escapes.
+    What is missing is a dash. Control characters, marks that turn the reading direction, and what no font shows come
+    out as their escapes.
     """
-    if pd.api.types.is_scalar(value) and pd.isna(value):
+    if value is None or value is pd.NA or value != value:
         return "–"
     text = str(value)[: limit + 1]
     return printable(_INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text), limit)
@@ -294,14 +284,13 @@ def _picture_findings(findings: pd.DataFrame) -> _Spec:
     if findings.empty:
         return _sentence(title, "No findings: nothing is misconfigured as far as the rules see.")
     rules = group_findings(findings)
-    shown = rules.head(_MOST_BARS)
-    bars = [
+    bars: list[dict[str, Any]] = [
         {"label": readable(rule), "severity": readable(severity), "count": count, "text": f"{count:,}"}
-        for (severity, rule), count in shown["count"].items()
+        for severity, rule, count in rules[:_MOST_BARS]
     ]
-    rest = rules.iloc[_MOST_BARS:]
-    if len(rest):
-        hidden = int(rest["count"].sum())
+    rest = rules[_MOST_BARS:]
+    if rest:
+        hidden = sum(count for _, _, count in rest)
         bars.append({"label": _others(len(rest)), "severity": "info", "count": hidden, "text": f"{hidden:,}"})
     colour = {
         "field": "severity",
@@ -312,75 +301,149 @@ def _picture_findings(findings: pd.DataFrame) -> _Spec:
     return _title(title, f"{len(findings):,} findings, {len(rules):,} rules") | _bars_spec(bars, colour)
 
 
-def group_findings(findings: pd.DataFrame) -> pd.DataFrame:
-    """Return the number of findings (`count`) by severity and rule, the worst and then the most frequent first."""
-    counts = findings.groupby(["severity", "rule"]).size().rename("count").reset_index()
-    order = {severity: place for place, severity in enumerate(SEVERITY_COLOURS)}
-    counts["order"] = counts["severity"].map(order).fillna(len(order))
-    ordered = counts.sort_values(["order", "count", "rule"], ascending=[True, False, True])
-    return ordered.set_index(["severity", "rule"])[["count"]]
+def group_findings(findings: pd.DataFrame) -> list[tuple[str, str, int]]:
+    """Return severity, rule and how many findings it has, the worst and then the most frequent first."""
+    counts = findings.groupby(["severity", "rule"]).size().rename("count").reset_index().to_dict("records")
+    order = list(SEVERITY_COLOURS)
+    rules = [(row["severity"], row["rule"], int(row["count"])) for row in counts]
+    return sorted(rules, key=lambda rule: (order.index(rule[0]), -rule[2], rule[1]))
 
 
 # --- growth
 
 
-@dataclass(frozen=True)
-class Timeline:
-    """The growth, period after period without a hole, as it is drawn.
+def sum_growth(growth: pd.DataFrame) -> pd.DataFrame:
+    """Return the growth of all accounts together. Grain: one row per period, the last `_MOST_PERIODS` of them.
 
-    `events` are the sums of all accounts, with `trunk_count` the last known ones together, null where nobody looked.
-    `seen` has a column of trunk counts for each line; `guessed` what there must have been before the first snapshot,
-    by the creation dates of what it showed. `step` is how long a period is.
+    `trunk_count` sums what was last seen of each account; it is null in a period in which nobody looked.
     """
-
-    step: str
-    events: pd.DataFrame
-    seen: pd.DataFrame
-    guessed: pd.DataFrame
-
-    def last(self, count: int) -> Timeline:
-        """Return the last periods of it."""
-        return replace(
-            self, events=self.events.tail(count), seen=self.seen.tail(count), guessed=self.guessed.tail(count)
-        )
+    counts = growth.pivot(index="period", columns="account", values="trunk_count").astype("float64")
+    events = growth.drop(columns=["account", "trunk_count"]).groupby("period").sum()
+    total = counts.ffill().sum(axis="columns").where(counts.notna().any(axis="columns"))
+    return events.assign(trunk_count=total.astype("Int64")).tail(_MOST_PERIODS).reset_index()
 
 
-_FREQUENCIES = {"day": "D", "week": "7D", "month": "MS"}
+def describe_growth(periods: pd.DataFrame) -> str:
+    """Return what the chart shows, for who cannot see it."""
+    seen = periods["trunk_count"].dropna()
+    if not len(seen):
+        return "Growth of the trunks: nobody has looked yet."
+    created = int(periods["created_count"].sum())
+    return (
+        f"Growth of the trunks from {periods['period'].iloc[0]} to {periods['period'].iloc[-1]}: {created:,} created, "
+        f"{int(seen.iloc[-1]):,} there at the last snapshot. The table below has every number."
+    )
 
 
-def trace_growth(growth: pd.DataFrame) -> Timeline:
-    """Return the growth of all accounts together, and as lines: one for each of the largest, one for the others."""
-    rows = growth.assign(period=pd.to_datetime(growth["period"]))
-    periods, step = _all_periods(rows["period"])
-    rows = rows.set_index(["period", "account"]).sort_index()
-    counts = rows["trunk_count"].astype("float64").unstack().reindex(periods)
-    net = (rows["created_count"] - rows["vanished_count"]).astype("float64").unstack().reindex(periods).fillna(0)
-    looked = counts.notna()
-    is_watched = looked.cummax()
-    # What came up to the first look was there less before: backwards from there, sum by sum.
-    later = net.where(~is_watched.shift(fill_value=False), 0)[::-1].cumsum()[::-1].shift(-1, fill_value=0)
-    guess = (counts.bfill().iloc[0] - later).clip(lower=0).where(~is_watched)
-    known = counts.ffill().fillna(guess)
-    lines = _name_lines(known)
-    seen_of = looked.T.groupby(lines, sort=False).any().T
-    known_of = known.T.groupby(lines, sort=False).sum(min_count=1).T
-    first = seen_of.cummax().shift(-1, fill_value=True)  # up to the first look, where both lines meet
-    events = rows.drop(columns="trunk_count").groupby(level="period").sum().reindex(periods, fill_value=0)
-    events["trunk_count"] = known.sum(axis="columns").where(looked.any(axis="columns"))
-    return Timeline(step, events, known_of.where(seen_of), known_of.where(~first | ~seen_of.cummax().shift(fill_value=False)))
+def _picture_growth(growth: pd.DataFrame) -> _Spec:
+    title = "Growth of the trunks"
+    if growth.empty:
+        return _sentence(title, "Nobody has looked yet.")
+    return _title(title, "created, vanished, and how many there were when somebody looked") | _growth_spec(
+        sum_growth(growth), COLOURS, 900
+    )
 
 
-def _all_periods(periods: pd.Series) -> tuple[pd.DatetimeIndex, str]:
-    """Return every period from the first to the last, and how long they are, by the shortest step between two."""
-    days = periods.drop_duplicates().sort_values().diff().min() / pd.Timedelta(days=1)
-    step = "day" if days < 7 else "week" if days < 28 else "month"
-    return pd.date_range(periods.min(), periods.max(), freq=_FREQUENCIES[step]), step
+def _growth_spec(periods: pd.DataFrame, colours: Mapping[str, str], width: int) -> _Spec:
+    values = [
+        {
+            "period": f"{row['period']}T00:00:00",
+            "created": int(row["created_count"]),
+            "vanished": -int(row["vanished_count"]),
+            "total": None if pd.isna(row["trunk_count"]) else int(row["trunk_count"]),
+        }
+        for row in periods.to_dict("records")
+    ]
+    days = periods["period"].diff().dropna().map(lambda step: step.days)
+    band = max(4, min(36, int(width * 0.6 / max(len(values), 1))))
+    short = days.empty or days.min() < 28
+    x = {
+        "field": "period",
+        "type": "temporal",
+        "axis": {"title": None, "format": "%d %b %Y" if short else "%b %Y", "tickCount": 8, "grid": False},
+        "scale": {"padding": band},
+    }
+
+    def count(name: str, title: str | None) -> _Spec:
+        axis = {
+            "title": title,
+            "tickMinStep": 1,
+            "format": ",d",
+            "titleAngle": 0,
+            "titleAlign": "left",
+            "titleY": -10,
+            "titleX": 0,
+        }
+        return {"x": x, "y": {"field": name, "type": "quantitative", "axis": axis}}
+
+    return {
+        "data": {"values": values},
+        "vconcat": [
+            {
+                "width": width - 60,
+                "height": 150,
+                "layer": [
+                    {
+                        "mark": {
+                            "type": "line",
+                            "color": colours["accent"],
+                            "strokeWidth": 2,
+                            "invalid": "break-paths-filter-domains",
+                        },
+                        "encoding": count("total", "trunks seen"),
+                    },
+                    {
+                        "mark": {"type": "point", "filled": True, "size": 50, "color": colours["accent"]},
+                        "encoding": count("total", "trunks seen"),
+                    },
+                ],
+            },
+            {
+                "width": width - 60,
+                "height": 110,
+                "layer": [
+                    {
+                        "mark": {"type": "bar", "width": band, "color": colours["accent"]},
+                        "encoding": count("created", "created (up), vanished (down)"),
+                    },
+                    {
+                        "mark": {"type": "bar", "width": band, "color": colours["vanished"]},
+                        "encoding": count("vanished", "created (up), vanished (down)"),
+                    },
+                ],
+            },
+        ],
+        "resolve": {"scale": {"x": "shared"}},
+    }
 
 
-def _name_lines(known: pd.DataFrame) -> pd.Series:
-    """Return for each account the line that it is part of: its own, or that of the others."""
-    sizes = known.iloc[-1].sort_values(ascending=False, kind="stable")
-    most = _MOST_SERIES if len(sizes) > _MOST_SERIES + 1 else len(sizes)
-    names = [readable(account) for account in sizes.index[:most]]
-    names += [f"{len(sizes) - most:,} other accounts"] * (len(sizes) - most)
-    return pd.Series(names, index=sizes.index)
+# --- what all charts share
+
+
+def _title(title: str, subtitle: str) -> _Spec:
+    return {"title": {"text": title, "subtitle": subtitle}}
+
+
+def _sentence(title: str, sentence: str) -> _Spec:
+    return {
+        "title": {"text": title},
+        "data": {"values": [{"text": sentence}]},
+        "width": 560,
+        "height": 40,
+        "mark": {"type": "text", "fontSize": 14},
+        "encoding": {"text": {"field": "text", "type": "nominal"}},
+    }
+
+
+def _config(colours: Mapping[str, str]) -> _Spec:
+    ink, muted, line = colours["ink"], colours["muted"], colours["line"]
+    axis = {"labelColor": muted, "titleColor": muted, "domainColor": line, "tickColor": line, "gridColor": line}
+    return {
+        "font": _FONT,
+        "axis": axis | {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
+        "title": {"color": ink, "subtitleColor": muted, "fontSize": 17, "subtitleFontSize": 13, "anchor": "start"}
+        | {"offset": 14, "subtitlePadding": 6},
+        "legend": {"labelColor": ink, "labelFontSize": 12},
+        "text": {"color": ink},
+        "view": {"stroke": None},
+    }

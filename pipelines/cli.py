@@ -28,8 +28,8 @@ EXIT_CODES = """exit codes:
   8 some accounts failed, the others were loaded   10 `audit --fail-on` found something
 """
 
-REPORT_NAMES = """reports: overview, counts, by_format_and_country, by_country, by_provider, by_authorization, by_number_kind,
-growth, changes, freshness, audit"""
+REPORT_NAMES = """reports: overview, counts, by_format_and_country, by_country, by_provider, by_authorization,
+by_number_kind, growth, changes, freshness, audit"""
 
 
 _PATIENCE_SECONDS = 3.0

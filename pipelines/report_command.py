@@ -33,9 +33,10 @@ _EVERY_REPORT = {"html": PAGED, "xlsx": tuple(REPORTS)}
 
 def report(settings: Settings, options: argparse.Namespace) -> int:
     """Deliver the reports that are asked for; without a name the overview, or all of them in a page or workbook."""
-    _check_names(options.names, options.by)
+    names = list(dict.fromkeys(options.names or (["counts"] if options.by else [])))
+    _check_names(names, options.by)
     form = choose_form(options.format, _output(options))
-    names = list(dict.fromkeys(options.names)) or list(_EVERY_REPORT.get(form, ("overview",)))
+    names = names or list(_EVERY_REPORT.get(form, ("overview",)))
     asked: dict[str, Any] = {"since": options.since, "period": options.period}
     # The overview and the page tell of the last weeks; `changes` alone, of the last two snapshots.
     asked["is_log"] = "overview" in names and options.since is None

@@ -184,3 +184,12 @@ def test_each_account_is_compared_with_its_own_last_snapshots() -> None:
         for a in ("a", "b")
     ]
     pd.testing.assert_frame_equal(together, pd.concat(apart, ignore_index=True))
+
+
+def test_where_nothing_happened_there_is_no_change() -> None:
+    quiet = versions({"days": (0, None)})
+    for stored in (quiet, quiet.iloc[:0]):
+        for seen in (looks(0), looks(0, 1)):
+            changes = derive_changes(stored, seen, drift(), since=None, as_of=day(2))
+            assert changes.empty
+            assert list(changes.columns) == list(CHANGES)

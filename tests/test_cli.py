@@ -246,8 +246,8 @@ def test_counts_by_any_columns(api: Api) -> None:
     api.answer([TRUNK, IP_TRUNK, trunk(id=44, country_code=None)])
     call("run")
     assert json.loads(call("report", "counts", "--by", "country_code", "--format", "json")) == [
-        {"country_code": "US", "trunk_count": 2, "share_pct": 66.67},
-        {"country_code": None, "trunk_count": 1, "share_pct": 33.33},
+        {"country_code": "US", "country_name": "United States", "trunk_count": 2, "share_pct": 66.67},
+        {"country_code": None, "country_name": None, "trunk_count": 1, "share_pct": 33.33},
     ]
     assert "total: 3 trunks" in call("report", "counts", "--by", "outbound_proxy", "inbound_authorization_type")
     assert "_dlt_load_id" in call("report", "counts", "--by", "_dlt_load_id")

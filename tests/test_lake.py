@@ -286,6 +286,7 @@ def test_commands_that_read_while_a_run_works_see_the_version_before(api: Api, c
 
     api.answer([TRUNK, IP_TRUNK, trunk(id=5)])
     load(announce=look)
+    assert seen.pop("writing the report page") == [[(3, 5, 2)], 3, 3]  # the run has published by then
     assert seen == {stage: [[(2, 2, 1)], 2, 2] for stage in seen}
     assert list(seen)[-3:] == ["loading 3 trunks", "writing reports", "publishing"]
     load(announce=look)
@@ -419,9 +420,9 @@ def test_every_command_answers_as_it_does_on_the_file(api: Api, call: Call, monk
         return [json.loads(call(*arguments, *options, "--destination", name)) for name in ("duckdb", "parquet")]
 
     for name in REPORTS:
-        file, lake = both("report", name)
+        file, lake = ([_timeless(row, *WHEN) for row in rows] for rows in both("report", name))
         assert lake == file
-    file, lake = both("report", *REPORTS, "--by", "account", "inbound_authorization_type")
+    file, lake = both("report", "counts", "--by", "account", "inbound_authorization_type")
     assert lake == file
     for arguments in (["drift"], ["drift", "--since", "2000-01-01"]):
         file, lake = ([_timeless(row) for row in rows] for rows in both(*arguments))
@@ -452,6 +453,10 @@ def test_every_command_answers_as_it_does_on_the_file(api: Api, call: Call, monk
     assert [[_timeless(d) for d in a["drift"]] for a in lake["accounts"]] == [
         [_timeless(d) for d in a["drift"]] for a in file["accounts"]
     ]
+
+
+WHEN = ("first_seen_at", "detail", "age_seconds", "longest_gap_seconds", "expected_interval_seconds")
+"""What else depends on when the runs were."""
 
 
 def _timeless(row: dict[str, Any], *others: str) -> dict[str, Any]:

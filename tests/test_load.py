@@ -368,7 +368,8 @@ def test_a_clock_that_went_back_does_not_turn_time_around(api: Api) -> None:
 def test_a_run_leaves_nothing_behind_but_the_file_and_its_notes(api: Api, place: Path) -> None:
     api.answer([TRUNK])
     load()
-    assert sorted(path.name for path in (place / "data").iterdir()) == ["state", "warehouse.duckdb"]
+    assert sorted(path.name for path in (place / "data").iterdir()) == ["reports", "state", "warehouse.duckdb"]
+    assert [path.name for path in (place / "data" / "reports").iterdir()] == ["index.html"]
     assert sorted(path.name for path in (place / "data" / "state").iterdir()) == ["last_run.json", "run.lock"]
     assert json.loads((place / "data" / "state" / "last_run.json").read_text())["exit_code"] == 0
     assert TOKEN.encode() not in b"".join(path.read_bytes() for path in place.rglob("*") if path.is_file())
@@ -430,7 +431,10 @@ def test_the_file_explains_itself(api: Api) -> None:
 def test_the_counts_are_published_as_a_table(api: Api) -> None:
     api.answer([TRUNK, trunk(id=1), trunk(id=2), trunk(id=3, country_code=None)])
     load()
-    assert query("SELECT * FROM reports.counts") == [("+e164", "US", 3, 75.0), ("+e164", None, 1, 25.0)]
+    assert query("SELECT * FROM reports.counts") == [
+        ("+e164", "US", "United States", 3, 75.0),
+        ("+e164", None, None, 1, 25.0),
+    ]
     api.answer([TRUNK, trunk(id=1), trunk(id=2)])
     load(with_reports=False)
     with pytest.raises(duckdb.CatalogException):

@@ -252,9 +252,10 @@ def at(data_dir: Path, kind: str = "duckdb") -> Settings:
 
 
 def left_in(data_dir: Path) -> list[str]:
-    """Return what is there beside the lock and the log, which may be made before anything is known."""
+    """Return what is there beside the lock and the log, which may be made before anything is known, and the page."""
     found = sorted(path.relative_to(data_dir).as_posix() for path in data_dir.rglob("*"))
-    return [name for name in found if name not in ("state", "state/run.lock", "state/sip-trunks.log")]
+    usual = ("state", "state/run.lock", "state/sip-trunks.log", "reports", "reports/index.html")
+    return [name for name in found if name not in usual]
 
 
 def names_in(folder: Path) -> list[str]:
@@ -934,7 +935,7 @@ DAMAGES: dict[str, tuple[Form, Callable[[Path], object]]] = {
     "csv with a word for a number": ("csv", replace_bytes("sip_trunks.csv", b'"42"', b'"x2"')),
     "csv with a key that is null": ("csv", replace_bytes("sip_trunks.csv", b'"42"', b"")),
     "csv that is no UTF-8": ("csv", replace_bytes("sip_trunks.csv", b"sip.provider.com", b"sip.provider\xff\xfe")),
-    "duckdb cut": ("duckdb", cut("warehouse.duckdb", 0.5)),
+    "duckdb cut": ("duckdb", cut("warehouse.duckdb", 0.2)),
     "duckdb empty": ("duckdb", cut("warehouse.duckdb", 0)),
     "duckdb garbage": ("duckdb", lambda folder: (folder / "warehouse.duckdb").write_bytes(b"no database" * 9999)),
     "duckdb missing": ("duckdb", lambda folder: (folder / "warehouse.duckdb").unlink()),

@@ -24,6 +24,7 @@ from pipelines.settings import pick_accounts, read_settings
 from tests.builders import IP_TRUNK, TRUNK, trunk
 from tests.conftest import TOKEN, Api
 from tests.environments import Environments, cache_folder
+from transforms.reports import REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,11 +52,13 @@ ANSWERS = (
     list(LATEST),
 )
 
+REPORT_TABLES = [report.table for report in REPORTS.values()]
+
 OF_THE_FILE = (
     *(f"SELECT * FROM {place}.{table} ORDER BY ALL" for place in ("famulor", "main") for table in TABLES),
     *(f"SELECT * FROM famulor.{table} ORDER BY ALL" for table in ("_dlt_loads", "_dlt_pipeline_state", "_dlt_version")),
     "SELECT * FROM drift ORDER BY ALL",
-    "SELECT * FROM reports.counts ORDER BY ALL",
+    *(f"SELECT * FROM reports.{table} ORDER BY ALL" for table in REPORT_TABLES),
     "SELECT schema_name, table_name, comment FROM duckdb_tables() ORDER BY ALL",
     "SELECT schema_name, view_name, comment FROM duckdb_views() WHERE NOT internal ORDER BY ALL",
     """
@@ -86,7 +89,8 @@ KNOWN_OF_THE_FILE: dict[str, list[list[Any]]] = {
 
 
 def of_the_lake(lake: Path) -> tuple[str, ...]:
-    tables = {name: f"read_parquet('{lake}/famulor/{name}/*.parquet')" for name in (*TABLES, "reports")}
+    tables = {name: f"read_parquet('{lake}/famulor/{name}/*.parquet')" for name in TABLES}
+    tables |= {name: f"read_parquet('{lake}/famulor/reports/{name}.parquet')" for name in REPORT_TABLES}
     rows = f"read_parquet('{lake}/sip_trunk_snapshot_rows/**/*.parquet', union_by_name = true)"
     queries = [f"SELECT * FROM {files} ORDER BY ALL" for files in (*tables.values(), rows)]
     queries += [f"SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM {f})" for f in (*tables.values(), rows)]

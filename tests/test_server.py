@@ -119,8 +119,8 @@ def state(where: str = "true") -> dict[str, Rows]:
 
 
 def notes(place: Path) -> str:
-    """Everything that the loader has left in its data directory, as text."""
-    files = sorted(path for path in (place / "data").rglob("*") if path.is_file())
+    """Everything that the loader has left in its data directory, as text; the report page is for its readers."""
+    files = sorted(path for path in (place / "data").rglob("*") if path.is_file() and path.name != "index.html")
     return "".join(path.read_text("utf-8", "replace") for path in files)
 
 

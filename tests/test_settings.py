@@ -50,7 +50,9 @@ def test_the_documented_defaults_are_the_real_ones(place: Path, monkeypatch: pyt
     assert documented["sources"]["famulor"] == vars(ApiSettings())
     settings = read_settings()
     names = ("destination", "lake", "table_format", "drift")
-    assert documented["sip_trunks"] == {"data_dir": "data"} | {name: getattr(settings, name) for name in names}
+    assert (settings.expected_interval_seconds, settings.providers, settings.suppressions) == (None, None, ())
+    words = {"data_dir": "data", "expected_interval": "auto", "providers": "builtin"}
+    assert documented["sip_trunks"] == words | {name: getattr(settings, name) for name in names}
 
 
 def test_the_environment_wins_over_secrets_and_these_over_config(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,8 +62,9 @@ def derive_changes(
     is_after = (versions["valid_from"] > start) & (versions["valid_from"] <= as_of)
     is_after &= versions["valid_to"].isna() | (versions["valid_to"] > as_of)
     # A trunk that was changed before it went has gone with its last version.
-    gone_at = versions.loc[versions["valid_to"] <= as_of].groupby(_KEY)["valid_to"].max().rename("~gone_at")
-    before = versions.loc[is_before].merge(gone_at, left_on=_KEY, right_index=True, how="left", validate="1:1")
+    over = versions.loc[versions["valid_to"] <= as_of, [*_KEY, "valid_to"]].sort_values("valid_to")
+    gone_at = over.drop_duplicates(_KEY, keep="last").rename(columns={"valid_to": "~gone_at"})
+    before = versions.loc[is_before].merge(gone_at, on=_KEY, how="left", validate="1:1")
     pairs = before.merge(versions.loc[is_after], on=_KEY, how="outer", suffixes=("_old", "_new"), validate="1:1")
     pairs["~seen_at"] = pairs["valid_from_new"].fillna(pairs["~gone_at"])
     pairs["~before_at"] = _of_account(pairs, begins)
@@ -169,7 +170,8 @@ def _as_text(values: pd.Series, *, is_list: bool) -> pd.Series:
             {text: json.dumps(sorted(json.loads(text), key=_entry_order)) for text in values.dropna().unique()}
         )
     if isinstance(values.dtype, pd.DatetimeTZDtype):
-        return values.dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ").astype("str")
+        texts: pd.Series = values.dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ").astype("str")
+        return texts
     if pd.api.types.is_bool_dtype(values.dtype):
         return values.map({True: "true", False: "false"}).astype("str")
     return values.astype("str")

@@ -258,7 +258,7 @@ REPORTS = {
             "What is misconfigured, how bad is it, and how is it mended?",
             lambda basis: basis.findings,
             ("trunks",),
-            FINDINGS | FINDING_AGES,
+            {**FINDINGS, **FINDING_AGES},
         ),
     )
 }

@@ -68,5 +68,3 @@ def check_across_accounts(facts: Facts) -> pd.DataFrame:
 
 def _twins(trunks: pd.DataFrame) -> pd.Series:
     return combine(trunks["account"], trunks["phone_number"], trunks["sip_username"], trunks["sip_address"])
-
-
