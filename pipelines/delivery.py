@@ -6,7 +6,7 @@ import io
 import sys
 from collections import Counter
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import SettingsError
 from pipelines.files import write_whole
@@ -14,7 +14,7 @@ from pipelines.show import frame_rows, print_json, print_table, rows_as_json, wr
 from transforms.answer import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -34,6 +34,7 @@ _FORMS_BY_SUFFIX = {
 }
 _ONE_REPORT_A_FILE = {"csv": ".csv", "png": ".png"}
 _WIDTH = 80
+_WIDEST_ITEM = 30
 
 
 def choose_form(form: str | None, output: Path | None) -> str:
@@ -112,7 +113,7 @@ def _print_tables(frames: Frames, suppressed_count: int) -> None:
         if len(frames) > 1:
             print(f"{chr(10) if place else ''}{name}\n")
         if name == "overview":
-            print_overview(frame)
+            print_overview(frame_rows(frame))
         elif name == "audit":
             _print_findings(frame, suppressed_count)
         else:
@@ -123,17 +124,20 @@ def _total(frame: pd.DataFrame) -> str | None:
     return f"total: {frame['trunk_count'].sum()} trunks" if "share_pct" in frame else None
 
 
-def print_overview(overview: pd.DataFrame) -> None:
-    """Print the overview in lines that fit a terminal, each section named once."""
-    rows = frame_rows(overview)
-    width = max((len(item) for _, item, *_ in rows), default=0)
+def print_overview(rows: Sequence[Sequence[Any]]) -> None:
+    """Print the rows of the overview in lines that fit a terminal, each section named once."""
+    import textwrap
+
+    items = min(max((len(item) for _, item, *_ in rows), default=0), _WIDEST_ITEM)
     before = None
     for section, item, value, detail in rows:
         head = section if section != before else ""
         shown = "" if value is None else str(value)
-        item_width = min(width, 30)
-        line = f"{head:<10}  {shown:>7}  {printable(item, item_width):<{item_width}}  {printable(detail or '', _WIDTH)}"
-        print(printable(line.rstrip(), _WIDTH))
+        start = f"{head:<9}  {shown:>7}  {printable(item, items):<{items}}  "
+        lines = textwrap.wrap(printable(detail or "", 2 * _WIDTH), _WIDTH - len(start), break_on_hyphens=False)
+        print((start + "".join(lines[:1])).rstrip())
+        for line in lines[1:]:
+            print(f"{'':{len(start)}}{line}")
         before = section
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pipelines.settings import Settings
 
 _MOST_DRIFT_LINES = 8
-_MOST_COUNTS = 12
 
 
 @dataclass(frozen=True)
@@ -75,14 +74,16 @@ def format_moment(moment: datetime) -> str:
 
 
 def print_outcome(settings: Settings, outcome: Outcome) -> None:
-    """Print what was done, the counts as they are now, and what to try next."""
+    """Print what was done, what there is now, and what to try next."""
     for account in outcome.accounts:
         _print_account(account)
     if outcome.snapshot_at is None:
         return
     print(f"warehouse  {outcome.warehouse}")
+    if settings.page_path.exists():
+        print(f"page       {settings.page_path}")
     print(f"took       {outcome.duration_seconds:.1f} s\n")
-    _print_counts(settings)
+    _print_overview(settings)
     program = _program()
     where = settings.destination_option
     newest = (
@@ -90,6 +91,7 @@ def print_outcome(settings: Settings, outcome: Outcome) -> None:
     )
     print("try next")
     print(f'  {program} sql "{newest}"{where}')
+    print(f"  {program} audit{where}")
     print(f"  {program} report counts --by country_code{where}")
     print(f"  {program} status{where}")
     if outcome.destination == "duckdb":
@@ -129,21 +131,15 @@ def _print_account(account: AccountOutcome) -> None:
         print(f"           … and {len(account.drift) - _MOST_DRIFT_LINES} more: sip-trunks drift")
 
 
-def _print_counts(settings: Settings) -> None:
-    """Print the published counts, if this file has them: they cost no second look at the trunks."""
+def _print_overview(settings: Settings) -> None:
+    """Print the published overview, if there is one: it costs no second look at the trunks."""
     from pipelines import catalog
+    from pipelines.delivery import print_overview
     from pipelines.destination import open_destination
-    from pipelines.show import print_table
 
     with open_destination(settings).reading(()) as connection:
-        counts = catalog.read_report(connection, "counts")
-    if counts is None:
-        return
-    columns, rows = counts
-    if not rows:
-        return
-    print_table(columns, rows[:_MOST_COUNTS])
-    if len(rows) > _MOST_COUNTS:
-        print(f"… and {len(rows) - _MOST_COUNTS} more: {_program()} report counts")
-    trunk_count = sum(row[columns.index("trunk_count")] for row in rows)
-    print(f"total: {trunk_count} trunks in all accounts stored\n")
+        overview = catalog.read_report(connection, "overview")
+    if overview:
+        _, rows = overview
+        print_overview(rows)
+        print()

@@ -79,3 +79,9 @@ def frame(rows: list[dict[str, Any]], columns: Any) -> pd.DataFrame:
     names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
     made = pd.DataFrame(rows, columns=names, dtype="object")
     return made.astype({name: TYPES.get(name, TEXT) for name in names})
+
+
+def rows(made: pd.DataFrame, *columns: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a frame, of these columns or all, missing values as None."""
+    shown = made[list(columns or made.columns)]
+    return list(shown.astype(object).where(shown.notna(), None).itertuples(index=False, name=None))

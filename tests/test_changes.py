@@ -7,15 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.frames import day, drift, looks, versions
+from tests.frames import day, drift, looks, rows, versions
 from transforms.changes import CHANGES, derive_changes, log_changes
-
-
-def rows(frame: pd.DataFrame, *columns: str) -> list[tuple[Any, ...]]:
-    """Return these columns row by row, missing values as None."""
-    shown = frame[list(columns)].astype(object).where(frame[list(columns)].notna(), None)
-    return list(shown.itertuples(index=False, name=None))
-
 
 ALL = versions(
     {"id": 1, "days": (0, 2)},

@@ -7,8 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.frames import day, frame, looks, trunks
-from tests.test_changes import rows
+from tests.frames import day, frame, looks, rows, trunks
 from transforms.findings import extend_findings, with_ages
 from transforms.masking import mask, mask_changes, mask_columns, mask_findings
 

@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.frames import day, looks, versions
-from tests.test_changes import rows
+from tests.frames import day, looks, rows, versions
 from transforms.freshness import FRESHNESS, derive_freshness
 from transforms.growth import GROWTH, derive_growth
 

@@ -10,6 +10,7 @@ from transforms.audit import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
 OVERVIEW = {
     "section": "What it is about: accounts, trunks, counts, changes, findings, freshness.",
@@ -25,18 +26,26 @@ _Row = tuple[str, str, int | None, str | None]
 
 
 def derive_overview(
-    *, counts: pd.DataFrame, changes: pd.DataFrame, findings: pd.DataFrame, freshness: pd.DataFrame
+    *,
+    counts: pd.DataFrame,
+    changes: pd.DataFrame,
+    changed_since: datetime | None,
+    findings: pd.DataFrame,
+    freshness: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return what there is, what happened and what is wrong, on one screen.
 
-    Grain: one row per thing worth a line, in the order of reading. Needs the reports of these names; has the columns
-    `OVERVIEW`. `value` is null where nothing is counted.
+    Grain: one row per thing worth a line, in the order of reading. Needs the reports of these names, of changes those
+    since a moment (UTC), without one since the last snapshot but one; has the columns `OVERVIEW`. `value` is null
+    where nothing is counted.
     """
     rows: list[_Row] = [
         *_say_accounts(freshness),
         ("trunks", "trunks", int(counts["trunk_count"].sum()), None),
         *_say_counts(counts),
-        *_say_changes(changes),
+        *_say_changes(
+            changes, f"since {changed_since:%Y-%m-%d}" if changed_since else "since the last snapshot but one"
+        ),
         *_say_findings(findings),
         *_say_freshness(freshness),
     ]
@@ -58,19 +67,19 @@ def _say_counts(counts: pd.DataFrame) -> Iterable[_Row]:
         yield "counts", " · ".join(parts), int(row["trunk_count"]), f"{row['share_pct']:g} %"
 
 
-def _say_changes(changes: pd.DataFrame) -> Iterable[_Row]:
+def _say_changes(changes: pd.DataFrame, since: str) -> Iterable[_Row]:
     if changes.empty:
-        yield "changes", "changes", 0, None
+        yield "changes", "changes", 0, since
         return
     trunks = changes.drop_duplicates(["account", "trunk_id", "change"])
     for change in ("added", "removed", "changed"):
         of_kind = changes.loc[changes["change"] == change]
         fields = ", ".join(of_kind["field"].dropna().value_counts().index[:3])
-        yield "changes", change, int((trunks["change"] == change).sum()), fields or None
+        yield "changes", change, int((trunks["change"] == change).sum()), since if change == "added" else fields or None
     outages = changes.loc[changes["legs"].isin(["inbound", "outbound", "both"]) & changes["note"].isna()]
     count = len(outages.drop_duplicates(["account", "trunk_id"]))
     if count:
-        yield "changes", "re-created", count, "trunks with a leg that was down for a moment"
+        yield "changes", "re-created", count, "trunks whose leg was down briefly"
 
 
 def _say_findings(findings: pd.DataFrame) -> Iterable[_Row]:
@@ -94,7 +103,9 @@ def _say_freshness(freshness: pd.DataFrame) -> Iterable[_Row]:
         else:
             missed = int(row["missed_run_count"])
             yield "freshness", row["account"], missed, f"missed since {row['snapshot_at']:%Y-%m-%d %H:%M}Z"
-    if worst.empty:
+    if freshness.empty:
+        yield "freshness", "accounts seen", 0, None
+    elif worst.empty:
         last = freshness["snapshot_at"].min()
         yield "freshness", "missed runs", 0, f"every account seen since {last:%Y-%m-%d %H:%M}Z"
     elif int((late | never).sum()) > len(worst):

@@ -177,6 +177,7 @@ class Basis:
         return derive_overview(
             counts=self.count(BY_FORMAT_AND_COUNTRY),
             changes=self.changes,
+            changed_since=self.options.changed_since,
             findings=self.findings,
             freshness=self.freshness,
         )
