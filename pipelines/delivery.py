@@ -33,6 +33,8 @@ _FORMS_BY_SUFFIX = {
     ".png": "png",
 }
 _ONE_REPORT_A_FILE = {"csv": ".csv", "png": ".png"}
+_BYTES = ("html", "xlsx", "png")
+"""The forms that are in an encoding of their own, whatever that of standard output is."""
 _WIDTH = 80
 _WIDEST_ITEM = 30
 
@@ -75,9 +77,11 @@ def deliver(
         write_whole(output, content)
     elif form in ("xlsx", "png") and sys.stdout.isatty():
         raise SettingsError(f"{form} is nothing for a terminal: --output FILE")
-    else:
+    elif form in _BYTES:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
+    else:
+        sys.stdout.write(content.decode())
 
 
 def _render(frames: Frames, form: str, raw: bool, suppressed_count: int, render_page: Callable[[Frames], str]) -> bytes:

@@ -1,4 +1,4 @@
-"""How results are shown: tables for a terminal, CSV, JSON. Text from the API is untrusted in every one of them."""
+"""How results are shown: tables for a terminal, CSV, JSON, Markdown. Text from the API is untrusted in all of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_rows(
     elif form == "csv":
         print(_csv(columns, rows, raw=raw), end="")
     elif form == "markdown":
-        print(_markdown(columns, rows))
+        print(as_markdown(columns, rows))
         if total:
             print(f"\n{total}")
     else:
@@ -140,7 +140,8 @@ def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, raw: bool) ->
     return text.getvalue()
 
 
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def as_markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a table in Markdown; what it holds stays text."""
     lines = [[_in_markdown(name) for name in columns], ["---"] * len(columns)]
     lines += [[_in_markdown(_as_text(value)) for value in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

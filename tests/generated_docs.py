@@ -6,11 +6,14 @@ from pathlib import Path
 
 from pipelines.cli import build_parser
 from pipelines.describe import markdown_of
+from pipelines.show import as_markdown
 from transforms import schema
+from transforms.reports import REPORTS
+from transforms.rules.registry import RULES
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = PROJECT / "README.md"
-DOCUMENTS = (README, PROJECT / "docs" / "data-dictionary.md")
+DOCUMENTS = (README, PROJECT / "docs" / "data-dictionary.md", PROJECT / "docs" / "reports.md")
 
 
 def _trunks() -> str:
@@ -25,7 +28,25 @@ def _help() -> str:
     return f"```text\n{build_parser().format_help().strip()}\n```"
 
 
-PARTS = {"trunks": _trunks, "dictionary": _dictionary, "help": _help}
+def _reports() -> str:
+    counted = ("by_format_and_country", "by_country", "by_provider", "by_authorization", "by_number_kind")
+    stored = {column.name for column in schema.SIP_TRUNKS.columns}
+    parts = [as_markdown(["report", "question"], [[report.name, report.question] for report in REPORTS.values()])]
+    for report in REPORTS.values():
+        if report.name not in counted:
+            own = {name: text for name, text in report.columns.items() if report.name != "counts" or name not in stored}
+            columns = as_markdown(["column", "meaning"], list(own.items()))
+            parts.append(f"**`reports.{report.table}`**\n\n{columns}")
+    return "\n\n".join(parts)
+
+
+def _rules() -> str:
+    columns = ["rule", "severity", "question", "why", "fix", "source"]
+    rows = [[rule.code, rule.severity, rule.question, rule.why, rule.fix, rule.source] for rule in RULES.values()]
+    return as_markdown(columns, rows)
+
+
+PARTS = {"trunks": _trunks, "dictionary": _dictionary, "help": _help, "reports": _reports, "rules": _rules}
 
 
 def generate(text: str) -> str:

@@ -37,6 +37,11 @@ def call(*arguments: str, code: int = 0) -> str:
     return done.stdout
 
 
+def load() -> None:
+    """Store what the API answers; the tests that want reports run the command themselves."""
+    call("run", "--no-reports")
+
+
 def modules_of(*arguments: str) -> set[str]:
     """Return the names of the modules that a command imports."""
     code = "import sys; from pipelines.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
@@ -50,7 +55,7 @@ HEAVY = {"dlt", "pandas", "pyarrow", "numpy"}
 
 def test_the_light_commands_import_nothing_heavy(api: Api) -> None:
     api.answer([TRUNK])
-    call("run")
+    load()
     assert not (HEAVY | {"duckdb", "urllib3"}) & modules_of("--help")
     for command in (
         ["status"],
@@ -143,7 +148,7 @@ def test_reading_before_the_first_run_says_what_to_do(command: list[str]) -> Non
 
 def test_sql_reads_and_never_writes(api: Api, place: Path) -> None:
     api.answer([TRUNK])
-    call("run")
+    load()
     assert json.loads(call("sql", "SELECT id, created_at FROM sip_trunks", "--format", "json")) == [
         {"id": 42, "created_at": "2026-03-31T10:00:00Z"}
     ]
@@ -164,13 +169,13 @@ def test_sql_reads_and_never_writes(api: Api, place: Path) -> None:
 @pytest.mark.parametrize("query", ["", " ; ", "-- nothing", "SELECT 1; SELECT 2"])
 def test_sql_takes_exactly_one_statement(api: Api, query: str) -> None:
     api.answer([TRUNK])
-    call("run")
+    load()
     assert "expected one statement" in call("sql", query, code=2)
 
 
 def test_sql_shows_every_column_and_json_as_json(api: Api) -> None:
     api.answer([IP_TRUNK])
-    call("run")
+    load()
     (row,) = json.loads(
         call("sql", "SELECT 1 AS a, 2 AS a, 3 AS a_2, allowed_inbound_ips AS ips FROM sip_trunks", "--format", "json")
     )
@@ -180,7 +185,7 @@ def test_sql_shows_every_column_and_json_as_json(api: Api) -> None:
 
 def test_a_moment_is_printed_so_that_it_can_be_asked_for(api: Api) -> None:
     api.answer([TRUNK])
-    call("run")
+    load()
     moment = call("sql", "SELECT min(snapshot_at) AS at FROM sip_trunk_snapshots").splitlines()[1]
     found = call("sql", f"SELECT count(*) AS n FROM sip_trunks_history WHERE valid_from = TIMESTAMPTZ '{moment}'")
     assert found.split() == ["n", "1"]
@@ -188,7 +193,7 @@ def test_a_moment_is_printed_so_that_it_can_be_asked_for(api: Api) -> None:
 
 def test_a_terminal_gets_what_is_too_wide_for_a_table_line_by_line(api: Api) -> None:
     api.answer([TRUNK])
-    call("run")
+    load()
     done = subprocess.run(
         ["script", "-qec", f"{COMMAND} sql 'FROM sip_trunks'", "/dev/null"],
         capture_output=True,
@@ -206,7 +211,7 @@ def test_a_terminal_without_a_letter_gets_a_substitute(
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
     api.answer([trunk(sip_username="Zo\u00eb \u4e2d")])
-    call("run")
+    load()
     done = subprocess.run([COMMAND, "sql", "SELECT sip_username, NULL AS nothing FROM sip_trunks"], capture_output=True)
     assert done.returncode == 0
 
@@ -223,13 +228,13 @@ def test_reports_are_written_again_after_a_run_without(api: Api) -> None:
 
 def test_a_syntax_error_is_what_duckdb_says_on_one_line(api: Api) -> None:
     api.answer([TRUNK])
-    call("run")
+    load()
     assert 'syntax error at or near "SELEC"' in call("sql", "SELEC 1", code=2)
 
 
 def test_csv_is_safe_for_spreadsheets_unless_raw(api: Api) -> None:
     api.answer([TRUNK, IP_TRUNK])
-    call("run")
+    load()
     query = ["sql", "SELECT phone_number, sip_calling_format FROM sip_trunks ORDER BY id", "--format", "csv"]
     assert call(*query) == "phone_number,sip_calling_format\n1000,'+e164\n'+14155551234,e164\n"
     assert call(*query, "--raw") == "phone_number,sip_calling_format\n1000,+e164\n+14155551234,e164\n"
@@ -244,7 +249,7 @@ def test_escape_sequences_from_the_api_do_not_reach_the_terminal(api: Api) -> No
 
 def test_counts_by_any_columns(api: Api) -> None:
     api.answer([TRUNK, IP_TRUNK, trunk(id=44, country_code=None)])
-    call("run")
+    load()
     assert json.loads(call("report", "counts", "--by", "country_code", "--format", "json")) == [
         {"country_code": "US", "country_name": "United States", "trunk_count": 2, "share_pct": 66.67},
         {"country_code": None, "country_name": None, "trunk_count": 1, "share_pct": 33.33},
@@ -270,7 +275,7 @@ def test_status_works_for_a_user_who_may_only_read(api: Api, place: Path) -> Non
     if os.geteuid():
         pytest.skip("NOT TESTED: another user, since only root may become one")
     api.answer([TRUNK])
-    call("run")
+    load()
     for path in (place, *place.parents[:3]):
         path.chmod(0o755)
     # The first call imports what the other user may not be allowed to read.
@@ -285,7 +290,7 @@ def test_status_tells_what_is_stored_and_how_the_last_run_ended(api: Api) -> Non
     assert (empty["accounts"][0]["snapshot_at"], empty["last_run"], empty["is_run_active"]) == (None, None, False)
     assert "never seen" in call("status")
     api.answer([TRUNK])
-    call("run")
+    load()
     api.answer(b"", 401)
     call("run", code=3)
     status = json.loads(call("status", "--json"))
@@ -297,7 +302,7 @@ def test_status_tells_what_is_stored_and_how_the_last_run_ended(api: Api) -> Non
 
 def test_drift_tells_since_when_and_what_is_over(api: Api) -> None:
     api.answer([TRUNK])
-    call("run")
+    load()
     assert "no drift" in call("drift")
     api.answer([trunk(sip_calling_format="E.164"), trunk(id=43, sip_calling_format="E.164")])
     first = json.loads(call("run", "--json"))
@@ -314,7 +319,7 @@ def test_drift_tells_since_when_and_what_is_over(api: Api) -> None:
     assert second["accounts"][0]["drift"][0]["first_seen_at"] == first["snapshot_at"]
     assert "still drifting" in call("status")
     api.answer([TRUNK])
-    call("run")
+    load()
     assert "still drifting" not in call("status")
     assert "no drift" in call("drift")
     (over,) = json.loads(call("drift", "--since", "2026-01-01", "--format", "json"))
@@ -324,7 +329,7 @@ def test_drift_tells_since_when_and_what_is_over(api: Api) -> None:
 
 def test_strict_drift_fails_before_anything_is_written(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api.answer([TRUNK])
-    call("run")
+    load()
     monkeypatch.setenv("SIP_TRUNKS__DRIFT", "strict")
     api.answer([TRUNK | {"nickname": "x"}])
     assert "nickname" in call("run", code=5)
@@ -346,7 +351,7 @@ def test_check_says_what_is_ready_and_what_is_not(api: Api, monkeypatch: pytest.
 
 def test_describe_knows_declared_and_new_columns(api: Api) -> None:
     api.answer([TRUNK | {"nickname": "x"}])
-    call("run")
+    load()
     out = call("describe", "sip_trunks")
     assert "Host of the SIP server" in out
     assert "nickname" in out
@@ -361,7 +366,7 @@ def test_a_port_that_is_taken_is_a_usage_error(api: Api) -> None:
 
 def test_a_query_can_be_interrupted(api: Api) -> None:
     api.answer([TRUNK])
-    call("run")
+    load()
     process = subprocess.Popen(
         [COMMAND, "sql", "SELECT count(*) FROM range(10000000000) a, range(1000000000) b"],
         stderr=subprocess.PIPE,
@@ -405,7 +410,7 @@ def test_a_run_that_is_stopped_ends_soon_and_leaves_the_stored_file(
     api: Api, place: Path, sent: int, code: int
 ) -> None:
     api.answer([TRUNK])
-    call("run")
+    load()
     stored = (place / "data" / "warehouse.duckdb").read_bytes()
     api.answer(b"{}", 503, Retry_After="30")
     process = subprocess.Popen([COMMAND, "run"], stderr=subprocess.PIPE, text=True, env=dict(os.environ))
@@ -436,13 +441,13 @@ def test_it_works_from_any_directory_with_the_settings_of_the_project(
         monkeypatch.delenv(name)
     monkeypatch.chdir(project)
     api.answer([TRUNK])
-    call("run")
+    load()
     assert (project / "store" / "warehouse.duckdb").exists()
     assert api.requests[-1][1]["Authorization"] == f"Bearer {TOKEN}"
 
 
 def test_a_pipe_that_closes_early_is_no_error(api: Api) -> None:
     api.answer([trunk(id=n, sip_username="u" * 100) for n in range(5000)])
-    call("run")
+    load()
     done = subprocess.run(f"{COMMAND} sql 'FROM sip_trunks' | head -1", shell=True, capture_output=True, text=True)
     assert done.stderr == ""

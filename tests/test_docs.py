@@ -42,7 +42,11 @@ def matches(printed: list[str], expected: list[str]) -> bool:
     )
 
 
-@pytest.mark.parametrize("document", [README, PROJECT / "docs" / "destinations.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document",
+    [README, *(PROJECT / "docs" / f"{name}.md" for name in ("destinations", "reports"))],
+    ids=lambda path: path.name,
+)
 def test_every_command_of_a_document_prints_what_it_says(document: Path, tmp_path: Path) -> None:
     found = list(sessions(document.read_text("utf-8")))
     assert len(found) > 5

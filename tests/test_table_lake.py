@@ -139,7 +139,7 @@ class Kept:
         return {"SOURCES__FAMULOR__BASE_URL": api.base_url}
 
     def run(self, api: Api, acme: Trunks, beta: Trunks, *options: str) -> Went:
-        done = self.call("run", "--json", *options, environment=self.asking(api, acme, beta))
+        done = self.call("run", "--json", "--no-reports", *options, environment=self.asking(api, acme, beta))
         return Went(json.loads(done.stdout), done.stderr)
 
     def killed(
@@ -153,7 +153,7 @@ class Kept:
 
         before, deadline = count(), time.monotonic() + PATIENCE_SECONDS
         with subprocess.Popen(
-            [COMMAND, "run"],
+            [COMMAND, "run", "--no-reports"],
             env=self.environment() | self.asking(api, acme, beta),
             cwd=self.data.parent,
             stdout=subprocess.DEVNULL,

@@ -44,7 +44,7 @@ FINDINGS: Mapping[str, str] = {
     "account": "The account that the trunk belongs to.",
     "trunk_id": "The trunk: sip_trunks.id.",
     "phone_number": "Its number.",
-    "rule": "The code of the rule that found it; `sip-trunks rules` explains them.",
+    "rule": "The code of the rule that found it; sip-trunks rules explains them.",
     "severity": "How bad it is: info, low, medium, high or critical.",
     "seen": "What was seen; what is inferred says so.",
     "fix": "What to do about it.",
