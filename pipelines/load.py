@@ -199,11 +199,13 @@ def _run(
         drift = catalog.read_drift(connection)
     announce("publishing")
     destination.publish(snapshot_at)
-    if with_reports and failure is None and (is_new or basis is not None):
+    if with_reports and failure is None and (is_new or basis is not None or not settings.page_path.exists()):
         announce("writing the report page")
         _, failure = _attempt(lambda: _publish_page(settings, destination, snapshot_at, basis))
     if failure is not None or (is_new and not with_reports):
-        settings.page_path.unlink(missing_ok=True)
+        # What keeps a page from being written may keep the old one from being removed.
+        with suppress(OSError):
+            settings.page_path.unlink()
     return _Done([_with_drift(entry, drift) for entry in taken.done], snapshot_at, failure)
 
 

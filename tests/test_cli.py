@@ -55,7 +55,7 @@ HEAVY = {"dlt", "pandas", "pyarrow", "numpy"}
 
 def test_the_light_commands_import_nothing_heavy(api: Api) -> None:
     api.answer([TRUNK])
-    load()
+    call("run")
     assert not (HEAVY | {"duckdb", "urllib3"}) & modules_of("--help")
     for command in (
         ["status"],
