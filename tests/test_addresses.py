@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import date
+from ipaddress import ip_network
 
 import pandas as pd
 import pytest
@@ -195,7 +196,29 @@ def test_facts_that_an_operator_has_edited_are_read() -> None:
     providers = read_providers(f'platform_hosts = ["in.example"]\n{ONE_PROVIDER}password_severity = "low"\n{group}')
     acme = providers.by_name["Acme"]
     assert (acme.as_of, acme.password_severity, acme.is_supported) == (date(2026, 1, 2), "low", True)
-    assert [str(network) for network in acme.known_addresses] == ["8.8.8.0/24", "9.9.9.9/32"]
+    known = {
+        text: acme.known_addresses.overlaps(ip_network(text))
+        for text in (
+            "8.8.8.0/25",
+            "8.8.0.0/16",
+            "9.9.9.9/32",
+            "9.9.9.8/31",
+            "9.9.9.8/32",
+            "8.8.9.0/24",
+            "::9.9.9.9/128",
+            "0.0.0.0/0",
+        )
+    }
+    assert known == {
+        "8.8.8.0/25": True,
+        "8.8.0.0/16": True,
+        "9.9.9.9/32": True,
+        "9.9.9.8/31": True,
+        "9.9.9.8/32": False,
+        "8.8.9.0/24": False,
+        "::9.9.9.9/128": False,
+        "0.0.0.0/0": True,
+    }
     assert providers.is_platform("a.in.example")
     assert not providers.is_platform("win.example")
 

@@ -75,12 +75,13 @@ def test_columns_that_cannot_be_counted_by_are_refused(by: tuple[str, ...]) -> N
 
 
 def test_a_country_is_named_however_its_code_is_written() -> None:
-    named = derive_country_name(frame([{"country_code": code} for code in ("UK", "de", "XK", "XX", None)], []))
+    named = derive_country_name(frame([{"country_code": code} for code in ("UK", "de", "XK", "XX", "ß", None)], []))
     assert rows(named) == [
         ("UK", "United Kingdom"),
         ("de", "Germany"),
         ("XK", "Kosovo"),
         ("XX", None),
+        ("ß", None),
         (None, None),
     ]
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
 from importlib import resources
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -25,6 +26,32 @@ Network = IPv4Network | IPv6Network
 AddressKind = Literal["invalid", "private", "loopback", "link-local", "CGNAT", "documentation", "reserved", "public"]
 """What an address is for; CGNAT is what carriers put their customers behind."""
 
+
+class NetworkSet:
+    """The addresses of many networks, as ranges in ascending order: each is found by bisection."""
+
+    def __init__(self, networks: Iterable[Network]) -> None:
+        given = list(networks)
+        self._ranges: dict[int, tuple[list[int], list[int]]] = {}
+        for version in (4, 6):
+            merged = list(collapse_addresses(n for n in given if n.version == version))  # type: ignore[type-var]
+            self._ranges[version] = [_first(n) for n in merged], [_last(n) for n in merged]
+
+    def overlaps(self, network: Network) -> bool:
+        """Whether it has an address in common with a network."""
+        firsts, lasts = self._ranges[network.version]
+        place = bisect_right(firsts, _last(network))
+        return place > 0 and lasts[place - 1] >= _first(network)
+
+
+def _first(network: Network) -> int:
+    return int(network.network_address)
+
+
+def _last(network: Network) -> int:
+    return int(network.network_address) | int(network.hostmask)
+
+
 # Explicit, because `ipaddress` calls documentation private and knows nothing of CGNAT. The first that holds counts.
 _RANGES: tuple[tuple[AddressKind, tuple[str, ...]], ...] = (
     ("private", ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10")),
@@ -36,6 +63,7 @@ _RANGES: tuple[tuple[AddressKind, tuple[str, ...]], ...] = (
     ("reserved", ("2001::/23", "2002::/16")),
 )
 _SPECIAL = tuple((ip_network(text), kind) for kind, texts in _RANGES for text in texts)
+_SPECIAL_SET = NetworkSet(network for network, _ in _SPECIAL)
 _IPV6_IN_USE = ip_network("2000::/3")
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -124,9 +152,10 @@ def _explain(text: str) -> tuple[str, str]:
 def _classify(network: Network) -> AddressKind:
     if network.prefixlen == 0:
         return "public"
-    for within, kind in _SPECIAL:
-        if _covers(within, network):
-            return kind
+    if _SPECIAL_SET.overlaps(network):
+        for within, kind in _SPECIAL:
+            if _covers(within, network):
+                return kind
     return "public" if network.version == 4 or network.overlaps(_IPV6_IN_USE) else "reserved"
 
 
@@ -137,11 +166,6 @@ def _covers(outer: Network, inner: Network) -> bool:
 def covers(networks: Iterable[Network], inner: Network) -> bool:
     """Whether one of the networks contains all of another."""
     return any(_covers(outer, inner) for outer in networks)
-
-
-def overlaps(networks: Iterable[Network], other: Network) -> bool:
-    """Whether one of the networks has an address in common with another."""
-    return any(network.version == other.version and network.overlaps(other) for network in networks)
 
 
 def show_network(network: Network) -> str:
@@ -198,6 +222,16 @@ class AddressGroup:
     optional: tuple[Network, ...] = ()
     hosts: tuple[str, ...] = ()
 
+    @property
+    def known(self) -> tuple[Network, ...]:
+        """All of them, also those that an allowlist may lack."""
+        return (*self.addresses, *self.optional)
+
+    @cached_property
+    def required(self) -> frozenset[Network]:
+        """Those that an allowlist must have."""
+        return frozenset(self.addresses)
+
     def is_for(self, host: str) -> bool:
         """Whether calls of a trunk at this host come from here."""
         return not self.hosts or re.search(_pattern(self.hosts), host) is not None
@@ -224,9 +258,9 @@ class Provider:
         return [group for group in self.groups if group.is_for(host)]
 
     @cached_property
-    def known_addresses(self) -> tuple[Network, ...]:
+    def known_addresses(self) -> NetworkSet:
         """Every address of the provider that is known."""
-        return tuple(network for group in self.groups for network in (*group.addresses, *group.optional))
+        return NetworkSet(network for group in self.groups for network in group.known)
 
 
 @dataclass(frozen=True)
@@ -242,9 +276,9 @@ class Providers:
         return {provider.name: provider for provider in self.providers}
 
     @cached_property
-    def known_addresses(self) -> tuple[Network, ...]:
+    def known_addresses(self) -> NetworkSet:
         """Every address of any provider that is known."""
-        return tuple(network for provider in self.providers for network in provider.known_addresses)
+        return NetworkSet(n for provider in self.providers for group in provider.groups for n in group.known)
 
     def is_platform(self, host: str) -> bool:
         """Whether a host is the platform's own."""

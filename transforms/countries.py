@@ -53,7 +53,8 @@ def canonical_country(code: str) -> str | None:
     """Return the ISO 3166-1 code that is meant, also by `de` and by `UK`; None if no country is."""
     upper = code.strip().upper()
     upper = _ALIASES.get(upper, upper)
-    return upper if upper in COUNTRY_NAMES else None
+    # Outside ASCII, upper case makes other letters of some: ß becomes SS, which is South Sudan.
+    return upper if code.isascii() and upper in COUNTRY_NAMES else None
 
 
 def derive_country_name(trunks: pd.DataFrame) -> pd.DataFrame:

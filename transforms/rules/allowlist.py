@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from transforms.addresses import overlaps, show_network
+from transforms.addresses import show_network
 from transforms.rules.facts import Verdict
 from transforms.rules.registry import rule
 from transforms.rules.wording import enumerate_first, enumerate_some, quote
@@ -172,11 +172,13 @@ def check_shared(facts: Facts) -> pd.DataFrame:
     accounts: dict[Network, dict[str, None]] = {}
     for account, place in used.sort_values("account").itertuples(index=False):
         for network in _ordinary(facts.allowlists[place]):
-            if not overlaps(provided, network):
+            if not provided.overlaps(network):
                 accounts.setdefault(network, {})[account] = None
+    # Looked up for every entry: only those that several accounts have are kept.
+    accounts = {network: names for network, names in accounts.items() if len(names) > 1}
 
     def judge(account: str, entries: Entries) -> Verdict | None:
-        shared = [network for network in _ordinary(entries) if len(accounts.get(network, ())) > 1]
+        shared = [network for network in _ordinary(entries) if network in accounts]
         shown = [f"{show_network(network)} also in account {others(account, network)}" for network in shared]
         return Verdict(enumerate_some(shown, 3)) if shown else None
 

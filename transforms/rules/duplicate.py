@@ -62,7 +62,7 @@ def check_across_accounts(facts: Facts) -> pd.DataFrame:
     trunks = facts.trunks
     numbers = trunks["normalized_number"].where(trunks["number_kind"] == "DID")
     accounts = trunks["account"].map({name: quote(name) for name in trunks["account"].unique()})
-    others = name_others(numbers, accounts, "trunk " + ids(trunks) + " of account " + accounts)
+    others = name_others(numbers, trunks["account"], "trunk " + ids(trunks) + " of account " + accounts)
     return say("same number as " + others)
 
 

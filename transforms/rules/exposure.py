@@ -92,10 +92,12 @@ def check_username_blank(facts: Facts) -> pd.DataFrame:
     source="comparison of the two",
 )
 def check_username_number(facts: Facts) -> pd.DataFrame:
-    """Find usernames that have the digits of the number, with or without +."""
+    """Find usernames that are the number, or have its digits with or without +."""
     names = normalize_numbers(as_text(facts.trunks["sip_username"]))
     names, numbers = (pc.utf8_ltrim(text, "+") for text in (names, as_text(facts.trunks["normalized_number"])))
-    rows = facts.trunks.index[as_flags(pc.equal(names, numbers))]
+    # What is no digits, such as the extension "reception", is compared as it is.
+    is_same = (facts.trunks["sip_username"] == facts.trunks["phone_number"]).to_numpy(dtype=bool)
+    rows = facts.trunks.index[is_same | as_flags(pc.equal(names, numbers))]
     return say(pd.Series("sip_username is the number itself", index=rows))
 
 

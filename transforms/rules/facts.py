@@ -196,7 +196,8 @@ def _read_allowlist(text: str, known: dict[str, Entry]) -> tuple[Entry, ...]:
     """Return the entries of an allowlist from its JSON; what is no list of texts has entries that are invalid."""
     try:
         values = json.loads(text)
+        values = values if isinstance(values, list) else [text]
         texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, RecursionError):
         texts = [text]
     return tuple(known.get(entry) or known.setdefault(entry, classify_entry(entry)) for entry in texts)

@@ -5,18 +5,21 @@ A provider is known by its host, so that what is no host has no finding here.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
-from transforms.addresses import covers, overlaps, show_network
+from transforms.addresses import covers, show_network
 from transforms.rules.facts import Verdict
 from transforms.rules.registry import rule
 from transforms.rules.wording import enumerate_some, quote
 from transforms.schema import CALLING_FORMATS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import pandas as pd
 
-    from transforms.addresses import Entry, Network
+    from transforms.addresses import AddressGroup, Entry, Network
     from transforms.rules.facts import Facts
 
     Entries = tuple[Entry, ...]
@@ -34,22 +37,24 @@ _FACTS = "the provider facts (providers.toml)"
 )
 def check_ips_missing(facts: Facts) -> pd.DataFrame:
     """Find allowlists that are complete for no group; medium where only other regions' addresses may be there."""
+    find_groups = _cache_groups(facts)
+
+    @cache
+    def name_groups(name: str, host: str) -> str:
+        return " or ".join(f"{_show(group.addresses)} ({group.name})" for group in find_groups(name, host))
 
     def judge(name: str, host: str, entries: Entries) -> Verdict | None:
-        provider = facts.providers.by_name[name]
-        groups = provider.groups_for(host)
+        provider, groups = facts.providers.by_name[name], find_groups(name, host)
         # What is meant by an invalid entry is not missing, and that it is invalid is said already.
-        allowed = [entry.network for entry in entries if entry.network]
-        missing = {group: [ip for ip in group.addresses if not covers(allowed, ip)] for group in groups}
-        if not groups or not entries or not all(missing.values()):
+        allowed = {entry.network for entry in entries if entry.network}
+        missing = [_find_missing(group, allowed) for group in groups]
+        if not groups or not entries or not all(missing):
             return None
-        begun = [group for group in groups if len(missing[group]) < len(group.addresses)]
-        if begun:
-            group = max(begun, key=lambda group: len(group.addresses) - len(missing[group]))
-            lacks, count = _show(missing[group]), len(group.addresses)
-            seen = f"{len(missing[group])} of {count} addresses that {name} ({group.name}) sends calls from are missing"
-            return Verdict(f"{seen}{facts.age(provider)}", f"add {lacks}")
-        alternatives = " or ".join(f"{_show(missing[group])} ({group.name})" for group in groups)
+        group, lacking = min(zip(groups, missing, strict=True), key=lambda pair: len(pair[1]) - len(pair[0].addresses))
+        if len(lacking) < len(group.addresses):
+            seen = f"{len(lacking)} of {len(group.addresses)} addresses that {name} ({group.name}) sends calls from are"
+            return Verdict(f"{seen} missing{facts.age(provider)}", f"add {_show(lacking)}")
+        alternatives = name_groups(name, host)
         seen = f"no address that {name} sends calls from is there"
         if provider.regions_complete:
             return Verdict(f"{seen}{facts.age(provider)}", f"add {alternatives}")
@@ -71,15 +76,19 @@ def check_ips_missing(facts: Facts) -> pd.DataFrame:
 )
 def check_ips_other(facts: Facts) -> pd.DataFrame:
     """Find ordinary addresses that are not the provider's, where all of its are known and one of them is there."""
+    find_groups = _cache_groups(facts)
 
     def judge(name: str, host: str, entries: Entries) -> Verdict | None:
         provider = facts.providers.by_name[name]
-        known = provider.known_addresses
-        networks = [entry.network for entry in entries if entry.is_ordinary and entry.network]
-        others = dict.fromkeys(network for network in networks if not overlaps(known, network))
+        if not provider.regions_complete or not find_groups(name, host):
+            return None
+        is_known = provider.known_addresses.overlaps
         # With none of the provider's there, the others are what is there instead: one finding is enough.
-        has_own = any(entry.network and overlaps(known, entry.network) for entry in entries)
-        if not provider.regions_complete or not provider.groups_for(host) or not others or not has_own:
+        if not any(entry.network and is_known(entry.network) for entry in entries):
+            return None
+        networks = [entry.network for entry in entries if entry.is_ordinary and entry.network]
+        others = dict.fromkeys(network for network in networks if not is_known(network))
+        if not others:
             return None
         shown = _show(list(others))
         return Verdict(
@@ -174,6 +183,20 @@ def check_unsupported(facts: Facts) -> pd.DataFrame:
     return facts.judge(["provider"], judge, _is_known(facts))
 
 
+def _cache_groups(facts: Facts) -> Callable[[str, str], list[AddressGroup]]:
+    """Return what finds the groups of addresses by provider and host, each once."""
+    return cache(lambda name, host: facts.providers.by_name[name].groups_for(host))
+
+
+def _find_missing(group: AddressGroup, allowed: set[Network]) -> list[Network]:
+    """Return what the group must have and no allowed network contains."""
+    lacking = group.required - allowed
+    if not lacking:
+        return []
+    wide = [network for network in allowed if network.prefixlen < network.max_prefixlen]
+    return [network for network in group.addresses if network in lacking and not covers(wide, network)]
+
+
 def _is_known(facts: Facts) -> pd.Series:
     return facts.trunks["provider"].isin(facts.providers.by_name)
 
@@ -182,5 +205,5 @@ def _is_by_ip(facts: Facts) -> pd.Series:
     return facts.trunks["inbound_authorization_type"] == "ip"
 
 
-def _show(networks: list[Network]) -> str:
+def _show(networks: Sequence[Network]) -> str:
     return enumerate_some([show_network(network) for network in networks])
