@@ -8,8 +8,11 @@ browser and without network; it is imported when something is drawn, and costs h
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from html import escape
+from itertools import chain
+from itertools import count as count_from
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,7 +21,7 @@ from transforms.answer import printable
 from transforms.counts import COUNT_COLUMNS, PRESETS
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 PICTURED = frozenset({"counts", "growth", "audit", *PRESETS})
 """The reports that `draw_png` can draw."""
@@ -94,9 +97,11 @@ def draw_growth_svg(growth: pd.DataFrame, width: int = 900) -> str:
     variables = {name: f"var(--{name}, {colour})" for name, colour in COLOURS.items()}
     periods = sum_growth(growth)
     spec = _growth_spec(periods, variables, width)
-    styled = spec | {"background": None, "padding": 0, "config": _config(variables)}
+    styled = spec | {"background": None, "padding": 4, "config": _config(variables)}
     svg: str = vl_convert.vegalite_to_svg(styled, allowed_base_urls=[])
     start, drawing = svg.split(">", 1)
+    # The label says it all: what the parts of a drawing are is nothing to be read out.
+    drawing = drawing.replace("<g ", '<g aria-hidden="true" ', 1)
     box = re.search(r'viewBox="[\d. -]+"', start)
     label = escape(describe_growth(periods))
     return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" {box[0] if box else ""}>{drawing}'
@@ -143,7 +148,7 @@ def rank(counts: pd.DataFrame, most: int) -> list[Bar]:
     total = max(int(counts["trunk_count"].sum()), 1)
     head = ordered.head(most)
     labels = [" · ".join(_label(row, column) for column in counted_by(counts)) for row in head.to_dict("records")]
-    pairs = list(zip(labels, map(int, head["trunk_count"]), strict=True))
+    pairs = list(zip(_tell_apart(labels), map(int, head["trunk_count"]), strict=True))
     rest = ordered.iloc[most:]
     if len(rest):
         pairs.append((_others(len(rest)), int(rest["trunk_count"].sum())))
@@ -152,17 +157,20 @@ def rank(counts: pd.DataFrame, most: int) -> list[Bar]:
 
 @dataclass(frozen=True)
 class Grid:
-    """Trunks counted by two columns: a label for each row and column, and the cells row by row."""
+    """Trunks counted by two columns: a label for each row and column, and the cells row by row.
+
+    `most` is the highest number of a cell that is not of the others: those together are far ahead of all.
+    """
 
     rows: list[str]
     columns: list[str]
     cells: list[list[int]]
+    most: int
 
     def heat(self, count: int) -> int:
-        """Return how strong the colour of a cell is, from 0 for nothing to 9 for the most."""
-        most = max(max(row) for row in self.cells)
+        """Return how strong the colour of a cell is, from 0 for nothing to 9 for `most` and more."""
         # The root keeps small numbers apart where one is far ahead.
-        return 1 + round(8 * (count / most) ** 0.5) if count else 0
+        return 1 + round(8 * min(count / max(self.most, 1), 1) ** 0.5) if count else 0
 
 
 def cross(counts: pd.DataFrame, rows: str, columns: str, most_rows: int, most_columns: int) -> Grid:
@@ -171,7 +179,9 @@ def cross(counts: pd.DataFrame, rows: str, columns: str, most_rows: int, most_co
     column_labels, column_places = _fold(counts, columns, most_columns)
     sums = counts["trunk_count"].groupby([row_places, column_places]).sum().unstack(fill_value=0)
     full = sums.reindex(index=range(len(row_labels)), columns=range(len(column_labels)), fill_value=0)
-    return Grid(row_labels, column_labels, [[int(count) for count in row] for row in full.to_numpy()])
+    cells = [[int(count) for count in row] for row in full.to_numpy()]
+    most = max(count for row in cells[:most_rows] for count in row[:most_columns])
+    return Grid(row_labels, column_labels, cells, most)
 
 
 def _fold(counts: pd.DataFrame, column: str, most: int) -> tuple[list[str], pd.Series]:
@@ -181,7 +191,7 @@ def _fold(counts: pd.DataFrame, column: str, most: int) -> tuple[list[str], pd.S
     places = {code: min(place, most) for place, code in enumerate(totals.index)}
     place_of_row = pd.Series(codes, index=counts.index).map(places).rename(column)
     firsts = counts.assign(**{"~place": place_of_row}).drop_duplicates("~place").sort_values("~place").head(most)
-    labels = [_label(row, column) for row in firsts.to_dict("records")]
+    labels = _tell_apart(_label(row, column) for row in firsts.to_dict("records"))
     return labels + [_others(len(values) - most)] * (len(values) > most), place_of_row
 
 
@@ -190,8 +200,17 @@ def _label(row: Mapping[Hashable, Any], column: str) -> str:
     return f"{country} ({value})" if column == "country_code" and country != "–" else value
 
 
+def _tell_apart(labels: Iterable[str]) -> list[str]:
+    """Return the labels, each once: a chart would put two values into one place whose texts only begin alike."""
+    told: dict[str, None] = {}
+    for label in labels:
+        others = (f"{label} ({number})" for number in count_from(2))
+        told[next(each for each in chain([label], others) if each not in told)] = None
+    return list(told)
+
+
 def _others(count: int) -> str:
-    return f"{count:,} other{'s' if count > 1 else ''}"
+    return _number(count, "other")
 
 
 # --- counts and findings
@@ -203,7 +222,7 @@ def _picture_counts(counts: pd.DataFrame) -> _Spec:
     if counts.empty:
         return _sentence(title, "No trunks are stored.")
     total = int(counts["trunk_count"].sum())
-    heading = _title(title, f"{total:,} trunk{'s' if total > 1 else ''}")
+    heading = _title(title, _number(total, "trunk"))
     if len(columns) == 2:
         # Of countries there are many: they go down, where there is room.
         return heading | _grid_spec(cross(counts, *_sides(columns), _MOST_BARS, _MOST_COLUMNS))
@@ -241,7 +260,7 @@ def _grid_spec(grid: Grid) -> _Spec:
         "height": {"step": 26},
         "encoding": {
             "x": side | {"field": "column", "axis": axis | {"orient": "top", "labelAngle": 0, "labelLimit": 90}},
-            "y": side | {"field": "row", "axis": axis | {"labelLimit": 260}},
+            "y": side | {"field": "row", "axis": axis | {"labelLimit": 320, "labelPadding": 8}},
         },
         "layer": [
             {
@@ -267,7 +286,7 @@ def _bars_spec(bars: list[dict[str, Any]], colour: _Spec) -> _Spec:
         "height": {"step": 26},
         "encoding": {
             "x": {"field": "count", "type": "quantitative", "axis": None},
-            "y": y | {"axis": {"title": None, "domain": False, "ticks": False, "labelLimit": 320, "labelPadding": 8}},
+            "y": y | {"axis": {"title": None, "domain": False, "ticks": False, "labelLimit": 440, "labelPadding": 8}},
         },
         "layer": [
             {"mark": {"type": "bar", "height": {"band": 0.72}, "cornerRadiusEnd": 3}, "encoding": {"color": colour}},
@@ -284,21 +303,29 @@ def _picture_findings(findings: pd.DataFrame) -> _Spec:
     if findings.empty:
         return _sentence(title, "No findings: nothing is misconfigured as far as the rules see.")
     rules = group_findings(findings)
+    # A rule may find things of different severity.
+    severities = Counter(rule for _, rule, _ in rules)
     bars: list[dict[str, Any]] = [
-        {"label": readable(rule), "severity": readable(severity), "count": count, "text": f"{count:,}"}
+        {
+            "label": readable(rule) if severities[rule] == 1 else f"{readable(rule)} ({severity})",
+            "severity": severity,
+            "count": count,
+            "text": f"{count:,}",
+        }
         for severity, rule, count in rules[:_MOST_BARS]
     ]
     rest = rules[_MOST_BARS:]
     if rest:
         hidden = sum(count for _, _, count in rest)
-        bars.append({"label": _others(len(rest)), "severity": "info", "count": hidden, "text": f"{hidden:,}"})
+        bars.append({"label": _others(len(rest)), "severity": rest[0][0], "count": hidden, "text": f"{hidden:,}"})
     colour = {
         "field": "severity",
         "type": "nominal",
         "scale": {"domain": list(SEVERITY_COLOURS), "range": list(SEVERITY_COLOURS.values())},
         "legend": {"title": None, "orient": "top", "symbolType": "square"},
     }
-    return _title(title, f"{len(findings):,} findings, {len(rules):,} rules") | _bars_spec(bars, colour)
+    heading = _title(title, f"{_number(len(findings), 'finding')} of {_number(len(severities), 'rule')}")
+    return heading | _bars_spec(bars, colour)
 
 
 def group_findings(findings: pd.DataFrame) -> list[tuple[str, str, int]]:
@@ -347,27 +374,34 @@ def _picture_growth(growth: pd.DataFrame) -> _Spec:
 def _growth_spec(periods: pd.DataFrame, colours: Mapping[str, str], width: int) -> _Spec:
     values = [
         {
-            "period": f"{row['period']}T00:00:00",
+            "period": f"{row['period']}T00:00:00Z",
             "created": int(row["created_count"]),
             "vanished": -int(row["vanished_count"]),
             "total": None if pd.isna(row["trunk_count"]) else int(row["trunk_count"]),
         }
         for row in periods.to_dict("records")
     ]
-    days = periods["period"].diff().dropna().map(lambda step: step.days)
-    band = max(4, min(36, int(width * 0.6 / max(len(values), 1))))
-    short = days.empty or days.min() < 28
+    moments = _moments(periods["period"])
+    band = max(2, min(36, int((width - 60) * 0.6 / (len(moments) + 1))))
+    shown = moments[:: -(-len(moments) // max(width // 100, 2))]
     x = {
         "field": "period",
         "type": "temporal",
-        "axis": {"title": None, "format": "%d %b %Y" if short else "%b %Y", "tickCount": 8, "grid": False},
-        "scale": {"padding": band},
+        "axis": {
+            "title": None,
+            "format": "%b %Y" if all(moment.day == 1 for moment in moments) else "%d %b %Y",
+            "values": [int(moment.timestamp() * 1000) for moment in shown],
+            "labelOverlap": "greedy",
+            "grid": False,
+        },
+        # Everywhere the same, whatever the time zone of the machine.
+        "scale": {"type": "utc", "padding": band},
     }
 
-    def count(name: str, title: str | None) -> _Spec:
+    def count(name: str, title: str, most: int) -> _Spec:
         axis = {
             "title": title,
-            "tickMinStep": 1,
+            "tickCount": max(1, min(4, most)),  # of whole trunks
             "format": ",d",
             "titleAngle": 0,
             "titleAlign": "left",
@@ -376,6 +410,9 @@ def _growth_spec(periods: pd.DataFrame, colours: Mapping[str, str], width: int) 
         }
         return {"x": x, "y": {"field": name, "type": "quantitative", "axis": axis}}
 
+    seen = count("total", "trunks seen", int(periods["trunk_count"].fillna(0).max()))
+    moved = int(periods["created_count"].max() + periods["vanished_count"].max())
+    created, vanished = (count(name, "created (up), vanished (down)", moved) for name in ("created", "vanished"))
     return {
         "data": {"values": values},
         "vconcat": [
@@ -390,11 +427,11 @@ def _growth_spec(periods: pd.DataFrame, colours: Mapping[str, str], width: int) 
                             "strokeWidth": 2,
                             "invalid": "break-paths-filter-domains",
                         },
-                        "encoding": count("total", "trunks seen"),
+                        "encoding": seen,
                     },
                     {
-                        "mark": {"type": "point", "filled": True, "size": 50, "color": colours["accent"]},
-                        "encoding": count("total", "trunks seen"),
+                        "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1, "color": colours["accent"]},
+                        "encoding": seen,
                     },
                 ],
             },
@@ -404,11 +441,11 @@ def _growth_spec(periods: pd.DataFrame, colours: Mapping[str, str], width: int) 
                 "layer": [
                     {
                         "mark": {"type": "bar", "width": band, "color": colours["accent"]},
-                        "encoding": count("created", "created (up), vanished (down)"),
+                        "encoding": created,
                     },
                     {
                         "mark": {"type": "bar", "width": band, "color": colours["vanished"]},
-                        "encoding": count("vanished", "created (up), vanished (down)"),
+                        "encoding": vanished,
                     },
                 ],
             },
@@ -417,7 +454,19 @@ def _growth_spec(periods: pd.DataFrame, colours: Mapping[str, str], width: int) 
     }
 
 
+def _moments(periods: pd.Series) -> pd.DatetimeIndex:
+    """Return when periods began (UTC), with those in between that have no row because nothing happened."""
+    first, last = periods.iloc[0], periods.iloc[-1]
+    is_monthly = all(period.day == 1 for period in periods)
+    is_weekly = all((period - first).days % 7 == 0 for period in periods)
+    return pd.date_range(first, last, freq="MS" if is_monthly else "7D" if is_weekly else "1D", tz="UTC")
+
+
 # --- what all charts share
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _title(title: str, subtitle: str) -> _Spec:
@@ -430,7 +479,7 @@ def _sentence(title: str, sentence: str) -> _Spec:
         "data": {"values": [{"text": sentence}]},
         "width": 560,
         "height": 40,
-        "mark": {"type": "text", "fontSize": 14},
+        "mark": {"type": "text", "fontSize": 14, "align": "left", "x": 0},
         "encoding": {"text": {"field": "text", "type": "nominal"}},
     }
 
@@ -446,4 +495,5 @@ def _config(colours: Mapping[str, str]) -> _Spec:
         "legend": {"labelColor": ink, "labelFontSize": 12},
         "text": {"color": ink},
         "view": {"stroke": None},
+        "aria": False,
     }

@@ -181,14 +181,17 @@ def _run(
         if not taken.judged and not taken.unchanged:
             return _Done(taken.done)
         snapshot_at = _moment_after(stored)
-        if taken.judged:
+        is_new = bool(taken.judged)
+        if is_new:
             load = _load_of(taken.judged, snapshot_at)
             announce(f"loading {load.row_count} trunks")
             destination.load(connection, load)
+            # The reports can use the room that the snapshots take.
+            taken.judged.clear()
+            del load
         if taken.unchanged:
             looks = [_look(snapshot, snapshot_at, stored[snapshot.account]) for snapshot in taken.unchanged]
             destination.write_looks(connection, looks)
-        is_new = bool(taken.judged)
         basis, failure = None, None
         if destination.publishes_reports and with_reports and (is_new or not catalog.has_reports(connection)):
             announce("writing reports")

@@ -26,7 +26,7 @@ from pipelines.charts import (
 from transforms.audit import RULES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping
     from datetime import datetime
 
     from jinja2 import Environment
@@ -50,8 +50,13 @@ _MOST_COUNTRIES = 30
 _MOST_FORMATS = 6
 _MOST_BARS = 12
 _MOST_CHANGES = 50
+_MOST_FINDINGS = 200
 _MOST_TRUNKS_OF_A_RULE = 25
 _MOST_ACCOUNTS = 50
+_WIDTHS = {"wide": 1000, "narrow": 340}
+"""How wide the growth is drawn: once for a screen or paper, once for a phone; the stylesheet shows one of them."""
+_CARDS = {"Stored": ("accounts", "trunks", "freshness"), "Changes": ("changes",), "Findings": ("findings",)}
+"""The sections of the overview, as they stand together; counts have a table of their own."""
 
 
 def render_page(reports: Frames, *, as_of: datetime, place: str, version: str) -> str:
@@ -64,10 +69,10 @@ def render_page(reports: Frames, *, as_of: datetime, place: str, version: str) -
         .render(
             style=style,
             digest=digest,
-            as_of=_moment(as_of),
+            as_of=f"{_moment(as_of)} UTC",
             place=place,
             version=version,
-            **{name: part for name, frame in reports.items() for name, part in [_part(name, frame)]},
+            **_parts(reports),
         )
     )
 
@@ -87,39 +92,50 @@ def _environment() -> Environment:
     return made
 
 
-def _part(name: str, frame: pd.DataFrame) -> tuple[str, Any]:
-    """Return what the template knows a report by, and what it shows of it."""
-    match name:
-        case "overview":
-            return "overview", _tiles(frame)
-        case "growth":
-            return "growth", _growth(frame)
-        case "changes":
-            return "changes", _changes(frame)
-        case "audit":
-            return "audit", _findings(frame)
-        case "freshness":
-            return "freshness", _freshness(frame)
-        case _:
-            columns = counted_by(frame)
-            if len(columns) == 2 and not frame.empty:
-                return "heat", _heat(frame, columns)
-            return name if name != "counts" else "counted", _bars(frame, columns)
+def _parts(reports: Frames) -> dict[str, Any]:
+    """Return what the template shows of each report, by the name that it has there; all counts are lists."""
+    parts: dict[str, Any] = {"heats": [], "bars": []}
+    for name, frame in reports.items():
+        match name:
+            case "overview":
+                parts[name] = _cards(frame, is_counted="counts" in reports)
+            case "growth":
+                parts[name] = _growth(frame)
+            case "changes":
+                parts[name] = _changes(frame)
+            case "audit":
+                parts[name] = _findings(frame)
+            case "freshness":
+                parts[name] = _freshness(frame)
+            case _:
+                columns = counted_by(frame)
+                if len(columns) == 2 and not frame.empty:
+                    parts["heats"].append(_heat(frame, columns))
+                else:
+                    parts["bars"].append(_bars(frame, columns))
+    return parts
 
 
-def _tiles(overview: pd.DataFrame) -> list[dict[str, Any]]:
+def _cards(overview: pd.DataFrame, *, is_counted: bool) -> list[dict[str, Any]]:
     """Return the numbers at the top: what there is, what is wrong, and what has happened."""
+    cards = _CARDS if is_counted else {**_CARDS, "Most frequent": ("counts",)}
     rows = overview.to_dict("records")
-    shown = [row for row in rows if row["section"] in ("accounts", "trunks", "findings", "changes", "freshness")]
     return [
-        {
-            "section": row["section"],
-            "item": row["item"],
-            "value": "–" if pd.isna(row["value"]) else f"{int(row['value']):,}",
-            "detail": "" if pd.isna(row["detail"]) else row["detail"],
-        }
-        for row in shown
+        {"title": title, "lines": [_line(row) for section in sections for row in rows if row["section"] == section]}
+        for title, sections in cards.items()
     ]
+
+
+def _line(row: Mapping[Hashable, Any]) -> dict[str, Any]:
+    item = row["item"]
+    if row["section"] == item and row["value"] == 1:
+        item = item.removesuffix("s")
+    return {
+        "section": row["section"],
+        "item": item,
+        "value": "–" if pd.isna(row["value"]) else f"{int(row['value']):,}",
+        "detail": "" if pd.isna(row["detail"]) else row["detail"],
+    }
 
 
 def _heat(counts: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
@@ -148,13 +164,12 @@ def _heat(counts: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
 
 
 def _bars(counts: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
+    bars = rank(counts, _MOST_BARS)
     return {
         "title": f"Trunks by {' and '.join(map(name_column, columns))}",
         "side": " and ".join(map(name_column, columns)),
-        "bars": [
-            {"label": bar.label, "count": bar.count, "share_pct": bar.share_pct, "width": round(bar.share_pct)}
-            for bar in rank(counts, _MOST_BARS)
-        ],
+        "rows": bars,
+        "most": max((bar.count for bar in bars), default=1),
     }
 
 
@@ -166,9 +181,10 @@ def _growth(growth: pd.DataFrame) -> dict[str, Any] | None:
     periods = sum_growth(growth)
     return {
         # Made by vl_convert, which escapes the text in it.
-        "svg": Markup(draw_growth_svg(growth)),  # noqa: S704
+        "svgs": {name: Markup(draw_growth_svg(growth, width)) for name, width in _WIDTHS.items()},  # noqa: S704
         "text": describe_growth(periods),
         "rows": _records(periods),
+        "more": growth["period"].nunique() - len(periods),
     }
 
 
@@ -177,22 +193,28 @@ def _changes(changes: pd.DataFrame) -> dict[str, Any]:
 
 
 def _findings(findings: pd.DataFrame) -> dict[str, Any]:
-    """Return the findings by rule, the worst first: what the rule asks once, and some of its trunks."""
+    """Return the findings by rule, the worst first: what the rule asks once, and some of its trunks.
+
+    A fix that is the same for all trunks of a rule is said once.
+    """
+    groups = findings.groupby(["severity", "rule"], sort=False)
+    most = min(_MOST_TRUNKS_OF_A_RULE, max(_MOST_FINDINGS // max(groups.ngroups, 1), 1))
+    shown = dict(list(groups.head(most).groupby(["severity", "rule"], sort=False)))
+    fixes = groups["fix"].nunique(dropna=False)
     rules = []
-    rows = findings.groupby(["severity", "rule"], sort=False).head(_MOST_TRUNKS_OF_A_RULE)
-    by_rule = dict(list(rows.groupby(["severity", "rule"], sort=False)))
     for severity, code, count in group_findings(findings):
         rule = RULES.get(code)
-        shown = by_rule[(severity, code)]
+        rows = shown[(severity, code)]
         rules.append(
             {
                 "severity": severity,
                 "code": code,
                 "question": rule.question if rule else "",
                 "why": rule.why if rule else "",
+                "fix": rows["fix"].iloc[0] if fixes[(severity, code)] == 1 else None,
                 "count": count,
-                "rows": _records(shown),
-                "more": count - len(shown),
+                "rows": _records(rows),
+                "more": count - len(rows),
             }
         )
     return {"rules": rules}
@@ -207,13 +229,13 @@ def _freshness(freshness: pd.DataFrame) -> dict[str, Any]:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return rows of plain values: what is missing as None, moments as text."""
+    """Return rows of plain values: what is missing as None, moments (UTC) as text."""
     records: Iterable[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")  # type: ignore[assignment]
     return [{name: _moment(v) if isinstance(v, pd.Timestamp) else v for name, v in row.items()} for row in records]
 
 
 def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+    return f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _duration(seconds: int | None) -> str:

@@ -49,7 +49,7 @@ def _first(network: Network) -> int:
 
 
 def _last(network: Network) -> int:
-    return int(network.network_address) | int(network.hostmask)
+    return _first(network) | ((1 << network.max_prefixlen - network.prefixlen) - 1)
 
 
 # Explicit, because `ipaddress` calls documentation private and knows nothing of CGNAT. The first that holds counts.
@@ -76,7 +76,7 @@ UNKNOWN_PROVIDER = "unknown"
 PASSWORD_SEVERITIES = ("low", "medium", "high")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of an allowlist. Of an invalid one, `fault` says what is wrong, `network` what was probably meant."""
 

@@ -1,0 +1,102 @@
+"""A real Chromium, and pages that are watched in it: the browser that is installed, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Dialog, Page, Request, Route
+
+_REQUIRE = "REQUIRE_BROWSER"
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "headless_shell")
+_PATHS = (
+    "/usr/bin/chromium",
+    "/usr/bin/chromium-browser",
+    "/opt/google/chrome/chrome",
+    "/snap/bin/chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+)
+
+
+@dataclass
+class Visit:
+    """A page that is open, what it asked for, and what it did that no page should: messages, errors, dialogs, …"""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def start_browser() -> Iterator[Browser]:
+    """Run a browser; where there is none the test skips, or fails if REQUIRE_BROWSER is set.
+
+    For a fixture of a module's tests, not of the session's: while Playwright runs, its event loop is in the way of
+    every other one in this thread.
+    """
+    found = find_chromium()
+    if found is None:
+        _give_up("no Chromium found: apt-get install chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _give_up("playwright is not installed: pip install playwright")
+    # Chromium's sandbox refuses root, and containers have little shared memory.
+    arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield started
+        started.close()
+
+
+def find_chromium() -> str | None:
+    """Return the path of a Chromium or Chrome that is installed."""
+    on_path = (shutil.which(name) for name in _NAMES)
+    return next((path for path in (*on_path, *_PATHS) if path and os.access(path, os.X_OK)), None)
+
+
+@contextmanager
+def visit(browser: Browser, file: Path, *, width: int = 1280, **context: Any) -> Iterator[Visit]:
+    """Open a file in a window of its own; whatever else it asks for fails, and is noted."""
+    url = file.as_uri()
+    with browser.new_context(viewport={"width": width, "height": 800}, **context) as window:
+        opened = Visit(window.new_page())
+        page, complain = opened.page, opened.complaints.append
+
+        def answer(route: Route, request: Request) -> None:
+            if request.url == url:
+                route.continue_()
+            else:
+                complain(f"request: {request.url}")
+                route.abort()
+
+        def dismiss(dialog: Dialog) -> None:
+            complain(f"dialog: {dialog.message}")
+            dialog.dismiss()
+
+        window.route("**/*", answer)
+        window.on("request", lambda request: opened.requests.append(request.url))
+        page.on("console", lambda message: complain(f"console: {message.text}"))
+        page.on("pageerror", lambda error: complain(f"error: {error}"))
+        page.on("dialog", dismiss)
+        page.on("popup", lambda popup: complain(f"popup: {popup.url}"))
+        page.on("download", lambda download: complain(f"download: {download.url}"))
+        page.on("websocket", lambda socket: complain(f"socket: {socket.url}"))
+        page.goto(url)
+        yield opened
+
+
+def _give_up(reason: str) -> NoReturn:
+    if os.environ.get(_REQUIRE):
+        pytest.fail(f"{_REQUIRE} is set, but {reason}")
+    pytest.skip(f"NOT TESTED IN A BROWSER: {reason}")
