@@ -147,7 +147,7 @@ def test_the_overview_names_accounts_that_are_late_or_were_never_seen() -> None:
     overview = Basis(basis().tables, late).overview
     assert rows(overview.loc[overview["section"] == "freshness"]) == [
         ("freshness", "new", None, "never seen"),
-        ("freshness", "acme", 2, "missed since 2026-03-04 09:00Z"),
+        ("freshness", "acme", 2, "missed runs, last seen 2026-03-04 09:00Z"),
     ]
 
 

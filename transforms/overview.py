@@ -102,7 +102,7 @@ def _say_freshness(freshness: pd.DataFrame) -> Iterable[_Row]:
             yield "freshness", row["account"], None, "never seen"
         else:
             missed = int(row["missed_run_count"])
-            yield "freshness", row["account"], missed, f"missed since {row['snapshot_at']:%Y-%m-%d %H:%M}Z"
+            yield "freshness", row["account"], missed, f"missed runs, last seen {row['snapshot_at']:%Y-%m-%d %H:%M}Z"
     if freshness.empty:
         yield "freshness", "accounts seen", 0, None
     elif worst.empty:

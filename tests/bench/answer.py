@@ -1,8 +1,8 @@
 """One answer of the API with as many trunks as asked for, the same bytes on every machine, and its server.
 
 `python -m tests.bench.answer 100 100000` serves an answer of each size below `/<size>/api` and prints, as one line
-of JSON, the port and what a loader has to end up with. It stops when its standard input ends, so that it cannot
-outlive the process that started it. Standard library only.
+of JSON, the port and what a loader has to end up with; with `later`, the answers of a later moment. It stops when its
+standard input ends, so that it cannot outlive the process that started it. Standard library only.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class Answer:
     fingerprint: Fingerprint
 
 
-def build_answer(trunk_count: int) -> Answer:
-    """Return the answer with that many trunks."""
-    trunks = [trunk(serial) for serial in range(trunk_count)]
+def build_answer(trunk_count: int, *, is_later: bool = False) -> Answer:
+    """Return the answer with that many trunks; the later one has lost and won some, and changed others."""
+    trunks = [_change(trunk(serial)) for serial in _later(trunk_count)] if is_later else _first(trunk_count)
     return Answer(json.dumps({"data": trunks}, separators=(",", ":")).encode(), fingerprint_of(trunks))
 
 
@@ -84,6 +84,20 @@ def trunk(serial: int) -> dict[str, Any]:
         "created_at": _spelled(created_at),
         "updated_at": _spelled(updated_at),
     }
+
+
+def _first(trunk_count: int) -> list[dict[str, Any]]:
+    return [trunk(serial) for serial in range(trunk_count)]
+
+
+def _later(trunk_count: int) -> range:
+    moved = trunk_count // 50
+    return range(moved, trunk_count + moved)
+
+
+def _change(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a trunk after some time: every twentieth calls through the outbound proxy or no longer."""
+    return values if values["id"] % 20 else values | {"outbound_proxy": not values["outbound_proxy"]}
 
 
 def _allowlist(serial: int) -> list[str]:
@@ -142,9 +156,9 @@ class _Handler(BaseHTTPRequestHandler):
         """No access log."""
 
 
-def serve(sizes: Iterable[int]) -> None:
+def serve(sizes: Iterable[int], *, is_later: bool) -> None:
     """Serve an answer of each size until standard input ends."""
-    answers = {size: build_answer(size) for size in sizes}
+    answers = {size: build_answer(size, is_later=is_later) for size in sizes}
     by_path = {f"/{size}/api/{TRUNKS_PATH}": answer for size, answer in answers.items()}
     with ThreadingHTTPServer((HOST, 0), partial(_Handler, by_path)) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -155,4 +169,4 @@ def serve(sizes: Iterable[int]) -> None:
 
 
 if __name__ == "__main__":
-    serve(map(int, sys.argv[1:]))
+    serve(map(int, filter(str.isdecimal, sys.argv[1:])), is_later="later" in sys.argv)

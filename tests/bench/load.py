@@ -2,6 +2,8 @@
 
     one server process ──the same bytes──▶ sip-trunks run │ plain dlt │ …, each to DuckDB and to Parquet │ ours again
 
+The plain way writes no reports, so ours does not either: what they cost, `tests.bench.reports` tells.
+
 Every competitor is a process of its own in a directory of its own, with nothing of this shell's settings, and they
 take turns. A time counts only if what was stored is, field by field, what was served. The first, uncounted round is
 small: it compiles and caches what each of them imports.
@@ -97,8 +99,8 @@ def competitors(served: Served) -> tuple[Competitor, ...]:
     """Return the competitors in the order of their turns; the last two go on where the first two ended."""
     plain = (sys.executable, "-P", PLAIN_DLT, served.base_url, TOKEN)
     via_parquet, to_parquet = (*plain, "duckdb", "parquet"), (*plain, "filesystem", "parquet")
-    ours = Competitor(OURS, (SIP_TRUNKS, "run"), "ours", "data/warehouse.duckdb", "sip-trunks")
-    to_lake = (SIP_TRUNKS, "run", "--destination", "parquet")
+    ours = Competitor(OURS, (SIP_TRUNKS, "run", "--no-reports"), "ours", "data/warehouse.duckdb", "sip-trunks")
+    to_lake = (SIP_TRUNKS, "run", "--no-reports", "--destination", "parquet")
     our_lake = Competitor(OUR_LAKE, to_lake, "our-lake", "data/lake/famulor", "sip-trunks lake")
     return (
         ours,
@@ -153,7 +155,7 @@ def environment(folder: Path, served: Served | None = None) -> dict[str, str]:
         "RUNTIME__DLTHUB_TELEMETRY": "false",
         "SIP_TRUNKS__DATA_DIR": str(folder / "data"),
         "FAMULOR_API_KEY": TOKEN,
-        "SOURCES__FAMULOR__BASE_URL": served.base_url if served else "",
+        **({"SOURCES__FAMULOR__BASE_URL": served.base_url} if served else {}),
     }
 
 
@@ -206,10 +208,10 @@ def check_stored(competitor: Competitor, folder: Path, expected: Fingerprint) ->
 
 
 @contextmanager
-def serving(*sizes: int) -> Iterator[dict[int, Served]]:
+def serving(*sizes: int, is_later: bool = False) -> Iterator[dict[int, Served]]:
     """Yield the answer of each size, served by a process of its own that ends with this context or this process."""
     say(f"generating {max(sizes)} trunks")
-    command = (sys.executable, "-m", "tests.bench.answer", *map(str, sizes))
+    command = (sys.executable, "-m", "tests.bench.answer", *map(str, sizes), *(["later"] if is_later else []))
     with subprocess.Popen(
         command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as process:
