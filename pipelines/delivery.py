@@ -118,6 +118,8 @@ def _print_tables(frames: Frames, suppressed_count: int) -> None:
             print(f"{chr(10) if place else ''}{name}\n")
         if name == "overview":
             print_overview(frame_rows(frame))
+        elif name == "changes":
+            _print_changes(frame)
         elif name == "audit":
             _print_findings(frame, suppressed_count)
         else:
@@ -145,6 +147,30 @@ def print_overview(rows: Sequence[Sequence[Any]]) -> None:
         before = section
 
 
+def _print_changes(changes: pd.DataFrame) -> None:
+    """Print changes below the snapshot that showed them, and how many there are."""
+    counts: Counter[str] = Counter()
+    before = None
+    for change in frame_rows(changes):
+        row = dict(zip(changes.columns, change, strict=True))
+        snapshot = f"{row['observed_at']:%Y-%m-%d %H:%M:%S}Z  {row['account']}"
+        if snapshot != before:
+            print(snapshot)
+            before = snapshot
+        counts[row["change"]] += 1
+        legs = {"both": ": both legs re-created", "none": "", None: ""}
+        outage = legs.get(row["legs"], f": {row['legs']} leg re-created")
+        field = f"  {printable(row['field'], 40)}{outage}" if row["field"] else ""
+        print(f"  trunk {row['trunk_id']}  {row['change']}{field}")
+        for name in ("old", "new"):
+            if row["field"]:
+                print_indented(name, row[name] or "–")
+        if row["note"]:
+            print_indented("note", row["note"])
+    told = {"added": "added", "removed": "removed", "changed": "fields changed"}
+    print(", ".join(f"{counts[change]} {text}" for change, text in told.items() if counts[change]) or "no changes")
+
+
 def _print_findings(findings: pd.DataFrame, suppressed_count: int) -> None:
     """Print findings one after the other, the worst first, and how many there are."""
     counts: Counter[str] = Counter()
@@ -161,7 +187,8 @@ def _print_findings(findings: pd.DataFrame, suppressed_count: int) -> None:
         print(f"no findings{suppressed}")
         return
     found = ", ".join(f"{count} {severity}" for severity, count in counts.items())
-    print(f"{sum(counts.values())} findings: {found}{suppressed}")
+    total = sum(counts.values())
+    print(f"{total} finding{'s' if total > 1 else ''}: {found}{suppressed}")
 
 
 def print_indented(head: str, text: str) -> None:
@@ -184,5 +211,5 @@ def print_rules(rules: list[dict[str, str]], form: str) -> None:
         return
     for rule in rules:
         print(f"{rule['severity']:<8}  {rule['rule']}")
-        for head in ("question", "why", "fix", "source"):
-            print_indented(head, rule[head])
+        for head, name in (("", "question"), ("why", "why"), ("fix", "fix"), ("from", "source")):
+            print_indented(head, rule[name])

@@ -81,15 +81,18 @@ def _print_rich(columns: Sequence[str], cells: list[list[str]], numeric: list[bo
     from rich.text import Text
 
     console = Console()
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name, is_number in zip(columns, numeric, strict=True):
-        table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
-    if cells and table.__rich_measure__(console, console.options.update(max_width=10_000)).maximum > console.width:
-        _print_records(columns, cells)
-    else:
-        console.print(table)
+    # What is too wide may fit with its names broken at the underscores.
+    for names in (columns, [name.replace("_", "_\n") for name in columns]):
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+        for name, is_number in zip(names, numeric, strict=True):
+            table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*(Text(cell) for cell in row))
+        width = table.__rich_measure__(console, console.options.update(max_width=10_000)).maximum
+        if width <= console.width or not cells:
+            console.print(table)
+            return
+    _print_records(columns, cells)
 
 
 def _print_records(columns: Sequence[str], cells: list[list[str]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from pipelines.cli import main
 from pipelines.delivery import FORMATS
 from tests.builders import IP_TRUNK, TRUNK, trunk
 from tests.conftest import TOKEN, Api
+from tests.test_cli import COMMAND
 from transforms.audit import RULES
 from transforms.reports import REPORTS
 
@@ -232,6 +234,52 @@ def test_changes_are_those_between_the_last_two_snapshots_or_since_a_moment(call
     assert "is after" in call.error("report", "changes", "--since", "2999-01-01")
 
 
+def test_changes_are_told_below_the_snapshot_that_showed_them(call: Commands) -> None:
+    moment, *lines = call("report", "changes").splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ  default", moment)
+    assert lines == ["  trunk 42  removed", "  trunk 47  added", "  trunk 48  added", "2 added, 1 removed"]
+    assert call("report", "changes", "--since", "2999-01-01", "--as-of", "2999-01-02") == "no changes\n"
+
+
+def test_a_changed_field_is_told_with_what_it_cost(
+    api: Api, place: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    call = Commands(capfdbinary)
+    changed = IP_TRUNK | {"allowed_inbound_ips": ["203.0.113.10"], "sip_address": "pbx\x1b[31m.example"}
+    touched = TRUNK | {"updated_at": "2026-04-01T00:00:00Z"}
+    for answer in ([TRUNK, IP_TRUNK], [touched, changed]):
+        api.answer(answer)
+        call("run", "--no-reports")
+    _, *lines = call("report", "changes").splitlines()
+    assert lines == [
+        "  trunk 42  changed  updated_at: both legs re-created",
+        "          old   2026-03-31T10:00:00.000000Z",
+        "          new   2026-04-01T00:00:00.000000Z",
+        "          note  possible credential change: updated_at moved and nothing else",
+        "  trunk 43  changed  allowed_inbound_ips: inbound leg re-created",
+        '          old   ["198.51.100.20", "203.0.113.10"]',
+        '          new   ["203.0.113.10"]',
+        "  trunk 43  changed  sip_address: outbound leg re-created",
+        "          old   sip.provider.com",
+        "          new   pbx\\x1b[31m.example",
+        "3 fields changed",
+    ]
+
+
+def test_a_terminal_gets_every_report_within_its_width(stored: Path, place: Path) -> None:
+    for name in ("growth", "counts", "freshness", "overview", "audit", "changes"):
+        done = subprocess.run(
+            ["script", "-qec", f"stty cols 80; {COMMAND} report {name}", "/dev/null"],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"SIP_TRUNKS__DATA_DIR": str(stored), "NO_COLOR": "1", "TERM": "dumb"},
+            stdin=subprocess.DEVNULL,
+        )
+        lines = done.stdout.splitlines()
+        assert len(lines) > 1
+        assert max(map(len, lines)) <= 80, name
+
+
 def test_the_audit_says_what_was_seen_and_what_to_do(call: Commands) -> None:
     findings = call.json("audit")
     (finding,) = [row for row in findings if row["rule"] == "allowlist-open"]
@@ -267,7 +315,7 @@ def test_a_suppressed_finding_is_gone_until_its_day(call: Commands, place: Path)
         return call("audit", "--select", "allowlist-open")
 
     assert suppressed_until("2999-12-31") == "no findings; 1 suppressed\n"
-    assert "1 findings: 1 critical" in suppressed_until("2020-01-01")
+    assert "1 finding: 1 critical" in suppressed_until("2020-01-01")
     (place / ".dlt" / "config.toml").write_text('[[sip_trunks.suppressions]]\nrule = "allowlist-opn"\n')
     assert "sip_trunks.suppressions" in call.error("audit")
 
@@ -307,8 +355,6 @@ def test_a_file_that_cannot_be_written_is_one_line_and_leaves_the_old_one(call: 
 
 def test_a_picture_is_nothing_for_a_terminal(stored: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIP_TRUNKS__DATA_DIR", str(stored))
-    from tests.test_cli import COMMAND
-
     done = subprocess.run(
         ["script", "-qec", f"{COMMAND} report counts --format png", "/dev/null"], capture_output=True, text=True
     )
