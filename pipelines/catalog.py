@@ -13,20 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipelines.errors import SettingsError
 from transforms import schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
-    import pandas as pd
     import pyarrow as pa
 
 DATASET = "famulor"
-REPORTS_SCHEMA = "reports"
-FINDINGS = "audit_findings"
 TYPES_BY_SQL: dict[str, schema.ColumnType] = {
     "VARCHAR": "text",
     "BIGINT": "bigint",
@@ -160,6 +155,13 @@ def count_looks(connection: duckdb.DuckDBPyConnection, account: str) -> int:
 # ---------------------------------------------------------------------- what a run writes beside dlt
 
 
+def read_looks_span(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, datetime] | None:
+    """Return when an account was seen for the first and for the last time; None if none ever was."""
+    query = f"SELECT min(snapshot_at), max(snapshot_at) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
+    ((first, last),) = connection.execute(query).fetchall()
+    return (first, last) if first else None
+
+
 def insert_looks(connection: duckdb.DuckDBPyConnection, table: str, looks: Sequence[Mapping[str, Any]]) -> None:
     """Add rows to a table that is, or is like, `sip_trunk_snapshots`."""
     for look in looks:
@@ -233,31 +235,6 @@ def describe_column(table: schema.Table, name: str) -> str:
     return "A field of the API that the declaration does not know."
 
 
-def write_report(
-    connection: duckdb.DuckDBPyConnection, name: str, frame: pd.DataFrame, comment: str, columns: Mapping[str, str]
-) -> None:
-    """Write a report's frame as table `reports.<name>`, in place of the one before."""
-    import pyarrow as pa
-
-    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
-    connection.register("report_frame", pa.Table.from_pandas(frame, preserve_index=False))
-    table = f"{REPORTS_SCHEMA}.{quoted(name)}"
-    connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM report_frame")
-    connection.unregister("report_frame")
-    connection.execute(f"COMMENT ON TABLE {table} IS {literal(comment)}")
-    for column in frame.columns:
-        connection.execute(f"COMMENT ON COLUMN {table}.{quoted(column)} IS {literal(columns.get(column, ''))}")
-
-
-def read_report(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[list[str], list[tuple[Any, ...]]] | None:
-    """Return the columns and rows of a published report; None if the last run wrote none."""
-    try:
-        result = connection.execute(f"SELECT * FROM {REPORTS_SCHEMA}.{quoted(name)}")
-    except duckdb.CatalogException:
-        return None
-    return [column[0] for column in result.description or ()], result.fetchall()
-
-
 def show_files(connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[str]) -> None:
     """Make `famulor.<table>` a view on Parquet files, with the types that the warehouse has.
 
@@ -276,145 +253,3 @@ def show_files(connection: duckdb.DuckDBPyConnection, table: str, files: Sequenc
         f"CREATE OR REPLACE VIEW {DATASET}.{quoted(table)} AS SELECT *{replaced} "
         f"FROM read_parquet([{', '.join(map(literal, files))}], union_by_name = true, hive_partitioning = false)"
     )
-
-
-def show_report(connection: duckdb.DuckDBPyConnection, name: str, file: str, kind: str) -> None:
-    """Make `reports.<name>` a view on a Parquet file, or a table with what is in it."""
-    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
-    source = f"read_parquet({literal(file)}, hive_partitioning = false)"
-    connection.execute(f"CREATE {kind} {REPORTS_SCHEMA}.{quoted(name)} AS FROM {source}")
-
-
-def copy_reports(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Write every report of the connection as a Parquet file into the folder."""
-    for name in _list_reports(connection):
-        file = literal(folder / f"{name}.parquet")
-        connection.execute(f"COPY {REPORTS_SCHEMA}.{quoted(name)} TO {file} (FORMAT parquet, COMPRESSION zstd)")
-
-
-def has_reports(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the last run wrote reports."""
-    return "overview" in _list_reports(connection)
-
-
-def drop_reports(connection: duckdb.DuckDBPyConnection) -> None:
-    """Remove the reports but for the log of the findings, of which none is known to be current any more."""
-    for name in _list_reports(connection):
-        if name == FINDINGS:
-            connection.execute(f"UPDATE {REPORTS_SCHEMA}.{name} SET is_current = NULL WHERE is_current")
-        else:
-            connection.execute(f"DROP TABLE {REPORTS_SCHEMA}.{quoted(name)}")
-
-
-def _list_reports(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    tables = f"SELECT table_name FROM information_schema.tables WHERE table_schema = {literal(REPORTS_SCHEMA)}"
-    return [name for (name,) in connection.execute(tables).fetchall()]
-
-
-# ---------------------------------------------------------------------- frames for the transforms
-
-
-def read_trunks(
-    connection: duckdb.DuckDBPyConnection, columns: Sequence[str], as_of: datetime | None = None
-) -> pd.DataFrame:
-    """Return these columns of the trunks, as they are or as they were known at a moment.
-
-    Grain: one row per (account, id), in that order. Raises SettingsError if a column is not stored.
-    """
-    stored = read_columns(connection, schema.SIP_TRUNKS.name, "main")
-    unknown = [name for name in columns if name not in stored]
-    if unknown:
-        raise SettingsError(f"no column {unknown[0]!r} in sip_trunks; there are {', '.join(stored)}")
-    names = ", ".join(quoted(name) for name in columns)
-    if as_of is None:
-        return _frame(connection, f"SELECT {names} FROM main.{schema.SIP_TRUNKS.name} ORDER BY account, id")
-    moment = literal(as_of)
-    return _frame(
-        connection,
-        f"SELECT {names} FROM {DATASET}.{schema.SIP_TRUNKS_HISTORY.name} "
-        f"WHERE valid_from <= {moment} AND (valid_to > {moment} OR valid_to IS NULL) ORDER BY account, id",
-    )
-
-
-def read_lifetimes(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
-    """Return when every version that began by `as_of` was there. Grain: one row per version."""
-    return _frame(
-        connection,
-        f"SELECT account, id, created_at, valid_from, valid_to FROM {DATASET}.{schema.SIP_TRUNKS_HISTORY.name} "
-        f"WHERE valid_from <= {literal(as_of)}",
-    )
-
-
-def read_versions(connection: duckdb.DuckDBPyConnection, since: datetime | None, as_of: datetime) -> pd.DataFrame:
-    """Return the versions that began or ended between two looks, with all columns.
-
-    Grain: one row per version. The looks are each account's last ones at or before the moments; without `since`, the
-    last two at or before `as_of`.
-    """
-    looks = f"FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} WHERE snapshot_at <= {literal(as_of)}"
-    if since is None:
-        begins = (
-            f"SELECT account, snapshot_at AS begin_at {looks} "
-            "QUALIFY row_number() OVER (PARTITION BY account ORDER BY snapshot_at DESC) = 2"
-        )
-    else:
-        last = f"max(snapshot_at) FILTER (WHERE snapshot_at <= {literal(since)})"
-        begins = f"SELECT account, coalesce({last}, min(snapshot_at)) AS begin_at {looks} GROUP BY account"
-    return _frame(
-        connection,
-        f"SELECT versions.* FROM {DATASET}.{schema.SIP_TRUNKS_HISTORY.name} AS versions "
-        f"JOIN ({begins}) AS begins ON begins.account = versions.account "
-        f"WHERE valid_from <= {literal(as_of)} AND (valid_from > begin_at OR valid_to > begin_at)",
-    )
-
-
-def read_looks(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
-    """Return the looks up to `as_of`. Grain: one row per account and snapshot."""
-    return _frame(
-        connection,
-        f"SELECT account, snapshot_at, trunk_count, _dlt_load_id FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} "
-        f"WHERE snapshot_at <= {literal(as_of)}",
-    )
-
-
-def read_looks_span(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, datetime] | None:
-    """Return when an account was seen for the first and for the last time; None if none ever was."""
-    query = f"SELECT min(snapshot_at), max(snapshot_at) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
-    ((first, last),) = connection.execute(query).fetchall()
-    return (first, last) if first else None
-
-
-def read_delivered(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
-    """Return which fields the snapshots had beyond those declared, and which they lacked.
-
-    Grain: one row per account, snapshot, column and kind (`new_column`, `missing_column`).
-    """
-    return _frame(
-        connection,
-        f"SELECT account, snapshot_at, column_name, kind, row_count FROM {DATASET}.{schema.SCHEMA_DRIFT.name} "
-        f"WHERE kind IN ('new_column', 'missing_column') AND snapshot_at <= {literal(as_of)}",
-    )
-
-
-def read_findings(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame | None:
-    """Return the findings that the runs have published so far; None if they have published none."""
-    try:
-        return _frame(connection, f"FROM {REPORTS_SCHEMA}.{FINDINGS}")
-    except duckdb.CatalogException:
-        return None
-
-
-def _frame(connection: duckdb.DuckDBPyConnection, query: str) -> pd.DataFrame:
-    """Return the rows of a query with types in which a missing value turns no integer into a float."""
-    import numpy as np
-    import pandas as pd
-    import pyarrow as pa
-
-    types = {
-        pa.int64(): pd.Int64Dtype(),
-        pa.bool_(): pd.BooleanDtype(),
-        pa.string(): pd.StringDtype("pyarrow", na_value=np.nan),
-    }
-    frame: pd.DataFrame = connection.execute(query).to_arrow_table().to_pandas(types_mapper=types.get)
-    # What Arrow hands over without a single row has text columns that pandas 3 cannot merge; made anew, it can.
-    return frame if len(frame) else frame.astype(object).astype(frame.dtypes)

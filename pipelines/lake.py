@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipelines import catalog
+from pipelines import catalog, report_tables
 from pipelines.dlt_load import KEEPING_LOAD_IDS, load_with_dlt, writing_source
 from pipelines.errors import DestinationFailed, RunActive, nothing_stored
 from pipelines.lake_files import LocalFiles, RemoteFiles
@@ -305,15 +305,17 @@ class Lake:
         catalog.describe_tables(connection, kind="VIEW")
 
     def _show_reports(self, connection: duckdb.DuckDBPyConnection, kind: str) -> None:
-        for file in self._files.find(f"versions/{self._version}/{catalog.REPORTS_SCHEMA}") if self._version else ():
-            catalog.show_report(connection, _name_of(file), file, kind)
+        for file in (
+            self._files.find(f"versions/{self._version}/{report_tables.REPORTS_SCHEMA}") if self._version else ()
+        ):
+            report_tables.show_report(connection, _name_of(file), file, kind)
 
     def _keep_reports(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Write the reports of the connection into the draft; there is none if nothing was stored."""
         if self._draft.exists():
-            folder = self._draft / catalog.REPORTS_SCHEMA
+            folder = self._draft / report_tables.REPORTS_SCHEMA
             folder.mkdir(exist_ok=True)
-            catalog.copy_reports(connection, folder)
+            report_tables.copy_reports(connection, folder)
 
 
 def tables_after(load: Load, stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from pipelines import __version__, catalog
+from pipelines import __version__, catalog, report_tables
 from pipelines.destination import Load, open_destination
 from pipelines.dlt_load import discard_dlt_folder
 from pipelines.errors import (
@@ -193,12 +193,12 @@ def _run(
             looks = [_look(snapshot, snapshot_at, stored[snapshot.account]) for snapshot in taken.unchanged]
             destination.write_looks(connection, looks)
         basis, failure = None, None
-        if destination.publishes_reports and with_reports and (is_new or not catalog.has_reports(connection)):
+        if destination.publishes_reports and with_reports and (is_new or not report_tables.has_reports(connection)):
             announce("writing reports")
             basis, failure = _attempt(lambda: _publish_tables(settings, connection, snapshot_at))
         if destination.publishes_reports and is_new and basis is None:
             # Better none than those of an older snapshot.
-            catalog.drop_reports(connection)
+            report_tables.drop_reports(connection)
         drift = catalog.read_drift(connection)
     announce("publishing")
     destination.publish(snapshot_at)

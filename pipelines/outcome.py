@@ -133,12 +133,12 @@ def _print_account(account: AccountOutcome) -> None:
 
 def _print_overview(settings: Settings) -> None:
     """Print the published overview, if there is one: it costs no second look at the trunks."""
-    from pipelines import catalog
+    from pipelines import report_tables
     from pipelines.delivery import print_overview
     from pipelines.destination import open_destination
 
     with open_destination(settings).reading(()) as connection:
-        overview = catalog.read_report(connection, "overview")
+        overview = report_tables.read_report(connection, "overview")
     if overview:
         _, rows = overview
         print_overview(rows)

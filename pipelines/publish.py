@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines import __version__, catalog
+from pipelines import __version__, report_tables
 from pipelines.files import write_whole
 from pipelines.reporting import read_basis, read_options, stored_tables
 from transforms.findings import extend_findings
@@ -30,7 +30,7 @@ def publish_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, sn
         frame = report.derive(basis)
         if report.name == "audit":
             frame = extend_findings(basis.tables.get("log"), frame, basis.tables["looks"])
-        catalog.write_report(connection, report.table, frame, report.question, report.columns)
+        report_tables.write_report(connection, report.table, frame, report.question, report.columns)
     return basis
 
 

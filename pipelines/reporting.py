@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipelines import catalog
+from pipelines import frames
 from pipelines.errors import SettingsError
 from transforms import schema
 from transforms.addresses import default_providers, read_providers
@@ -76,16 +76,16 @@ def read_basis(
     tables: dict[str, pd.DataFrame] = {}
     if "trunks" in needed:
         columns = trunk_columns(names, options.by)
-        tables["trunks"] = catalog.read_trunks(connection, columns, as_of if is_past else None)
-        log = None if is_past else catalog.read_findings(connection)
+        tables["trunks"] = frames.read_trunks(connection, columns, as_of if is_past else None)
+        log = None if is_past else frames.read_findings(connection)
         if log is not None:
             tables["log"] = log
     if "lifetimes" in needed:
-        tables["lifetimes"] = catalog.read_lifetimes(connection, as_of)
+        tables["lifetimes"] = frames.read_lifetimes(connection, as_of)
     if "versions" in needed:
-        tables["versions"] = catalog.read_versions(connection, options.changed_since, as_of)
+        tables["versions"] = frames.read_versions(connection, options.changed_since, as_of)
     if "looks" in needed:
-        tables["looks"] = catalog.read_looks(connection, as_of)
+        tables["looks"] = frames.read_looks(connection, as_of)
     if "drift" in needed:
-        tables["drift"] = catalog.read_delivered(connection, as_of)
+        tables["drift"] = frames.read_delivered(connection, as_of)
     return Basis(tables, options)

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import catalog
 from pipelines.famulor.demo import trunks_at
+from pipelines.frames import read_trunks
 from pipelines.load import run
 from pipelines.settings import pick_accounts, read_settings
 from tests.frames import TRUNK, rows, trunks
@@ -34,7 +34,7 @@ from transforms.audit import (
     suppress,
 )
 from transforms.numbers import derive_numbers
-from transforms.reports import AUDITED
+from transforms.rules.facts import AUDITED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -373,7 +373,7 @@ def test_the_demo_account_has_the_findings_that_were_put_into_it(api: Api) -> No
     current = read_settings()
     assert run(current, pick_accounts(current, []), with_reports=False).exit_code == 0
     with duckdb.connect(str(current.warehouse_path), read_only=True) as connection:
-        stored = catalog.read_trunks(connection, AUDITED)
+        stored = read_trunks(connection, AUDITED)
     assert set(AUDITED) <= set(TRUNK)
     found: dict[str, list[int]] = {}
     for code, trunk in rows(audit(stored), "rule", "trunk_id"):

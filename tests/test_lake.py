@@ -76,9 +76,10 @@ def call(capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
         signal.signal(number, handler)
 
 
-def load(destination: str = "parquet", **options: Any) -> Outcome:
+def load(destination: str = "parquet", with_reports: bool = False, **options: Any) -> Outcome:
+    """Run; the reports take their time, so that only a test about them has them written."""
     settings = read_settings(destination)
-    return run(settings, pick_accounts(settings, []), **options)
+    return run(settings, pick_accounts(settings, []), with_reports=with_reports, **options)
 
 
 def only(outcome: Outcome) -> AccountOutcome:
@@ -134,7 +135,7 @@ def in_duckdb(sql: str) -> pa.Table:
 def test_every_program_reads_the_same_rows_from_every_folder(api: Api, place: Path) -> None:
     for trunks in ([TRUNK, IP_TRUNK], [TRUNK | {"country_code": "DE"}, IP_TRUNK, trunk(id=5)], [TRUNK, IP_TRUNK]):
         api.answer(trunks)
-        load()
+        load(with_reports=True)
     load()
     assert [len(files_in(place / "data/lake/famulor" / table.name)) for table in TABLES] == [1, 1, 1, 1, 1, 3]
     for table in TABLES:
@@ -262,7 +263,7 @@ def test_a_reader_of_the_resolved_path_sees_whole_snapshots_while_runs_publish(a
         try:
             for step in range(1, PUBLISHED_WHILE_READ + 1):
                 answer(step)
-                assert load(with_reports=False).exit_code == 0
+                assert load().exit_code == 0
         finally:
             (place / "stop").touch()
         told = json.loads(reader.stdout.read())
@@ -285,11 +286,11 @@ def test_commands_that_read_while_a_run_works_see_the_version_before(api: Api, c
         seen[stage] = [query(sql), *told]
 
     api.answer([TRUNK, IP_TRUNK, trunk(id=5)])
-    load(announce=look)
+    load(announce=look, with_reports=True)
     assert seen.pop("writing the report page") == [[(3, 5, 2)], 3, 3]  # the run has published by then
     assert seen == {stage: [[(2, 2, 1)], 2, 2] for stage in seen}
     assert list(seen)[-3:] == ["loading 3 trunks", "writing reports", "publishing"]
-    load(announce=look)
+    load(announce=look, with_reports=True)
     assert seen["publishing"] == [[(3, 5, 2)], 3, 3]
 
 
@@ -413,7 +414,7 @@ def test_every_command_answers_as_it_does_on_the_file(api: Api, call: Call, monk
         for destination in ("duckdb", "parquet"):
             api.queue(acme)
             api.queue(beta)
-            assert load(destination, accept_shrink=True).exit_code == 0
+            assert load(destination, accept_shrink=True, with_reports=True).exit_code == 0
 
     def both(*arguments: str) -> list[Any]:
         options = ("--format", "json") if arguments[0] != "status" else ("--json",)

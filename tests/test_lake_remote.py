@@ -122,9 +122,10 @@ def lake(place: Path, server: Store, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"{bucket}/lake"
 
 
-def load(**options: Any) -> Outcome:
+def load(with_reports: bool = False, **options: Any) -> Outcome:
+    """Run; the reports take their time, so that only a test about them has them written."""
     settings = read_settings()
-    return run(settings, pick_accounts(settings, []), **options)
+    return run(settings, pick_accounts(settings, []), with_reports=with_reports, **options)
 
 
 def query(*queries: str) -> list[list[tuple[Any, ...]]]:
@@ -159,11 +160,11 @@ def test_a_store_is_written_and_read_as_a_folder_is(api: Api, server: Store, lak
     answers = [[TRUNK, IP_TRUNK], [TRUNK | {"country_code": "DE", "limits": {"a": 1}}, IP_TRUNK, trunk(id=5)]]
     assert "nothing is stored yet at s3://" in call("sql", "FROM sip_trunks", code=2)
     api.answer(answers[0])
-    first = load()
+    first = load(with_reports=True)
     before = objects(server, lake)
     api.answer(answers[1])
-    second = load()
-    third = load()
+    second = load(with_reports=True)
+    third = load(with_reports=True)
     assert [outcome.accounts[0].status for outcome in (first, second, third)] == ["loaded", "loaded", "unchanged"]
     after = objects(server, lake)
     assert {name: after.get(name) for name in before if name != POINTER} | {POINTER: before[POINTER]} == before

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("place")
 
 
-def load(**options: Any) -> Outcome:
+def load(with_reports: bool = False, **options: Any) -> Outcome:
+    """Run; the reports take their time, so that only a test about them has them written."""
     settings = read_settings()
-    return run(settings, pick_accounts(settings, []), **options)
+    return run(settings, pick_accounts(settings, []), with_reports=with_reports, **options)
 
 
 def only(outcome: Outcome) -> AccountOutcome:
@@ -367,7 +368,7 @@ def test_a_clock_that_went_back_does_not_turn_time_around(api: Api) -> None:
 
 def test_a_run_leaves_nothing_behind_but_the_file_and_its_notes(api: Api, place: Path) -> None:
     api.answer([TRUNK])
-    load()
+    load(with_reports=True)
     assert sorted(path.name for path in (place / "data").iterdir()) == ["reports", "state", "warehouse.duckdb"]
     assert [path.name for path in (place / "data" / "reports").iterdir()] == ["index.html"]
     assert sorted(path.name for path in (place / "data" / "state").iterdir()) == ["last_run.json", "run.lock"]
@@ -421,7 +422,7 @@ def test_a_published_file_that_is_broken_is_named_and_left_alone(api: Api, place
 
 def test_the_file_explains_itself(api: Api) -> None:
     api.answer([TRUNK | {"nickname": "Front desk"}])
-    load()
+    load(with_reports=True)
     ours = "schema_name IN ('famulor', 'main', 'reports') AND table_name NOT LIKE '~_dlt%' ESCAPE '~' AND NOT internal"
     assert query(f"SELECT table_name FROM duckdb_tables() WHERE {ours} AND comment IS NULL") == []
     assert query(f"SELECT table_name, column_name FROM duckdb_columns() WHERE {ours} AND comment IS NULL") == []
@@ -430,13 +431,13 @@ def test_the_file_explains_itself(api: Api) -> None:
 
 def test_the_counts_are_published_as_a_table(api: Api) -> None:
     api.answer([TRUNK, trunk(id=1), trunk(id=2), trunk(id=3, country_code=None)])
-    load()
+    load(with_reports=True)
     assert query("SELECT * FROM reports.counts") == [
         ("+e164", "US", "United States", 3, 75.0),
         ("+e164", None, None, 1, 25.0),
     ]
     api.answer([TRUNK, trunk(id=1), trunk(id=2)])
-    load(with_reports=False)
+    load()
     with pytest.raises(duckdb.CatalogException):
         query("SELECT * FROM reports.counts")
 

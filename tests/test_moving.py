@@ -177,7 +177,7 @@ def go_on(settings: Settings, api: Api, edition: Edition) -> Went:
     for trunks in edition.values():
         api.queue(list(trunks))
     settings = replace(settings, api=ApiSettings(base_url=api.base_url, attempts=1))
-    done = run(settings, [Account(name, TOKEN) for name in edition], accept_shrink=True)
+    done = run(settings, [Account(name, TOKEN) for name in edition], accept_shrink=True, with_reports=False)
     assert done.exit_code == 0, done
     assert done.snapshot_at is not None
     counts = ("account", "status", "trunk_count", "new_count", "changed_count", "removed_count", "drift_count")
@@ -561,7 +561,7 @@ from pipelines.settings import pick_accounts, read_settings
 count, *kinds = sys.argv[1:]
 for kind in kinds * int(count):
     settings = read_settings(kind)
-    outcome = run(settings, pick_accounts(settings, []), accept_shrink=True)
+    outcome = run(settings, pick_accounts(settings, []), accept_shrink=True, with_reports=False)
     assert [account.status for account in outcome.accounts] == ["loaded"], outcome
 """
 
@@ -616,7 +616,7 @@ def test_a_copy_of_a_postgresql_is_of_one_moment_while_a_run_goes_on(
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
     server = read_settings("postgres")
     api.answer(ONE)
-    run(server, pick_accounts(server, []))
+    run(server, pick_accounts(server, []), with_reports=False)
     with closing(psycopg2.connect(postgres_url)) as connection, connection.cursor() as cursor:
         # The run stops where it has merged the trunks and not said so yet; who only reads can.
         cursor.execute("LOCK TABLE famulor.sip_trunk_snapshots IN EXCLUSIVE MODE")

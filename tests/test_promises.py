@@ -27,9 +27,10 @@ pytestmark = pytest.mark.usefixtures("place")
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-def load(**options: Any) -> None:
+def load(with_reports: bool = False, **options: Any) -> None:
+    """Run; the reports take their time, so that only a test about them has them written."""
     current = read_settings()
-    outcome = run(current, pick_accounts(current, []), **options)
+    outcome = run(current, pick_accounts(current, []), with_reports=with_reports, **options)
     assert outcome.exit_code == 0, outcome
 
 
@@ -70,7 +71,7 @@ RECORDS = st.lists(
 def test_every_value_that_was_sent_can_be_read_back_from_the_file(api: Api, records: list[dict[str, Any]]) -> None:
     # One file for all examples: each finds the columns, types and rows that those before it left.
     api.answer(records)
-    load(accept_shrink=True, with_reports=False)
+    load(accept_shrink=True)
     with duckdb.connect(str(path()), read_only=True) as connection:
         result = connection.execute("SELECT * FROM sip_trunks")
         names = [column[0] for column in result.description or ()]

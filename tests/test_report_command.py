@@ -322,12 +322,10 @@ def test_a_suppressed_finding_is_gone_until_its_day(call: Commands, place: Path)
 
 @pytest.mark.parametrize("form", ["table", "csv", "json", "markdown", "html", "xlsx"])
 def test_masked_reports_give_no_number_away(call: Commands, tmp_path: Path, form: str) -> None:
-    for command in (
-        ["report", "changes", "audit", "overview"],
-        ["report", "counts", "--by", "phone_number"],
-        ["audit"],
+    for number, command in enumerate(
+        (["report", "changes", "audit", "overview"], ["report", "counts", "--by", "phone_number"], ["audit"])
     ):
-        output = tmp_path / ("masked.xlsx" if form == "xlsx" else f"masked-{len(command)}")
+        output = tmp_path / f"{number}{'.xlsx' if form == 'xlsx' else ''}"
         call(*command, "--mask", "--format", form, "--output", str(output))
         if form == "xlsx":
             cells = [c.value for s in openpyxl.load_workbook(output) for row in s.iter_rows() for c in row]

@@ -21,6 +21,7 @@ from transforms.growth import GROWTH, derive_growth
 from transforms.masking import mask_changes, mask_columns, mask_findings
 from transforms.numbers import derive_numbers
 from transforms.overview import OVERVIEW, derive_overview
+from transforms.rules.facts import AUDITED
 from transforms.schema import SIP_TRUNKS
 
 if TYPE_CHECKING:
@@ -41,20 +42,6 @@ DERIVED = {
     "country_name": ("country_code", "The English name of the country (ISO 3166-1)."),
 }
 """Columns that follow from one of the API's: which one, and what they mean."""
-
-AUDITED = (
-    "account",
-    "id",
-    "phone_number",
-    "sip_username",
-    "sip_address",
-    "sip_calling_format",
-    "inbound_authorization_type",
-    "allowed_inbound_ips",
-    "outbound_proxy",
-    "country_code",
-)
-"""The columns that the rules look at."""
 
 LOGGED_DAYS = 30
 """How far back the published changes go."""

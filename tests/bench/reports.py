@@ -89,9 +89,9 @@ def make() -> dict[str, float]:
 
     import duckdb
 
-    from pipelines.catalog import write_report
     from pipelines.destination import open_destination
     from pipelines.page import PAGED, render_page
+    from pipelines.report_tables import write_report
     from pipelines.reporting import read_basis, read_options, stored_tables
     from pipelines.settings import read_settings
     from transforms.reports import REPORTS

@@ -25,16 +25,21 @@ if TYPE_CHECKING:
 
     Codes = NDArray[np.int64]
 
-_TEXTS = (
+AUDITED = (
     "account",
+    "id",
     "phone_number",
     "sip_username",
     "sip_address",
     "sip_calling_format",
     "inbound_authorization_type",
     "allowed_inbound_ips",
+    "outbound_proxy",
     "country_code",
 )
+"""The columns that the rules look at."""
+
+_TEXTS = tuple(name for name in AUDITED if name not in ("id", "outbound_proxy"))
 _OLD_MONTHS = 12
 
 

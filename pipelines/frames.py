@@ -1,0 +1,117 @@
+"""Stored tables → the frames that the reports follow from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from pipelines.catalog import DATASET, literal, quoted, read_columns
+from pipelines.errors import SettingsError
+from pipelines.report_tables import FINDINGS, REPORTS_SCHEMA
+from transforms import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    import pandas as pd
+
+
+def read_trunks(
+    connection: duckdb.DuckDBPyConnection, columns: Sequence[str], as_of: datetime | None = None
+) -> pd.DataFrame:
+    """Return these columns of the trunks, as they are or as they were known at a moment.
+
+    Grain: one row per (account, id), in that order. Raises SettingsError if a column is not stored.
+    """
+    stored = read_columns(connection, schema.SIP_TRUNKS.name, "main")
+    unknown = [name for name in columns if name not in stored]
+    if unknown:
+        raise SettingsError(f"no column {unknown[0]!r} in sip_trunks; there are {', '.join(stored)}")
+    names = ", ".join(quoted(name) for name in columns)
+    if as_of is None:
+        return _frame(connection, f"SELECT {names} FROM main.{schema.SIP_TRUNKS.name} ORDER BY account, id")
+    moment = literal(as_of)
+    return _frame(
+        connection,
+        f"SELECT {names} FROM {DATASET}.{schema.SIP_TRUNKS_HISTORY.name} "
+        f"WHERE valid_from <= {moment} AND (valid_to > {moment} OR valid_to IS NULL) ORDER BY account, id",
+    )
+
+
+def read_lifetimes(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
+    """Return when every version that began by `as_of` was there. Grain: one row per version."""
+    return _frame(
+        connection,
+        f"SELECT account, id, created_at, valid_from, valid_to FROM {DATASET}.{schema.SIP_TRUNKS_HISTORY.name} "
+        f"WHERE valid_from <= {literal(as_of)}",
+    )
+
+
+def read_versions(connection: duckdb.DuckDBPyConnection, since: datetime | None, as_of: datetime) -> pd.DataFrame:
+    """Return the versions that began or ended between two looks, with all columns.
+
+    Grain: one row per version. The looks are each account's last ones at or before the moments; without `since`, the
+    last two at or before `as_of`.
+    """
+    looks = f"FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} WHERE snapshot_at <= {literal(as_of)}"
+    if since is None:
+        begins = (
+            f"SELECT account, snapshot_at AS begin_at {looks} "
+            "QUALIFY row_number() OVER (PARTITION BY account ORDER BY snapshot_at DESC) = 2"
+        )
+    else:
+        last = f"max(snapshot_at) FILTER (WHERE snapshot_at <= {literal(since)})"
+        begins = f"SELECT account, coalesce({last}, min(snapshot_at)) AS begin_at {looks} GROUP BY account"
+    return _frame(
+        connection,
+        f"SELECT versions.* FROM {DATASET}.{schema.SIP_TRUNKS_HISTORY.name} AS versions "
+        f"JOIN ({begins}) AS begins ON begins.account = versions.account "
+        f"WHERE valid_from <= {literal(as_of)} AND (valid_from > begin_at OR valid_to > begin_at)",
+    )
+
+
+def read_looks(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
+    """Return the looks up to `as_of`. Grain: one row per account and snapshot."""
+    return _frame(
+        connection,
+        f"SELECT account, snapshot_at, trunk_count, _dlt_load_id FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} "
+        f"WHERE snapshot_at <= {literal(as_of)}",
+    )
+
+
+def read_delivered(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
+    """Return which fields the snapshots had beyond those declared, and which they lacked.
+
+    Grain: one row per account, snapshot, column and kind (`new_column`, `missing_column`).
+    """
+    return _frame(
+        connection,
+        f"SELECT account, snapshot_at, column_name, kind, row_count FROM {DATASET}.{schema.SCHEMA_DRIFT.name} "
+        f"WHERE kind IN ('new_column', 'missing_column') AND snapshot_at <= {literal(as_of)}",
+    )
+
+
+def read_findings(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame | None:
+    """Return the findings that the runs have published so far; None if they have published none."""
+    try:
+        return _frame(connection, f"FROM {REPORTS_SCHEMA}.{FINDINGS}")
+    except duckdb.CatalogException:
+        return None
+
+
+def _frame(connection: duckdb.DuckDBPyConnection, query: str) -> pd.DataFrame:
+    """Return the rows of a query with types in which a missing value turns no integer into a float."""
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    types = {
+        pa.int64(): pd.Int64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+        pa.string(): pd.StringDtype("pyarrow", na_value=np.nan),
+    }
+    frame: pd.DataFrame = connection.execute(query).to_arrow_table().to_pandas(types_mapper=types.get)
+    # What Arrow hands over without a single row has text columns that pandas 3 cannot merge; made anew, it can.
+    return frame if len(frame) else frame.astype(object).astype(frame.dtypes)

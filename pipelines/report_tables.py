@@ -1,0 +1,77 @@
+"""The schema `reports`: every report as a table, in the file or as a file of the lake."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from pipelines.catalog import literal, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pandas as pd
+
+REPORTS_SCHEMA = "reports"
+FINDINGS = "audit_findings"
+"""The table of the findings, which is a log: the others are written anew."""
+
+
+def write_report(
+    connection: duckdb.DuckDBPyConnection, name: str, frame: pd.DataFrame, comment: str, columns: Mapping[str, str]
+) -> None:
+    """Write a report's frame as table `reports.<name>`, in place of the one before."""
+    import pyarrow as pa
+
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
+    connection.register("report_frame", pa.Table.from_pandas(frame, preserve_index=False))
+    table = f"{REPORTS_SCHEMA}.{quoted(name)}"
+    connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM report_frame")
+    connection.unregister("report_frame")
+    connection.execute(f"COMMENT ON TABLE {table} IS {literal(comment)}")
+    for column in frame.columns:
+        connection.execute(f"COMMENT ON COLUMN {table}.{quoted(column)} IS {literal(columns.get(column, ''))}")
+
+
+def read_report(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[list[str], list[tuple[Any, ...]]] | None:
+    """Return the columns and rows of a published report; None if the last run wrote none."""
+    try:
+        result = connection.execute(f"SELECT * FROM {REPORTS_SCHEMA}.{quoted(name)}")
+    except duckdb.CatalogException:
+        return None
+    return [column[0] for column in result.description or ()], result.fetchall()
+
+
+def show_report(connection: duckdb.DuckDBPyConnection, name: str, file: str, kind: str) -> None:
+    """Make `reports.<name>` a view on a Parquet file, or a table with what is in it."""
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
+    source = f"read_parquet({literal(file)}, hive_partitioning = false)"
+    connection.execute(f"CREATE {kind} {REPORTS_SCHEMA}.{quoted(name)} AS FROM {source}")
+
+
+def copy_reports(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Write every report of the connection as a Parquet file into the folder."""
+    for name in _list_reports(connection):
+        file = literal(folder / f"{name}.parquet")
+        connection.execute(f"COPY {REPORTS_SCHEMA}.{quoted(name)} TO {file} (FORMAT parquet, COMPRESSION zstd)")
+
+
+def has_reports(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the last run wrote reports."""
+    return "overview" in _list_reports(connection)
+
+
+def drop_reports(connection: duckdb.DuckDBPyConnection) -> None:
+    """Remove the reports but for the log of the findings, of which none is known to be current any more."""
+    for name in _list_reports(connection):
+        if name == FINDINGS:
+            connection.execute(f"UPDATE {REPORTS_SCHEMA}.{name} SET is_current = NULL WHERE is_current")
+        else:
+            connection.execute(f"DROP TABLE {REPORTS_SCHEMA}.{quoted(name)}")
+
+
+def _list_reports(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    tables = f"SELECT table_name FROM information_schema.tables WHERE table_schema = {literal(REPORTS_SCHEMA)}"
+    return [name for (name,) in connection.execute(tables).fetchall()]
