@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipelines.load import run
+from pipelines.settings import pick_accounts, read_settings
 from tests.builders import IP_TRUNK, TRUNK, trunk
 from tests.conftest import TOKEN
 
@@ -38,8 +40,9 @@ def call(*arguments: str, code: int = 0) -> str:
 
 
 def load() -> None:
-    """Store what the API answers; the tests that want reports run the command themselves."""
-    call("run", "--no-reports")
+    """Store what the API answers, in this process; tests about `run` call it."""
+    settings = read_settings()
+    assert run(settings, pick_accounts(settings, []), with_reports=False).exit_code == 0
 
 
 def modules_of(*arguments: str) -> set[str]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Api
 
-SEQUENCES = 6
+SEQUENCES = 4
 SNAPSHOTS = 5
 _VERSIONS = ", ".join(
     [*(column.name for column in schema.SIP_TRUNKS.columns if column.source != "dlt"), "valid_from", "valid_to"]
