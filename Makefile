@@ -28,7 +28,7 @@ demo: $(READY) ## load the embedded demo account and show what came of it
 	@$(BIN)/sip-trunks run --demo
 
 test: $(READY) ## run the tests
-	@$(BIN)/pytest -q -n 2 --dist worksteal
+	@$(BIN)/pytest -q -n 3 --dist worksteal
 
 check: $(READY) format lint types docs test ## what to run before each commit
 

@@ -338,7 +338,7 @@ def test_strict_drift_fails_before_anything_is_written(api: Api, monkeypatch: py
     assert "nickname" in call("run", code=5)
     assert json.loads(call("sql", "SELECT count(*) AS n FROM sip_trunk_snapshots", "--format", "json")) == [{"n": 1}]
     monkeypatch.setenv("SIP_TRUNKS__DRIFT", "report")
-    assert "nickname" in call("run")
+    assert "nickname" in call("run", "--no-reports")
 
 
 def test_check_says_what_is_ready_and_what_is_not(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,7 +416,9 @@ def test_a_run_that_is_stopped_ends_soon_and_leaves_the_stored_file(
     load()
     stored = (place / "data" / "warehouse.duckdb").read_bytes()
     api.answer(b"{}", 503, Retry_After="30")
-    process = subprocess.Popen([COMMAND, "run"], stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    process = subprocess.Popen(
+        [COMMAND, "run", "--no-reports"], stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    )
     assert process.stderr is not None
     assert any("attempt 2" in line for line in process.stderr)
     started = time.monotonic()
@@ -427,7 +429,7 @@ def test_a_run_that_is_stopped_ends_soon_and_leaves_the_stored_file(
     process.stderr.close()
     assert (place / "data" / "warehouse.duckdb").read_bytes() == stored
     api.answer([TRUNK, IP_TRUNK])
-    assert "1 new" in call("run")
+    assert "1 new" in call("run", "--no-reports")
 
 
 def test_it_works_from_any_directory_with_the_settings_of_the_project(

@@ -35,7 +35,9 @@ def snapshot(step: int) -> list[dict[str, Any]]:
 
 def kill_at(stage: str, delay: float, *options: str) -> int:
     """Start a run, kill it `delay` seconds after it announced a stage; return its exit code."""
-    process = subprocess.Popen([COMMAND, "run", *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    # Reports take their time; without them, everything else can be killed as well.
+    command = [COMMAND, "run", *(["--no-reports"] if stage != "writing reports" else []), *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     with process.stderr:
         for line in process.stderr:
@@ -58,8 +60,6 @@ def test_a_run_killed_anywhere_leaves_one_whole_snapshot_and_the_next_run_works(
 ) -> None:
     path = place / "data" / "warehouse.duckdb"
     rng = random.Random(stage)
-    # Reports take their time; without them, everything else can be killed as well.
-    options = [] if stage == "writing reports" else ["--no-reports"]
     longest = {"loading": 0.9, "asking the API": 0.3, "reading": 0.3}.get(stage, 0.06)
     stored = snapshot(0)
     api.answer(stored)
@@ -71,7 +71,7 @@ def test_a_run_killed_anywhere_leaves_one_whole_snapshot_and_the_next_run_works(
         shrinks = step == KILLS_PER_STAGE
         new = snapshot(step)[:3] if shrinks else snapshot(step)
         api.answer(new)
-        code = kill_at(stage, rng.uniform(0, longest), *options, *(["--accept-shrink"] if shrinks else []))
+        code = kill_at(stage, rng.uniform(0, longest), *(["--accept-shrink"] if shrinks else []))
         killed += code == -9
         assert code in (0, -9)
         stored = (stored, new)[assert_whole(path, stored, new)]

@@ -249,7 +249,7 @@ def test_a_run_killed_while_it_uploads_leaves_the_version_before(
         return len(server.uploads) < 4
 
     server.before_upload = before_upload
-    process.append(subprocess.Popen([COMMAND, "run"], stderr=subprocess.DEVNULL))
+    process.append(subprocess.Popen([COMMAND, "run", "--no-reports"], stderr=subprocess.DEVNULL))
     assert process[0].wait(60) == -9
     assert version_and_rows() == [[("US",), ("US",)], [(2,)]]
     status = json.loads(call("status", "--json"))

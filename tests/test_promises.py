@@ -180,7 +180,7 @@ def test_readers_of_every_kind_see_whole_snapshots_while_runs_go_on(api: Api, pl
             for snapshot in snapshots[1:]:
                 api.answer(snapshot)
                 # In a process of its own: this one holds the old file open.
-                done = subprocess.run([command, "run"], capture_output=True, text=True)
+                done = subprocess.run([command, "run", "--no-reports"], capture_output=True, text=True)
                 assert done.returncode == 0, done.stderr
         finally:
             stop.set()
@@ -194,7 +194,7 @@ def test_readers_of_every_kind_see_whole_snapshots_while_runs_go_on(api: Api, pl
 def test_two_runs_at_once_are_one_run_and_one_refusal(api: Api, place: Path) -> None:
     command = str(Path(sys.executable).with_name("sip-trunks"))
     api.answer(b"", 503, Retry_After="1")
-    first = subprocess.Popen([command, "run"], stderr=subprocess.PIPE, text=True)
+    first = subprocess.Popen([command, "run", "--no-reports"], stderr=subprocess.PIPE, text=True)
     assert first.stderr is not None
     with first.stderr:
         assert any("attempt 2" in line for line in first.stderr)

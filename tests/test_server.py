@@ -592,7 +592,7 @@ def holding_up(table: str, url: str) -> Iterator[Callable[[], None]]:
 
 def start_run(**environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [COMMAND, "run", "--destination", "postgres"],
+        [COMMAND, "run", "--destination", "postgres", "--no-reports"],
         env=dict(os.environ) | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
