@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager
+from copy import copy
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from pipelines import catalog
@@ -56,13 +58,29 @@ def load_with_dlt(
             pipeline = dlt.pipeline(
                 PIPELINE,
                 pipelines_dir=str(settings.state_dir / "dlt"),
-                destination=destination(),
+                destination=_asked_once(destination()),
                 dataset_name=dataset,
             )
             info = pipeline.run(source(), loader_file_format=loader_file_format)
     except DltException as error:
         raise_failure("dlt could not load the snapshot", error)
     return Loaded(str(info.loads_ids[0]), str(pipeline.default_schema.version_hash))
+
+
+def _asked_once(destination: Any) -> Any:
+    """Return dlt's destination, which would resolve its whole configuration whenever it is asked what it can do.
+
+    In a run that is some fifty times, an eighth of what a small load costs.
+    """
+    find = destination.capabilities
+    find_once = cache(find)
+
+    def capabilities(config: Any = None, naming: Any = None) -> Any:
+        # A copy, because dlt adjusts what it gets.
+        return copy(find_once(None, naming)) if config is None else find(config, naming)
+
+    destination.capabilities = capabilities
+    return destination
 
 
 def discard_dlt_folder(settings: Settings) -> None:
