@@ -52,6 +52,9 @@ def _check_settings(settings: Settings) -> str:
     unknown = find_unknown_settings(settings)
     if unknown:
         raise SettingsError(f"there is no setting {', '.join(unknown)}; .dlt/config.toml lists those there are")
+    from pipelines.reporting import read_options
+
+    read_options(settings)
     return str(settings.config_dir or "no .dlt folder; environment and defaults")
 
 

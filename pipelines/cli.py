@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="reports from what is stored", epilog=REPORT_NAMES)
     report.add_argument("names", nargs="*", metavar="NAME", help="which reports; the overview without one")
     report.add_argument("--by", nargs="+", metavar="COL", help="counts: the columns to count by")
-    report.add_argument("--period", choices=("day", "week", "month"), default="month", help="growth: by which (month)")
+    report.add_argument("--period", choices=("day", "week", "month"), help="growth: by which (month)")
     report.add_argument("--since", type=_moment, metavar="TIME", help="changes, growth: from this time on")
     _add_delivery(report)
 
@@ -154,9 +154,9 @@ def _port(text: str) -> int:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"needs a date or time such as 2026-03-31T10:00:00Z, got {text!r}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

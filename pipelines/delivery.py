@@ -56,15 +56,16 @@ def deliver(
     """Write the reports to a file, or to standard output without one.
 
     CSV and PNG hold one report: several need a folder, in which each gets a file of its name. `raw` leaves CSV as it
-    is. Raises SettingsError if the form does not suit.
+    is. Raises SettingsError if the form does not suit, or the file cannot be written.
     """
+    if raw and form != "csv":
+        raise SettingsError("--raw is for --format csv")
     if form in _ONE_REPORT_A_FILE and len(frames) > 1:
         if output is None or output.suffix:
             raise SettingsError(f"a {form} file holds one report: name one, or a folder with --output")
-        output.mkdir(parents=True, exist_ok=True)
         for name, frame in frames.items():
             content = _render({name: frame}, form, raw, suppressed_count, render_page)
-            write_whole(output / f"{name}{_ONE_REPORT_A_FILE[form]}", content)
+            _write(output / f"{name}{_ONE_REPORT_A_FILE[form]}", content)
         return
     if output is None and form == "table":
         _print_tables(frames, suppressed_count)
@@ -73,8 +74,7 @@ def deliver(
     if output is not None:
         if output.is_dir():
             raise SettingsError(f"--output {output} is a folder; name a file in it")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(output, content)
+        _write(output, content)
     elif form in ("xlsx", "png") and sys.stdout.isatty():
         raise SettingsError(f"{form} is nothing for a terminal: --output FILE")
     elif form in _BYTES:
@@ -82,6 +82,14 @@ def deliver(
         sys.stdout.buffer.write(content)
     else:
         sys.stdout.write(content.decode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    except OSError as error:
+        raise SettingsError(f"--output {path} cannot be written: {error.strerror}") from None
 
 
 def _render(frames: Frames, form: str, raw: bool, suppressed_count: int, render_page: Callable[[Frames], str]) -> bytes:
@@ -164,11 +172,19 @@ def _print_changes(changes: pd.DataFrame) -> None:
         print(f"  trunk {row['trunk_id']}  {row['change']}{field}")
         for name in ("old", "new"):
             if row["field"]:
-                print_indented(name, row[name] or "–")
+                print_indented(name, _visible(row[name]))
         if row["note"]:
             print_indented("note", row["note"])
-    told = {"added": "added", "removed": "removed", "changed": "fields changed"}
+    fields = "field changed" if counts["changed"] == 1 else "fields changed"
+    told = {"added": "added", "removed": "removed", "changed": fields}
     print(", ".join(f"{counts[change]} {text}" for change, text in told.items() if counts[change]) or "no changes")
+
+
+def _visible(value: str | None) -> str:
+    """Return a value as it is, in quotes where it would not be seen; a dash for none."""
+    if value is None:
+        return "–"
+    return value if value == " ".join(value.split()) and value else f'"{value}"'
 
 
 def _print_findings(findings: pd.DataFrame, suppressed_count: int) -> None:
@@ -177,9 +193,10 @@ def _print_findings(findings: pd.DataFrame, suppressed_count: int) -> None:
     for finding in frame_rows(findings):
         row = dict(zip(findings.columns, finding, strict=True))
         counts[row["severity"]] += 1
+        number = f" {printable(row['phone_number'], 40)}" if row["phone_number"] else ""
         since = f", since {row['first_seen_at']:%Y-%m-%d}" if row.get("first_seen_at") else ""
-        number = printable(row["phone_number"] or "", 40)
-        print(f"{row['severity']:<8}  {row['rule']}: trunk {row['trunk_id']} {number} ({row['account']}{since})")
+        print(f"{row['severity']:<8}  {row['rule']}")
+        print_indented("of", f"trunk {row['trunk_id']}{number} ({row['account']}{since})")
         print_indented("seen", row["seen"])
         print_indented("fix", row["fix"])
     suppressed = f"; {suppressed_count} suppressed" if suppressed_count else ""

@@ -377,7 +377,7 @@ def _attempt(make: Callable[[], T]) -> tuple[T | None, Exception | None]:
     """Return what was made, or why not: what is wrong with a report must not keep a snapshot from being stored."""
     try:
         return make(), None
-    except duckdb.Error:
+    except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException):
         raise  # not a report's fault: nothing can be published
     except Exception as error:  # noqa: BLE001 - the outcome tells it, and the exit code
         logger.exception("the reports could not be written")

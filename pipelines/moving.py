@@ -25,7 +25,7 @@ from pipelines import __version__, catalog
 from pipelines.catalog import DATASET, literal, quoted
 from pipelines.destination import open_destination
 from pipelines.dlt_load import discard_dlt_folder
-from pipelines.errors import DestinationFailed, SettingsError
+from pipelines.errors import DestinationFailed, SettingsError, describe_error
 from pipelines.lock import holding_lock
 from pipelines.outcome import format_moment
 from pipelines.publish import publish_page, publish_tables
@@ -240,7 +240,10 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
                 destination.seed(connection, tables)
                 basis = publish_tables(connection, settings, snapshot_at) if destination.publishes_reports else None
             destination.publish(snapshot_at)
-            publish_page(settings, destination, snapshot_at, basis)
+            try:
+                publish_page(settings, destination, snapshot_at, basis)
+            except OSError as error:
+                raise DestinationFailed(f"all of it is stored, but not the page: {describe_error(error)}") from error
         finally:
             destination.discard_work()
             discard_dlt_folder(settings)

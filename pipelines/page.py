@@ -217,7 +217,9 @@ def _findings(findings: pd.DataFrame) -> dict[str, Any]:
                 "more": count - len(rows),
             }
         )
-    return {"rules": rules}
+    # Without a log of findings, nobody knows which are new.
+    is_logged = findings["first_seen_at"].notna().any()
+    return {"rules": rules, "unaged": "new" if is_logged else "–"}
 
 
 def _freshness(freshness: pd.DataFrame) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def publish_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, sn
     for report in REPORTS.values():
         frame = report.derive(basis)
         if report.name == "audit":
-            frame = extend_findings(basis.tables.get("log"), frame, basis.tables["looks"])
+            frame = extend_findings(basis.tables.get("log"), frame, basis.suppressed, basis.tables["looks"])
         report_tables.write_report(connection, report.table, frame, report.question, report.columns)
     return basis
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from pipelines.destination import open_destination
 from pipelines.errors import SettingsError
 from pipelines.page import PAGED, render_page
 from pipelines.reporting import read_basis, read_options, stored_tables
-from transforms.audit import RULES, SEVERITIES, select_rules
+from transforms.audit import RULES, SEVERITIES, expired, select_rules
 from transforms.counts import COUNT_COLUMNS
 from transforms.reports import REPORTS
 
@@ -37,7 +38,13 @@ def report(settings: Settings, options: argparse.Namespace) -> int:
     _check_names(names, options.by)
     form = choose_form(options.format, _output(options))
     names = names or list(_EVERY_REPORT.get(form, ("overview",)))
-    asked: dict[str, Any] = {"since": options.since, "period": options.period}
+    if options.period and "growth" not in names:
+        raise SettingsError("--period is for `report growth`; name that report")
+    if options.since and not {"growth", "changes", "overview"} & set(names):
+        raise SettingsError("--since is for the reports growth, changes and overview; name one of them")
+    asked: dict[str, Any] = {"since": options.since}
+    if options.period:
+        asked["period"] = options.period
     # The overview and the page tell of the last weeks; `changes` alone, of the last two snapshots.
     asked["is_log"] = "overview" in names and options.since is None
     if options.by:
@@ -53,6 +60,9 @@ def audit(settings: Settings, options: argparse.Namespace) -> int:
     except ValueError as error:
         raise SettingsError(str(error)) from None
     basis = _deliver(settings, options, ["audit"], {"rules": rules})
+    for suppression in expired(basis.options.suppressions, basis.options.as_of):
+        what = f"{suppression.rule} for trunk {suppression.trunk_id}"
+        print(f"sip-trunks: the suppression of {what} has expired on {suppression.until}", file=sys.stderr)
     if options.fail_on is None:
         return 0
     failing = SEVERITIES[SEVERITIES.index(options.fail_on) :]
@@ -113,7 +123,7 @@ def _deliver(settings: Settings, options: argparse.Namespace, names: list[str], 
         form=choose_form(options.format, _output(options)),
         output=_output(options),
         raw=options.raw,
-        suppressed_count=basis.suppressed_count if "audit" in names else 0,
+        suppressed_count=len(basis.suppressed) if "audit" in names else 0,
         render_page=page,
     )
     return basis

@@ -99,7 +99,11 @@ def print_status(status: dict[str, Any]) -> None:
     if status["is_work_pending"]:
         print("pending    a run did not end; the next one starts anew from what is published")
     if last and not status["is_run_active"]:
-        how = "ended well" if last["exit_code"] == 0 else f"exit code {last['exit_code']}: {last['error']}"
+        how = (
+            "ended well"
+            if last["exit_code"] == 0
+            else f"exit code {last['exit_code']}: {last['error'] or last.get('report_error')}"
+        )
         how = last["error"] if last["exit_code"] is None else how
         elsewhere = f" into {last['destination']}" if last["destination"] not in (None, status["destination"]) else ""
         print(f"last run   {last['started_at']}{elsewhere}, {how}")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 1_048_575  # of a sheet, below its header
 _LONGEST_CELL = 32_767
+_LARGEST_EXACT = 2**53  # a sheet's numbers are doubles
 _WIDEST = 60
 _NARROWEST = 8
 
@@ -66,6 +67,8 @@ def _write_cell(sheet: Any, number: int, place: int, value: Any, day: Any) -> No
             pass
         case bool():
             sheet.write_boolean(number, place, value)
+        case int() if abs(value) > _LARGEST_EXACT:
+            sheet.write_string(number, place, str(value))
         case int() | float():
             sheet.write_number(number, place, value)
         case datetime():

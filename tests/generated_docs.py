@@ -8,6 +8,7 @@ from pipelines.cli import build_parser
 from pipelines.describe import markdown_of
 from pipelines.show import as_markdown
 from transforms import schema
+from transforms.counts import BY_FORMAT_AND_COUNTRY
 from transforms.reports import REPORTS
 from transforms.rules.registry import RULES
 
@@ -34,7 +35,9 @@ def _reports() -> str:
     parts = [as_markdown(["report", "question"], [[report.name, report.question] for report in REPORTS.values()])]
     for report in REPORTS.values():
         if report.name not in counted:
-            own = {name: text for name, text in report.columns.items() if report.name != "counts" or name not in stored}
+            # By default it counts by two of the columns that the data dictionary explains.
+            hidden = stored - set(BY_FORMAT_AND_COUNTRY) if report.name == "counts" else set()
+            own = {name: text for name, text in report.columns.items() if name not in hidden}
             columns = as_markdown(["column", "meaning"], list(own.items()))
             parts.append(f"**`reports.{report.table}`**\n\n{columns}")
     return "\n\n".join(parts)

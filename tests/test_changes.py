@@ -93,7 +93,7 @@ def test_an_update_that_shows_nothing_may_be_one_of_the_credentials() -> None:
     touched = versions({"days": (0, 1)}, {"days": (1, None), "updated_at": day(1)})
     changes = derive_changes(touched, looks(0, 1), drift(), since=None, as_of=day(2))
     assert rows(changes, "field", "old", "new", "legs") == [
-        ("updated_at", "2026-01-15T00:00:00.000000Z", "2026-03-03T09:00:00.000000Z", "both")
+        ("updated_at", "2026-01-15T00:00:00.000000Z", "2026-03-03T09:00:00.000000Z", None)
     ]
     assert changes["note"][0].startswith("possible credential change")
 
@@ -119,6 +119,12 @@ class TestDrift:
     def test_a_new_column_is_no_change(self, compare: Any) -> None:
         grown = versions({"days": (0, 1), "nickname": None}, {"days": (1, None), "nickname": "reception"})
         found = drift({"snapshot_at": day(1), "column_name": "nickname"})
+        assert compare(grown, looks(0, 1), found, since=day(0), as_of=day(2)).empty
+
+    def test_that_updated_at_moves_with_a_new_column_is_no_change_of_a_credential(self, compare: Any) -> None:
+        moved = {"days": (1, None), "nickname": "reception", "updated_at": day(1)}
+        found = drift({"snapshot_at": day(1), "column_name": "nickname"})
+        grown = versions({"days": (0, 1), "nickname": None}, moved)
         assert compare(grown, looks(0, 1), found, since=day(0), as_of=day(2)).empty
 
     def test_a_value_in_a_column_that_was_there_before_is_one(self, compare: Any) -> None:

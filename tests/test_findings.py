@@ -19,8 +19,11 @@ def findings(*rules: str, trunk_id: int = 1, **values: Any) -> pd.DataFrame:
     return frame([base | {"rule": rule, "seen": "s", "fix": "f"} | values for rule in rules], COLUMNS)
 
 
-def audit(log: pd.DataFrame | None, found: pd.DataFrame, *days: float) -> pd.DataFrame:
-    return extend_findings(log, with_ages(found, log), looks(*days))
+def audit(
+    log: pd.DataFrame | None, found: pd.DataFrame, *days: float, suppressed: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    hidden = findings() if suppressed is None else suppressed
+    return extend_findings(log, with_ages(found, log), hidden, looks(*days))
 
 
 def test_a_finding_has_the_age_of_the_first_audit_that_had_it_without_a_break() -> None:
@@ -41,6 +44,20 @@ def test_a_run_without_reports_breaks_no_age() -> None:
     unsure = log.assign(is_current=log["is_current"].astype("boolean").where(~log["is_current"]))
     again = audit(unsure, findings("a"), 0, 1, 2)
     assert rows(again, "rule", "first_seen_at", "is_current") == [("a", pd.Timestamp(day(0)), True)]
+
+
+def test_a_finding_that_is_suppressed_for_a_while_keeps_its_age() -> None:
+    log = audit(None, findings("a", "b"), 0)
+    log = audit(log, findings("b"), 0, 1, suppressed=findings("a"))
+    assert rows(log, "rule", "is_current") == [("b", True), ("a", None)]
+    log = audit(log, findings("a", "b"), 0, 1, 2)
+    assert rows(log, "rule", "first_seen_at", "is_current") == [
+        ("a", pd.Timestamp(day(0)), True),
+        ("b", pd.Timestamp(day(0)), True),
+    ]
+    # What is mended while it is suppressed is over.
+    log = audit(audit(log, findings(), 0, 1, 2, 3, suppressed=findings("a")), findings(), 0, 1, 2, 3, 4)
+    assert rows(log, "rule", "is_current") == [("a", False), ("b", False)]
 
 
 def test_the_log_keeps_what_is_over_when_nothing_is_found_any_more() -> None:
@@ -80,12 +97,37 @@ def test_a_username_that_holds_the_number_leaves_none_of_it() -> None:
     assert rows(masked, "seen") == [("username 'x+••••••2y'",)]
 
 
+def test_texts_are_masked_wherever_a_trunk_has_numbers_and_users_and_nowhere_else() -> None:
+    values = {
+        "id": 1,
+        "sip_username": "user",
+        "sip_address": "4930123456099@sip.telnyx.com",
+        "allowed_inbound_ips": '["192.76.120.10", "+493012345602"]',
+    }
+    found = findings(
+        "a", seen='sip_username is "user": "+493012345602", 192.76.120.10', fix="not 4930123456099@: a better username"
+    )
+    assert rows(mask_findings(found, trunks(values)), "seen", "fix") == [
+        ('sip_username is "••••••": "+49••••••02", 192.76.120.10', "not 49••••••99@: a better username")
+    ]
+
+
+def test_columns_that_nobody_declared_are_masked_where_they_look_like_a_number() -> None:
+    counts = frame([{"nickname": "call +4930231278", "trunk_count": 1}], [])
+    assert rows(mask_columns(counts, {"nickname"})) == [("call +49••••••78", 1)]
+    assert rows(mask_columns(counts)) == [("call +4930231278", 1)]
+
+
 def test_changes_are_masked_by_field_and_undeclared_fields_where_they_look_like_numbers() -> None:
     changed = frame(
         [
             {"field": "phone_number", "old": "+4930231252", "new": "1000"},
             {"field": "sip_address", "old": "sip.telnyx.com", "new": None},
-            {"field": "allowed_inbound_ips", "old": '["192.76.120.10"]', "new": None},
+            {
+                "field": "allowed_inbound_ips",
+                "old": '["192.76.120.10", "+4930231278"]',
+                "new": "lindner-01@sip.telnyx.com",
+            },
             {"field": "caller", "old": "desk of 0041 44 555 01 78", "new": "v1.2.3 4"},
         ],
         ["field", "old", "new"],
@@ -93,6 +135,6 @@ def test_changes_are_masked_by_field_and_undeclared_fields_where_they_look_like_
     assert rows(mask_changes(changed), "old", "new") == [
         ("+49••••••52", "••••••"),
         ("sip.telnyx.com", None),
-        ('["192.76.120.10"]', None),
+        ('["192.76.120.10", "+49••••••78"]', "li••••••01@sip.telnyx.com"),
         ("desk of 00••••••78", "v1.2.3 4"),
     ]

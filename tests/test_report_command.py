@@ -252,10 +252,11 @@ def test_a_changed_field_is_told_with_what_it_cost(
         call("run", "--no-reports")
     _, *lines = call("report", "changes").splitlines()
     assert lines == [
-        "  trunk 42  changed  updated_at: both legs re-created",
+        "  trunk 42  changed  updated_at",
         "          old   2026-03-31T10:00:00.000000Z",
         "          new   2026-04-01T00:00:00.000000Z",
-        "          note  possible credential change: updated_at moved and nothing else",
+        "          note  possible credential change, which re-creates both legs:",
+        "                updated_at moved and nothing else",
         "  trunk 43  changed  allowed_inbound_ips: inbound leg re-created",
         '          old   ["198.51.100.20", "203.0.113.10"]',
         '          new   ["203.0.113.10"]',
@@ -288,7 +289,8 @@ def test_the_audit_says_what_was_seen_and_what_to_do(call: Commands) -> None:
     assert datetime.fromisoformat(finding["first_seen_at"]).year >= 2026
     lines = call("audit").splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[0].startswith("critical  allowlist-open: trunk 48 +14155551299 (default, since ")
+    assert lines[0] == "critical  allowlist-open"
+    assert lines[1].startswith("          of    trunk 48 +14155551299 (default, since ")
     assert lines[-1].startswith(f"{len(findings)} findings: 1 critical, ")
 
 
@@ -337,6 +339,41 @@ def test_masked_reports_give_no_number_away(call: Commands, tmp_path: Path, form
             assert secret not in content
 
 
+def test_options_that_would_do_nothing_are_refused(call: Commands) -> None:
+    assert "--period is for `report growth`" in call.error("report", "counts", "--period", "week")
+    assert "--since is for the reports growth" in call.error("report", "by_country", "--since", "2026-01-01")
+    assert "--raw is for --format csv" in call.error("report", "counts", "--raw", "--format", "json")
+
+
+def test_moments_are_utc_wherever_they_are_shown(call: Commands, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    call("report", "freshness", "--as-of", "2999-01-01T03:00+05:00", "--output", str(page))
+    assert "2998-12-31 22:00 UTC" in page.read_text("utf-8")
+
+
+def test_a_value_that_cannot_be_seen_is_quoted(
+    api: Api, place: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    call = Commands(capfdbinary)
+    for address in ("pbx.example", " pbx.example", "", None):
+        api.answer([TRUNK | {"sip_address": address}])
+        call("run", "--no-reports")
+    shown = call("report", "changes", "--since", "2020-01-01")
+    assert "new   –" in shown
+    api.answer([TRUNK | {"sip_address": " pbx.example"}])
+    call("run", "--no-reports")
+    assert 'new   " pbx.example"' in call("report", "changes")
+
+
+def test_an_expired_suppression_is_named(call: Commands, place: Path) -> None:
+    (place / ".dlt").mkdir()
+    (place / ".dlt" / "config.toml").write_text(
+        '[[sip_trunks.suppressions]]\nrule = "allowlist"\ntrunk_id = 48\nreason = "a test"\nuntil = 2020-01-01\n'
+    )
+    call("audit")
+    assert call.errors == "sip-trunks: the suppression of allowlist for trunk 48 has expired on 2020-01-01\n"
+
+
 def test_the_rules_are_explained(call: Commands) -> None:
     described = call.json("rules")
     assert [rule["rule"] for rule in described] == list(RULES)
@@ -346,8 +383,8 @@ def test_the_rules_are_explained(call: Commands) -> None:
 
 def test_a_file_that_cannot_be_written_is_one_line_and_leaves_the_old_one(call: Commands, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    call("report", "--output", str(tmp_path / "file" / "counts.csv"), code=7)
-    assert call.errors == f"sip-trunks: File exists ({tmp_path / 'file'})\n"
+    path = tmp_path / "file" / "counts.csv"
+    assert call.error("report", "--output", str(path)).endswith(f"--output {path} cannot be written: File exists")
     assert (tmp_path / "file").read_text() == "mine"
 
 

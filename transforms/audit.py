@@ -117,13 +117,12 @@ def _rank(trunks: pd.DataFrame) -> NDArray[np.int64]:
 class Suppression:
     """Findings that are meant to be so, until the end of a day (UTC), when somebody has to look again.
 
-    `rule` is a code or what codes begin with; without an account it is for the trunk of that id in every account,
-    without a trunk for every trunk.
+    `rule` is a code or what codes begin with; without an account it is for the trunk of that id in every account.
     """
 
     rule: str
     account: str | None
-    trunk_id: int | None
+    trunk_id: int
     reason: str
     until: date
 
@@ -134,10 +133,9 @@ class Suppression:
     def covers(self, findings: pd.DataFrame) -> Flags:
         """Return which findings it is about."""
         is_about = findings["rule"].isin(_find_codes(self.rule))
+        is_about &= findings["trunk_id"].eq(self.trunk_id).fillna(value=False).astype(bool)
         if self.account is not None:
             is_about &= findings["account"] == self.account
-        if self.trunk_id is not None:
-            is_about &= findings["trunk_id"].eq(self.trunk_id).fillna(value=False).astype(bool)
         return is_about.to_numpy(dtype=bool)
 
 

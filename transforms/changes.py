@@ -35,11 +35,11 @@ _LEGS = {
     "allowed_inbound_ips": "inbound",
     "sip_calling_format": "none",
     "country_code": "none",
-    "updated_at": "both",  # a password is in no answer: when it changes, this moves alone
 }
 """Which leg an update of the field re-creates: the vendor's documentation, June 2026."""
 
-_CREDENTIAL_NOTE = "possible credential change: updated_at moved and nothing else"
+# A password is in no answer: when it changes, this moves alone.
+_CREDENTIAL_NOTE = "possible credential change, which re-creates both legs: updated_at moved and nothing else"
 _KEY = ["account", "id"]
 _MOMENTS = ["~seen_at", "~before_at", "~after_at"]  # no field of the API is called like this
 _DECLARED = frozenset(column.name for column in API_COLUMNS)
@@ -131,11 +131,11 @@ def _list_changes(pairs: pd.DataFrame, looks: pd.DataFrame, drift: pd.DataFrame)
         old, new = _texts(both, field, "_old"), _texts(both, field, "_new")
         differs = ~((old == new) | (old.isna() & new.isna()))
         parts.append(_rows(both.loc[differs], "changed", field, old[differs], new[differs]))
-    changes = _drop_drift(pd.concat(parts, ignore_index=True), looks, drift)
-    # updated_at moves with every change; alone it says something.
+    changes = pd.concat(parts, ignore_index=True)
+    # updated_at moves with every change, also one of a field that is newly delivered; alone it says something.
     touched = changes.groupby(["account", "trunk_id", "observed_at"])["change"].transform("size")
     moved = changes["field"] == "updated_at"
-    changes = changes.loc[~moved | (touched == 1)]
+    changes = _drop_drift(changes.loc[~moved | (touched == 1)], looks, drift)
     changes["legs"] = changes["field"].map(_LEGS).astype("str")
     changes["note"] = changes["note"].mask(changes["field"] == "updated_at", _CREDENTIAL_NOTE)
     order = ["observed_at", "account", "trunk_id", "field"]

@@ -12,19 +12,21 @@ if TYPE_CHECKING:
 FINDING_AGES: Mapping[str, str] = {
     "first_seen_at": "The first audited snapshot that had it, without a break since (UTC).",
     "last_seen_at": "The last audited snapshot that had it (UTC); an unchanged answer is not audited anew.",
-    "is_current": "Whether the last audit found it; null if the last run wrote no reports.",
+    "is_current": "Whether the last audit found it; null if it is suppressed, or the last run wrote no reports.",
 }
 """What the log adds to the columns of a finding."""
 
 _KEY = ["account", "trunk_id", "rule"]
 
 
-def extend_findings(log: pd.DataFrame | None, findings: pd.DataFrame, looks: pd.DataFrame) -> pd.DataFrame:
+def extend_findings(
+    log: pd.DataFrame | None, findings: pd.DataFrame, suppressed: pd.DataFrame, looks: pd.DataFrame
+) -> pd.DataFrame:
     """Return the log of findings after one more audit: what it found, and then what it found no longer.
 
-    Grain: one row per account, trunk, rule and `first_seen_at`; a finding that was gone and came back has two. Needs
-    the log so far, the findings `with_ages`, and `account` and `snapshot_at` of the looks. Has the columns of a finding
-    and `FINDING_AGES`.
+    Grain: one row per account, trunk, rule and `first_seen_at`; a finding that was gone and came back has two, one that
+    was suppressed for a while has one. Needs the log so far, the findings `with_ages`, those that are suppressed, and
+    `account` and `snapshot_at` of the looks. Has the columns of a finding and `FINDING_AGES`.
     """
     seen_at = findings["account"].map(looks.groupby("account")["snapshot_at"].max())
     first_seen_at = findings["first_seen_at"].fillna(seen_at)
@@ -32,7 +34,9 @@ def extend_findings(log: pd.DataFrame | None, findings: pd.DataFrame, looks: pd.
     if log is None or log.empty:
         return found
     is_continued = _is_current(log) & _keys(log).isin(_keys(found))
-    gone = log.loc[~is_continued].assign(is_current=False)
+    rest = log.loc[~is_continued]
+    is_hidden = _is_current(rest) & _keys(rest).isin(_keys(suppressed))
+    gone = rest.assign(is_current=pd.Series(data=False, index=rest.index, dtype="boolean").mask(is_hidden))
     return pd.concat([found, gone[list(found.columns)]], ignore_index=True).astype({"is_current": "boolean"})
 
 
@@ -47,7 +51,7 @@ def with_ages(findings: pd.DataFrame, log: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _is_current(log: pd.DataFrame) -> pd.Series:
-    """Whether a finding is still there as far as is known: a run without reports has not looked."""
+    """Whether a finding is still there as far as is known: nobody says that one is over that is not looked at."""
     return log["is_current"].fillna(value=True).astype(bool)
 
 

@@ -25,6 +25,7 @@ FRESHNESS = {
 
 _INTERVALS = 20  # a schedule that was changed is learnt within a day or so
 _FEWEST_INTERVALS = 2
+_SHORTEST_SECONDS = 300  # who runs it by hand a few times in a row has no schedule
 
 
 def derive_freshness(
@@ -67,4 +68,5 @@ def derive_freshness(
 
 def _median_of_last(gaps: pd.Series) -> float:
     last = gaps.dropna().tail(_INTERVALS)
-    return float(last.median()) if len(last) >= _FEWEST_INTERVALS else float("nan")
+    median = float(last.median()) if len(last) >= _FEWEST_INTERVALS else float("nan")
+    return median if median >= _SHORTEST_SECONDS else float("nan")

@@ -8,28 +8,34 @@ from typing import TYPE_CHECKING
 from transforms.schema import API_COLUMNS, VARIANT_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import pandas as pd
 
 _DOTS = "••••••"
+_SHORT = 6
 _SENSITIVE = tuple(column.name for column in API_COLUMNS if column.is_sensitive)
-_DECLARED = frozenset(column.name for column in API_COLUMNS)
-# In text of fields that nobody has declared: a run of digits that is long enough to call.
-_DIGITS = re.compile(r"\+?\d[\d ()/-]{5,}\d")
+# Nobody calls these; the other fields may hold a number all the same, in a user before the host or a wrong entry.
+_PLAIN = ("id", "created_at", "updated_at")
+# A run of digits that is long enough to call, or who is before an @.
+_REVEALING = re.compile(r'[^\s@/:"]+(?=@)|\+?\d[\d ()/-]{5,}\d')
 
 
 def mask(value: str) -> str:
     """Return a value of which only its ends can be read: `+49••••••78`; of a short one nothing can."""
-    if len(value) <= 6:
+    if len(value) <= _SHORT:
         return _DOTS if value else value
     return f"{value[: 3 if value.startswith('+') else 2]}{_DOTS}{value[-2:]}"
 
 
-def mask_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with its columns of phone numbers and usernames masked, misfits included."""
-    names = [name for name in frame.columns if is_sensitive(str(name))]
-    return frame.assign(**{name: _map(frame[name]) for name in names})
+def mask_columns(frame: pd.DataFrame, others: Collection[str] = ()) -> pd.DataFrame:
+    """Return the frame with its columns of phone numbers and usernames masked, misfits included.
+
+    In the columns `others`, of which nobody knows what they hold, what looks like a number or a user is masked.
+    """
+    names = {name: _map if is_sensitive(str(name)) else _map_revealing for name in frame.columns}
+    masked = {name for name in names if is_sensitive(str(name)) or (name in others and frame[name].dtype == "str")}
+    return frame.assign(**{name: names[name](frame[name]) for name in masked})
 
 
 def is_sensitive(name: str) -> bool:
@@ -38,11 +44,11 @@ def is_sensitive(name: str) -> bool:
 
 
 def mask_changes(changes: pd.DataFrame) -> pd.DataFrame:
-    """Return the changes with numbers and usernames masked, also what looks like one in an undeclared field."""
-    known, unknown = changes["field"].isin(_SENSITIVE), ~changes["field"].isin(_DECLARED)
+    """Return the changes with numbers and usernames masked, also what looks like one in another field."""
+    known, other = changes["field"].isin(_SENSITIVE), ~changes["field"].isin((*_SENSITIVE, *_PLAIN))
     return changes.assign(
         **{
-            name: changes[name].mask(known, _map(changes[name])).mask(unknown, _map_digits(changes[name]))
+            name: changes[name].mask(known, _map(changes[name])).mask(other, _map_revealing(changes[name]))
             for name in ("old", "new")
         }
     )
@@ -51,12 +57,20 @@ def mask_changes(changes: pd.DataFrame) -> pd.DataFrame:
 def mask_findings(findings: pd.DataFrame, trunks: pd.DataFrame) -> pd.DataFrame:
     """Return the findings with numbers and usernames masked, also where `seen` and `fix` quote them.
 
-    Needs `account`, `id`, `phone_number` and `sip_username` of the trunks, one row per trunk.
+    Needs `account`, `id`, `phone_number`, `sip_username`, `sip_address` and `allowed_inbound_ips` of the trunks, one
+    row per trunk.
     """
-    names = trunks[["account", "id", "sip_username"]].rename(columns={"id": "trunk_id"})
-    usernames = findings[["account", "trunk_id"]].merge(names, how="left", validate="m:1")["sip_username"]
-    secrets = list(zip(findings["phone_number"], usernames, strict=True))
-    texts = {name: _replace(findings[name], secrets) for name in ("seen", "fix")}
+    quoted = ["sip_username", "sip_address", "allowed_inbound_ips"]
+    named = trunks[["account", "id", *quoted]].rename(columns={"id": "trunk_id"})
+    of_trunk = findings[["account", "trunk_id"]].merge(named, how="left", validate="m:1")
+    secrets = [
+        _secrets(number, *values)
+        for number, *values in zip(findings["phone_number"], *(of_trunk[name] for name in quoted), strict=True)
+    ]
+    texts = {
+        name: [_replace(text, hidden) for text, hidden in zip(findings[name], secrets, strict=True)]
+        for name in ("seen", "fix")
+    }
     return mask_columns(findings.assign(**texts))
 
 
@@ -64,15 +78,22 @@ def _map(values: pd.Series) -> pd.Series:
     return values.map(lambda value: mask(str(value)), na_action="ignore")
 
 
-def _map_digits(values: pd.Series) -> pd.Series:
-    return values.map(lambda value: _DIGITS.sub(lambda found: mask(found[0]), value), na_action="ignore")
+def _map_revealing(values: pd.Series) -> pd.Series:
+    return values.map(lambda value: _REVEALING.sub(lambda found: mask(found[0]), value), na_action="ignore")
 
 
-def _replace(texts: pd.Series, secrets: Sequence[tuple[object, object]]) -> list[str]:
-    masked = []
-    for text, values in zip(texts, secrets, strict=True):
-        # The longer first: a username may begin with the number.
-        for value in sorted((v for v in values if isinstance(v, str) and v.strip()), key=len, reverse=True):
-            text = text.replace(value, mask(value))  # noqa: PLW2901 - each replacement works on the one before
-        masked.append(text)
-    return masked
+def _secrets(number: object, username: object, *others: object) -> list[str]:
+    """Return what a text about a trunk must not say, the longer first: a username may begin with the number."""
+    values = [value for value in (number, username) if isinstance(value, str) and value.strip()]
+    values += [found for value in others if isinstance(value, str) for found in _REVEALING.findall(value)]
+    return sorted(values, key=len, reverse=True)
+
+
+def _replace(text: str, secrets: Sequence[str]) -> str:
+    for value in secrets:
+        if len(value) > _SHORT:
+            text = text.replace(value, mask(value))
+        else:
+            # Anywhere it could be a part of another word; a trunk's own values are quoted.
+            text = text.replace(f'"{value}"', f'"{mask(value)}"')
+    return text

@@ -76,7 +76,7 @@ def _say_changes(changes: pd.DataFrame, since: str) -> Iterable[_Row]:
         of_kind = changes.loc[changes["change"] == change]
         fields = ", ".join(of_kind["field"].dropna().value_counts().index[:3])
         yield "changes", change, int((trunks["change"] == change).sum()), since if change == "added" else fields or None
-    outages = changes.loc[changes["legs"].isin(["inbound", "outbound", "both"]) & changes["note"].isna()]
+    outages = changes.loc[changes["legs"].isin(["inbound", "outbound", "both"])]
     count = len(outages.drop_duplicates(["account", "trunk_id"]))
     if count:
         yield "changes", "re-created", count, "trunks whose leg was down briefly"

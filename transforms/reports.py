@@ -43,6 +43,8 @@ DERIVED = {
 }
 """Columns that follow from one of the API's: which one, and what they mean."""
 
+_DECLARED = {column.name for column in SIP_TRUNKS.columns} - {"sip_address", "allowed_inbound_ips"}
+
 LOGGED_DAYS = 30
 """How far back the published changes go."""
 
@@ -103,7 +105,7 @@ class Basis:
         counts = count_trunks(derived, by)
         if "country_code" in by and "country_name" not in by:
             counts = derive_country_name(counts)
-        return mask_columns(counts) if self.options.is_masked else counts
+        return mask_columns(counts, set(by) - set(_DECLARED) - set(DERIVED)) if self.options.is_masked else counts
 
     @cached_property
     def growth(self) -> pd.DataFrame:
@@ -153,10 +155,10 @@ class Basis:
         return mask_findings(findings, self.tables["trunks"]) if self.options.is_masked else findings
 
     @property
-    def suppressed_count(self) -> int:
-        """How many findings are suppressed."""
+    def suppressed(self) -> pd.DataFrame:
+        """What is misconfigured because it is meant to be so."""
         _, suppressed = self._judged
-        return len(suppressed)
+        return suppressed
 
     @cached_property
     def overview(self) -> pd.DataFrame:

@@ -34,7 +34,11 @@ def check_unknown(facts: Facts) -> pd.DataFrame:
             return Verdict(f"country_code is {quote(code)}, which is no country's")
         if code == country:
             return None
-        fault = "not in capital letters alone" if code.strip().upper() == country else "an alias"
+        faults = [
+            *(["not in capital letters alone"] if code != code.strip().upper() else []),
+            *(["an alias"] if code.strip().upper() != country else []),
+        ]
+        fault = " and ".join(faults)
         return Verdict(
             f"country_code is {quote(code)}, {fault}: {COUNTRY_NAMES[country]} is {country}",
             f"set country_code to {country}",

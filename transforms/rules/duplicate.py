@@ -43,8 +43,10 @@ def check_number(facts: Facts) -> pd.DataFrame:
     """Find numbers, however spelled, on several trunks that are not twins; extensions at the same host."""
     trunks = facts.trunks
     hosts = trunks["host"].where(trunks["number_kind"] != "DID")
-    numbers = combine(trunks["account"], trunks["normalized_number"], hosts)
-    others = name_others(numbers.where(trunks["normalized_number"].notna()), _twins(trunks), ids(trunks))
+    # An extension may be a name.
+    written = trunks["normalized_number"].fillna(trunks["phone_number"])
+    numbers = combine(trunks["account"], written, hosts)
+    others = name_others(numbers.where(written.notna()), _twins(trunks), ids(trunks))
     return say("same number as trunk " + others)
 
 
