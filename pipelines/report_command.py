@@ -49,7 +49,7 @@ def report(settings: Settings, options: argparse.Namespace) -> int:
     asked["is_log"] = "overview" in names and options.since is None
     if options.by:
         asked["by"] = options.by
-    _deliver(settings, options, names, asked)
+    _deliver(settings, options, names, _derive(settings, options, names, asked))
     return 0
 
 
@@ -59,13 +59,25 @@ def audit(settings: Settings, options: argparse.Namespace) -> int:
         rules = select_rules(_split(options.select), _split(options.ignore))
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    basis = _deliver(settings, options, ["audit"], {"rules": rules})
+    basis = _derive(settings, options, ["audit"], {"rules": rules})
+    code = _exit_code(basis, options.fail_on)
+    try:
+        _deliver(settings, options, ["audit"], basis)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # A reader that has what it wanted (`| head`) must not turn a failure into a success.
+        if not code:
+            raise
+        sys.stderr.close()
+        return code
     for suppression in expired(basis.options.suppressions, basis.options.as_of):
         what = f"{suppression.rule} for trunk {suppression.trunk_id}"
         print(f"sip-trunks: the suppression of {what} has expired on {suppression.until}", file=sys.stderr)
-    if options.fail_on is None:
-        return 0
-    failing = SEVERITIES[SEVERITIES.index(options.fail_on) :]
+    return code
+
+
+def _exit_code(basis: Basis, fail_on: str | None) -> int:
+    failing = SEVERITIES[SEVERITIES.index(fail_on) :] if fail_on else ()
     return FAIL_ON_FOUND if basis.findings["severity"].isin(failing).any() else 0
 
 
@@ -101,7 +113,8 @@ def _check_names(names: Sequence[str], by: Sequence[str] | None) -> None:
         raise SettingsError(f"--by {taken[0]}: the report itself has a column of that name")
 
 
-def _deliver(settings: Settings, options: argparse.Namespace, names: list[str], asked: dict[str, Any]) -> Basis:
+def _derive(settings: Settings, options: argparse.Namespace, names: list[str], asked: dict[str, Any]) -> Basis:
+    """Return what the reports follow from, as of the moment that is asked for."""
     is_past = options.as_of is not None
     if is_past:
         asked["as_of"] = options.as_of
@@ -112,21 +125,23 @@ def _deliver(settings: Settings, options: argparse.Namespace, names: list[str], 
     with destination.reading(stored_tables(names, is_past=is_past)) as connection:
         if is_past:
             _refuse_unknown_past(connection, wanted.as_of)
-        basis = read_basis(connection, names, wanted, is_past=is_past)
-    frames = {name: REPORTS[name].derive(basis) for name in names}
+        return read_basis(connection, names, wanted, is_past=is_past)
+
+
+def _deliver(settings: Settings, options: argparse.Namespace, names: list[str], basis: Basis) -> None:
+    place, as_of = open_destination(settings).place, basis.options.as_of
 
     def page(shown: Mapping[str, pd.DataFrame]) -> str:
-        return render_page(shown, as_of=wanted.as_of, place=destination.place, version=__version__)
+        return render_page(shown, as_of=as_of, place=place, version=__version__)
 
     deliver(
-        frames,
+        {name: REPORTS[name].derive(basis) for name in names},
         form=choose_form(options.format, _output(options)),
         output=_output(options),
         raw=options.raw,
         suppressed_count=len(basis.suppressed) if "audit" in names else 0,
         render_page=page,
     )
-    return basis
 
 
 def _refuse_unknown_past(connection: DuckDBPyConnection, as_of: datetime) -> None:

@@ -78,6 +78,8 @@ def _read_last_run(settings: Settings) -> dict[str, Any] | None:
         return None
     failed = [entry for entry in noted.get("accounts", ()) if entry.get("error")]
     errors = [f"{entry['account']}: {entry['error']}" for entry in failed]
+    if noted.get("report_error"):
+        errors.append(f"no reports: {noted['report_error']}")
     return {
         "started_at": noted.get("started_at"),
         "destination": noted.get("destination"),
@@ -99,11 +101,7 @@ def print_status(status: dict[str, Any]) -> None:
     if status["is_work_pending"]:
         print("pending    a run did not end; the next one starts anew from what is published")
     if last and not status["is_run_active"]:
-        how = (
-            "ended well"
-            if last["exit_code"] == 0
-            else f"exit code {last['exit_code']}: {last['error'] or last.get('report_error')}"
-        )
+        how = "ended well" if last["exit_code"] == 0 else f"exit code {last['exit_code']}: {last['error']}"
         how = last["error"] if last["exit_code"] is None else how
         elsewhere = f" into {last['destination']}" if last["destination"] not in (None, status["destination"]) else ""
         print(f"last run   {last['started_at']}{elsewhere}, {how}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
+from pipelines.cli import main
 from pipelines.destination import open_destination
 from pipelines.load import run
 from pipelines.settings import pick_accounts, read_settings
@@ -117,7 +118,14 @@ def test_a_report_that_cannot_be_written_costs_no_snapshot(api: Api, place: Path
     assert read_settings().page_path.exists()
 
 
-def test_a_page_that_cannot_be_written_costs_no_snapshot(api: Api, place: Path) -> None:
+def told_by_status(capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["status"]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_page_that_cannot_be_written_costs_no_snapshot(
+    api: Api, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (place / "data").mkdir()
     (place / "data" / "reports").write_text("in the way")
     api.answer([OPEN])
@@ -125,6 +133,7 @@ def test_a_page_that_cannot_be_written_costs_no_snapshot(api: Api, place: Path) 
     assert outcome.exit_code == 7
     assert "reports" in str(outcome.report_error)
     assert query("SELECT sum(trunk_count) FROM reports.counts") == [(1,)]
+    assert f"exit code 7: no reports: {outcome.report_error}" in told_by_status(capsys)
     (place / "data" / "reports").unlink()
     outcome = load()
     assert (outcome.accounts[0].status, outcome.exit_code) == ("unchanged", 0)

@@ -308,6 +308,21 @@ def test_the_audit_fails_on_what_it_is_told_to(call: Commands) -> None:
     assert "did you mean allowlist-open" in call.error("audit", "--select", "allow-list-open")
 
 
+def test_a_reader_that_leaves_early_makes_no_success_of_a_failing_audit(stored: Path) -> None:
+    for options, code in ((["--fail-on", "info"], 10), ([], 0)):
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(
+            [COMMAND, "audit", *options],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"SIP_TRUNKS__DATA_DIR": str(stored)},
+        )
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (code, "")
+
+
 def test_a_suppressed_finding_is_gone_until_its_day(call: Commands, place: Path) -> None:
     def suppressed_until(day: str) -> str:
         (place / ".dlt").mkdir(exist_ok=True)
@@ -320,6 +335,7 @@ def test_a_suppressed_finding_is_gone_until_its_day(call: Commands, place: Path)
     assert "1 finding: 1 critical" in suppressed_until("2020-01-01")
     (place / ".dlt" / "config.toml").write_text('[[sip_trunks.suppressions]]\nrule = "allowlist-opn"\n')
     assert "sip_trunks.suppressions" in call.error("audit")
+    assert "FAIL  settings: [[sip_trunks.suppressions]]: suppression 1 has no trunk_id" in call("check", code=2)
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "json", "markdown", "html", "xlsx"])
