@@ -12,17 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipelines.charts import (
-    counted_by,
-    cross,
-    describe_growth,
-    draw_growth_svg,
-    group_findings,
-    name_column,
-    rank,
-    readable,
-    sum_growth,
-)
+from pipelines.charts import draw_growth_svg
+from pipelines.digest import counted_by, cross, describe_growth, group_findings, name_column, rank, readable, sum_growth
 from transforms.audit import RULES
 
 if TYPE_CHECKING:

@@ -15,15 +15,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pipelines.charts import (
-    PICTURED,
-    SEVERITY_COLOURS,
+from pipelines.charts import PICTURED, SEVERITY_COLOURS, draw_growth_svg, draw_png
+from pipelines.digest import (
     Bar,
     counted_by,
     cross,
     describe_growth,
-    draw_growth_svg,
-    draw_png,
     group_findings,
     name_column,
     rank,
