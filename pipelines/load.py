@@ -204,7 +204,7 @@ def _run(
     destination.publish(snapshot_at)
     if with_reports and failure is None and (is_new or basis is not None or not settings.page_path.exists()):
         announce("writing the report page")
-        _, failure = _attempt(lambda: _publish_page(settings, destination, snapshot_at, basis))
+        _, failure = _attempt(lambda: _publish_page(settings, destination, snapshot_at, basis), is_published=True)
     if failure is not None or (is_new and not with_reports):
         # What keeps a page from being written may keep the old one from being removed.
         with suppress(OSError):
@@ -373,12 +373,16 @@ def _publish_page(settings: Settings, destination: Destination, snapshot_at: dat
     publish_page(settings, destination, snapshot_at, basis)
 
 
-def _attempt(make: Callable[[], T]) -> tuple[T | None, Exception | None]:
+_FATAL = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException)
+"""What is no report's fault: with it, nothing can be published."""
+
+
+def _attempt(make: Callable[[], T], *, is_published: bool = False) -> tuple[T | None, Exception | None]:
     """Return what was made, or why not: what is wrong with a report must not keep a snapshot from being stored."""
     try:
         return make(), None
-    except (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException):
-        raise  # not a report's fault: nothing can be published
-    except Exception as error:  # noqa: BLE001 - the outcome tells it, and the exit code
+    except Exception as error:  # the outcome tells it, and the exit code
+        if isinstance(error, _FATAL) and not is_published:
+            raise
         logger.exception("the reports could not be written")
         return None, error
