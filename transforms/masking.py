@@ -33,9 +33,10 @@ def mask_columns(frame: pd.DataFrame, others: Collection[str] = ()) -> pd.DataFr
 
     In the columns `others`, of which nobody knows what they hold, what looks like a number or a user is masked.
     """
-    names = {name: _map if is_sensitive(str(name)) else _map_revealing for name in frame.columns}
-    masked = {name for name in names if is_sensitive(str(name)) or (name in others and frame[name].dtype == "str")}
-    return frame.assign(**{name: names[name](frame[name]) for name in masked})
+    secret = [name for name in frame.columns if is_sensitive(str(name))]
+    open_text = [name for name in frame.columns if name in others and name not in secret and frame[name].dtype == "str"]
+    masked = {name: _map(frame[name]) for name in secret} | {name: _map_revealing(frame[name]) for name in open_text}
+    return frame.assign(**masked)
 
 
 def is_sensitive(name: str) -> bool:

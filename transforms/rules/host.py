@@ -1,4 +1,4 @@
-"""Rules on `sip_address`, whoever's host it is. A blank one is none: inbound-only trunks have none."""
+"""Rules on `sip_address`, whosever host it is. A blank one is none: inbound-only trunks have none."""
 
 from __future__ import annotations
 
