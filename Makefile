@@ -47,7 +47,7 @@ docs: $(READY) ## write the generated parts of the documents
 
 # Without the extra `iceberg`: where SQLAlchemy is installed, dlt imports it in every run (0.16 s).
 lock: $(READY) ## resolve the dependencies anew into requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --group dev --extra postgres --extra s3 --extra delta \
+	@$(BIN)/uv pip compile pyproject.toml --group dev --extra postgres --extra s3 --extra delta --extra notebook \
 	  --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet -o requirements.lock
 
