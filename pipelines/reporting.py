@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pipelines import frames
 from pipelines.errors import SettingsError
 from transforms import schema
-from transforms.addresses import default_providers, read_providers
 from transforms.audit import read_suppressions
+from transforms.providers import default_providers, read_providers
 from transforms.reports import Basis, Options, tables_needed, trunk_columns
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipelines.settings import Settings
-    from transforms.addresses import Providers
+    from transforms.providers import Providers
 
 _STORED = {
     "trunks": schema.SIP_TRUNKS.name,

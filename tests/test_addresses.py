@@ -10,14 +10,12 @@ from hypothesis import strategies as st
 
 from transforms.addresses import (
     classify_entry,
-    default_providers,
-    derive_provider,
     explain_host,
     find_host,
     normalize_host,
     parse_ip,
-    read_providers,
 )
+from transforms.providers import default_providers, derive_provider, read_providers
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from pipelines.frames import read_trunks
 from pipelines.load import run
 from pipelines.settings import pick_accounts, read_settings
 from tests.frames import TRUNK, rows, trunks
-from transforms.addresses import default_providers, derive_provider
+from transforms.providers import default_providers, derive_provider
 from transforms.audit import (
     FINDINGS,
     RULES,

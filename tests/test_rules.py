@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.frames import rows, trunks
-from transforms.addresses import default_providers, read_providers
+from transforms.providers import default_providers, read_providers
 from transforms.audit import RULES, SEVERITIES, audit_trunks
 from transforms.rules.facts import gather_facts
 
 if TYPE_CHECKING:
-    from transforms.addresses import Providers
+    from transforms.providers import Providers
 
 Row = dict[str, Any]
 NOW = datetime(2026, 7, 1, tzinfo=UTC)

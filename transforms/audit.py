@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from transforms.addresses import Providers
     from transforms.numbers import Flags
+    from transforms.providers import Providers
 
 __all__ = [
     "FINDINGS",

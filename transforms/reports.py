@@ -10,7 +10,6 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from transforms.addresses import default_providers, derive_provider
 from transforms.audit import FINDINGS, RULES, audit_trunks, suppress
 from transforms.changes import CHANGES, derive_changes, log_changes
 from transforms.countries import derive_country_name
@@ -21,6 +20,7 @@ from transforms.growth import GROWTH, derive_growth
 from transforms.masking import mask_changes, mask_columns, mask_findings
 from transforms.numbers import derive_numbers
 from transforms.overview import OVERVIEW, derive_overview
+from transforms.providers import default_providers, derive_provider
 from transforms.rules.facts import AUDITED
 from transforms.schema import SIP_TRUNKS
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from transforms.addresses import Providers
     from transforms.audit import Rule, Suppression
     from transforms.growth import Period
+    from transforms.providers import Providers
 
 DERIVED = {
     "number_kind": ("phone_number", "DID, extension or unknown: inferred from how the number is written."),

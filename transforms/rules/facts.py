@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from transforms.addresses import Entry, classify_entry, derive_provider, normalize_host
+from transforms.addresses import Entry, classify_entry, normalize_host
 from transforms.countries import canonical_country
 from transforms.numbers import as_text, derive_numbers, match_valid_numbers
+from transforms.providers import derive_provider
 from transforms.rules.wording import enumerate_first
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from transforms.addresses import Provider, Providers
     from transforms.numbers import Flags
+    from transforms.providers import Provider, Providers
 
     Codes = NDArray[np.int64]
 

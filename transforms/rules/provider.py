@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from transforms.addresses import AddressGroup, Entry, Network
+    from transforms.addresses import Entry, Network
+    from transforms.providers import AddressGroup
     from transforms.rules.facts import Facts
 
     Entries = tuple[Entry, ...]
