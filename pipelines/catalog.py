@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from transforms import schema
+from transforms import report_schema, schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +30,40 @@ TYPES_BY_SQL: dict[str, schema.ColumnType] = {
     "JSON": "json",
 }
 """The types of columns that are not declared."""
+
+_CHANGES_BEHIND = (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)
+_TABLES_BEHIND = {
+    **{table.name: (table.name,) for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)},
+    schema.DRIFT.name: (schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name),
+    report_schema.TRUNK_COUNTS.name: (schema.SIP_TRUNKS.name,),
+    report_schema.SIP_TRUNK_CHANGES.name: _CHANGES_BEHIND,
+    report_schema.TRUNKS_AS_OF.name: (schema.SIP_TRUNKS_HISTORY.name,),
+    report_schema.CHANGES_BETWEEN.name: _CHANGES_BEHIND,
+}
+"""Which stored tables each table, view and macro is read from."""
+
+LOOKS_QUERY = f"""
+    SELECT account, snapshot_at, trunk_count,
+        min(snapshot_at) OVER (PARTITION BY account, _dlt_load_id) AS read_at,
+        lag(snapshot_at) OVER (PARTITION BY account ORDER BY snapshot_at) AS previous_at,
+        min(snapshot_at) OVER (PARTITION BY account) AS first_at,
+        max(snapshot_at) OVER (PARTITION BY account) AS latest_at
+    FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}
+"""
+"""The looks, and when the answer was read that each had: one that was, to the byte, the last one has its load."""
+
+DRIFT_QUERY = f"""
+    WITH looks AS ({LOOKS_QUERY})
+    SELECT drift.account, column_name, kind, detail,
+        arg_max(row_count, looks.snapshot_at) AS row_count,
+        min(looks.snapshot_at) AS first_seen_at,
+        max(looks.snapshot_at) AS last_seen_at,
+        max(looks.snapshot_at) = any_value(latest_at) AS is_current
+    FROM {DATASET}.{schema.SCHEMA_DRIFT.name} AS drift
+    JOIN looks ON looks.account = drift.account AND looks.read_at = drift.snapshot_at
+    GROUP BY drift.account, column_name, kind, detail
+"""
+"""The deviations, and when each was seen."""
 
 JSON_COLUMNS = "json_columns"
 """The key under which a Parquet file says which of its text columns are JSON, as a JSON array of names."""
@@ -72,13 +106,9 @@ def literal(value: object) -> str:
 
 
 def find_tables(query: str) -> list[str] | None:
-    """Return the tables that a query names, those behind a view included; None if it names none of them."""
+    """Return the tables that a query names, those behind a view or macro included; None if it names none of them."""
     words = set(re.findall(r"\w+", query.lower()))
-    every: dict[str, tuple[str, ...]] = {
-        table.name: (table.name,) for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)
-    }
-    every[schema.DRIFT.name] = (schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)
-    return [name for word in sorted(words & set(every)) for name in every[word]] or None
+    return [table for name in sorted(words & set(_TABLES_BEHIND)) for table in _TABLES_BEHIND[name]] or None
 
 
 # ---------------------------------------------------------------------- what a run needs to know
@@ -114,7 +144,7 @@ def read_drift(connection: duckdb.DuckDBPyConnection, since: datetime | None = N
     condition = "is_current" if since is None else f"last_seen_at >= {literal(since)}"
     try:
         rows = connection.execute(
-            f"SELECT * FROM main.{schema.DRIFT.name} WHERE {condition} "
+            f"SELECT * FROM ({DRIFT_QUERY}) WHERE {condition} "
             "ORDER BY account, last_seen_at DESC, column_name, kind, detail"
         ).fetchall()
     except duckdb.CatalogException:  # nothing is stored yet
@@ -136,6 +166,18 @@ def read_columns(connection: duckdb.DuckDBPyConnection, table: str, place: str =
         f"AND schema_name = {literal(place)} AND table_name = {literal(table)} ORDER BY column_index"
     ).fetchall()
     return dict(rows)
+
+
+def read_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+    """Return the stored tables, each with its columns and their types."""
+    rows = connection.execute(
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
+        f"AND schema_name = {literal(DATASET)} ORDER BY table_name, column_index"
+    ).fetchall()
+    tables: dict[str, dict[str, str]] = {}
+    for table, column, column_type in rows:
+        tables.setdefault(table, {})[column] = column_type
+    return tables
 
 
 def exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
@@ -170,69 +212,13 @@ def insert_looks(connection: duckdb.DuckDBPyConnection, table: str, looks: Seque
         connection.execute(f"INSERT INTO {table} ({names}) VALUES ({values})")
 
 
-def describe_tables(connection: duckdb.DuckDBPyConnection, kind: str = "TABLE") -> None:
-    """Make the tables, or views in their place, explain themselves: views in `main`, comments on everything."""
-    for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS):
-        stored = read_columns(connection, table.name)
-        if not stored:
-            continue
-        order = {column.name: place for place, column in enumerate(table.columns)}
-        last = order.get("updated_at", len(order))  # undeclared fields follow the API's own
-        names = sorted(stored, key=lambda name: order.get(name, last + 0.5))
-        connection.execute(
-            f"CREATE OR REPLACE VIEW main.{table.name} AS "
-            f"SELECT {', '.join(map(quoted, names))} FROM {DATASET}.{table.name}"
-        )
-        _comment_on(connection, kind, DATASET, table, list(stored))
-        _comment_on(connection, "VIEW", "main", table, names)
-    if exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name) and exists(connection, schema.SCHEMA_DRIFT.name):
-        _create_drift_view(connection)
-
-
-def _create_drift_view(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create `main.drift`: an answer that was, to the byte, the last one has the deviations of that one."""
-    connection.execute(
-        f"""
-        CREATE OR REPLACE VIEW main.{schema.DRIFT.name} AS
-        WITH looks AS (
-            SELECT account, snapshot_at,
-                min(snapshot_at) OVER (PARTITION BY account, _dlt_load_id) AS read_at,
-                max(snapshot_at) OVER (PARTITION BY account) AS latest_at
-            FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}
-        )
-        SELECT drift.account, column_name, kind, detail,
-            arg_max(row_count, looks.snapshot_at) AS row_count,
-            min(looks.snapshot_at) AS first_seen_at,
-            max(looks.snapshot_at) AS last_seen_at,
-            max(looks.snapshot_at) = any_value(latest_at) AS is_current
-        FROM {DATASET}.{schema.SCHEMA_DRIFT.name} AS drift
-        JOIN looks ON looks.account = drift.account AND looks.read_at = drift.snapshot_at
-        GROUP BY drift.account, column_name, kind, detail
-        """
-    )
-    _comment_on(connection, "VIEW", "main", schema.DRIFT, [column.name for column in schema.DRIFT.columns])
-
-
-def _comment_on(
-    connection: duckdb.DuckDBPyConnection, kind: str, place: str, table: schema.Table, columns: Sequence[str]
+def comment_on(
+    connection: duckdb.DuckDBPyConnection, kind: str, name: str, meaning: str, columns: Mapping[str, str]
 ) -> None:
-    name = f"{place}.{table.name}"
-    connection.execute(f"COMMENT ON {kind} {name} IS {literal(table.grain)}")
-    for column in columns:
-        comment = literal(describe_column(table, column))
-        connection.execute(f"COMMENT ON COLUMN {name}.{quoted(column)} IS {comment}")
-
-
-def describe_column(table: schema.Table, name: str) -> str:
-    """Return the meaning of a column, declared or not."""
-    for column in table.columns:
-        if column.name == name:
-            allowed = f" One of: {', '.join(column.allowed)}." if column.allowed else ""
-            return column.meaning + allowed
-    base = name.removesuffix(schema.VARIANT_SUFFIX)
-    if base != name:
-        return f"Values of {base} that did not fit its type, as text."
-    return "A field of the API that the declaration does not know."
+    """Say what a table or view means, and what each of its columns does."""
+    comments = [f"COMMENT ON {kind} {name} IS {literal(meaning)}"]
+    comments += [f"COMMENT ON COLUMN {name}.{quoted(column)} IS {literal(text)}" for column, text in columns.items()]
+    connection.execute("; ".join(comments))
 
 
 def show_files(connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[str]) -> None:

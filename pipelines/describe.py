@@ -1,75 +1,116 @@
-"""The data dictionary: what every table and column means, from the declaration and the published file."""
+"""The data dictionary: what every table, view, macro and column means, from the declaration and what is stored."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines import catalog
 from pipelines.destination import open_destination
 from pipelines.errors import SettingsError
 from pipelines.show import print_json, print_table
-from transforms import schema
+from pipelines.views import describe_column
+from transforms import report_schema, schema
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipelines.settings import Settings
+
+Kind = Literal["table", "view", "macro", "report"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the dictionary: what it is called in SQL, what it is, what it means, its columns."""
+
+    name: str
+    kind: Kind
+    grain: str
+    columns: tuple[Mapping[str, Any], ...] = ()
 
 
 def describe(settings: Settings, name: str | None, *, form: str) -> None:
-    """Print the dictionary of one table or of all as table, json or markdown.
+    """Print the dictionary, or one entry of it, as table, json or markdown.
 
-    Columns that the API has added are in it once they are stored. Raises SettingsError for an unknown table.
+    Columns that the API has added are in it once they are stored. Raises SettingsError for a name that is none.
     """
-    every = (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS, schema.DRIFT)
-    tables = [table for table in every if name in (None, table.name)]
-    if not tables:
-        known = ", ".join(table.name for table in every)
-        raise SettingsError(f"no table named {name!r}; there are {known}")
-    stored = _read_stored_columns(settings)
-    described = {table.name: (table, [*_declared(table), *_undeclared(table, stored)]) for table in tables}
+    every = list_entries(_read_stored_columns(settings))
+    entries = [entry for entry in every if name is None or name in (entry.name, entry.name.partition("(")[0])]
+    entries = entries or [entry for entry in every if entry.name == f"reports.{name}"]
+    if not entries:
+        raise SettingsError(f"nothing is named {name!r}; there are {', '.join(entry.name for entry in every)}")
     if form == "json":
-        print_json({name: {"grain": table.grain, "columns": rows} for name, (table, rows) in described.items()})
+        print_json({e.name: {"kind": e.kind, "grain": e.grain, "columns": list(e.columns)} for e in entries})
         return
-    for table, rows in described.values():
-        print(markdown_of(table, rows) if form == "markdown" else f"{table.name}: {table.grain}\n")
-        if form == "table":
-            print_table(["column", "type", "meaning"], [[r["name"], r["type"], r["meaning"]] for r in rows])
+    for entry in entries:
+        if form == "markdown":
+            print(markdown_of(entry))
+        else:
+            print(f"{entry.name}: {entry.grain}")
+            if entry.columns:
+                print()
+                print_table(
+                    ["column", "type", "meaning"], [[c["name"], c["type"], c["meaning"]] for c in entry.columns]
+                )
         print()
 
 
-def markdown_of(table: schema.Table, rows: list[dict[str, Any]] | None = None) -> str:
-    """Return one table of the dictionary in Markdown; without `rows`, the declared columns."""
-    lines = [f"**`{table.name}`** – {table.grain}", "", "| column | type | meaning |", "|---|---|---|"]
-    for row in _declared(table) if rows is None else rows:
-        meaning = row["meaning"].replace("|", "\\|")
-        lines.append(f"| `{row['name']}` | {row['type']} | {meaning} |")
+def list_entries(stored: Mapping[str, Mapping[str, str]] | None = None) -> list[Entry]:
+    """Return the whole dictionary; `stored` has the columns of the tables that are stored, and their types."""
+    stored = stored or {}
+    views = (schema.DRIFT, report_schema.SIP_TRUNK_CHANGES, report_schema.TRUNK_COUNTS, report_schema.CURRENT_FINDINGS)
+    tables = (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)
+    return [
+        *(Entry(table.name, "table", table.grain, _columns(table, stored.get(table.name, {}))) for table in tables),
+        *(Entry(table.name, "view", table.grain, _columns(table)) for table in views),
+        *(Entry(macro.signature, "macro", macro.meaning) for macro in report_schema.MACROS),
+        *(
+            Entry(f"reports.{table.name}", "report", table.grain, _columns(table))
+            for table in report_schema.REPORT_TABLES
+        ),
+    ]
+
+
+def markdown_of(entry: Entry) -> str:
+    """Return one entry of the dictionary in Markdown."""
+    lines = [f"**`{entry.name}`** – {entry.grain}"]
+    if entry.columns:
+        lines += ["", "| column | type | meaning |", "|---|---|---|"]
+    for column in entry.columns:
+        meaning = column["meaning"].replace("|", "\\|")
+        lines.append(f"| `{column['name']}` | {column['type']} | {meaning} |")
     return "\n".join(lines)
 
 
-def _declared(table: schema.Table) -> list[dict[str, Any]]:
-    return [
-        asdict(column)
-        | {
-            "type": schema.SQL_TYPES[column.type],
-            "meaning": catalog.describe_column(table, column.name),
-            "is_declared": True,
-        }
-        for column in table.columns
+def _columns(table: schema.Table, stored: Mapping[str, str] | None = None) -> tuple[Mapping[str, Any], ...]:
+    """Return the columns of a table, those that are derived from one of them right after it."""
+    stored = stored or {}
+    columns = []
+    for column in table.columns:
+        columns.append(_declared(column))
+        if table in (schema.SIP_TRUNKS, schema.SIP_TRUNKS_HISTORY):
+            derived = [report_schema.DERIVED[name] for name in report_schema.IN_VIEWS if name not in stored]
+            columns += [_declared(d.column, is_derived=True) for d in derived if d.base == column.name]
+    columns += [
+        {"name": name, "type": kind, "meaning": describe_column(table, name), "source": "api", "is_declared": False}
+        for name, kind in stored.items()
+        if name not in table.meanings
     ]
+    return tuple(columns)
 
 
-def _undeclared(table: schema.Table, stored: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
-    declared = {column.name for column in table.columns}
-    return [
-        {
-            "name": name,
-            "type": column_type,
-            "meaning": catalog.describe_column(table, name),
-            "is_declared": False,
-        }
-        for name, column_type in stored.get(table.name, {}).items()
-        if name not in declared
-    ]
+def _declared(column: schema.Column, *, is_derived: bool = False) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "type": schema.SQL_TYPES[column.type],
+        "meaning": column.explanation,
+        "source": "derived" if is_derived else column.source,
+        "is_nullable": column.is_nullable,
+        "allowed": list(column.allowed),
+        "is_sensitive": column.is_sensitive,
+        "is_declared": True,
+    }
 
 
 def _read_stored_columns(settings: Settings) -> dict[str, dict[str, str]]:
@@ -77,4 +118,4 @@ def _read_stored_columns(settings: Settings) -> dict[str, dict[str, str]]:
     if not destination.exists():
         return {}
     with destination.reading() as connection:
-        return {table.name: catalog.read_columns(connection, table.name) for table in schema.TABLES}
+        return catalog.read_tables(connection)

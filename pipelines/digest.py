@@ -12,7 +12,7 @@ import pandas as pd
 
 from transforms.answer import printable
 from transforms.counts import COUNT_COLUMNS
-from transforms.rules.registry import SEVERITIES
+from transforms.report_schema import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping

@@ -25,13 +25,13 @@ def read_trunks(
 
     Grain: one row per (account, id), in that order. Raises SettingsError if a column is not stored.
     """
-    stored = read_columns(connection, schema.SIP_TRUNKS.name, "main")
+    stored = read_columns(connection, schema.SIP_TRUNKS.name)
     unknown = [name for name in columns if name not in stored]
     if unknown:
         raise SettingsError(f"no column {unknown[0]!r} in sip_trunks; there are {', '.join(stored)}")
     names = ", ".join(quoted(name) for name in columns)
     if as_of is None:
-        return _frame(connection, f"SELECT {names} FROM main.{schema.SIP_TRUNKS.name} ORDER BY account, id")
+        return _frame(connection, f"SELECT {names} FROM {DATASET}.{schema.SIP_TRUNKS.name} ORDER BY account, id")
     moment = literal(as_of)
     return _frame(
         connection,

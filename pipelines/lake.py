@@ -19,7 +19,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -257,10 +257,16 @@ class Lake:
         """
         if not self.exists():
             raise nothing_stored(self.place)
+        from pipelines.facts import read_facts
+        from pipelines.views import create_views
+
         every = [*(table.name for table in schema.TABLES), _ROWS]
         with self._failing_by_name(), self._connection() as connection:
             self._show(connection, [n for n in every if tables is None or n in tables], with_drafts=False)
+            create_views(connection, partial(read_facts, self.settings), kind="VIEW")
             self._show_reports(connection, kind="VIEW")
+            if report_tables.has_reports(connection):
+                report_tables.create_findings(connection)
             self._files.confine(connection)
             yield connection
 
@@ -302,7 +308,6 @@ class Lake:
             files = (self._drafted(table) if with_drafts else []) or self._published(table)
             if files:
                 catalog.show_files(connection, table, files)
-        catalog.describe_tables(connection, kind="VIEW")
 
     def _show_reports(self, connection: duckdb.DuckDBPyConnection, kind: str) -> None:
         for file in (

@@ -12,6 +12,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Literal
@@ -26,9 +27,11 @@ from pipelines.catalog import DATASET, literal, quoted
 from pipelines.destination import open_destination
 from pipelines.dlt_load import discard_dlt_folder
 from pipelines.errors import DestinationFailed, SettingsError, describe_error
+from pipelines.facts import read_usable_facts
 from pipelines.lock import holding_lock
 from pipelines.outcome import format_moment
 from pipelines.publish import publish_page, publish_tables
+from pipelines.views import create_views
 from transforms import schema
 from transforms.names import claim_columns
 
@@ -104,7 +107,7 @@ def _complete_warehouse(settings: Settings, path: Path) -> None:
     try:
         with duckdb.connect(path) as copy:
             copy.execute("SET TimeZone = 'UTC'")
-            catalog.describe_tables(copy)
+            create_views(copy, partial(read_usable_facts, settings))
             span = catalog.read_looks_span(copy)
             if span:
                 publish_tables(copy, settings, span[1])

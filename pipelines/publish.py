@@ -30,7 +30,8 @@ def publish_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, sn
         frame = report.derive(basis)
         if report.name == "audit":
             frame = extend_findings(basis.tables.get("log"), frame, basis.suppressed, basis.tables["looks"])
-        report_tables.write_report(connection, report.table, frame, report.question, report.columns)
+        report_tables.write_report(connection, report.table, frame, report.question)
+    report_tables.create_findings(connection)
     return basis
 
 

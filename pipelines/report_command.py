@@ -12,8 +12,9 @@ from pipelines.destination import open_destination
 from pipelines.errors import SettingsError
 from pipelines.page import PAGED, render_page
 from pipelines.reporting import read_basis, read_options, stored_tables
-from transforms.audit import RULES, SEVERITIES, expired, select_rules
+from transforms.audit import RULES, expired, select_rules
 from transforms.counts import COUNT_COLUMNS
+from transforms.report_schema import SEVERITIES
 from transforms.reports import REPORTS
 
 if TYPE_CHECKING:

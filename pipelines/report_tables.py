@@ -6,33 +6,33 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipelines.catalog import literal, quoted
+from pipelines.catalog import comment_on, literal, quoted
+from transforms import report_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     import pandas as pd
 
+    from transforms import schema
+
 REPORTS_SCHEMA = "reports"
-FINDINGS = "audit_findings"
+FINDINGS = report_schema.AUDIT_FINDINGS.name
 """The table of the findings, which is a log: the others are written anew."""
 
 
 def write_report(
-    connection: duckdb.DuckDBPyConnection, name: str, frame: pd.DataFrame, comment: str, columns: Mapping[str, str]
+    connection: duckdb.DuckDBPyConnection, declared: schema.Table, frame: pd.DataFrame, question: str
 ) -> None:
-    """Write a report's frame as table `reports.<name>`, in place of the one before."""
+    """Write a report's frame as the table of the schema `reports` that is declared, in place of the one before."""
     import pyarrow as pa
 
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
     connection.register("report_frame", pa.Table.from_pandas(frame, preserve_index=False))
-    table = f"{REPORTS_SCHEMA}.{quoted(name)}"
+    table = f"{REPORTS_SCHEMA}.{quoted(declared.name)}"
     connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM report_frame")
     connection.unregister("report_frame")
-    connection.execute(f"COMMENT ON TABLE {table} IS {literal(comment)}")
-    for column in frame.columns:
-        connection.execute(f"COMMENT ON COLUMN {table}.{quoted(column)} IS {literal(columns.get(column, ''))}")
+    comment_on(connection, "TABLE", table, f"{question} {declared.grain}", declared.meanings)
 
 
 def read_report(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[list[str], list[tuple[Any, ...]]] | None:
@@ -48,7 +48,11 @@ def show_report(connection: duckdb.DuckDBPyConnection, name: str, file: str, kin
     """Make `reports.<name>` a view on a Parquet file, or a table with what is in it."""
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
     source = f"read_parquet({literal(file)}, hive_partitioning = false)"
-    connection.execute(f"CREATE {kind} {REPORTS_SCHEMA}.{quoted(name)} AS FROM {source}")
+    table = f"{REPORTS_SCHEMA}.{quoted(name)}"
+    connection.execute(f"CREATE {kind} {table} AS FROM {source}")
+    for declared in report_schema.REPORT_TABLES:
+        if declared.name == name and kind == "VIEW":
+            comment_on(connection, kind, table, declared.grain, declared.meanings)
 
 
 def copy_reports(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
@@ -65,11 +69,23 @@ def has_reports(connection: duckdb.DuckDBPyConnection) -> bool:
 
 def drop_reports(connection: duckdb.DuckDBPyConnection) -> None:
     """Remove the reports but for the log of the findings, of which none is known to be current any more."""
+    connection.execute(f"DROP VIEW IF EXISTS main.{report_schema.CURRENT_FINDINGS.name}")
     for name in _list_reports(connection):
         if name == FINDINGS:
             connection.execute(f"UPDATE {REPORTS_SCHEMA}.{name} SET is_current = NULL WHERE is_current")
         else:
             connection.execute(f"DROP TABLE {REPORTS_SCHEMA}.{quoted(name)}")
+
+
+def create_findings(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the view `findings` on the log of the audits: those that are current."""
+    table = report_schema.CURRENT_FINDINGS
+    name = f"main.{table.name}"
+    columns = ", ".join(table.names)
+    connection.execute(
+        f"CREATE OR REPLACE VIEW {name} AS SELECT {columns} FROM {REPORTS_SCHEMA}.{FINDINGS} WHERE is_current"
+    )
+    comment_on(connection, "VIEW", name, table.grain, table.meanings)
 
 
 def _list_reports(connection: duckdb.DuckDBPyConnection) -> list[str]:

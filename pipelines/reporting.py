@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import frames
 from pipelines.errors import SettingsError
+from pipelines.facts import read_facts
 from transforms import schema
 from transforms.audit import read_suppressions
-from transforms.providers import default_providers, read_providers
 from transforms.reports import Basis, Options, tables_needed, trunk_columns
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipelines.settings import Settings
-    from transforms.providers import Providers
 
 _STORED = {
     "trunks": schema.SIP_TRUNKS.name,
@@ -40,21 +39,10 @@ def read_options(settings: Settings, **asked: Any) -> Options:
     return Options(
         accounts=[account.name for account in settings.accounts],
         expected_interval_seconds=settings.expected_interval_seconds,
-        providers=_read_providers(settings),
+        providers=read_facts(settings),
         suppressions=suppressions,
         **({"as_of": datetime.now(UTC)} | asked),
     )
-
-
-def _read_providers(settings: Settings) -> Providers:
-    if settings.providers is None:
-        return default_providers()
-    try:
-        return read_providers(settings.providers.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(f"sip_trunks.providers: {settings.providers} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise SettingsError(f"sip_trunks.providers: {settings.providers}: {error}") from None
 
 
 def stored_tables(names: Sequence[str], *, is_past: bool = False) -> set[str]:

@@ -226,12 +226,15 @@ class Server:
         """Yield a connection to copies of these tables. Raises SettingsError if nothing is stored yet."""
         if not self.exists():
             raise nothing_stored(self.place)
+        from pipelines.facts import read_facts
+        from pipelines.views import create_views
+
         with self._failing_by_name(), self._connection() as connection:
             # The snapshots first: what they say is there is in the copies of the other tables.
             for name in sorted(self.tables, key=lambda name: name != _LOOKS):
                 if tables is None or name in tables:
                     self._copy(connection, name)
-            catalog.describe_tables(connection)
+            create_views(connection, partial(read_facts, self.settings))
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
             yield connection
@@ -249,7 +252,6 @@ class Server:
         self._copy(connection, schema.SIP_TRUNKS.name, self._fetch_versions)
         for name in (_LOOKS, schema.SCHEMA_DRIFT.name):
             self._copy(connection, name)
-        catalog.describe_tables(connection)
 
     def _columns_of(self, table: str) -> dict[str, schema.ColumnType]:
         """Return the columns of a table and their types; none if it is not there."""

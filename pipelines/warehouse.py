@@ -13,6 +13,7 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -99,6 +100,8 @@ class Warehouse:
     def load(self, connection: duckdb.DuckDBPyConnection, load: Load) -> None:
         """Merge the snapshots into the private copy, by dlt. Raises DestinationFailed."""
         from pipelines.dlt_load import load_with_dlt, merging_source
+        from pipelines.facts import read_usable_facts
+        from pipelines.views import create_views
 
         if load.row_count < _ROWS_WORTH_THREADS:
             # Few rows are loaded with less work by one thread.
@@ -111,15 +114,17 @@ class Warehouse:
         # dlt stores its schema anew with every load, since the boundary of the history is part of it; the last counts.
         versions = f"{catalog.DATASET}._dlt_version"
         connection.execute(f"DELETE FROM {versions} WHERE inserted_at < (SELECT max(inserted_at) FROM {versions})")
-        catalog.describe_tables(connection)
+        create_views(connection, partial(read_usable_facts, self.settings))
 
     def seed(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Load whole tables into the private copy, by dlt. Raises DestinationFailed."""
         from pipelines.dlt_load import KEEPING_LOAD_IDS, load_with_dlt, writing_source
+        from pipelines.facts import read_usable_facts
+        from pipelines.views import create_views
 
         kept = {name: table for name, table in tables.items() if name != schema.SIP_TRUNK_SNAPSHOT_ROWS.name}
         load_with_dlt(self.settings, _through(connection), lambda: writing_source(kept), KEEPING_LOAD_IDS)
-        catalog.describe_tables(connection)
+        create_views(connection, partial(read_usable_facts, self.settings))
 
     def write_looks(self, connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to `sip_trunk_snapshots` for answers that dlt has nothing to load from."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.cli import build_parser
-from pipelines.describe import markdown_of
+from pipelines.describe import list_entries, markdown_of
 from pipelines.show import as_markdown
-from transforms import schema
-from transforms.counts import BY_FORMAT_AND_COUNTRY
 from transforms.reports import REPORTS
 from transforms.rules.registry import RULES
 
@@ -18,11 +16,11 @@ DOCUMENTS = (README, PROJECT / "docs" / "data-dictionary.md", PROJECT / "docs" /
 
 
 def _trunks() -> str:
-    return markdown_of(schema.SIP_TRUNKS)
+    return markdown_of(list_entries()[0])
 
 
 def _dictionary() -> str:
-    return "\n\n".join(markdown_of(table) for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS, schema.DRIFT))
+    return "\n\n".join(markdown_of(entry) for entry in list_entries())
 
 
 def _help() -> str:
@@ -30,17 +28,7 @@ def _help() -> str:
 
 
 def _reports() -> str:
-    counted = ("by_format_and_country", "by_country", "by_provider", "by_authorization", "by_number_kind")
-    stored = {column.name for column in schema.SIP_TRUNKS.columns}
-    parts = [as_markdown(["report", "question"], [[report.name, report.question] for report in REPORTS.values()])]
-    for report in REPORTS.values():
-        if report.name not in counted:
-            # By default it counts by two of the columns that the data dictionary explains.
-            hidden = stored - set(BY_FORMAT_AND_COUNTRY) if report.name == "counts" else set()
-            own = {name: text for name, text in report.columns.items() if name not in hidden}
-            columns = as_markdown(["column", "meaning"], list(own.items()))
-            parts.append(f"**`reports.{report.table}`**\n\n{columns}")
-    return "\n\n".join(parts)
+    return as_markdown(["report", "question"], [[report.name, report.question] for report in REPORTS.values()])
 
 
 def _rules() -> str:

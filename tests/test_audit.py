@@ -20,11 +20,8 @@ from pipelines.frames import read_trunks
 from pipelines.load import run
 from pipelines.settings import pick_accounts, read_settings
 from tests.frames import TRUNK, rows, trunks
-from transforms.providers import default_providers, derive_provider
 from transforms.audit import (
-    FINDINGS,
     RULES,
-    SEVERITIES,
     Rule,
     Suppression,
     audit_trunks,
@@ -34,6 +31,8 @@ from transforms.audit import (
     suppress,
 )
 from transforms.numbers import derive_numbers
+from transforms.providers import default_providers, derive_provider
+from transforms.report_schema import FINDINGS, SEVERITIES
 from transforms.rules.facts import AUDITED
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ def test_findings_have_their_columns_and_types_with_and_without_rows(
     made: pd.DataFrame, rules: list[Rule] | None
 ) -> None:
     found = audit(made, rules)
-    assert list(found.columns) == list(FINDINGS)
+    assert list(found.columns) == FINDINGS.names
     assert [str(dtype) for dtype in found.dtypes] == ["str", "Int64", "str", "str", "str", "str", "str"]
     assert list(found.index) == list(range(len(found)))
     assert found[["rule", "severity", "seen", "fix"]].notna().all(axis=None)

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from tests.frames import day, drift, looks, rows, versions
-from transforms.changes import CHANGES, derive_changes, log_changes
+from transforms.changes import derive_changes, log_changes
+from transforms.report_schema import CHANGES
 
 ALL = versions(
     {"id": 1, "days": (0, 2)},
@@ -21,7 +22,7 @@ ALL = versions(
 
 def test_without_a_moment_the_last_two_snapshots_are_compared() -> None:
     changes = derive_changes(ALL, looks(0, 1, 2), drift(), since=None, as_of=day(9))
-    assert list(changes.columns) == list(CHANGES)
+    assert list(changes.columns) == CHANGES.names
     assert rows(changes, "trunk_id", "change", "field", "old", "new", "legs", "note") == [
         (1, "changed", "outbound_proxy", "false", "true", "outbound", None),
         (1, "changed", "sip_address", "sip.telnyx.com", "out.didww.com", "outbound", None),
@@ -191,4 +192,4 @@ def test_where_nothing_happened_there_is_no_change() -> None:
         for seen in (looks(0), looks(0, 1)):
             changes = derive_changes(stored, seen, drift(), since=None, as_of=day(2))
             assert changes.empty
-            assert list(changes.columns) == list(CHANGES)
+            assert list(changes.columns) == CHANGES.names

@@ -28,8 +28,7 @@ from pipelines.digest import (
     sum_growth,
 )
 from transforms.counts import PRESETS
-from transforms.growth import GROWTH
-from transforms.rules.registry import SEVERITIES
+from transforms.report_schema import GROWTH, SEVERITIES
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "{{7*7}}", "a\u202eb")
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -55,7 +54,7 @@ def growth(*rows: tuple[str, str, int, int, int | None]) -> pd.DataFrame:
         (account, date.fromisoformat(period), int(trunks is not None), created, 0, 0, vanished, trunks)
         for account, period, created, vanished, trunks in rows
     ]
-    frame = pd.DataFrame(made, columns=list(GROWTH))
+    frame = pd.DataFrame(made, columns=GROWTH.names)
     return frame.astype({"period": pd.ArrowDtype(pa.date32()), "trunk_count": "Int64"})
 
 
@@ -385,7 +384,7 @@ def test_findings_come_by_severity_and_then_by_number_and_name() -> None:
 
 def test_the_growth_of_all_accounts_sums_what_was_last_seen_of_each() -> None:
     summed = sum_growth(TWO_ACCOUNTS)
-    assert list(summed.columns) == ["period", *(name for name in GROWTH if name not in ("account", "period"))]
+    assert list(summed.columns) == ["period", *(name for name in GROWTH.names if name not in ("account", "period"))]
     assert [f"{period:%m}" for period in summed["period"]] == ["01", "02", "03", "04"]
     assert summed["created_count"].tolist() == [3, 6, 1, 1]
     assert summed["vanished_count"].tolist() == [0, 1, 0, 2]

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from tests.frames import day, looks, rows, versions
-from transforms.freshness import FRESHNESS, derive_freshness
-from transforms.growth import GROWTH, derive_growth
+from transforms.freshness import derive_freshness
+from transforms.growth import derive_growth
+from transforms.report_schema import FRESHNESS, GROWTH
 
 LIVES = versions(
     {"id": 1, "days": (0, 1)},
@@ -24,7 +25,7 @@ COUNTS = ("period", "snapshot_count", "created_count", "first_seen_count", "retu
 
 def test_every_day_since_the_first_look_is_there_and_a_gap_between_runs_shows() -> None:
     growth = derive_growth(LIVES, looks(0, 1, 3), as_of=day(3.2), period="day")
-    assert list(growth.columns) == list(GROWTH)
+    assert list(growth.columns) == GROWTH.names
     assert rows(growth, *COUNTS, "trunk_count") == [
         (date(2026, 1, 15), 0, 2, 0, 0, 0, None),
         (date(2026, 3, 2), 1, 0, 2, 0, 0, 2),
@@ -86,9 +87,9 @@ def test_growth_is_the_same_for_all_accounts_at_once_and_for_each() -> None:
 
 def test_the_expected_interval_is_the_median_of_the_last_ones() -> None:
     fresh = derive_freshness(looks(0, 1, 2, 3, 10, trunk_count=7), as_of=day(13.6))
-    assert list(fresh.columns) == list(FRESHNESS)
+    assert list(fresh.columns) == FRESHNESS.names
     hour = 3600
-    assert rows(fresh, *list(FRESHNESS)[2:]) == [(round(3.6 * 24 * hour), 24 * hour, 3, 7 * 24 * hour, 5, 7)]
+    assert rows(fresh, *FRESHNESS.names[2:]) == [(round(3.6 * 24 * hour), 24 * hour, 3, 7 * 24 * hour, 5, 7)]
 
 
 @pytest.mark.parametrize(("age", "missed"), [(0, 0), (1, 0), (1.4, 0), (1.6, 1), (2.4, 1), (10, 9)])

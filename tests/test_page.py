@@ -24,12 +24,10 @@ from tests.browser import start_browser, visit
 from tests.builders import IP_TRUNK, trunk
 from tests.frames import day, drift, looks, trunks, versions
 from tests.test_cli import call
-from transforms.changes import CHANGES
-from transforms.freshness import FRESHNESS
-from transforms.growth import GROWTH
 from transforms.overview import derive_overview
+from transforms.report_schema import CHANGES, FRESHNESS, GROWTH, SEVERITIES
 from transforms.reports import REPORTS, Basis, Options
-from transforms.rules.registry import RULES, SEVERITIES
+from transforms.rules.registry import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +120,7 @@ def find(count: int, texts: tuple[str, ...]) -> pd.DataFrame:
 
 def change(count: int, texts: tuple[str, ...]) -> pd.DataFrame:
     place = range(count)
-    made = pd.DataFrame({name: [texts[(i + j) % len(texts)] for i in place] for j, name in enumerate(CHANGES)})
+    made = pd.DataFrame({name: [texts[(i + j) % len(texts)] for i in place] for j, name in enumerate(CHANGES.names)})
     return made.assign(
         trunk_id=pd.array(place, dtype="Int64"),
         change="changed",
@@ -132,14 +130,14 @@ def change(count: int, texts: tuple[str, ...]) -> pd.DataFrame:
 
 def grow(accounts: list[str], months: int) -> pd.DataFrame:
     periods = [date(2020 + number // 12, number % 12 + 1, 1) for number in range(months)]
-    made = pd.DataFrame([(account, period) for account in accounts for period in periods], columns=list(GROWTH)[:2])
+    made = pd.DataFrame([(account, period) for account in accounts for period in periods], columns=GROWTH.names[:2])
     number = np.arange(len(made))
-    made = made.assign(**dict.fromkeys(list(GROWTH)[2:-1], number % 7), trunk_count=number % 1000)
+    made = made.assign(**dict.fromkeys(GROWTH.names[2:-1], number % 7), trunk_count=number % 1000)
     return made.astype({"period": pd.ArrowDtype(pa.date32()), "trunk_count": "Int64"})
 
 
 def freshen(accounts: list[str]) -> pd.DataFrame:
-    fresh = pd.DataFrame({name: range(len(accounts)) for name in FRESHNESS}).astype("Int64")
+    fresh = pd.DataFrame({name: range(len(accounts)) for name in FRESHNESS.names}).astype("Int64")
     return fresh.assign(account=accounts, snapshot_at=pd.Timestamp(day(9)))
 
 

@@ -13,6 +13,7 @@ from pipelines.load import run
 from pipelines.settings import pick_accounts, read_settings
 from tests.builders import IP_TRUNK, TRUNK, trunk
 from tests.frames import rows
+from transforms import schema
 from transforms.reports import REPORTS
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ def test_every_report_is_a_table_with_documented_columns(api: Api, destination: 
     api.answer([TRUNK, OPEN])
     load(destination)
     for report in REPORTS.values():
-        named = query(f"SELECT column_name FROM (DESCRIBE reports.{report.table})", destination)
-        assert {name for (name,) in named} <= set(report.columns), report.name
+        stored = query(f"SELECT column_name, column_type FROM (DESCRIBE reports.{report.table.name})", destination)
+        declared = [(column.name, schema.SQL_TYPES[column.type]) for column in report.table.columns]
+        assert stored == declared, report.name
     findings = query("SELECT trunk_id, rule, severity, is_current FROM reports.audit_findings", destination)
     assert findings[0] == (43, "allowlist-open", "critical", True)
     moments = "SELECT DISTINCT typeof(first_seen_at), typeof(trunk_id) FROM reports.audit_findings"
@@ -171,5 +173,5 @@ def test_a_published_report_is_the_one_that_the_command_derives(api: Api) -> Non
         for report in REPORTS.values():
             derived = report.derive(basis)
             columns = ", ".join(derived.columns)
-            published = connection.execute(f"SELECT {columns} FROM reports.{report.table}").fetchall()
+            published = connection.execute(f"SELECT {columns} FROM reports.{report.table.name}").fetchall()
             assert published == rows(derived), report.name

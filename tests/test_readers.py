@@ -52,7 +52,7 @@ ANSWERS = (
     list(LATEST),
 )
 
-REPORT_TABLES = [report.table for report in REPORTS.values()]
+REPORT_TABLES = [report.table.name for report in REPORTS.values()]
 
 OF_THE_FILE = (
     *(f"SELECT * FROM {place}.{table} ORDER BY ALL" for place in ("famulor", "main") for table in TABLES),

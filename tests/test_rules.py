@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.frames import rows, trunks
+from transforms.audit import RULES, audit_trunks
 from transforms.providers import default_providers, read_providers
-from transforms.audit import RULES, SEVERITIES, audit_trunks
+from transforms.report_schema import SEVERITIES
 from transforms.rules.facts import gather_facts
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 import transforms.rules  # noqa: F401 - registers them
+from transforms.report_schema import FINDINGS, SEVERITIES
 from transforms.rules.facts import gather_facts
-from transforms.rules.registry import RULES, SEVERITIES, Rule
+from transforms.rules.registry import RULES, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from transforms.providers import Providers
 
 __all__ = [
-    "FINDINGS",
     "RULES",
     "SEVERITIES",
     "Rule",
@@ -40,18 +40,7 @@ __all__ = [
     "suppress",
 ]
 
-FINDINGS: Mapping[str, str] = {
-    "account": "The account that the trunk belongs to.",
-    "trunk_id": "The trunk: sip_trunks.id.",
-    "phone_number": "Its number.",
-    "rule": "The code of the rule that found it; sip-trunks rules explains them.",
-    "severity": "How bad it is: info, low, medium, high or critical.",
-    "seen": "What was seen; what is inferred says so.",
-    "fix": "What to do about it.",
-}
-"""The columns of findings, and what they mean."""
-
-_TYPES = {name: "Int64" if name == "trunk_id" else "str" for name in FINDINGS}
+_TYPES = {name: "Int64" if name == "trunk_id" else "str" for name in FINDINGS.names}
 _PLACES = {severity: place for place, severity in enumerate(reversed(SEVERITIES))}
 _NOTHING = pd.DataFrame(columns=["seen", "fix", "severity", "rule"], index=pd.RangeIndex(0), dtype="str")
 
@@ -99,7 +88,7 @@ def audit_trunks(
     order = np.argsort(severity * len(trunks) + _rank(trunks)[found.index], kind="stable")
     located = trunks[["account", "id", "phone_number"]].iloc[found.index[order]].rename(columns={"id": "trunk_id"})
     findings = [frame.reset_index(drop=True) for frame in (located, found.iloc[order])]
-    return pd.concat(findings, axis="columns")[list(FINDINGS)].astype(_TYPES)
+    return pd.concat(findings, axis="columns")[FINDINGS.names].astype(_TYPES)
 
 
 def _complete(rule: Rule, found: pd.DataFrame) -> pd.DataFrame:

@@ -7,42 +7,16 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from transforms.report_schema import CHANGES, CREDENTIAL_NOTE
 from transforms.schema import API_COLUMNS, RESERVED_COLUMNS, VARIANT_SUFFIX
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-CHANGES = {
-    "account": "The configured name of the account.",
-    "trunk_id": "The trunk: sip_trunks.id.",
-    "change": "What happened: added, removed or changed.",
-    "field": "What changed; null where a trunk was added or removed.",
-    "old": "The value before, as text; an allowlist sorted.",
-    "new": "The value after.",
-    "legs": "What the vendor re-creates at such an update, a short outage: inbound, outbound, both or none; null where "
-    "the documentation does not say.",
-    "note": "What may follow from it.",
-    "observed_at": "The snapshot that first showed it (UTC).",
-}
-"""The columns of the changes, and what they mean."""
-
-_LEGS = {
-    "sip_username": "both",
-    "phone_number": "both",
-    "sip_address": "outbound",
-    "outbound_proxy": "outbound",
-    "inbound_authorization_type": "inbound",
-    "allowed_inbound_ips": "inbound",
-    "sip_calling_format": "none",
-    "country_code": "none",
-}
-"""Which leg an update of the field re-creates: the vendor's documentation, June 2026."""
-
-# A password is in no answer: when it changes, this moves alone.
-_CREDENTIAL_NOTE = "possible credential change, which re-creates both legs: updated_at moved and nothing else"
 _KEY = ["account", "id"]
 _MOMENTS = ["~seen_at", "~before_at", "~after_at"]  # no field of the API is called like this
 _DECLARED = frozenset(column.name for column in API_COLUMNS)
+_LEGS = {column.name: column.legs for column in API_COLUMNS if column.legs}
 
 
 def derive_changes(
@@ -137,10 +111,10 @@ def _list_changes(pairs: pd.DataFrame, looks: pd.DataFrame, drift: pd.DataFrame)
     moved = changes["field"] == "updated_at"
     changes = _drop_drift(changes.loc[~moved | (touched == 1)], looks, drift)
     changes["legs"] = changes["field"].map(_LEGS).astype("str")
-    changes["note"] = changes["note"].mask(changes["field"] == "updated_at", _CREDENTIAL_NOTE)
+    changes["note"] = changes["note"].mask(changes["field"] == "updated_at", CREDENTIAL_NOTE)
     order = ["observed_at", "account", "trunk_id", "field"]
     changes = changes.sort_values(order, ascending=[False, True, True, True], ignore_index=True)
-    return changes[list(CHANGES)]
+    return changes[CHANGES.names]
 
 
 def _rows(

@@ -46,13 +46,14 @@ COUNTRY_NAMES = {
 }
 """The short English name of every country (ISO 3166-1 alpha-2)."""
 
-_ALIASES = {"UK": "GB"}
+COUNTRY_ALIASES = {"UK": "GB"}
+"""Codes that are none, but whose meaning everybody knows."""
 
 
 def canonical_country(code: str) -> str | None:
     """Return the ISO 3166-1 code that is meant, also by `de` and by `UK`; None if no country is."""
     upper = code.strip().upper()
-    upper = _ALIASES.get(upper, upper)
+    upper = COUNTRY_ALIASES.get(upper, upper)
     # Outside ASCII, upper case makes other letters of some: ß becomes SS, which is South Sudan.
     return upper if code.isascii() and upper in COUNTRY_NAMES else None
 

@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-FINDING_AGES: Mapping[str, str] = {
-    "first_seen_at": "The first audited snapshot that had it, without a break since (UTC).",
-    "last_seen_at": "The last audited snapshot that had it (UTC); an unchanged answer is not audited anew.",
-    "is_current": "Whether the last audit found it; null if it is suppressed, or the last run wrote no reports.",
-}
-"""What the log adds to the columns of a finding."""
 
 _KEY = ["account", "trunk_id", "rule"]
 

@@ -6,22 +6,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from transforms.report_schema import FRESHNESS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-
-FRESHNESS = {
-    "account": "The configured name of the account.",
-    "snapshot_at": "The last snapshot (UTC); null if there was none yet.",
-    "age_seconds": "How old it is.",
-    "expected_interval_seconds": "How often a run is expected: the setting sip_trunks.expected_interval, or the median "
-    "of the last intervals between snapshots; null before the third.",
-    "missed_run_count": "How many expected runs have not come since.",
-    "longest_gap_seconds": "The longest time between two snapshots.",
-    "snapshot_count": "How often we looked in all.",
-    "trunk_count": "Trunks in the last snapshot.",
-}
-"""The columns of the freshness, and what they mean."""
 
 _INTERVALS = 20  # a schedule that was changed is learnt within a day or so
 _FEWEST_INTERVALS = 2
@@ -60,10 +49,10 @@ def derive_freshness(
     missed = (fresh["age_seconds"] / fresh["expected_interval_seconds"] + 0.5) // 1 - 1
     fresh["missed_run_count"] = missed.clip(lower=0)
     fresh["snapshot_count"] = fresh["snapshot_count"].fillna(0)
-    whole = [name for name in FRESHNESS if name not in ("account", "snapshot_at")]
+    whole = [name for name in FRESHNESS.names if name not in ("account", "snapshot_at")]
     fresh[whole] = fresh[whole].astype("float64").round().astype("Int64")
     fresh = fresh.sort_values(["age_seconds", "account"], ascending=[False, True], na_position="first")
-    return fresh[list(FRESHNESS)].reset_index(drop=True)
+    return fresh[FRESHNESS.names].reset_index(drop=True)
 
 
 def _median_of_last(gaps: pd.Series) -> float:

@@ -7,23 +7,13 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 import pyarrow as pa
 
+from transforms.report_schema import GROWTH
+
 if TYPE_CHECKING:
     from datetime import datetime
 
 Period = Literal["day", "week", "month"]
 PERIODS: tuple[Period, ...] = ("day", "week", "month")
-
-GROWTH = {
-    "account": "The configured name of the account.",
-    "period": "The first day of the day, week (from Monday) or month (UTC).",
-    "snapshot_count": "How often we looked in that period; 0 is a gap between runs.",
-    "created_count": "Trunks that the API says were created then; of those that were ever seen.",
-    "first_seen_count": "Trunks that a snapshot showed for the first time; an account's first one shows all it has.",
-    "returned_count": "Trunks that were back after a snapshot had lacked them.",
-    "vanished_count": "Trunks that a snapshot lacked for the first time since it was there.",
-    "trunk_count": "Trunks at the last snapshot of the period; null where nobody looked.",
-}
-"""The columns of the growth, and what they mean."""
 
 _FREQUENCIES: dict[Period, str] = {"day": "D", "week": "W-SUN", "month": "M"}
 _EVENTS = ["snapshot_count", "created_count", "first_seen_count", "returned_count", "vanished_count"]
@@ -73,7 +63,7 @@ def derive_growth(
         ends = growth["period"].dt.end_time
         growth = growth.loc[ends >= pd.Timestamp(since).tz_convert("UTC").tz_localize(None)]
     growth["period"] = growth["period"].dt.start_time.dt.date.astype(_DATE)
-    return growth[list(GROWTH)].reset_index(drop=True)
+    return growth[GROWTH.names].reset_index(drop=True)
 
 
 def _events(rows: pd.DataFrame, moments: pd.Series) -> pd.DataFrame:

@@ -17,15 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, REGION_CODE_FOR_NON_GEO_ENTITY, PhoneMetadata
 
+from transforms.number_patterns import DID, DIGITS, NAMED_EXTENSION, OPTIONAL_ZERO, SEPARATORS, SHORT_EXTENSION
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Flags = NDArray[np.bool_]
 
-# What people put between digits, and the invisible marks that come along when they paste.
-_SEPARATORS = r"[\s\p{Z}\p{Pd}\p{Cf}()./]"
-# The national prefix in +49 (0) 30 …: read out at home, never dialled from abroad.
-_OPTIONAL_ZERO = r"^([\s\p{Z}\p{Cf}]*(?:\+|00)[^(]*)\(0\)"
 _NUMBER_TYPES = (
     "fixed_line",
     "mobile",
@@ -85,9 +83,9 @@ def as_flags(condition: pa.Array) -> Flags:
 
 def normalize_numbers(numbers: pa.Array) -> pa.Array:
     """Return the numbers as `normalized_number` has them: see `derive_numbers`."""
-    compact = pc.replace_substring_regex(numbers, _OPTIONAL_ZERO, r"\1")
-    compact = pc.replace_substring_regex(compact, _SEPARATORS, "")
-    compact = pc.if_else(pc.match_substring_regex(compact, r"^\+?[0-9]+$"), compact, None)
+    compact = pc.replace_substring_regex(numbers, OPTIONAL_ZERO, r"\1")
+    compact = pc.replace_substring_regex(compact, SEPARATORS, "")
+    compact = pc.if_else(pc.match_substring_regex(compact, DIGITS), compact, None)
     is_prefixed = pc.match_substring_regex(compact, "^00[1-9][0-9]{7,}$")
     international = pc.if_else(is_prefixed, _with_plus(pc.utf8_slice_codeunits(compact, 2)), compact)
     # Ten digits may be a national number of North America as well as an international one of Norway.
@@ -112,12 +110,9 @@ def match_valid_numbers(numbers: pa.Array) -> Flags:
 
 
 def _infer_kinds(numbers: pa.Array, normalized: pa.Array) -> pa.Array:
-    is_did = pc.or_(
-        pc.starts_with(normalized, "+"),
-        pc.match_substring_regex(normalized, "^(?:0[0-9]{6,}|[0-9]{10,})$"),
-    )
-    is_short = pc.match_substring_regex(normalized, "^[0-9]{1,6}$")
-    is_named = pc.and_(pc.is_null(normalized), pc.match_substring_regex(numbers, r"^[0-9A-Za-z_.*#-]{1,15}$"))
+    is_did = pc.match_substring_regex(normalized, DID)
+    is_short = pc.match_substring_regex(normalized, SHORT_EXTENSION)
+    is_named = pc.and_(pc.is_null(normalized), pc.match_substring_regex(numbers, NAMED_EXTENSION))
     conditions = pc.make_struct(*(pc.fill_null(flags, fill_value=False) for flags in (is_did, is_short, is_named)))
     return pc.case_when(conditions, *map(pa.scalar, ("DID", "extension", "extension", "unknown")))
 

@@ -6,19 +6,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from transforms.audit import SEVERITIES
+from transforms.report_schema import OVERVIEW, SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
-
-OVERVIEW = {
-    "section": "What it is about: accounts, trunks, counts, changes, findings, freshness.",
-    "item": "What is counted.",
-    "value": "How many.",
-    "detail": "What there is to say about it.",
-}
-"""The columns of the overview, and what they mean."""
 
 _MOST_COUNTS = 5
 _MOST_ACCOUNTS = 5
@@ -49,7 +41,7 @@ def derive_overview(
         *_say_findings(findings),
         *_say_freshness(freshness),
     ]
-    overview = pd.DataFrame(rows, columns=list(OVERVIEW))
+    overview = pd.DataFrame(rows, columns=OVERVIEW.names)
     return overview.astype({"section": "str", "item": "str", "value": "Int64", "detail": "str"})
 
 

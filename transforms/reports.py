@@ -10,17 +10,18 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from transforms.audit import FINDINGS, RULES, audit_trunks, suppress
-from transforms.changes import CHANGES, derive_changes, log_changes
+from transforms.audit import RULES, audit_trunks, suppress
+from transforms.changes import derive_changes, log_changes
 from transforms.countries import derive_country_name
 from transforms.counts import BY_FORMAT_AND_COUNTRY, PRESETS, count_trunks
-from transforms.findings import FINDING_AGES, with_ages
-from transforms.freshness import FRESHNESS, derive_freshness
-from transforms.growth import GROWTH, derive_growth
+from transforms.findings import with_ages
+from transforms.freshness import derive_freshness
+from transforms.growth import derive_growth
 from transforms.masking import mask_changes, mask_columns, mask_findings
 from transforms.numbers import derive_numbers
-from transforms.overview import OVERVIEW, derive_overview
+from transforms.overview import derive_overview
 from transforms.providers import default_providers, derive_provider
+from transforms.report_schema import DERIVED, REPORT_TABLES
 from transforms.rules.facts import AUDITED
 from transforms.schema import SIP_TRUNKS
 
@@ -33,17 +34,11 @@ if TYPE_CHECKING:
     from transforms.audit import Rule, Suppression
     from transforms.growth import Period
     from transforms.providers import Providers
-
-DERIVED = {
-    "number_kind": ("phone_number", "DID, extension or unknown: inferred from how the number is written."),
-    "normalized_number": ("phone_number", "The number without spaces and brackets, with + where it is international."),
-    "calling_code": ("phone_number", "The country calling code of an international number, such as 49."),
-    "provider": ("sip_address", "The provider (ITSP) behind sip_address; unknown if no fact says whose host it is."),
-    "country_name": ("country_code", "The English name of the country (ISO 3166-1)."),
-}
-"""Columns that follow from one of the API's: which one, and what they mean."""
+    from transforms.schema import Table
 
 _DECLARED = {column.name for column in SIP_TRUNKS.columns} - {"sip_address", "allowed_inbound_ips"}
+
+_TABLES = {table.name: table for table in REPORT_TABLES}
 
 LOGGED_DAYS = 30
 """How far back the published changes go."""
@@ -180,24 +175,15 @@ class Report:
     question: str
     derive: Callable[[Basis], pd.DataFrame]
     needs: tuple[str, ...]
-    columns: Mapping[str, str]
 
     @property
-    def table(self) -> str:
-        """What it is called in the schema `reports`."""
-        return "audit_findings" if self.name == "audit" else self.name
-
-
-_COUNTED = {column.name: column.meaning for column in SIP_TRUNKS.columns}
-_COUNTED |= {name: meaning for name, (_, meaning) in DERIVED.items()}
-_COUNTED |= {
-    "trunk_count": "Trunks with this combination of values.",
-    "share_pct": "Their share of all trunks, in percent (0 to 100).",
-}
+    def table(self) -> Table:
+        """The table of the schema `reports` that it is published as."""
+        return _TABLES["audit_findings" if self.name == "audit" else self.name]
 
 
 def _preset(name: str, question: str) -> Report:
-    return Report(name, question, lambda basis: basis.count(PRESETS[name]), ("trunks",), _COUNTED)
+    return Report(name, question, lambda basis: basis.count(PRESETS[name]), ("trunks",))
 
 
 REPORTS = {
@@ -208,14 +194,12 @@ REPORTS = {
             "What is there, what happened, what is wrong?",
             lambda basis: basis.overview,
             ("trunks", "versions", "looks", "drift"),
-            OVERVIEW,
         ),
         Report(
             "counts",
             "How many trunks are there by calling format and country?",
             lambda basis: basis.count(basis.options.by),
             ("trunks",),
-            _COUNTED,
         ),
         _preset("by_format_and_country", "How many trunks are there by calling format and country?"),
         _preset("by_country", "How many trunks are there by country?"),
@@ -227,28 +211,24 @@ REPORTS = {
             "How many trunks were created, came and went, month by month?",
             lambda basis: basis.growth,
             ("lifetimes", "looks"),
-            GROWTH,
         ),
         Report(
             "changes",
             "Which trunks were added, removed or changed, and which legs did that re-create?",
             lambda basis: basis.changes,
             ("versions", "looks", "drift"),
-            CHANGES,
         ),
         Report(
             "freshness",
             "When was each account last seen, and which runs have not come?",
             lambda basis: basis.freshness,
             ("looks",),
-            FRESHNESS,
         ),
         Report(
             "audit",
             "What is misconfigured, how bad is it, and how is it mended?",
             lambda basis: basis.findings,
             ("trunks",),
-            {**FINDINGS, **FINDING_AGES},
         ),
     )
 }
@@ -265,4 +245,4 @@ def trunk_columns(names: Sequence[str], by: Sequence[str]) -> list[str]:
         wanted = [*AUDITED, *by]
     else:
         wanted = [column for name in names for column in (by if name == "counts" else PRESETS.get(name, ()))]
-    return list(dict.fromkeys(DERIVED[name][0] if name in DERIVED else name for name in wanted))
+    return list(dict.fromkeys(DERIVED[name].base if name in DERIVED else name for name in wanted))

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ColumnType = Literal["text", "bigint", "double", "bool", "timestamp", "json", "text_list"]
+ColumnType = Literal["text", "bigint", "double", "bool", "date", "timestamp", "json", "text_list"]
 """The types a column can have; `text_list` is a list of strings (JSON in DuckDB), `timestamp` is UTC microseconds."""
 
 Source = Literal["api", "sip-trunks", "dlt"]
+Legs = Literal["both", "outbound", "inbound", "none"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class Column:
     """One column: what it holds, where it comes from, what may stand in it.
 
     `is_nullable` is false where null would itself be a deviation. `allowed` lists the documented values of a text
-    column; others are stored as they are and reported as drift. `is_sensitive` marks what identifies a person or
-    helps an attacker: masked where a report is asked to mask.
+    column; others are stored as they are and reported as drift. `legs` says which legs the vendor re-creates when the
+    field is updated (its documentation, June 2026). `is_sensitive` marks what identifies a person or helps an attacker:
+    masked where a report is asked to mask.
     """
 
     name: str
@@ -33,7 +35,13 @@ class Column:
     source: Source = "api"
     is_nullable: bool = False
     allowed: tuple[str, ...] = ()
+    legs: Legs | None = None
     is_sensitive: bool = False
+
+    @property
+    def explanation(self) -> str:
+        """What it means, and what may stand in it."""
+        return f"{self.meaning} One of: {', '.join(self.allowed)}." if self.allowed else self.meaning
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -49,6 +57,16 @@ class Table:
     grain: str
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, in order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        """What each column means, its allowed values included."""
+        return {column.name: column.explanation for column in self.columns}
 
     def arrow_schema(self) -> pa.Schema:
         """Return the Arrow schema of the columns this product fills; dlt adds its own."""
@@ -85,6 +103,7 @@ def arrow_type(column_type: ColumnType) -> pa.DataType:
         "bigint": pa.int64(),
         "double": pa.float64(),
         "bool": pa.bool_(),
+        "date": pa.date32(),
         "timestamp": pa.timestamp("us", tz="UTC"),
         "json": pa.string(),
         "text_list": pa.list_(pa.string()),
@@ -100,6 +119,7 @@ SQL_TYPES: dict[ColumnType, str] = {
     "bigint": "BIGINT",
     "double": "DOUBLE",
     "bool": "BOOLEAN",
+    "date": "DATE",
     "timestamp": "TIMESTAMP WITH TIME ZONE",
     "json": "JSON",
     "text_list": "JSON",
@@ -115,21 +135,24 @@ API_COLUMNS = (
         "phone_number",
         "text",
         'SIP extension ("1000") or DID in E.164 ("+14155551234"); which of the two is not returned.',
+        legs="both",
         is_sensitive=True,
     ),
-    Column("sip_username", "text", "Username for SIP authentication; may be blank.", is_sensitive=True),
-    Column("sip_address", "text", "Host of the SIP server, without a port; may be blank."),
+    Column("sip_username", "text", "Username for SIP authentication; may be blank.", legs="both", is_sensitive=True),
+    Column("sip_address", "text", "Host of the SIP server, without a port; may be blank.", legs="outbound"),
     Column(
         "sip_calling_format",
         "text",
         "How outbound numbers are written: +e164 (+12025550123), e164 (12025550123), national (0741926265).",
         allowed=CALLING_FORMATS,
+        legs="none",
     ),
     Column(
         "inbound_authorization_type",
         "text",
         "How inbound calls are authorised: auth (username and password) or ip (allowlist).",
         allowed=AUTHORIZATION_TYPES,
+        legs="inbound",
     ),
     Column(
         "allowed_inbound_ips",
@@ -137,19 +160,21 @@ API_COLUMNS = (
         "Allowlist: the addresses that may send inbound calls, in the API's order; null without one. "
         "A row for each is in sip_trunk_allowed_ips.",
         is_nullable=True,
+        legs="inbound",
     ),
     Column(
         "outbound_proxy",
         "bool",
         "Whether outbound calls leave through the outbound proxy, one fixed address.",
+        legs="outbound",
     ),
-    Column("country_code", "text", "Where the trunk is located, ISO 3166-1 alpha-2."),
+    Column("country_code", "text", "Where the trunk is located, ISO 3166-1 alpha-2.", legs="none"),
     Column("created_at", "timestamp", "When the trunk was created, by the API's clock (UTC)."),
     Column("updated_at", "timestamp", "When the trunk was last updated, by the API's clock (UTC)."),
 )
 """The fields of the one endpoint (the vendor's documentation, June 2026)."""
 
-_ACCOUNT = Column("account", "text", "The configured name of the account.", source="sip-trunks")
+ACCOUNT = Column("account", "text", "The configured name of the account.", source="sip-trunks")
 _SNAPSHOT_AT = Column("snapshot_at", "timestamp", "When the snapshot was taken (UTC).", source="sip-trunks")
 _ROW_VERSION = Column(
     "row_version",
@@ -162,7 +187,7 @@ _DLT_LOAD_ID = Column("_dlt_load_id", "text", "The dlt load that wrote the row."
 SIP_TRUNKS = Table(
     name="sip_trunks",
     grain="One row per (account, id): the current state of every trunk.",
-    columns=(_ACCOUNT, *API_COLUMNS, _ROW_VERSION, _DLT_LOAD_ID),
+    columns=(ACCOUNT, *API_COLUMNS, _ROW_VERSION, _DLT_LOAD_ID),
     primary_key=("account", "id"),
 )
 
@@ -170,7 +195,7 @@ SIP_TRUNKS_HISTORY = Table(
     name="sip_trunks_history",
     grain="One row per version of a trunk as observed: it held on [valid_from, valid_to).",
     columns=(
-        _ACCOUNT,
+        ACCOUNT,
         *API_COLUMNS,
         _ROW_VERSION,
         Column("valid_from", "timestamp", "The snapshot that first showed this version (UTC).", source="dlt"),
@@ -190,7 +215,7 @@ SIP_TRUNK_ALLOWED_IPS = Table(
     name="sip_trunk_allowed_ips",
     grain="One row per (account, trunk_id, position): one entry of a trunk's allowlist.",
     columns=(
-        _ACCOUNT,
+        ACCOUNT,
         Column("trunk_id", "bigint", "The trunk: sip_trunks.id.", source="sip-trunks"),
         Column("position", "bigint", "Place in the API's list, from 0.", source="sip-trunks"),
         Column("ip", "text", "The entry as the API sent it.", source="sip-trunks", is_nullable=True),
@@ -204,7 +229,7 @@ SIP_TRUNK_SNAPSHOTS = Table(
     name="sip_trunk_snapshots",
     grain="One row per account and run: proof of when we looked, even when nothing had changed.",
     columns=(
-        _ACCOUNT,
+        ACCOUNT,
         _SNAPSHOT_AT,
         Column("trunk_count", "bigint", "Trunks in the snapshot.", source="sip-trunks"),
         Column("body_bytes", "bigint", "Size of the answer, decompressed.", source="sip-trunks"),
@@ -231,7 +256,7 @@ SIP_TRUNK_SNAPSHOTS = Table(
 SIP_TRUNK_SNAPSHOT_ROWS = Table(
     name="sip_trunk_snapshot_rows",
     grain="One row per (account, snapshot_at, id): every snapshot in full; in a Parquet lake only.",
-    columns=(_ACCOUNT, _SNAPSHOT_AT, *API_COLUMNS, _ROW_VERSION, _DLT_LOAD_ID),
+    columns=(ACCOUNT, _SNAPSHOT_AT, *API_COLUMNS, _ROW_VERSION, _DLT_LOAD_ID),
     primary_key=("account", "snapshot_at", "id"),
 )
 
@@ -249,7 +274,7 @@ SCHEMA_DRIFT = Table(
     name="schema_drift",
     grain="One row per deviation of a snapshot from the declaration.",
     columns=(
-        _ACCOUNT,
+        ACCOUNT,
         _SNAPSHOT_AT,
         Column("column_name", "text", "The column concerned.", source="sip-trunks"),
         Column("kind", "text", "What deviated.", source="sip-trunks", allowed=DRIFT_KINDS),
@@ -273,6 +298,38 @@ DRIFT = Table(
     primary_key=("account", "column_name", "kind", "detail"),
 )
 """A view on `schema_drift`."""
+
+_DLT_SCHEMA = {
+    "version": "Number of the schema or state.",
+    "engine_version": "Version of dlt's format.",
+    "inserted_at": "When dlt wrote the row (UTC).",
+    "schema_name": "dlt's name of the schema.",
+    "version_hash": "Hash of the content.",
+}
+DLT_TABLES: dict[str, tuple[str, dict[str, str]]] = {
+    "_dlt_loads": (
+        "dlt's own: one row per load.",
+        {
+            **_DLT_SCHEMA,
+            "load_id": "The load: _dlt_load_id of the rows that it wrote.",
+            "status": "0: the load is complete.",
+            "schema_version_hash": "The schema that it was loaded with.",
+        },
+    ),
+    "_dlt_pipeline_state": (
+        "dlt's own: one row per state of its pipeline.",
+        {
+            **_DLT_SCHEMA,
+            "pipeline_name": "The pipeline.",
+            "state": "Its state, compressed.",
+            "created_at": "When dlt made the state (UTC).",
+            "_dlt_load_id": "The load that wrote the row.",
+            "_dlt_id": "dlt's key of the row.",
+        },
+    ),
+    "_dlt_version": ("dlt's own: one row per schema that it keeps.", {**_DLT_SCHEMA, "schema": "The schema, as JSON."}),
+}
+"""What dlt keeps beside the tables: what it is for, and what its columns mean."""
 
 TABLES = (SIP_TRUNKS, SIP_TRUNKS_HISTORY, SIP_TRUNK_ALLOWED_IPS, SIP_TRUNK_SNAPSHOTS, SCHEMA_DRIFT)
 

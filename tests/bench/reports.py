@@ -109,7 +109,7 @@ def make() -> dict[str, float]:
         lap(name)
     with duckdb.connect("written.duckdb") as written:
         for report in REPORTS.values():
-            write_report(written, report.table, report.derive(basis), report.question, report.columns)
+            write_report(written, report.table, report.derive(basis), report.question)
     os.remove("written.duckdb")  # noqa: PTH107 - as light as it gets
     lap("writing the tables")
     frames = {name: REPORTS[name].derive(basis) for name in PAGED}

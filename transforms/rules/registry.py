@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     Check = Callable[[Facts], pd.DataFrame]
 
-SEVERITIES = ("info", "low", "medium", "high", "critical")
-"""How bad a finding is, in ascending order."""
-
 
 @dataclass(frozen=True)
 class Rule:
