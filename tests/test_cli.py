@@ -360,7 +360,7 @@ def test_describe_knows_declared_and_new_columns(api: Api) -> None:
     assert "nickname" in out
     assert set(json.loads(call("describe", "--format", "json"))) >= {"sip_trunks", "sip_trunks_history", "schema_drift"}
     assert "| `id` | BIGINT |" in call("describe", "sip_trunks", "--format", "markdown")
-    assert "no table named" in call("describe", "nope", code=2)
+    assert "nothing is named 'nope'" in call("describe", "nope", code=2)
 
 
 def test_a_port_that_is_taken_is_a_usage_error(api: Api) -> None:
