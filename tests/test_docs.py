@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipelines.cli import main
 from pipelines.famulor.demo import DEMO_TOKEN, serve
+from tests.cookbook import COOKBOOK, RUNS, recipes
 from tests.generated_docs import DOCUMENTS, PROJECT, README, generate
 
 if TYPE_CHECKING:
@@ -63,6 +65,20 @@ def test_every_command_of_a_document_prints_what_it_says(document: Path, tmp_pat
             done = subprocess.run(line, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             assert matches(done.stdout.splitlines(), expected), f"{command}\n{done.stdout}"
+
+
+def test_every_query_of_the_cookbook_prints_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SIP_TRUNKS__DATA_DIR", str(tmp_path / "data"))
+    for _ in range(RUNS):
+        assert main(["run", "--demo"]) == 0
+    text = COOKBOOK.read_text("utf-8")
+    assert len(list(recipes(text))) > 15
+    for query, printed in recipes(text):
+        capsys.readouterr()
+        assert main(["sql", query]) == 0, query
+        assert capsys.readouterr().out == printed, f"{query}\nrun `make cookbook`"
 
 
 def test_the_lake_is_read_as_its_page_says(tmp_path: Path) -> None:
