@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types docs cookbook lock bench clean
+.PHONY: help setup demo test check format lint types docs cookbook pictures lock bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ docs: $(READY) ## write the generated parts of the documents
 
 cookbook: $(READY) ## ask the queries of docs/sql.md and write down what they print
 	@$(BIN)/python -m tests.cookbook
+
+pictures: $(READY) ## take the pictures of the README anew; needs Chromium
+	@$(BIN)/python -m tests.pictures
 
 # Without the extra `iceberg`: where SQLAlchemy is installed, dlt imports it in every run (0.16 s).
 lock: $(READY) ## resolve the dependencies anew into requirements.lock

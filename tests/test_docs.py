@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BIN = Path(sys.executable).parent
+MADE = {"make demo": "sip-trunks run --demo", "make setup": "true", ". .venv/bin/activate": "true"}
 
 
 def test_generated_parts_are_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,24 +46,26 @@ def matches(printed: list[str], expected: list[str]) -> bool:
     )
 
 
-@pytest.mark.parametrize(
-    "document",
-    [README, *(PROJECT / "docs" / f"{name}.md" for name in ("destinations", "reports"))],
-    ids=lambda path: path.name,
-)
+def with_commands() -> list[Path]:
+    """Return the documents that have console blocks."""
+    every = [README, PROJECT / "notebooks" / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+    return [document for document in every if next(sessions(document.read_text("utf-8")), None)]
+
+
+@pytest.mark.parametrize("document", with_commands(), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_command_of_a_document_prints_what_it_says(document: Path, tmp_path: Path) -> None:
-    found = list(sessions(document.read_text("utf-8")))
-    assert len(found) > 5
+    shutil.copytree(PROJECT / ".dlt", tmp_path / ".dlt", ignore=shutil.ignore_patterns("secrets.toml"))
     with serve() as base_url:
         env = os.environ | {
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "SIP_TRUNKS__DATA_DIR": str(tmp_path / "data"),
             "SOURCES__FAMULOR__BASE_URL": base_url,
         }
-        for command, expected in found:
+        for command, expected in sessions(document.read_text("utf-8")):
             line = command.replace("FAMULOR_API_KEY=…", f"FAMULOR_API_KEY={DEMO_TOKEN}")
-            # The environment that runs this test is the one that `make demo` would make.
-            line = line.replace("make demo", "sip-trunks run --demo")
+            # The environment that runs this test is the one that these would make.
+            for target, same in MADE.items():
+                line = re.sub(rf"^{re.escape(target)}$", same, line)
             done = subprocess.run(line, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             assert matches(done.stdout.splitlines(), expected), f"{command}\n{done.stdout}"
@@ -109,6 +113,21 @@ def test_the_source_works_in_a_pipeline_of_ones_own(tmp_path: Path) -> None:
             [sys.executable, "-c", code + check], cwd=tmp_path, env=env, capture_output=True, text=True
         )
         assert done.stdout.split() == ["50", "50"], done.stderr
+
+
+def test_every_link_of_a_document_leads_somewhere() -> None:
+    for document in (
+        README,
+        PROJECT / "CONTRIBUTING.md",
+        PROJECT / "notebooks" / "README.md",
+        *PROJECT.glob("docs/*.md"),
+    ):
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text("utf-8")):
+            assert target.startswith("https://") or (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_readme_is_read_in_a_few_minutes() -> None:
+    assert len(README.read_text("utf-8").splitlines()) < 150
 
 
 def test_no_file_names_a_registry_or_a_path_of_a_machine() -> None:
