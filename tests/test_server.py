@@ -514,6 +514,8 @@ def test_the_commands_say_the_same_as_on_the_file(api: Api, call: Call) -> None:
     trunks = same("sql", "SELECT * EXCLUDE (_dlt_load_id) FROM sip_trunks ORDER BY id", "--format", "json")
     assert [entry["id"] for entry in json.loads(trunks)] == [42, 43, 44, 45]
     same("sql", "SELECT id, row_version, valid_to IS NULL FROM sip_trunks_history ORDER BY ALL", "--format", "csv")
+    for question in ("trunk_counts", "sip_trunk_changes", "(SELECT id, provider FROM trunks_as_of(now()))"):
+        same("sql", f"FROM {question} ORDER BY ALL")
     described = json.loads(same("describe", "--format", "json"))
     assert {"nickname", "nickname__v_text"} <= {c["name"] for c in described["sip_trunks"]["columns"]}
     same("check")
