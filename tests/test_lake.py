@@ -47,7 +47,6 @@ TABLES = (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)
 ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
 VERSION = "%Y%m%dT%H%M%S%fZ"
 KILLS_PER_STAGE = 3
-PUBLISHED_WHILE_READ = 10
 
 
 @pytest.fixture(autouse=True)
@@ -209,68 +208,6 @@ def test_readers_that_are_half_way_through_a_large_table_get_the_rest_of_it(api:
     ids["polars"] = lazy.select("id").collect()["id"].to_list()
     for name, of in ids.items():
         assert sorted(of) == list(range(count)), name
-
-
-READER = """
-import json, time
-from pathlib import Path
-import duckdb, pyarrow.parquet as pq
-
-seen, reads, problems = set(), 0, []
-names = ("sip_trunks", "sip_trunks_history", "sip_trunk_snapshots")
-print("ready", flush=True)
-while not Path("stop").exists():
-    try:
-        version = Path("data/lake/famulor").resolve()
-        if reads % 2:
-            trunks, history, looks = (pq.read_table(version / name).to_pylist() for name in names)
-        else:
-            with duckdb.connect() as connection:
-                connection.execute("SET TimeZone = 'UTC'")
-                trunks, history, looks = (
-                    connection.execute(f"FROM read_parquet('{version / name}/*.parquet')").to_arrow_table().to_pylist()
-                    for name in names
-                )
-        latest = max(looks, key=lambda look: look["snapshot_at"])
-        whole = (
-            len({row["country_code"] for row in trunks}) == 1
-            and len(trunks) == latest["trunk_count"]
-            and {row["row_version"] for row in trunks}
-            == {row["row_version"] for row in history if row["valid_to"] is None}
-            and max(row["valid_from"] for row in history) == latest["snapshot_at"]
-        )
-        if not whole:
-            problems.append(str(version))
-        seen.add(trunks[0]["country_code"])
-    except Exception as error:
-        problems.append(repr(error))
-    reads += 1
-    time.sleep(0.02)
-print(json.dumps({"reads": reads, "seen": len(seen), "problems": problems}))
-"""
-
-
-def test_a_reader_of_the_resolved_path_sees_whole_snapshots_while_runs_publish(api: Api, place: Path) -> None:
-    def answer(step: int) -> None:
-        api.answer([trunk(id=n, country_code=f"C{step}") for n in range(10 + step)])
-
-    answer(0)
-    load()
-    reader = subprocess.Popen([sys.executable, "-c", READER], stdout=subprocess.PIPE, text=True)
-    assert reader.stdout is not None
-    with reader.stdout:
-        assert reader.stdout.readline() == "ready\n"
-        try:
-            for step in range(1, PUBLISHED_WHILE_READ + 1):
-                answer(step)
-                assert load().exit_code == 0
-        finally:
-            (place / "stop").touch()
-        told = json.loads(reader.stdout.read())
-    assert reader.wait(30) == 0
-    assert told["problems"] == []
-    assert told["reads"] > PUBLISHED_WHILE_READ
-    assert told["seen"] > 3
 
 
 def test_commands_that_read_while_a_run_works_see_the_version_before(api: Api, call: Call) -> None:

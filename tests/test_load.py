@@ -399,19 +399,6 @@ def test_a_second_run_at_the_same_time_is_turned_away_at_once(api: Api, place: P
     assert api.requests == []
 
 
-def test_a_reader_keeps_its_view_while_a_run_publishes(api: Api) -> None:
-    api.answer([TRUNK])
-    load()
-    with duckdb.connect(str(read_settings().warehouse_path), read_only=True) as reader:
-        assert reader.execute("SELECT count(*) FROM sip_trunks").fetchall() == [(1,)]
-        api.answer([TRUNK, IP_TRUNK])
-        code = "from pipelines.cli import main; raise SystemExit(main(['run']))"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
-        assert done.returncode == 0, done.stderr
-        assert reader.execute("SELECT count(*) FROM sip_trunks").fetchall() == [(1,)]
-    assert query("SELECT count(*) FROM sip_trunks") == [(2,)]
-
-
 def test_a_published_file_that_is_broken_is_named_and_left_alone(api: Api, place: Path) -> None:
     (place / "data").mkdir()
     (place / "data" / "warehouse.duckdb").write_bytes(b"not a database" * 1000)

@@ -1,0 +1,101 @@
+"""A reader in a process of its own, `python -m tests.watcher KIND REST`, that looks until there is a file `stop`.
+
+Each look opens what is published in `data`, asks several times in that one connection, and closes it again. Which
+snapshots there may be is in `snapshots.json`, in the order in which the runs load them, round and round. What was seen
+is printed as JSON, after a line for the first look. The reader rests REST times as long as a look takes, so that many
+of them leave a processor for the runs, on any machine.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from tests.consistency import assert_answers_are_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    Open = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+
+WAREHOUSE = Path("data/warehouse.duckdb")
+LAKE = Path("data/lake/famulor")
+TABLES = ("sip_trunks", "sip_trunks_history", "sip_trunk_allowed_ips", "sip_trunk_snapshots")
+
+
+@contextmanager
+def file() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the file as anybody does."""
+    with duckdb.connect(WAREHOUSE, read_only=True, config={"threads": "1"}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
+@contextmanager
+def lake() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the lake as our own commands do."""
+    from pipelines.destination import open_destination
+    from pipelines.settings import read_settings
+
+    with open_destination(read_settings("parquet")).reading() as connection:
+        yield connection
+
+
+@contextmanager
+def folder() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the lake as docs/destinations.md says: the link is resolved once, half of the tables are Arrow's to read."""
+    import pyarrow.parquet as pq
+
+    version = LAKE.resolve()
+    with duckdb.connect(config={"threads": "1"}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for place, name in enumerate(TABLES):
+            if place % 2:
+                connection.register(name, pq.read_table(version / name))
+            else:
+                connection.execute(f"CREATE VIEW {name} AS FROM read_parquet('{version / name}/*.parquet')")
+        yield connection
+
+
+KINDS: dict[str, Open] = {"file": file, "patient": file, "lake": lake, "folder": folder}
+
+
+def look(connection: duckdb.DuckDBPyConnection, snapshots: list[list[dict[str, Any]]]) -> tuple[int, str]:
+    """Return how many snapshots there have been and when the last one was, once everything asked agrees with it."""
+
+    def ask(sql: str) -> list[tuple[Any, ...]]:
+        return connection.execute(sql).fetchall()
+
+    query = "SELECT count(*), max(snapshot_at)::VARCHAR FROM sip_trunk_snapshots"
+    ((count, latest),) = ask(query)
+    assert assert_answers_are_whole(ask, *snapshots) == (count - 1) % len(snapshots)
+    assert ask(query) == [(count, latest)], "the view has changed within one connection"
+    return count, latest
+
+
+def watch(kind: str, rest: float) -> list[tuple[int, str]]:
+    """Return what each look has seen."""
+    snapshots = json.loads(Path("snapshots.json").read_text("utf-8"))
+    seen: list[tuple[int, str]] = []
+    with ExitStack() as until_the_end:
+        # This one keeps its first connection.
+        patient = until_the_end.enter_context(file()) if kind == "patient" else None
+        while not Path("stop").exists():
+            begin = time.monotonic()
+            with ExitStack() as for_this_look:
+                seen.append(look(patient or for_this_look.enter_context(KINDS[kind]()), snapshots))
+            if len(seen) == 1:
+                print("looking", flush=True)
+            time.sleep(rest * (time.monotonic() - begin))
+    return seen
+
+
+if __name__ == "__main__":
+    print(json.dumps(watch(sys.argv[1], float(sys.argv[2]))))
