@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lint types docs cookbook pictures lock bench clean
+.PHONY: help setup demo notebook test check format lint types docs cookbook pictures lock bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ $(READY): requirements.lock pyproject.toml
 
 demo: $(READY) ## load the embedded demo account and show what came of it
 	@$(BIN)/sip-trunks run --demo
+
+notebook: $(READY) ## explore what is stored, in the browser
+	@$(BIN)/sip-trunks notebook
 
 test: $(READY) ## run the tests
 	@$(BIN)/pytest -q -n 3 --dist worksteal

@@ -1,4 +1,4 @@
-"""Report frames → pictures: PNG files, and the growth as SVG for a page.
+"""Report frames → pictures: PNG files, the growth as SVG for a page, and specifications for a notebook to draw.
 
 Every chart is a Vega-Lite specification written here. What comes out of a frame becomes data in it and nothing else,
 with no expression anywhere: text from the API is never a field name, a link or code. vl_convert draws without a
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +56,41 @@ SEVERITY_COLOURS = {
 HEAT = ("#ffffff", "#eaf2fb", "#d6e6f7", "#c1d9f2", "#a9cbec", "#8dbae3", "#2f74b5", "#23639f", "#185089", "#0d3c6e")
 """From nothing to the most; the page's stylesheet has the same steps, and their counterparts for dark mode."""
 
+ON_STRONG = "#ffffff"
+"""What is legible on the stronger half of `HEAT`."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """The colours of a chart, as they are or as the variables of the page it stands in, and its room for labels."""
+
+    colours: Mapping[str, str]
+    severities: Mapping[str, str]
+    heat: Sequence[str]
+    on_strong: str
+    label_limit: int
+
+
+_ON_WHITE = _Look(COLOURS, SEVERITY_COLOURS, HEAT, ON_STRONG, 440)
+
+
+def _as_variables(prefix: str, colours: Mapping[str, str]) -> dict[str, str]:
+    return {name: f"var(--{prefix}{name}, {colour})" for name, colour in colours.items()}
+
+
+_IN_PAGE = replace(_ON_WHITE, colours=_as_variables("", COLOURS))
+_IN_NOTEBOOK = _Look(
+    _as_variables("st-", COLOURS),
+    _as_variables("st-", SEVERITY_COLOURS),
+    list(_as_variables("st-heat-", dict(zip(map(str, range(len(HEAT))), HEAT, strict=True))).values()),
+    f"var(--st-on-strong, {ON_STRONG})",
+    170,
+)
+
 _FIRST_DARK_HEAT = 6
 _MOST_BARS = 25
 _MOST_COLUMNS = 8
+_FLUID_WIDTH = 640  # what the bars of a chart are sized for that may become narrower or wider
 _FONT = "system-ui, -apple-system, Segoe UI, Roboto, Liberation Sans, Arial, sans-serif"
 _Spec = dict[str, Any]
 
@@ -67,18 +100,22 @@ def draw_png(name: str, frame: pd.DataFrame) -> bytes:
 
     Raises ValueError if the report is none of `PICTURED`.
     """
+    import vl_convert
+
+    return bytes(vl_convert.vegalite_to_png(picture_spec(name, frame), scale=2, allowed_base_urls=[]))
+
+
+def picture_spec(name: str, frame: pd.DataFrame) -> _Spec:
+    """Return the specification of a report's picture. Raises ValueError if the report is none of `PICTURED`."""
     if name not in PICTURED:
         raise ValueError(f"there is no picture of {name}: there is one of {', '.join(sorted(PICTURED))}")
     if name == "growth":
         spec = _picture_growth(frame)
     elif name == "audit":
-        spec = _picture_findings(frame)
+        spec = _picture_findings(frame, _ON_WHITE)
     else:
-        spec = _picture_counts(frame)
-    import vl_convert
-
-    styled = spec | {"background": "white", "padding": 20, "config": _config(COLOURS)}
-    return bytes(vl_convert.vegalite_to_png(styled, scale=2, allowed_base_urls=[]))
+        spec = _picture_counts(frame, _ON_WHITE)
+    return spec | {"background": "white", "padding": 20, "config": _config(COLOURS)}
 
 
 def draw_growth_svg(growth: pd.DataFrame, width: int = 900) -> str:
@@ -88,10 +125,9 @@ def draw_growth_svg(growth: pd.DataFrame, width: int = 900) -> str:
     """
     import vl_convert
 
-    variables = {name: f"var(--{name}, {colour})" for name, colour in COLOURS.items()}
     periods = sum_growth(growth)
-    spec = _growth_spec(periods, variables, width)
-    styled = spec | {"background": None, "padding": 4, "config": _config(variables)}
+    spec = _growth_spec(periods, _IN_PAGE, width)
+    styled = spec | {"background": None, "padding": 4, "config": _config(_IN_PAGE.colours)}
     svg: str = vl_convert.vegalite_to_svg(styled, allowed_base_urls=[])
     start, drawing = svg.split(">", 1)
     # The label says it all: what the parts of a drawing are is nothing to be read out.
@@ -101,10 +137,33 @@ def draw_growth_svg(growth: pd.DataFrame, width: int = 900) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" {box[0] if box else ""}>{drawing}'
 
 
+def fluid_specs(name: str, frame: pd.DataFrame) -> list[_Spec]:
+    """Return the picture of a report as specifications, one below the other, for a page to draw as wide as it is.
+
+    They have no title; their colours are CSS variables (`--st-…`) with those on white to fall back on. There are
+    none for a report without rows.
+    """
+    if frame.empty:
+        return []
+    if name == "growth":
+        spec = _growth_spec(sum_growth(frame), _IN_NOTEBOOK, _FLUID_WIDTH)
+    else:
+        spec = _picture_findings(frame, _IN_NOTEBOOK) if name == "audit" else _picture_counts(frame, _IN_NOTEBOOK)
+        del spec["title"]
+    panels = [{"data": spec["data"]} | panel for panel in spec["vconcat"]] if "vconcat" in spec else [spec]
+    styled = {
+        "background": "transparent",
+        "padding": 4,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "config": _config(_IN_NOTEBOOK.colours),
+    }
+    return [panel | {"width": "container"} | styled for panel in panels]
+
+
 # --- counts and findings
 
 
-def _picture_counts(counts: pd.DataFrame) -> _Spec:
+def _picture_counts(counts: pd.DataFrame, look: _Look) -> _Spec:
     columns = counted_by(counts)
     title = f"Trunks by {' and '.join(map(name_column, columns))}"
     if counts.empty:
@@ -113,13 +172,14 @@ def _picture_counts(counts: pd.DataFrame) -> _Spec:
     heading = _title(title, tell_count(total, "trunk"))
     if len(columns) == 2:
         # Of countries there are many: they go down, where there is room.
-        return heading | _grid_spec(cross(counts, *_sides(columns), _MOST_BARS, _MOST_COLUMNS))
+        return heading | _grid_spec(cross(counts, *_sides(columns), _MOST_BARS, _MOST_COLUMNS), look)
     return heading | _bars_spec(
         [
             {"label": bar.label, "count": bar.count, "text": f"{bar.count:,}  ({bar.share_pct:.1f} %)"}
             for bar in rank(counts, _MOST_BARS)
         ],
-        {"value": COLOURS["accent"]},
+        {"value": look.colours["accent"]},
+        look,
     )
 
 
@@ -128,14 +188,14 @@ def _sides(columns: Sequence[str]) -> tuple[str, str]:
     return (first, second) if first == "country_code" else (second, first)
 
 
-def _grid_spec(grid: Grid) -> _Spec:
+def _grid_spec(grid: Grid, look: _Look) -> _Spec:
     cells = [
         {
             "row": grid.rows[down],
             "column": grid.columns[across],
             "count": f"{count:,}",
-            "fill": HEAT[grid.heat(count)],
-            "ink": "#ffffff" if grid.heat(count) >= _FIRST_DARK_HEAT else COLOURS["ink" if count else "muted"],
+            "fill": look.heat[grid.heat(count)],
+            "ink": _ink(grid.heat(count), look),
         }
         for down, row in enumerate(grid.cells)
         for across, count in enumerate(row)
@@ -148,11 +208,12 @@ def _grid_spec(grid: Grid) -> _Spec:
         "height": {"step": 26},
         "encoding": {
             "x": side | {"field": "column", "axis": axis | {"orient": "top", "labelAngle": 0, "labelLimit": 90}},
-            "y": side | {"field": "row", "axis": axis | {"labelLimit": 320, "labelPadding": 8}},
+            "y": side | {"field": "row", "axis": axis | {"labelLimit": min(look.label_limit, 320), "labelPadding": 8}},
+            "tooltip": _tooltip(row="", column="", count="trunks"),
         },
         "layer": [
             {
-                "mark": {"type": "rect", "stroke": COLOURS["line"], "strokeWidth": 1},
+                "mark": {"type": "rect", "stroke": look.colours["line"], "strokeWidth": 1},
                 "encoding": {"color": {"field": "fill", "type": "nominal", "scale": None}},
             },
             {
@@ -166,27 +227,32 @@ def _grid_spec(grid: Grid) -> _Spec:
     }
 
 
-def _bars_spec(bars: list[dict[str, Any]], colour: _Spec) -> _Spec:
-    y = {"field": "label", "type": "nominal", "sort": None}
+def _ink(heat: int, look: _Look) -> str:
+    return look.on_strong if heat >= _FIRST_DARK_HEAT else look.colours["ink" if heat else "muted"]
+
+
+def _bars_spec(bars: list[dict[str, Any]], colour: _Spec, look: _Look) -> _Spec:
+    axis = {"title": None, "domain": False, "ticks": False, "labelLimit": look.label_limit, "labelPadding": 8}
     return {
         "data": {"values": bars},
         "width": 560,
         "height": {"step": 26},
         "encoding": {
             "x": {"field": "count", "type": "quantitative", "axis": None},
-            "y": y | {"axis": {"title": None, "domain": False, "ticks": False, "labelLimit": 440, "labelPadding": 8}},
+            "y": {"field": "label", "type": "nominal", "sort": None, "axis": axis},
+            "tooltip": _tooltip(label="", text=""),
         },
         "layer": [
             {"mark": {"type": "bar", "height": {"band": 0.72}, "cornerRadiusEnd": 3}, "encoding": {"color": colour}},
             {
-                "mark": {"type": "text", "align": "left", "dx": 6, "fontSize": 12, "color": COLOURS["ink"]},
+                "mark": {"type": "text", "align": "left", "dx": 6, "fontSize": 12, "color": look.colours["ink"]},
                 "encoding": {"text": {"field": "text", "type": "nominal"}},
             },
         ],
     }
 
 
-def _picture_findings(findings: pd.DataFrame) -> _Spec:
+def _picture_findings(findings: pd.DataFrame, look: _Look) -> _Spec:
     title = "Findings by severity and rule"
     if findings.empty:
         return _sentence(title, "No findings: nothing is misconfigured as far as the rules see.")
@@ -211,11 +277,11 @@ def _picture_findings(findings: pd.DataFrame) -> _Spec:
     colour = {
         "field": "severity",
         "type": "nominal",
-        "scale": {"domain": list(SEVERITY_COLOURS), "range": list(SEVERITY_COLOURS.values())},
+        "scale": {"domain": list(look.severities), "range": list(look.severities.values())},
         "legend": {"title": None, "orient": "top", "symbolType": "square"},
     }
     heading = _title(title, f"{tell_count(len(findings), 'finding')} of {tell_count(len(severities), 'rule')}")
-    return heading | _bars_spec(bars, colour)
+    return heading | _bars_spec(bars, colour, look)
 
 
 # --- growth
@@ -226,17 +292,21 @@ def _picture_growth(growth: pd.DataFrame) -> _Spec:
     if growth.empty:
         return _sentence(title, "Nobody has looked yet.")
     return _title(title, "created, vanished, and how many there were when somebody looked") | _growth_spec(
-        sum_growth(growth), COLOURS, 900
+        sum_growth(growth), _ON_WHITE, 900
     )
 
 
-def _growth_spec(periods: pd.DataFrame, colours: Mapping[str, str], width: int) -> _Spec:
+def _growth_spec(periods: pd.DataFrame, look: _Look, width: int) -> _Spec:
+    colours = look.colours
     values = [
         {
             "period": f"{row['period']}T00:00:00Z",
             "created": int(row["created_count"]),
             "vanished": -int(row["vanished_count"]),
             "total": None if pd.isna(row["trunk_count"]) else int(row["trunk_count"]),
+            "day": f"from {row['period']}",
+            "gone": int(row["vanished_count"]),
+            "seen": "–" if pd.isna(row["trunk_count"]) else f"{int(row['trunk_count']):,}",
         }
         for row in periods.to_dict("records")
     ]
@@ -266,8 +336,13 @@ def _growth_spec(periods: pd.DataFrame, colours: Mapping[str, str], width: int) 
             "titleAlign": "left",
             "titleY": -10,
             "titleX": 0,
+            "minExtent": 30,  # what stands below begins at the same place
         }
-        return {"x": x, "y": {"field": name, "type": "quantitative", "axis": axis}}
+        return {
+            "x": x,
+            "y": {"field": name, "type": "quantitative", "axis": axis},
+            "tooltip": _tooltip(day="", created="created", gone="vanished", seen="trunks seen"),
+        }
 
     seen = count("total", "trunks seen", int(periods["trunk_count"].fillna(0).max()))
     moved = int(periods["created_count"].max() + periods["vanished_count"].max())
@@ -326,6 +401,11 @@ def _moments(periods: pd.Series) -> pd.DatetimeIndex:
 
 def _title(title: str, subtitle: str) -> _Spec:
     return {"title": {"text": title, "subtitle": subtitle}}
+
+
+def _tooltip(**titles: str) -> list[_Spec]:
+    """Return what a mark says when it is pointed at: these fields, each with its title."""
+    return [{"field": field, "type": "nominal", "title": title or " "} for field, title in titles.items()]
 
 
 def _sentence(title: str, sentence: str) -> _Spec:

@@ -102,7 +102,12 @@ def build_parser() -> argparse.ArgumentParser:
     importing = commands.add_parser("import", help="begin an empty destination with such a copy")
     importing.add_argument("folder", metavar="DIR", help="what `export` has written")
 
-    _add_destination(run, report, audit, drift, sql, status, check, describe, export, importing)
+    notebook = commands.add_parser("notebook", help="explore what is stored, in the browser")
+    notebook.add_argument("--edit", action="store_true", help="open a copy of it here, explore.py, to change")
+    notebook.add_argument("--port", type=_port, default=0, metavar="N", help="the port on this machine (any free one)")
+    notebook.add_argument("--no-browser", action="store_true", help="only print the address")
+
+    _add_destination(run, report, audit, drift, sql, status, check, describe, export, importing, notebook)
 
     demo = commands.add_parser("demo-api", help="serve the demo account until stopped")
     demo.add_argument("--port", type=_port, default=8765, metavar="N", help="the port on this machine (8765)")
@@ -427,6 +432,12 @@ def _import(options: argparse.Namespace) -> int:
     return 0
 
 
+def _notebook(options: argparse.Namespace) -> int:
+    from pipelines.notebook import open_notebook
+
+    return open_notebook(_settings(options), options)
+
+
 def _demo_api(options: argparse.Namespace) -> int:
     from threading import Event
 
@@ -459,5 +470,6 @@ _COMMANDS = {
     "describe": _describe,
     "export": _export,
     "import": _import,
+    "notebook": _notebook,
     "demo-api": _demo_api,
 }

@@ -72,6 +72,11 @@ def read_versions(connection: duckdb.DuckDBPyConnection, since: datetime | None,
     )
 
 
+def read_history(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    """Return every version of every trunk, with all columns. Grain: one row per version, in the order of their time."""
+    return _frame(connection, f"FROM {DATASET}.{schema.SIP_TRUNKS_HISTORY.name} ORDER BY account, id, valid_from")
+
+
 def read_looks(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
     """Return the looks up to `as_of`. Grain: one row per account and snapshot."""
     return _frame(

@@ -1,0 +1,333 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
+"""What is stored of the trunks, to explore: `sip-trunks notebook` opens it, `python notebooks/explore.py` runs it."""
+
+import marimo
+
+__generated_with = "0.25.2"
+app = marimo.App(width="medium", app_title="SIP trunks", css_file="explore.css")
+
+with app.setup(hide_code=True):
+    import marimo as mo
+
+    from pipelines.digest import tell_count
+    from pipelines.errors import Failure
+    from pipelines.exploring import UNREADABLE, ask, chart, controls, figures, notice, read_stored, table
+    from transforms.counts import BY_FORMAT_AND_COUNTRY
+    from transforms.growth import PERIODS, derive_growth
+    from transforms.lives import list_all_changes, list_lives, list_moments, state_at, tell_life
+    from transforms.report_schema import SEVERITIES
+    from transforms.selection import Selection, list_choices, select
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    # SIP trunks
+
+    What is there, what changed, what is wrong, and whatever else you ask. This reads what the last run has published,
+    and changes nothing.
+    """)
+    return
+
+
+@app.cell
+def _():
+    try:
+        stored = read_stored()
+    except Failure as _failure:
+        mo.stop(predicate=True, output=notice(f"There is nothing to explore: {_failure}.", "warning"))
+    choices = list_choices(stored.basis)
+    account = mo.ui.multiselect(choices["account"], label="account")
+    country = mo.ui.multiselect(choices["country"], label="country")
+    provider = mo.ui.multiselect(choices["provider"], label="provider")
+    return account, country, provider, stored
+
+
+@app.cell(hide_code=True)
+def _(account, country, provider):
+    controls(account=account, country=country, provider=provider)
+    return
+
+
+@app.cell
+def _(account, country, provider, stored):
+    selection = Selection(account.value, country.value, provider.value)
+    basis = select(stored.basis, selection)
+    trunks, versions, looks = basis.trunks, basis.tables["versions"], basis.tables["looks"]
+    findings = basis.findings
+    changes = list_all_changes(basis.tables, basis.options.as_of)
+    moments = list_moments(looks)
+    return basis, changes, findings, moments, selection, trunks, versions
+
+
+@app.cell(hide_code=True)
+def _(changes, findings, moments, trunks):
+    severe = findings["severity"].isin(["critical", "high"]).sum()
+    last = moments[-1] if moments else None
+    figures(
+        ("trunks", len(trunks), f"in {tell_count(trunks['account'].nunique(), 'account')}"),
+        ("countries", trunks["country_code"].nunique(), f"{tell_count(trunks['provider'].nunique(), 'provider')}"),
+        ("changes", len(changes), f"in {tell_count(len(moments), 'snapshot')}"),
+        ("findings", len(findings), f"{severe} critical or high"),
+        (
+            "data as of",
+            f"{last:%d %b %Y}" if last else "–",
+            f"{last:%H:%M:%S} UTC" if last else "nobody has looked yet",
+        ),
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    ## What is there
+
+    Trunks by country and calling format; the stronger the colour, the more there are.
+    """)
+    return
+
+
+@app.cell
+def _(basis):
+    chart("counts", basis.count(BY_FORMAT_AND_COUNTRY), "No trunks are stored that match.")
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    Count them by whatever you like, one column or several:
+    """)
+    return
+
+
+@app.cell
+def _(stored):
+    columns = sorted(set(stored.basis.trunks.columns) - set(UNREADABLE))
+    by = mo.ui.multiselect(columns, ["provider"], label="count by")
+    return (by,)
+
+
+@app.cell(hide_code=True)
+def _(by):
+    controls(count_by=by)
+    return
+
+
+@app.cell
+def _(basis, by):
+    counts = basis.count(by.value or ["account"])
+    mo.vstack([chart("counts", counts, "No trunks match."), table(counts, "")])
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    Every trunk, with what follows from its columns:
+    """)
+    return
+
+
+@app.cell
+def _(trunks):
+    telling = ("id", "phone_number", "number_kind", "sip_address", "provider", "country_code", "sip_calling_format")
+    table(trunks, "No trunks match.", telling)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    ## What changed
+
+    Every run is a snapshot. Move back through them to see what was known then.
+    """)
+    return
+
+
+@app.cell
+def _(moments):
+    last_step = max(len(moments), 1)
+    step = mo.ui.slider(1, last_step + (last_step == 1), value=last_step, label="snapshot", disabled=last_step == 1)
+    return (step,)
+
+
+@app.cell(hide_code=True)
+def _(step):
+    controls(snapshot=step)
+    return
+
+
+@app.cell
+def _(basis, changes, moments, selection, step, versions):
+    moment = moments[min(step.value, len(moments)) - 1] if moments else basis.options.as_of
+    known = state_at(versions, moment)
+    state = known[selection.matches(known, basis.options.providers)]
+    shown_by_it = changes[changes["observed_at"] == moment]
+    return moment, shown_by_it, state
+
+
+@app.cell(hide_code=True)
+def _(moment, moments, shown_by_it, state, step):
+    figures(
+        ("snapshot", f"{min(step.value, len(moments))} of {len(moments)}", f"{moment:%d %b %Y, %H:%M:%S} UTC"),
+        ("trunks", len(state), "known then"),
+        ("changes", len(shown_by_it), "since the snapshot before"),
+    )
+    return
+
+
+@app.cell
+def _(state):
+    table(state, "No trunks then.", ("id", "phone_number", "sip_address", "country_code", "sip_calling_format"))
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    How many there were, and how many were created and vanished:
+    """)
+    return
+
+
+@app.cell
+def _():
+    period = mo.ui.dropdown(PERIODS, "month", label="by")
+    return (period,)
+
+
+@app.cell(hide_code=True)
+def _(period):
+    controls(by=period)
+    return
+
+
+@app.cell
+def _(basis, period, versions):
+    growth = derive_growth(versions, basis.tables["looks"], as_of=basis.options.as_of, period=period.value)
+    chart("growth", growth, "Nobody has looked yet.")
+    return (growth,)
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    Every change, the latest first; `legs` are what the platform re-created for it:
+    """)
+    return
+
+
+@app.cell
+def _(changes):
+    telling_changes = ("observed_at", "trunk_id", "change", "field", "old", "new", "legs", "note")
+    table(changes, "No changes so far: they show from the second snapshot on.", telling_changes)
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    The life of one trunk, those that changed most first:
+    """)
+    return
+
+
+@app.cell
+def _(versions):
+    lives = list_lives(versions).head(1000)
+    labels = {f"{life.id} · {life.phone_number} · {life.account}": life for life in lives.itertuples()}
+    trunk = mo.ui.dropdown(labels, next(iter(labels), None), label="trunk", searchable=True)
+    return (trunk,)
+
+
+@app.cell(hide_code=True)
+def _(trunk):
+    controls(trunk=trunk)
+    return
+
+
+@app.cell
+def _(changes, trunk, versions):
+    life = tell_life(versions, changes, trunk.value.account, trunk.value.id) if trunk.value else versions.head(0)
+    table(life, "No trunk is picked.")
+    return (life,)
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    ## What is wrong
+
+    What the rules find, the worst first, and how to mend it.
+    """)
+    return
+
+
+@app.cell
+def _(findings):
+    chart("audit", findings, "No findings: nothing is misconfigured as far as the rules see.")
+    return
+
+
+@app.cell
+def _():
+    severity = mo.ui.multiselect(SEVERITIES[::-1], label="severity")
+    return (severity,)
+
+
+@app.cell(hide_code=True)
+def _(severity):
+    controls(severity=severity)
+    return
+
+
+@app.cell
+def _(findings, severity):
+    wrong = findings[findings["severity"].isin(severity.value or SEVERITIES)]
+    table(wrong, "No findings of this severity.", ("severity", "rule", "trunk_id", "phone_number", "seen", "fix"))
+    return (wrong,)
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    ## Ask your own
+
+    SQL on all that is stored, whatever is filtered above: `sip_trunks` as they are, `sip_trunks_history` with every
+    version, `sip_trunk_changes`, `findings`, …; `sip-trunks describe` tells what is in them.
+    """)
+    return
+
+
+@app.cell
+def _(stored):
+    example = """SELECT country_code, sip_calling_format, count(*) AS trunks
+FROM sip_trunks
+GROUP BY ALL
+ORDER BY trunks DESC"""
+    editor = mo.ui.code_editor(example, language="sql", min_height=100, label=stored.place)
+    query = editor.form(submit_button_label="Run", bordered=False)
+    return example, query
+
+
+@app.cell(hide_code=True)
+def _(query):
+    controls(query=query)
+    return
+
+
+@app.cell
+def _(example, query):
+    answer = ask(query.value or example)
+    notice(answer, "error") if isinstance(answer, str) else table(answer, "No rows.")
+    return (answer,)
+
+
+if __name__ == "__main__":
+    app.run()
