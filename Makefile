@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebook test check format lint types docs cookbook pictures lock bench clean
+.PHONY: help setup demo notebook test check format lint types notebooks docs cookbook pictures lock bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## create .venv from requirements.lock
 
@@ -44,6 +44,9 @@ lint: $(READY) ## format and rules, changing nothing
 
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
+
+notebooks: $(READY) ## write the notebook for Jupyter, with what its cells show
+	@$(BIN)/python -m tests.export_notebook
 
 docs: $(READY) ## write the generated parts of the documents
 	@$(BIN)/python -m tests.generated_docs

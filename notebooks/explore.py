@@ -74,8 +74,8 @@ def _(changes, findings, moments, trunks):
         ("findings", len(findings), f"{severe} critical or high"),
         (
             "data as of",
-            f"{last:%d %b %Y}" if last else "–",
-            f"{last:%H:%M:%S} UTC" if last else "nobody has looked yet",
+            f"{last:%d %b}" if last else "–",
+            f"{last:%Y, %H:%M:%S} UTC" if last else "nobody has looked yet",
         ),
     )
     return
@@ -121,7 +121,13 @@ def _(by):
 @app.cell
 def _(basis, by):
     counts = basis.count(by.value or ["account"])
-    mo.vstack([chart("counts", counts, "No trunks match."), table(counts, "")])
+    chart("counts", counts, "No trunks match.")
+    return (counts,)
+
+
+@app.cell
+def _(counts):
+    table(counts, "")
     return
 
 
@@ -241,7 +247,8 @@ def _():
 @app.cell
 def _(versions):
     lives = list_lives(versions).head(1000)
-    labels = {f"{life.id} · {life.phone_number} · {life.account}": life for life in lives.itertuples()}
+    keys = lives[["account", "id", "phone_number"]].itertuples(index=False, name=None)
+    labels = {f"{key} · {number} · {owner}": (owner, key) for owner, key, number in keys}
     trunk = mo.ui.dropdown(labels, next(iter(labels), None), label="trunk", searchable=True)
     return (trunk,)
 
@@ -254,7 +261,7 @@ def _(trunk):
 
 @app.cell
 def _(changes, trunk, versions):
-    life = tell_life(versions, changes, trunk.value.account, trunk.value.id) if trunk.value else versions.head(0)
+    life = tell_life(versions, changes, *trunk.value) if trunk.value else versions.head(0)
     table(life, "No trunk is picked.")
     return (life,)
 
@@ -290,7 +297,7 @@ def _(severity):
 @app.cell
 def _(findings, severity):
     wrong = findings[findings["severity"].isin(severity.value or SEVERITIES)]
-    table(wrong, "No findings of this severity.", ("severity", "rule", "trunk_id", "phone_number", "seen", "fix"))
+    table(wrong, "No findings of this severity.", ("severity", "rule", "trunk_id", "seen", "fix"))
     return (wrong,)
 
 
@@ -306,12 +313,12 @@ def _():
 
 
 @app.cell
-def _(stored):
+def _():
     example = """SELECT country_code, sip_calling_format, count(*) AS trunks
 FROM sip_trunks
 GROUP BY ALL
 ORDER BY trunks DESC"""
-    editor = mo.ui.code_editor(example, language="sql", min_height=100, label=stored.place)
+    editor = mo.ui.code_editor(example, language="sql", min_height=100)
     query = editor.form(submit_button_label="Run", bordered=False)
     return example, query
 

@@ -84,7 +84,7 @@ _IN_NOTEBOOK = _Look(
     _as_variables("st-", SEVERITY_COLOURS),
     list(_as_variables("st-heat-", dict(zip(map(str, range(len(HEAT))), HEAT, strict=True))).values()),
     f"var(--st-on-strong, {ON_STRONG})",
-    170,
+    190,
 )
 
 _FIRST_DARK_HEAT = 6

@@ -152,12 +152,13 @@ def _figure(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else readable(value)
 
 
-def controls(**elements: Any) -> mo.Html:
+def controls(**elements: Any) -> Any:
     """Return controls side by side; outside marimo, where they cannot be moved, what each is set to."""
     if mo.running_in_notebook():
-        return mo.hstack(list(elements.values()), justify="start", gap=1.25, wrap=True)
-    told = " · ".join(f"{name.replace('_', ' ')}: {_setting(element.value)}" for name, element in elements.items())
-    return mo.Html(f"<p>{escape(told)}</p>")
+        alone, *others = elements.values()
+        return mo.hstack([alone, *others], justify="start", gap=1.25, wrap=True) if others else alone
+    told = [f"{name.replace('_', ' ')}: {_setting(element)}" for name, element in elements.items() if _is_set(element)]
+    return mo.Html(f"<p>{escape(' · '.join(told))}</p>") if told else None
 
 
 def table(frame: pd.DataFrame, empty: str = "Nothing to show.", first: Sequence[str] = ()) -> Any:
@@ -200,6 +201,8 @@ def chart(name: str, frame: pd.DataFrame, empty: str = "Nothing to draw.") -> An
     if frame.empty:
         return notice(empty)
     if not mo.running_in_notebook():
+        # As a picture, Altair's other ways fetch what draws it from the web.
+        alt.renderers.enable("png", scale_factor=1)
         return alt.Chart.from_dict(picture_spec(name, frame))
     # The menu would offer to send the data to an editor on the web.
     alt.renderers.set_embed_options(actions=False, renderer="svg")
@@ -221,7 +224,11 @@ def _plain(value: Any) -> Any:
     )
 
 
-def _setting(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(readable, value)) or "all"
-    return "all" if value is None else readable(value)
+def _is_set(element: Any) -> bool:
+    return element.value is not None
+
+
+def _setting(element: Any) -> str:
+    """Return what a control is set to: of a list, everything where nothing is chosen."""
+    value = getattr(element, "selected_key", element.value)
+    return readable(value) if not isinstance(value, list) else ", ".join(map(readable, value)) or "all"
