@@ -1,9 +1,9 @@
 """A reader in a process of its own, `python -m tests.watcher KIND REST`, that looks until there is a file `stop`.
 
 Each look opens what is published in `data`, asks several times in that one connection, and closes it again. Which
-snapshots there may be is in `snapshots.json`, in the order in which the runs load them, round and round. What was seen
-is printed as JSON, after a line for the first look. The reader rests REST times as long as a look takes, so that many
-of them leave a processor for the runs, on any machine.
+snapshots there may be is in `snapshots.json`, in the order in which the runs load them, round and round. What a look
+has seen is printed as a line of JSON. Between two looks the reader rests REST times as long as the last one took of a
+processor, so that many of them leave some of it for the runs, on any machine.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Open = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
+LONGEST_REST_SECONDS = 2.0
 WAREHOUSE = Path("data/warehouse.duckdb")
 LAKE = Path("data/lake/famulor")
 TABLES = ("sip_trunks", "sip_trunks_history", "sip_trunk_allowed_ips", "sip_trunk_snapshots")
@@ -80,22 +81,19 @@ def look(connection: duckdb.DuckDBPyConnection, snapshots: list[list[dict[str, A
     return count, latest
 
 
-def watch(kind: str, rest: float) -> list[tuple[int, str]]:
-    """Return what each look has seen."""
+def watch(kind: str, rest: float) -> None:
+    """Look, print and rest."""
     snapshots = json.loads(Path("snapshots.json").read_text("utf-8"))
-    seen: list[tuple[int, str]] = []
     with ExitStack() as until_the_end:
         # This one keeps its first connection.
         patient = until_the_end.enter_context(file()) if kind == "patient" else None
         while not Path("stop").exists():
-            begin = time.monotonic()
+            begin = time.process_time()
             with ExitStack() as for_this_look:
-                seen.append(look(patient or for_this_look.enter_context(KINDS[kind]()), snapshots))
-            if len(seen) == 1:
-                print("looking", flush=True)
-            time.sleep(rest * (time.monotonic() - begin))
-    return seen
+                seen = look(patient or for_this_look.enter_context(KINDS[kind]()), snapshots)
+            print(json.dumps(seen), flush=True)
+            time.sleep(min(rest * (time.process_time() - begin), LONGEST_REST_SECONDS))
 
 
 if __name__ == "__main__":
-    print(json.dumps(watch(sys.argv[1], float(sys.argv[2]))))
+    watch(sys.argv[1], float(sys.argv[2]))
