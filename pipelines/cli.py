@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
-import re
 import signal
 import sys
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from pipelines import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from duckdb import DuckDBPyConnection
 
     from pipelines.settings import Account, Settings
 
@@ -82,8 +78,18 @@ def build_parser() -> argparse.ArgumentParser:
     _add_format(drift)
 
     sql = commands.add_parser("sql", help="read-only SQL on what is stored")
-    sql.add_argument("query", metavar="QUERY", help='one statement, such as "FROM sip_trunks LIMIT 10"')
-    _add_format(sql)
+    sql.add_argument(
+        "query",
+        nargs="?",
+        metavar="QUERY",
+        help='one statement, such as "FROM sip_trunks LIMIT 10", a file that ends in .sql, or - for standard input; '
+        "without it, on a terminal, a prompt",
+    )
+    sql.add_argument(
+        "--param", action="append", default=[], metavar="NAME=VALUE", help="the value of $NAME in the query; repeatable"
+    )
+    sql.add_argument("--output", metavar="FILE", help="a file to write, in the form that its name says")
+    _add_format(sql, ("table", "csv", "json", "markdown", "parquet"), default=None)
 
     status = commands.add_parser("status", help="when each account was last seen, and how the last run ended")
     status.add_argument("--json", action="store_true", help="print it as one JSON object")
@@ -137,11 +143,15 @@ def _add_delivery(parser: argparse.ArgumentParser) -> None:
     _add_raw(parser)
 
 
-def _add_format(parser: argparse.ArgumentParser) -> None:
+def _add_format(
+    parser: argparse.ArgumentParser,
+    forms: Sequence[str] = ("table", "csv", "json"),
+    default: str | None = "table",
+) -> None:
     parser.add_argument(
         "--format",
-        choices=("table", "csv", "json"),
-        default="table",
+        choices=forms,
+        default=default,
         help="csv is made safe for spreadsheets: text such as +e164 gets an apostrophe; see --raw",
     )
     _add_raw(parser)
@@ -320,48 +330,9 @@ def _rules(options: argparse.Namespace) -> int:
 
 
 def _sql(options: argparse.Namespace) -> int:
-    import duckdb
+    from pipelines.sql_command import sql
 
-    from pipelines.catalog import find_tables
-    from pipelines.destination import open_destination
-    from pipelines.errors import SettingsError
-    from pipelines.show import write_rows
-
-    with open_destination(_settings(options)).reading(find_tables(options.query)) as connection:
-        try:
-            _refuse_all_but_queries(connection, options.query)
-            result = connection.execute(options.query)
-            columns = [column[0] for column in result.description or ()]
-            is_json = [str(column[1]) == "JSON" for column in result.description or ()]
-            rows = result.fetchall()
-        except UnicodeError:
-            raise SettingsError("SQL: the query is no text in UTF-8") from None
-        except duckdb.Error as error:
-            lines = [line for line in str(error).splitlines() if line.strip() != "^"]
-            raise SettingsError(f"SQL: {' '.join(lines)}") from error
-    if options.format == "json":
-        rows = [tuple(map(_decode_json, row, is_json)) for row in rows]
-    write_rows(columns, rows, form=options.format, raw=options.raw)
-    return 0
-
-
-def _refuse_all_but_queries(connection: DuckDBPyConnection, query: str) -> None:
-    """Raise SettingsError unless the text is one query, or the explanation of one."""
-    from duckdb import StatementType
-
-    from pipelines.errors import SettingsError
-
-    # EXPLAIN ANALYZE would execute whatever it explains.
-    explained = re.sub(r"^\s*EXPLAIN(\s+ANALYZE)?\s", "", query, flags=re.IGNORECASE)
-    statements = connection.extract_statements(explained)
-    if len(statements) != 1:
-        raise SettingsError("SQL: expected one statement")
-    if statements[0].type != StatementType.SELECT:
-        raise SettingsError(f"SQL: expected a query, got {statements[0].type.name}; what is stored is read only")
-
-
-def _decode_json(value: Any, is_json: bool) -> Any:
-    return json.loads(value) if is_json and value is not None else value
+    return sql(_settings(options), options)
 
 
 def _drift(options: argparse.Namespace) -> int:

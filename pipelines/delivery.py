@@ -65,16 +65,14 @@ def deliver(
             raise SettingsError(f"a {form} file holds one report: name one, or a folder with --output")
         for name, frame in frames.items():
             content = _render({name: frame}, form, raw, suppressed_count, render_page)
-            _write(output / f"{name}{_ONE_REPORT_A_FILE[form]}", content)
+            write_output(output / f"{name}{_ONE_REPORT_A_FILE[form]}", content)
         return
     if output is None and form == "table":
         _print_tables(frames, suppressed_count)
         return
     content = _render(frames, form, raw, suppressed_count, render_page)
     if output is not None:
-        if output.is_dir():
-            raise SettingsError(f"--output {output} is a folder; name a file in it")
-        _write(output, content)
+        write_output(output, content)
     elif form in ("xlsx", "png") and sys.stdout.isatty():
         raise SettingsError(f"{form} is nothing for a terminal: --output FILE")
     elif form in _BYTES:
@@ -84,7 +82,10 @@ def deliver(
         sys.stdout.write(content.decode())
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_output(path: Path, content: bytes) -> None:
+    """Write the file that --output names. Raises SettingsError if it cannot be written."""
+    if path.is_dir():
+        raise SettingsError(f"--output {path} is a folder; name a file in it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)

@@ -48,11 +48,17 @@ def write_rows(
 
 def rows_as_json(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
     """Return rows as objects of plain values; a column name that comes twice is numbered."""
+    names = number_twins(columns)
+    return [dict(zip(names, map(_as_json, row), strict=True)) for row in rows]
+
+
+def number_twins(columns: Sequence[str]) -> list[str]:
+    """Return the names of columns, those that come twice numbered."""
     names: list[str] = []
     for name in columns:
         free = (candidate for n in count(1) if (candidate := name if n == 1 else f"{name}_{n}") not in names)
         names.append(next(free))
-    return [dict(zip(names, map(_as_json, row), strict=True)) for row in rows]
+    return names
 
 
 def frame_rows(frame: pd.DataFrame) -> list[list[Any]]:

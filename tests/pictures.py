@@ -12,7 +12,7 @@ from tests.browser import start_browser, visit
 
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 RUNS = 4
-SIZE = {"width": 1120, "height": 760}
+WIDTH, HEIGHT = 1120, 760
 COMMAND = str(Path(sys.executable).with_name("sip-trunks"))
 
 
@@ -22,8 +22,8 @@ def take_pictures(folder: Path) -> None:
         env = os.environ | {"SIP_TRUNKS__DATA_DIR": data}
         for _ in range(RUNS):
             subprocess.run([COMMAND, "run", "--demo"], env=env, check=True, capture_output=True)
-        with visit(browser, Path(data) / "reports" / "index.html", width=SIZE["width"]) as opened:
-            opened.page.set_viewport_size(SIZE)
+        with visit(browser, Path(data) / "reports" / "index.html", width=WIDTH) as opened:
+            opened.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
             opened.page.screenshot(path=folder / "page.png")
 
 

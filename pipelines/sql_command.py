@@ -1,0 +1,199 @@
+"""The command `sql`: one read-only statement on what is stored, its parameters bound, its result in any form."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import duckdb
+
+from pipelines.catalog import find_tables
+from pipelines.destination import open_destination
+from pipelines.errors import SettingsError
+from pipelines.show import number_twins, write_rows
+from transforms.report_schema import CURRENT_FINDINGS
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pipelines.settings import Settings
+
+T = TypeVar("T")
+
+_FORMS_BY_SUFFIX = {".csv": "csv", ".json": "json", ".md": "markdown", ".parquet": "parquet"}
+_STANDARD_INPUT = "-"
+# EXPLAIN ANALYZE would execute whatever it explains.
+_EXPLAIN = re.compile(r"^\s*EXPLAIN(\s+ANALYZE)?\s", flags=re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The result of a query."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+def sql(settings: Settings, options: argparse.Namespace) -> int:
+    """Answer the query, or those that somebody types at the prompt; return the exit code.
+
+    Raises SettingsError for a query, a parameter or a form that will not do.
+    """
+    output = Path(options.output).absolute() if options.output else None
+    form = options.format or _FORMS_BY_SUFFIX.get(output.suffix.lower() if output else "", "table")
+    if options.raw and form != "csv":
+        raise SettingsError("--raw is for --format csv")
+    parameters = read_parameters(options.param)
+    if options.query is None and sys.stdin is not None and sys.stdin.isatty():
+        if parameters or output or form == "parquet" or not sys.stdout.isatty():
+            raise SettingsError('there is no query; write one, such as sip-trunks sql "FROM sip_trunks LIMIT 10"')
+        from pipelines.sql_prompt import ask
+
+        return ask(settings, form=form, raw=options.raw)
+    query = read_query(_STANDARD_INPUT if options.query is None else options.query)
+    if form == "parquet":
+        _deliver(_as_parquet(settings, query, parameters), output)
+    elif output is None:
+        rows = answer(settings, query, parameters, form=form)
+        write_rows(rows.columns, rows.rows, form=form, raw=options.raw)
+    else:
+        rows, text = answer(settings, query, parameters, form=form), io.StringIO()
+        with redirect_stdout(text):
+            write_rows(rows.columns, rows.rows, form=form, raw=options.raw)
+        _deliver(text.getvalue().encode(), output)
+    return 0
+
+
+def read_query(text: str) -> str:
+    """Return the query: the text itself, what is in the .sql file that it names, or, for -, on standard input."""
+    name = "standard input"
+    try:
+        if text == _STANDARD_INPUT:
+            query = sys.stdin.buffer.read().decode("utf-8-sig") if sys.stdin else ""
+        elif text.lower().endswith(".sql") and "\n" not in text:
+            name = text
+            query = Path(text).read_text("utf-8-sig")
+        else:
+            return text
+    except OSError as error:
+        raise SettingsError(f"{name} cannot be read: {error.strerror}") from None
+    except UnicodeError:
+        raise SettingsError(f"{name} is no text in UTF-8") from None
+    if not query.strip():
+        raise SettingsError(f"{name} has no query")
+    return query
+
+
+def read_parameters(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the parameters by name, from NAME=VALUE each. Raises SettingsError."""
+    parameters: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        name = name.removeprefix("$")
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name):
+            raise SettingsError(f"--param needs NAME=VALUE, such as country=DE; got {pair!r}")
+        if name in parameters:
+            raise SettingsError(f"--param {name} is given twice")
+        parameters[name] = value
+    return parameters
+
+
+def answer(settings: Settings, query: str, parameters: Mapping[str, str], *, form: str = "table") -> Rows:
+    """Return the rows that answer a query on what is published now. Raises SettingsError."""
+
+    def fetch(result: duckdb.DuckDBPyConnection) -> Rows:
+        described = result.description or ()
+        rows = result.fetchall()
+        if form == "json":
+            is_json = [str(column[1]) == "JSON" for column in described]
+            rows = [tuple(map(_decode_json, row, is_json)) for row in rows]
+        return Rows([column[0] for column in described], rows)
+
+    return _query(settings, query, parameters, fetch)
+
+
+def _query(
+    settings: Settings, query: str, parameters: Mapping[str, str], fetch: Callable[[duckdb.DuckDBPyConnection], T]
+) -> T:
+    """Return what is fetched of the query's result. Raises SettingsError for a query that will not do."""
+
+    def work() -> T:
+        _refuse_all_but_queries(connection, query, set(parameters))
+        # To bind parameters DuckDB imports pandas: without any, none of that.
+        return fetch(connection.execute(query, parameters) if parameters else connection.execute(query))
+
+    try:
+        with open_destination(settings).reading(find_tables(query)) as connection, ThreadPoolExecutor(1) as thread:
+            # A query in this thread would not notice Ctrl-C.
+            try:
+                return thread.submit(work).result()
+            except KeyboardInterrupt:
+                connection.interrupt()
+                raise
+    except UnicodeError:
+        raise SettingsError("SQL: the query is no text in UTF-8") from None
+    except duckdb.Error as error:
+        raise _explained(error) from error
+
+
+def _explained(error: duckdb.Error) -> SettingsError:
+    lines = [line for line in str(error).splitlines() if line.strip() != "^"]
+    hint = ""
+    if isinstance(error, duckdb.CatalogException) and f"name {CURRENT_FINDINGS.name} does not exist" in lines[0]:
+        hint = " (findings are there if the last run that saw something new wrote reports, and on no server)"
+    return SettingsError(f"SQL: {' '.join(lines)}{hint}")
+
+
+def _refuse_all_but_queries(connection: duckdb.DuckDBPyConnection, query: str, given: set[str]) -> None:
+    """Raise SettingsError unless the text is one query, or the explanation of one, and its parameters are given."""
+    from duckdb import StatementType
+
+    statements = connection.extract_statements(_EXPLAIN.sub("", query))
+    # Of a PIVOT without its values DuckDB makes two: the first, which nobody can write, is a type that looks them up.
+    if len(statements) == 2 and statements[0].type == StatementType.CREATE and not statements[0].query:
+        del statements[0]
+    if len(statements) != 1:
+        raise SettingsError("SQL: expected one statement")
+    if statements[0].type != StatementType.SELECT:
+        raise SettingsError(f"SQL: expected a query, got {statements[0].type.name}; what is stored is read only")
+    needed = set(statements[0].named_parameters)
+    missing, unused = sorted(needed - given), sorted(given - needed)
+    if missing:
+        raise SettingsError(f"SQL: the query has ${missing[0]}; give it a value: --param {missing[0]}=…")
+    if unused:
+        raise SettingsError(f"--param {unused[0]}: the query has no ${unused[0]}")
+
+
+def _decode_json(value: Any, is_json: bool) -> Any:
+    return json.loads(value) if is_json and value is not None else value
+
+
+def _as_parquet(settings: Settings, query: str, parameters: Mapping[str, str]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table: pa.Table = _query(settings, query, parameters, lambda result: result.to_arrow_table())
+    content = pa.BufferOutputStream()
+    pq.write_table(table.rename_columns(number_twins(table.column_names)), content, compression="zstd")
+    return bytes(content.getvalue())
+
+
+def _deliver(content: bytes, output: Path | None) -> None:
+    """Write the content to a file, or to standard output without one."""
+    if output is not None:
+        from pipelines.delivery import write_output
+
+        write_output(output, content)
+    elif sys.stdout.isatty():
+        raise SettingsError("parquet is nothing for a terminal: --output FILE")
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)

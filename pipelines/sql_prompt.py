@@ -1,0 +1,202 @@
+"""The prompt of `sip-trunks sql`: statements over several lines, history, completion of tables and columns."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from typing import TYPE_CHECKING
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import Completer, Completion
+from prompt_toolkit.filters import Condition, completion_is_selected, has_completions
+from prompt_toolkit.history import FileHistory, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.lexers import PygmentsLexer
+from pygments.lexers.sql import SqlLexer
+
+from pipelines.destination import open_destination
+from pipelines.errors import Failure
+from pipelines.settings import prepare_state_dir
+from pipelines.show import print_table, write_rows
+from pipelines.sql_command import answer
+from transforms.answer import printable
+from transforms.schema import SIP_TRUNK_SNAPSHOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from prompt_toolkit.completion import CompleteEvent
+    from prompt_toolkit.document import Document
+    from prompt_toolkit.history import History
+    from prompt_toolkit.key_binding import KeyPressEvent
+
+    from pipelines.destination import Destination
+    from pipelines.settings import Settings
+
+HISTORY = "sql_history"
+_MOST_ROWS = 1000
+_HELP = """A statement ends with a semicolon; Tab completes, Up brings back. Everything is read only.
+  .tables  what can be asked      .help  this      .quit  leave (or Ctrl-D)"""
+_KEYWORDS = (
+    *(
+        "SELECT",
+        "FROM",
+        "WHERE",
+        "GROUP BY",
+        "ORDER BY",
+        "HAVING",
+        "QUALIFY",
+        "LIMIT",
+        "JOIN",
+        "LEFT JOIN",
+        "ANTI JOIN",
+    ),
+    *("ON", "USING", "AND", "OR", "NOT", "IN", "IS NULL", "IS NOT NULL", "LIKE", "BETWEEN", "AS", "ASC", "DESC", "ALL"),
+    *("DISTINCT", "COUNT(*)", "SUM", "MIN", "MAX", "CASE", "WHEN", "THEN", "ELSE", "END", "WITH", "UNION ALL", "OVER"),
+    *("PARTITION BY", "FILTER", "INTERVAL", "DESCRIBE", "SUMMARIZE", "SHOW TABLES", "NOW()"),
+)
+
+_WORD = re.compile(r"[\w.]+")
+
+Columns = dict[str, list[str]]
+
+
+def ask(settings: Settings, *, form: str, raw: bool) -> int:
+    """Answer one statement after the other until somebody leaves; return 0.
+
+    Each is asked of what is published at that time, so that the prompt never holds anything up and is never behind.
+    Raises what reading raises if nothing is stored.
+    """
+    # Ctrl-C stops a query, not the command.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    destination = open_destination(settings)
+    columns = _read_columns(destination)
+    print(f"{destination.place}, last seen {_read_last_look(destination)}. .help for help")
+    session = _make_session(settings, columns)
+    while True:
+        try:
+            text = session.prompt().strip()
+        except KeyboardInterrupt:  # the line is dropped, as every shell does
+            continue
+        except EOFError:
+            return 0
+        if text in (".quit", ".exit"):
+            return 0
+        if text:
+            _respond(settings, text, columns, form=form, raw=raw)
+
+
+def _respond(settings: Settings, text: str, columns: Columns, *, form: str, raw: bool) -> None:
+    if text == ".tables":
+        print_table(["name", "columns"], [[name, ", ".join(found)] for name, found in columns.items()])
+    elif text.startswith("."):
+        print(_HELP)
+    else:
+        try:
+            found = answer(settings, text, {}, form=form)
+        except Failure as error:
+            print(error)
+        except KeyboardInterrupt:
+            print("stopped")
+        else:
+            count = len(found.rows)
+            more = f"the first {_MOST_ROWS:,} of {count:,} rows; LIMIT says which" if count > _MOST_ROWS else None
+            write_rows(found.columns, found.rows[:_MOST_ROWS], form=form, raw=raw)
+            if more:
+                print(more)
+
+
+def _read_last_look(destination: Destination) -> str:
+    with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+        ((moment,),) = connection.execute(
+            f"SELECT strftime(max(snapshot_at), '%Y-%m-%d %H:%MZ') FROM {SIP_TRUNK_SNAPSHOTS.name}"
+        ).fetchall()
+    return str(moment)
+
+
+def _read_columns(destination: Destination) -> Columns:
+    """Return the columns of every table and view, as they are asked for, and the macros without any."""
+    with destination.reading() as connection:
+        rows = connection.execute(
+            "SELECT CASE schema_name WHEN 'main' THEN table_name ELSE schema_name || '.' || table_name END, "
+            "list(column_name ORDER BY column_index) FROM duckdb_columns() WHERE NOT internal "
+            "GROUP BY schema_name, table_name ORDER BY schema_name <> 'main', schema_name, table_name"
+        ).fetchall()
+        macros = connection.execute(
+            "SELECT DISTINCT function_name || '(' || array_to_string(parameters, ', ') || ')' "
+            "FROM duckdb_functions() WHERE NOT internal ORDER BY ALL"
+        ).fetchall()
+    return {name: [printable(column, 200) for column in found] for name, found in rows} | {n: [] for (n,) in macros}
+
+
+def _make_session(settings: Settings, columns: Columns) -> PromptSession[str]:
+    return PromptSession(
+        "sip-trunks> ",
+        prompt_continuation="       ...> ",
+        multiline=True,
+        history=_open_history(settings),
+        completer=_Words(columns),
+        complete_while_typing=False,
+        lexer=PygmentsLexer(SqlLexer),
+        key_bindings=_make_keys(),
+        enable_history_search=True,
+    )
+
+
+def _open_history(settings: Settings) -> History:
+    """Return what was typed before, in a file that only its owner may read; of this session, if there can be none."""
+    path = settings.state_dir / HISTORY
+    try:
+        prepare_state_dir(settings)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(path)
+
+
+def _make_keys() -> KeyBindings:
+    """Have Enter end a statement that has its semicolon, and a command of the prompt; otherwise begin a new line."""
+    keys = KeyBindings()
+
+    def is_complete(text: str) -> bool:
+        return not text.strip() or text.strip().startswith(".") or text.rstrip().endswith(";")
+
+    @keys.add("enter", filter=~Condition(lambda: has_completions() and completion_is_selected()))
+    def _(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if is_complete(buffer.text):
+            buffer.validate_and_handle()
+        else:
+            buffer.insert_text("\n")
+
+    return keys
+
+
+class _Words(Completer):
+    """Completes commands of the prompt, tables, columns (of the tables in the statement first) and keywords."""
+
+    def __init__(self, columns: Mapping[str, Sequence[str]]) -> None:
+        self._columns = columns
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:  # noqa: ARG002
+        word = document.get_word_before_cursor(WORD=False, pattern=_WORD)
+        if document.text.lstrip().startswith("."):
+            candidates: Iterable[str] = (".tables", ".help", ".quit")
+            word = document.text_before_cursor.lstrip()
+        else:
+            candidates = self._candidates(document.text)
+        begin = word.lower()
+        for candidate in dict.fromkeys(candidates):
+            if begin and candidate.lower().startswith(begin):
+                yield Completion(candidate, start_position=-len(word))
+
+    def _candidates(self, text: str) -> Iterable[str]:
+        words = set(_WORD.findall(text.lower()))
+        for name, columns in self._columns.items():
+            if name in words:
+                yield from columns
+        yield from self._columns
+        yield from _KEYWORDS
+        for columns in self._columns.values():
+            yield from columns
