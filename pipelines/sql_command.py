@@ -130,18 +130,17 @@ def _query(
         # To bind parameters DuckDB imports pandas: without any, none of that.
         return fetch(connection.execute(query, parameters) if parameters else connection.execute(query))
 
-    try:
-        with open_destination(settings).reading(find_tables(query)) as connection, ThreadPoolExecutor(1) as thread:
+    with open_destination(settings).reading(find_tables(query)) as connection, ThreadPoolExecutor(1) as thread:
+        try:
             # A query in this thread would not notice Ctrl-C.
-            try:
-                return thread.submit(work).result()
-            except KeyboardInterrupt:
-                connection.interrupt()
-                raise
-    except UnicodeError:
-        raise SettingsError("SQL: the query is no text in UTF-8") from None
-    except duckdb.Error as error:
-        raise _explained(error) from error
+            return thread.submit(work).result()
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
+        except UnicodeError:
+            raise SettingsError("SQL: the query is no text in UTF-8") from None
+        except duckdb.Error as error:
+            raise _explained(error) from error
 
 
 def _explained(error: duckdb.Error) -> SettingsError:
