@@ -1,12 +1,12 @@
 """The lake as Delta and as Iceberg tables: it keeps what the DuckDB file keeps, and others read it as what it is.
 
-All of it is done by the command itself, since Iceberg's library is in no environment but that of these runs; what there
-is to see afterwards is collected by a process of its own (`collect`), by the product and by the formats' own readers.
+Iceberg's library is in no environment but that of the processes that are started here: of the command itself, or of
+one that calls several commands in turn (`work`), since each would import everything anew. It collects what there is to
+see afterwards, too, by the product and by the formats' own readers.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pickle
@@ -15,10 +15,12 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     Trunks = Sequence[dict[str, Any]]
+    Answers = tuple[Trunks, Trunks]
+    Command = tuple[str, ...]
     Rows = dict[str, list[str]]
 
 ICEBERG = "0.12.0"
@@ -51,7 +55,7 @@ LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
 HISTORY = schema.SIP_TRUNKS_HISTORY.name
 TABLES = (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)
 
-STORY: tuple[tuple[Trunks, Trunks], ...] = (
+STORY: tuple[Answers, ...] = (
     ([TRUNK, IP_TRUNK, trunk(id=44)], [TRUNK, IP_TRUNK]),
     (
         [
@@ -74,7 +78,8 @@ STORY = tuple(
 """What the accounts `acme` and `beta` answer, run by run; after it, the last answers come once more."""
 CHANGED = len(STORY)
 
-SAYS: tuple[tuple[str, ...], ...] = (
+RUN: Command = ("run", "--json", "--no-reports")
+SAYS: tuple[Command, ...] = (
     ("report", "counts", "--format", "json"),
     ("report", "--by", "account", "country_code", "--format", "json"),
     ("drift", "--format", "json"),
@@ -131,20 +136,18 @@ class Kept:
         assert done.returncode == code, f"{self.kind}: {done.stderr}"
         return done
 
-    def asking(self, api: Api, acme: Trunks, beta: Trunks) -> dict[str, str]:
-        """Have the API answer so from now on; return what makes a command ask it."""
+    def asking(self, api: Api, *answers: Answers) -> dict[str, str]:
+        """Have the API answer the next runs so; return what makes a command ask it."""
         api.queued.clear()
-        api.queue(list(acme))
-        api.queue(list(beta))
+        for trunks in chain.from_iterable(answers):
+            api.queue(list(trunks))
         return {"SOURCES__FAMULOR__BASE_URL": api.base_url}
 
-    def run(self, api: Api, acme: Trunks, beta: Trunks, *options: str) -> Went:
-        done = self.call("run", "--json", "--no-reports", *options, environment=self.asking(api, acme, beta))
+    def run(self, api: Api, answers: Answers) -> Went:
+        done = self.call(*RUN, environment=self.asking(api, answers))
         return Went(json.loads(done.stdout), done.stderr)
 
-    def killed(
-        self, api: Api, acme: Trunks, beta: Trunks, pattern: str, tables: Sequence[str], delay: float = 0
-    ) -> None:
+    def killed(self, api: Api, answers: Answers, pattern: str, tables: Sequence[str], delay: float = 0) -> None:
         """Run, and kill -9 as soon as there is one file more of this pattern in every one of these folders."""
 
         def count() -> list[int]:
@@ -154,7 +157,7 @@ class Kept:
         before, deadline = count(), time.monotonic() + PATIENCE_SECONDS
         with subprocess.Popen(
             [COMMAND, "run", "--no-reports"],
-            env=self.environment() | self.asking(api, acme, beta),
+            env=self.environment() | self.asking(api, answers),
             cwd=self.data.parent,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -167,22 +170,49 @@ class Kept:
             process.kill()
         assert process.returncode == -9
 
-    def look(self) -> Seen:
-        """Return all there is to see of it, as another process collects it."""
+    def call_in_turn(self, *commands: Command, environment: Mapping[str, str] | None = None) -> list[Said]:
+        """Return what the commands say, called by one process."""
+        return self._work(commands, environment, is_looking=False)[0]
+
+    def look_after(self, *commands: Command, environment: Mapping[str, str] | None = None) -> tuple[list[Said], Seen]:
+        """Return what the commands say, and all there is to see afterwards, as the same process collects it."""
+        said, seen = self._work(commands, environment, is_looking=True)
+        assert seen is not None
+        return said, seen
+
+    def _work(
+        self, commands: Sequence[Command], environment: Mapping[str, str] | None, *, is_looking: bool
+    ) -> tuple[list[Said], Seen | None]:
         file = self.data.with_suffix(".seen")
-        script = f"from tests.test_table_lake import collect; collect({str(file)!r}, {self.kind!r})"
-        environment = self.environment()
-        path = os.pathsep.join([*filter(None, [environment.get("PYTHONPATH")]), str(PROJECT)])
+        script = f"from tests.test_table_lake import work; work({str(file)!r}, {commands!r}, {is_looking})"
+        own = self.environment() | dict(environment or {})
+        path = os.pathsep.join([*filter(None, [own.get("PYTHONPATH")]), str(PROJECT)])
         done = subprocess.run(
             [sys.executable, "-c", script],
-            env=environment | {"PYTHONPATH": path},
+            env=own | {"PYTHONPATH": path},
             cwd=self.data.parent,
             capture_output=True,
             text=True,
         )
-        assert done.returncode == 0, done.stderr
-        seen: Seen = pickle.loads(file.read_bytes())
-        return seen
+        assert done.returncode == 0, f"{self.kind}: {done.stderr}"
+        said, seen = pickle.loads(file.read_bytes())
+        return said, seen
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command that succeeded has printed."""
+
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+    @property
+    def went(self) -> Went:
+        return Went(self.json, self.stderr)
 
 
 @dataclass(frozen=True)
@@ -207,11 +237,10 @@ class Went:
 
 @dataclass(frozen=True)
 class Seen:
-    """The tables as SQL has them; what commands print; the tables as the format's own readers have them."""
+    """The tables as SQL has them, and as the format's own readers have them."""
 
     types: dict[str, dict[str, str]]
     tables: dict[str, pa.Table]
-    says: dict[tuple[str, ...], str]
     read_by: dict[str, dict[str, pa.Table]]
     versions: list[list[tuple[str, int]]]
     """Which trunks the older versions of `sip_trunks` have, the first one first."""
@@ -253,12 +282,37 @@ class Moments:
         return f"run {self.moments.index(value)}" if value in self.moments else value.isoformat()
 
 
-def collect(file: str, kind: str) -> None:
-    """Write a `Seen` of what the settings in force name; deltalake can abort a process that ends otherwise."""
+def work(file: str, commands: Sequence[Command], is_looking: bool) -> None:
+    """Write what the commands say and, if asked to look, a `Seen` of what the settings in force name."""
+    said = [_say(arguments) for arguments in commands]
+    Path(file).write_bytes(pickle.dumps((said, _look() if is_looking else None)))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # deltalake can abort a process that ends otherwise
+
+
+def _say(arguments: Command) -> Said:
+    """Call a command; what libraries write past Python's streams belongs to what it says."""
+    kept = [os.dup(number) for number in (1, 2)]
+    with TemporaryFile() as out, TemporaryFile() as err:
+        os.dup2(out.fileno(), 1)
+        os.dup2(err.fileno(), 2)
+        code = main(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, descriptor in enumerate(kept, 1):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        said = Said(*(os.pread(file.fileno(), 2**30, 0).decode() for file in (out, err)))
+    assert code == 0, said.stderr
+    return said
+
+
+def _look() -> Seen:
     types: dict[str, dict[str, str]] = {}
     tables: dict[str, pa.Table] = {}
-    says: dict[tuple[str, ...], str] = {}
-    with open_destination(read_settings()).reading() as connection:
+    settings = read_settings()
+    with open_destination(settings).reading() as connection:
         for table in TABLES:
             described = connection.execute(
                 "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
@@ -268,16 +322,8 @@ def collect(file: str, kind: str) -> None:
                 types[table.name] = dict(described)
                 columns = ", ".join(f"{name}::VARCHAR AS {name}" if t == "JSON" else name for name, t in described)
                 tables[table.name] = connection.execute(f"SELECT {columns} FROM famulor.{table.name}").to_arrow_table()
-    for arguments in SAYS:
-        printed = io.StringIO()
-        with redirect_stdout(printed):
-            if main(arguments) == 0:
-                says[arguments] = printed.getvalue()
-    own = {"delta": _read_delta, "iceberg": _read_iceberg}.get(kind, lambda _looks: ({}, [], None))
-    Path(file).write_bytes(pickle.dumps(Seen(types, tables, says, *own(tables[LOOKS]))))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+    own = {"delta": _read_delta, "iceberg": _read_iceberg}.get(settings.table_format, lambda _looks: ({}, [], None))
+    return Seen(types, tables, *own(tables[LOOKS]))
 
 
 def _folder(table: str) -> Path:
@@ -343,6 +389,7 @@ class Told:
     kept: Kept
     runs: list[Went]
     seen: Seen
+    printed: Mapping[Command, str] = field(default_factory=dict)
 
     @property
     def moments(self) -> Moments:
@@ -352,7 +399,7 @@ class Told:
         return self.moments.rows(self.seen)
 
     def says(self, arguments: tuple[str, ...]) -> Any:
-        return json.loads(self.moments.numbered(self.seen.says[arguments]))
+        return json.loads(self.moments.numbered(self.printed[arguments]))
 
 
 @pytest.fixture(scope="session")
@@ -396,11 +443,12 @@ def told(shared: Path, packages: Path) -> Mapping[str, Told]:
 
 def tell(kept: Kept) -> Told:
     kept.data.mkdir()
+    # The last answers lack all trunks of an account: that much may go only if somebody agrees.
+    runs = [*([RUN] * (CHANGED - 1)), (*RUN, "--accept-shrink"), RUN]
     with an_api() as api:
-        # The last answers lack all trunks of an account: that much may go only if somebody agrees.
-        runs = [kept.run(api, *answers, *(["--accept-shrink"] if answers is STORY[-1] else [])) for answers in STORY]
-        runs.append(kept.run(api, *STORY[-1]))
-    return Told(kept, runs, kept.look())
+        said, seen = kept.look_after(*runs, *SAYS, environment=kept.asking(api, *STORY, STORY[-1]))
+    printed = {arguments: each.stdout for arguments, each in zip(SAYS, said[len(runs) :], strict=True)}
+    return Told(kept, [each.went for each in said[: len(runs)]], seen, printed)
 
 
 @pytest.fixture(params=FORMATS)
@@ -453,7 +501,7 @@ def test_runs_say_nothing_of_what_they_use(lake: Told) -> None:
 
 
 def test_commands_say_the_same_as_on_the_file(lake: Told, file: Told) -> None:
-    assert set(lake.seen.says) == set(file.seen.says) == set(SAYS)
+    assert set(lake.printed) == set(file.printed) == set(SAYS)
     for arguments in SAYS:
         said, expected = lake.says(arguments), file.says(arguments)
         if arguments[0] != "status":
@@ -538,20 +586,19 @@ def test_a_copy_of_it_begins_a_file_that_is_the_same(told: Mapping[str, Told], t
     lake = told["iceberg"]  # tests/test_moving.py has the other
     lake.kept.call("export", "--format", "csv", "--output", str(tmp_path / "copy"))
     begun = Kept("duckdb", tmp_path / "begun", lake.kept.packages)
-    begun.call("import", str(tmp_path / "copy"))
-    seen = begun.look()
+    _, seen = begun.look_after(("import", str(tmp_path / "copy")))
     assert seen.types == {name: types for name, types in lake.seen.types.items() if name != ROWS}
     assert replace(lake, seen=seen).rows() == lake.rows()
 
 
 # ---------------------------------------------------------------------- runs that are killed
 
-BEFORE: tuple[Trunks, Trunks] = ([TRUNK, IP_TRUNK, trunk(id=50), *_rich(0)], [TRUNK])
-AFTER: tuple[Trunks, Trunks] = (
+BEFORE: Answers = ([TRUNK, IP_TRUNK, trunk(id=50), *_rich(0)], [TRUNK])
+AFTER: Answers = (
     [TRUNK | {"country_code": "DE"}, IP_TRUNK | {"allowed_inbound_ips": ["192.0.2.1"]}, trunk(id=51), *_rich(0)],
     [TRUNK],
 )
-LATER: tuple[Trunks, Trunks] = ([*AFTER[0], trunk(id=52, tariff="new")], [TRUNK])
+LATER: Answers = ([*AFTER[0], trunk(id=52, tariff="new")], [TRUNK])
 COMMITS = {"delta": "_delta_log/*.json", "iceberg": "metadata/*.metadata.json"}
 
 
@@ -563,11 +610,12 @@ def begun(shared: Path, packages: Path) -> Told:
         if not result.exists():
             (shared / "killed").mkdir()
             file = Kept("duckdb", shared / "killed" / "file", packages)
+            export = ("export", "--output", str(shared / "killed" / "copy"))
             with an_api() as api:
-                first = file.run(api, *BEFORE)
-                file.call("export", "--output", str(shared / "killed" / "copy"))
-                runs = [first, file.run(api, *AFTER)]
-            result.write_bytes(pickle.dumps(Told(file, runs, file.look())))
+                (first, _, second), seen = file.look_after(
+                    RUN, export, RUN, environment=file.asking(api, BEFORE, AFTER)
+                )
+            result.write_bytes(pickle.dumps(Told(file, [first.went, second.went], seen)))
     begun: Told = pickle.loads(result.read_bytes())
     return begun
 
@@ -583,10 +631,10 @@ def recovered(shared: Path, packages: Path, table_format: str, begun: Told) -> T
             with an_api() as api:
                 # Everything is there but what makes it count.
                 lake.killed(
-                    api, *AFTER, COMMITS[table_format], [table.name for table in TABLES if table.name != LOOKS], 0.1
+                    api, AFTER, COMMITS[table_format], [table.name for table in TABLES if table.name != LOOKS], 0.1
                 )
-                runs = [begun.runs[0], lake.run(api, *AFTER)]
-            result.write_bytes(pickle.dumps(Told(lake, runs, lake.look())))
+                (said,), seen = lake.look_after(RUN, environment=lake.asking(api, AFTER))
+            result.write_bytes(pickle.dumps(Told(lake, [begun.runs[0], said.went], seen)))
     recovered: Told = pickle.loads(result.read_bytes())
     return recovered
 
@@ -623,39 +671,43 @@ def test_a_run_that_was_killed_before_it_wrote_a_new_column_can_be_followed_by_a
     recovered: Told, api: Api
 ) -> None:
     lake = recovered.kept
-    lake.killed(api, *LATER, "*", ["_dlt_version"])
-    ids = "SELECT id FROM sip_trunks WHERE account = 'acme' ORDER BY id"
-    stored = [row["id"] for row in json.loads(lake.call("sql", ids, "--format", "json").stdout)]
-    assert stored == sorted(t["id"] for t in AFTER[0])
-    assert lake.run(api, *LATER).statuses()[0] == "loaded"
-    named = json.loads(
-        lake.call("sql", "SELECT id, tariff FROM sip_trunks WHERE tariff IS NOT NULL", "--format", "json").stdout
+    lake.killed(api, LATER, "*", ["_dlt_version"])
+    stored, went, named = lake.call_in_turn(
+        ("sql", "SELECT id FROM sip_trunks WHERE account = 'acme' ORDER BY id", "--format", "json"),
+        RUN,
+        ("sql", "SELECT id, tariff FROM sip_trunks WHERE tariff IS NOT NULL", "--format", "json"),
+        environment=lake.asking(api, LATER),
     )
-    assert named == [{"id": 52, "tariff": "new"}]
+    assert [row["id"] for row in stored.json] == sorted(t["id"] for t in AFTER[0])
+    assert went.went.statuses()[0] == "loaded"
+    assert named.json == [{"id": 52, "tariff": "new"}]
 
 
 def test_what_a_killed_run_only_began_to_write_is_no_end(
     table_format: str, tmp_path: Path, packages: Path, api: Api
 ) -> None:
     lake = Kept(table_format, tmp_path / "data", packages)
-    lake.run(api, [TRUNK], [])
+    lake.run(api, ([TRUNK], []))
     if table_format == "iceberg":
         begun = lake.dataset / "sip_trunks" / "metadata" / "00009-0b3e2928-eb23-4aa8-a29d-811bee2157f2.metadata.json"
     else:
         newest = max(path.name for path in (lake.dataset / "_dlt_version").glob("famulor__*"))
         begun = lake.dataset / "_dlt_version" / newest.replace("famulor__1", "famulor__2")
     begun.touch()
-    assert "42" in lake.call("sql", "SELECT id FROM sip_trunks").stdout
-    assert lake.run(api, [TRUNK | {"country_code": "DE"}], []).statuses()[0] == "loaded"
+    stored, went = lake.call_in_turn(
+        ("sql", "SELECT id FROM sip_trunks"), RUN, environment=lake.asking(api, ([TRUNK | {"country_code": "DE"}], []))
+    )
+    assert "42" in stored.stdout
+    assert went.went.statuses()[0] == "loaded"
 
 
 def test_a_first_run_that_was_killed_counts_for_nothing(tmp_path: Path, api: Api) -> None:
     lake = Kept("delta", tmp_path / "data", tmp_path)
-    lake.killed(api, *BEFORE, COMMITS["delta"], ["sip_trunks"])
+    lake.killed(api, BEFORE, COMMITS["delta"], ["sip_trunks"])
     said = lake.call("report", code=2).stderr
     assert said.startswith("sip-trunks: nothing is stored yet at ")
     assert said.count("\n") == 1
-    went = lake.run(api, *BEFORE)
+    went = lake.run(api, BEFORE)
     assert went.statuses() == ["loaded", "loaded"]
     assert [account["new_count"] for account in went.outcome["accounts"]] == [len(trunks) for trunks in BEFORE]
 
@@ -690,7 +742,7 @@ def test_a_store_is_no_place_for_tables(table_format: str, tmp_path: Path, packa
     kept = Kept(table_format, tmp_path / "data", packages)
     for arguments in (["run"], ["status"]):
         done = kept.call(
-            *arguments, code=2, environment={"SIP_TRUNKS__LAKE": "s3://bucket/lake"} | kept.asking(api, [], [])
+            *arguments, code=2, environment={"SIP_TRUNKS__LAKE": "s3://bucket/lake"} | kept.asking(api, ([], []))
         )
         assert done.stdout == ""
         assert done.stderr.count("\n") == 1
