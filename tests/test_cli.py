@@ -9,11 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pipelines.cli import main
 from pipelines.load import run
 from pipelines.settings import pick_accounts, read_settings
 from tests.builders import IP_TRUNK, TRUNK, trunk
@@ -28,21 +31,37 @@ COMMAND = str(Path(sys.executable).with_name("sip-trunks"))
 
 
 def call(*arguments: str, code: int = 0) -> str:
-    """Run the command as a process and return what it printed; on failure, the one line on standard error."""
-    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=60)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr + done.stdout
-    assert TOKEN not in done.stderr + done.stdout
+    """Run the command in this process and return what it printed; on failure, the one line on standard error.
+
+    What only a process can show - signals, pipes, imports, another user - has one of its own.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    out, err = (TextIOWrapper(BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            returned = main(arguments)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    printed, errors = (stream.buffer.getvalue().decode() for stream in (out, err))
+    assert returned == code, errors
+    assert "Traceback" not in errors + printed
+    assert TOKEN not in errors + printed
     if code:
-        assert done.stderr.splitlines()[-1].startswith("sip-trunks: ")
-        return done.stderr.splitlines()[-1]
-    return done.stdout
+        assert errors.splitlines()[-1].startswith("sip-trunks: ")
+        return errors.splitlines()[-1]
+    return printed
 
 
-def load() -> None:
-    """Store what the API answers, in this process; tests about `run` call it."""
+def start(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a process."""
+    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def load(with_reports: bool = False) -> None:
+    """Store what the API answers; tests about `run` call it."""
     settings = read_settings()
-    assert run(settings, pick_accounts(settings, []), with_reports=False).exit_code == 0
+    assert run(settings, pick_accounts(settings, []), with_reports=with_reports).exit_code == 0
 
 
 def modules_of(*arguments: str) -> set[str]:
@@ -58,7 +77,7 @@ HEAVY = {"dlt", "pandas", "pyarrow", "numpy"}
 
 def test_the_light_commands_import_nothing_heavy(api: Api) -> None:
     api.answer([TRUNK])
-    call("run")
+    load(with_reports=True)
     assert not (HEAVY | {"duckdb", "urllib3"}) & modules_of("--help")
     for command in (
         ["status"],
@@ -74,7 +93,9 @@ def test_the_light_commands_import_nothing_heavy(api: Api) -> None:
 
 def test_a_run_says_what_it_did_and_what_to_try_next(api: Api) -> None:
     api.answer([TRUNK, IP_TRUNK, trunk(id=44, new_field="x")])
-    out = call("run")
+    done = start("run")
+    assert done.returncode == 0, done.stderr
+    out = done.stdout
     assert "account    default" in out
     assert "trunks     3: 3 new, 0 changed, 0 removed since the last run" in out
     assert "new_field: not declared, stored as text (new_column, 1 record)" in out
@@ -123,7 +144,7 @@ def test_an_unreachable_api_is_named_after_the_retries(monkeypatch: pytest.Monke
 
 def test_a_failure_is_json_too_where_json_was_asked_for(api: Api) -> None:
     api.answer(b"", 401)
-    done = subprocess.run([COMMAND, "run", "--json"], capture_output=True, text=True)
+    done = start("run", "--json")
     assert done.returncode == 3
     assert json.loads(done.stdout)["accounts"][0]["exit_code"] == 3
 
@@ -268,7 +289,7 @@ def test_status_shows_an_account_that_never_came(api: Api, monkeypatch: pytest.M
     monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__BETA", "token-b")
     api.queue([TRUNK])
     api.queue(b"", 401)
-    done = subprocess.run([COMMAND, "run"], capture_output=True, text=True)
+    done = start("run", "--no-reports")
     assert done.returncode == 8
     assert "account    beta\nfailed     " in done.stdout
     assert "never seen" in call("status")
@@ -345,10 +366,10 @@ def test_check_says_what_is_ready_and_what_is_not(api: Api, monkeypatch: pytest.
     api.answer([TRUNK])
     assert "ok    account default: token accepted, 1 trunks" in call("check")
     api.answer(b"", 401)
-    done = subprocess.run([COMMAND, "check"], capture_output=True, text=True)
+    done = start("check")
     assert (done.returncode, "FAIL  account default" in done.stdout) == (3, True)
     monkeypatch.delenv("FAMULOR_API_KEY")
-    done = subprocess.run([COMMAND, "check"], capture_output=True, text=True)
+    done = start("check")
     assert (done.returncode, "FAIL  token" in done.stdout) == (2, True)
 
 
@@ -389,7 +410,7 @@ def test_usage_errors_exit_with_2() -> None:
         ["run", "--nope"],
         ["demo-api", "--port", "70000"],
     ):
-        done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True)
+        done = start(*arguments)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
 
