@@ -39,10 +39,10 @@ def _():
         stored = read_stored()
     except Failure as _failure:
         mo.stop(predicate=True, output=notice(f"There is nothing to explore: {_failure}.", "warning"))
-    choices = list_choices(stored.basis)
-    account = mo.ui.multiselect(choices["account"], label="account")
-    country = mo.ui.multiselect(choices["country"], label="country")
-    provider = mo.ui.multiselect(choices["provider"], label="provider")
+    _choices = list_choices(stored.basis)
+    account = mo.ui.multiselect(_choices["account"], label="account")
+    country = mo.ui.multiselect(_choices["country"], label="country")
+    provider = mo.ui.multiselect(_choices["provider"], label="provider")
     return account, country, provider, stored
 
 
@@ -107,8 +107,8 @@ def _():
 
 @app.cell
 def _(stored):
-    columns = sorted(set(stored.basis.trunks.columns) - set(UNREADABLE))
-    by = mo.ui.multiselect(columns, ["provider"], label="count by")
+    _columns = sorted(set(stored.basis.trunks.columns) - set(UNREADABLE))
+    by = mo.ui.multiselect(_columns, ["provider"], label="count by")
     return (by,)
 
 
@@ -158,8 +158,8 @@ def _():
 
 @app.cell
 def _(moments):
-    last_step = max(len(moments), 1)
-    step = mo.ui.slider(1, last_step + (last_step == 1), value=last_step, label="snapshot", disabled=last_step == 1)
+    _last = max(len(moments), 1)
+    step = mo.ui.slider(1, _last + (_last == 1), value=_last, label="snapshot", disabled=_last == 1)
     return (step,)
 
 

@@ -102,7 +102,7 @@ def _answer(query: str) -> pd.DataFrame:
             rows = result.fetchmany(MOST_ROWS)
         except duckdb.InterruptException:
             raise SettingsError(f"it took longer than {_PATIENCE_SECONDS} seconds; ask for less") from None
-        except (duckdb.Error, UnicodeError) as error:
+        except duckdb.Error as error:
             # Where in the query it is follows on lines of its own.
             raise SettingsError(str(error).strip().partition("\n")[0]) from None
         finally:
@@ -137,6 +137,8 @@ def _as_scalar(value: Any) -> Any:
 
 def notice(text: str, kind: str = "empty") -> mo.Html:
     """Return a sentence in place of what cannot be shown; `kind` is `empty`, `warning` or `error`."""
+    if kind == "warning" and mo.app_meta().mode == "script":
+        print(text)
     told = re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
     return mo.Html(f'<p class="st-notice st-{kind}">{told}</p>')
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -51,6 +52,8 @@ def _serve(notebook: Path, port: int, *, with_browser: bool) -> int:
     import marimo
     import uvicorn
 
+    # That a window was closed while something was sent to it is nothing to report.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     listener = _listen(port)
     origin = f"{_HOST}:{listener.getsockname()[1]}"
     token = secrets.token_urlsafe(16)

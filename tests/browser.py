@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Dialog, Page, Request, Route
+    from playwright.sync_api import (
+        Browser,
+        BrowserContext,
+        ConsoleMessage,
+        Dialog,
+        Page,
+        Request,
+        Route,
+        WebSocket,
+    )
 
 _REQUIRE = "REQUIRE_BROWSER"
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "headless_shell")
@@ -70,30 +79,62 @@ def visit(browser: Browser, file: Path, *, width: int = 1280, **context: Any) ->
     """Open a file in a window of its own; whatever else it asks for fails, and is noted."""
     url = file.as_uri()
     with browser.new_context(viewport={"width": width, "height": 800}, **context) as window:
-        opened = Visit(window.new_page())
-        page, complain = opened.page, opened.complaints.append
-
-        def answer(route: Route, request: Request) -> None:
-            if request.url == url:
-                route.continue_()
-            else:
-                complain(f"request: {request.url}")
-                route.abort()
-
-        def dismiss(dialog: Dialog) -> None:
-            complain(f"dialog: {dialog.message}")
-            dialog.dismiss()
-
-        window.route("**/*", answer)
-        window.on("request", lambda request: opened.requests.append(request.url))
-        page.on("console", lambda message: complain(f"console: {message.text}"))
-        page.on("pageerror", lambda error: complain(f"error: {error}"))
-        page.on("dialog", dismiss)
-        page.on("popup", lambda popup: complain(f"popup: {popup.url}"))
-        page.on("download", lambda download: complain(f"download: {download.url}"))
-        page.on("websocket", lambda socket: complain(f"socket: {socket.url}"))
-        page.goto(url)
+        opened = _watch(window, lambda asked: asked == url)
+        opened.page.on("console", lambda message: opened.complaints.append(f"console: {message.text}"))
+        opened.page.goto(url)
         yield opened
+
+
+@contextmanager
+def visit_server(
+    browser: Browser, address: str, *, width: int = 1280, height: int = 800, **context: Any
+) -> Iterator[Visit]:
+    """Open a server's page in a window of its own; whatever it asks of anybody else fails, and is noted.
+
+    Errors on the console are, too; what an application tells its developers there is not.
+    """
+    host = address.split("/")[2]
+    own = (f"http://{host}/", f"ws://{host}/", "data:", "blob:")
+    with browser.new_context(viewport={"width": width, "height": height}, **context) as window:
+        opened = _watch(window, lambda asked: asked.startswith(own))
+
+        def listen(message: ConsoleMessage) -> None:
+            if message.type == "error":
+                opened.complaints.append(f"console: {message.text}")
+
+        opened.page.on("console", listen)
+        opened.page.goto(address)
+        yield opened
+
+
+def _watch(window: BrowserContext, is_allowed: Callable[[str], bool]) -> Visit:
+    """Return a page of the window that can ask for nothing but what is allowed, and is watched."""
+    opened = Visit(window.new_page())
+    page, complain = opened.page, opened.complaints.append
+
+    def answer(route: Route, request: Request) -> None:
+        if is_allowed(request.url):
+            route.continue_()
+        else:
+            complain(f"request: {request.url}")
+            route.abort()
+
+    def dismiss(dialog: Dialog) -> None:
+        complain(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def connect(socket: WebSocket) -> None:
+        if not is_allowed(socket.url):
+            complain(f"socket: {socket.url}")
+
+    window.route("**/*", answer)
+    window.on("request", lambda request: opened.requests.append(request.url))
+    page.on("pageerror", lambda error: complain(f"error: {error}"))
+    page.on("dialog", dismiss)
+    page.on("popup", lambda popup: complain(f"popup: {popup.url}"))
+    page.on("download", lambda download: complain(f"download: {download.url}"))
+    page.on("websocket", connect)
+    return opened
 
 
 def _give_up(reason: str) -> NoReturn:
