@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BIN = Path(sys.executable).parent
-MADE = {"make demo": "sip-trunks run --demo", "make setup": "true", ". .venv/bin/activate": "true"}
+MADE = {
+    "make demo": "sip-trunks run --demo",
+    "make setup": "true",
+    ". .venv/bin/activate": "true",
+    "make notebook": "true",  # tests/test_notebook.py opens it
+}
 
 
 def test_generated_parts_are_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
