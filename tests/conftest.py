@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipelines.load import run
+from pipelines.settings import pick_accounts, read_settings
 from tests.postgres_server import postgres_server, postgres_url  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    Begin = Callable[..., None]
 
 gc.set_threshold(50_000, 20, 20)  # as the command does
 TOKEN = "t0p-s3cret-token-value"
@@ -113,3 +118,28 @@ def place(tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SOURCES__FAMULOR__BACKOFF_SECONDS", "0.01")
     monkeypatch.setenv("FAMULOR_API_KEY", TOKEN)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def beginnings() -> dict[str, Path]:
+    """The data directories that first runs have left, by what was asked and answered."""
+    return {}
+
+
+@pytest.fixture
+def begin(place: Path, api: Api, beginnings: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Begin:
+    """Leave what a first run that is answered these trunks leaves, reports aside; what one has left is copied."""
+
+    def begin(*trunks: dict[str, Any]) -> None:
+        api.answer(list(trunks))
+        settings = read_settings()
+        accounts = pick_accounts(settings, [])
+        name = repr((settings.destination, [account.name for account in accounts], trunks))
+        if name in beginnings:
+            shutil.copytree(beginnings[name], settings.data_dir, symlinks=True)
+            return
+        assert run(settings, accounts, with_reports=False).exit_code == 0
+        beginnings[name] = tmp_path_factory.mktemp("begun") / "data"
+        shutil.copytree(settings.data_dir, beginnings[name], symlinks=True)
+
+    return begin

@@ -23,7 +23,7 @@ from tests.builders import IP_TRUNK, TRUNK, trunk
 from tests.conftest import TOKEN
 
 if TYPE_CHECKING:
-    from tests.conftest import Api
+    from tests.conftest import Api, Begin
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -170,9 +170,8 @@ def test_reading_before_the_first_run_says_what_to_do(command: list[str]) -> Non
     assert not (Path("data") / "warehouse.duckdb").exists()
 
 
-def test_sql_reads_and_never_writes(api: Api, place: Path) -> None:
-    api.answer([TRUNK])
-    load()
+def test_sql_reads_and_never_writes(begin: Begin, place: Path) -> None:
+    begin(TRUNK)
     assert json.loads(call("sql", "SELECT id, created_at FROM sip_trunks", "--format", "json")) == [
         {"id": 42, "created_at": "2026-03-31T10:00:00Z"}
     ]
@@ -191,15 +190,13 @@ def test_sql_reads_and_never_writes(api: Api, place: Path) -> None:
 
 
 @pytest.mark.parametrize("query", ["", " ; ", "-- nothing", "SELECT 1; SELECT 2"])
-def test_sql_takes_exactly_one_statement(api: Api, query: str) -> None:
-    api.answer([TRUNK])
-    load()
+def test_sql_takes_exactly_one_statement(begin: Begin, query: str) -> None:
+    begin(TRUNK)
     assert "expected one statement" in call("sql", query, code=2)
 
 
-def test_sql_shows_every_column_and_json_as_json(api: Api) -> None:
-    api.answer([IP_TRUNK])
-    load()
+def test_sql_shows_every_column_and_json_as_json(begin: Begin) -> None:
+    begin(IP_TRUNK)
     (row,) = json.loads(
         call("sql", "SELECT 1 AS a, 2 AS a, 3 AS a_2, allowed_inbound_ips AS ips FROM sip_trunks", "--format", "json")
     )
@@ -207,17 +204,15 @@ def test_sql_shows_every_column_and_json_as_json(api: Api) -> None:
     assert "(no rows)" in call("sql", "SELECT 1 WHERE false")
 
 
-def test_a_moment_is_printed_so_that_it_can_be_asked_for(api: Api) -> None:
-    api.answer([TRUNK])
-    load()
+def test_a_moment_is_printed_so_that_it_can_be_asked_for(begin: Begin) -> None:
+    begin(TRUNK)
     moment = call("sql", "SELECT min(snapshot_at) AS at FROM sip_trunk_snapshots").splitlines()[1]
     found = call("sql", f"SELECT count(*) AS n FROM sip_trunks_history WHERE valid_from = TIMESTAMPTZ '{moment}'")
     assert found.split() == ["n", "1"]
 
 
-def test_a_terminal_gets_what_is_too_wide_for_a_table_line_by_line(api: Api) -> None:
-    api.answer([TRUNK])
-    load()
+def test_a_terminal_gets_what_is_too_wide_for_a_table_line_by_line(begin: Begin) -> None:
+    begin(TRUNK)
     done = subprocess.run(
         ["script", "-qec", f"{COMMAND} sql 'FROM sip_trunks'", "/dev/null"],
         capture_output=True,
@@ -231,11 +226,10 @@ def test_a_terminal_gets_what_is_too_wide_for_a_table_line_by_line(api: Api) -> 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_without_a_letter_gets_a_substitute(
-    api: Api, monkeypatch: pytest.MonkeyPatch, encoding: str
+    begin: Begin, monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
-    api.answer([trunk(sip_username="Zo\u00eb \u4e2d")])
-    load()
+    begin(trunk(sip_username="Zo\u00eb \u4e2d"))
     done = subprocess.run([COMMAND, "sql", "SELECT sip_username, NULL AS nothing FROM sip_trunks"], capture_output=True)
     assert done.returncode == 0
 
@@ -250,15 +244,13 @@ def test_reports_are_written_again_after_a_run_without(api: Api) -> None:
     assert "+e164" in call("sql", "FROM reports.counts")
 
 
-def test_a_syntax_error_is_what_duckdb_says_on_one_line(api: Api) -> None:
-    api.answer([TRUNK])
-    load()
+def test_a_syntax_error_is_what_duckdb_says_on_one_line(begin: Begin) -> None:
+    begin(TRUNK)
     assert 'syntax error at or near "SELEC"' in call("sql", "SELEC 1", code=2)
 
 
-def test_csv_is_safe_for_spreadsheets_unless_raw(api: Api) -> None:
-    api.answer([TRUNK, IP_TRUNK])
-    load()
+def test_csv_is_safe_for_spreadsheets_unless_raw(begin: Begin) -> None:
+    begin(TRUNK, IP_TRUNK)
     query = ["sql", "SELECT phone_number, sip_calling_format FROM sip_trunks ORDER BY id", "--format", "csv"]
     assert call(*query) == "phone_number,sip_calling_format\n1000,'+e164\n'+14155551234,e164\n"
     assert call(*query, "--raw") == "phone_number,sip_calling_format\n1000,+e164\n+14155551234,e164\n"
@@ -271,9 +263,8 @@ def test_escape_sequences_from_the_api_do_not_reach_the_terminal(api: Api) -> No
     assert "\u202e" not in out
 
 
-def test_counts_by_any_columns(api: Api) -> None:
-    api.answer([TRUNK, IP_TRUNK, trunk(id=44, country_code=None)])
-    load()
+def test_counts_by_any_columns(begin: Begin) -> None:
+    begin(TRUNK, IP_TRUNK, trunk(id=44, country_code=None))
     assert json.loads(call("report", "counts", "--by", "country_code", "--format", "json")) == [
         {"country_code": "US", "country_name": "United States", "trunk_count": 2, "share_pct": 66.67},
         {"country_code": None, "country_name": None, "trunk_count": 1, "share_pct": 33.33},
@@ -295,11 +286,10 @@ def test_status_shows_an_account_that_never_came(api: Api, monkeypatch: pytest.M
     assert "never seen" in call("status")
 
 
-def test_status_works_for_a_user_who_may_only_read(api: Api, place: Path) -> None:
+def test_status_works_for_a_user_who_may_only_read(begin: Begin, place: Path) -> None:
     if os.geteuid():
         pytest.skip("NOT TESTED: another user, since only root may become one")
-    api.answer([TRUNK])
-    load()
+    begin(TRUNK)
     for path in (place, *place.parents[:3]):
         path.chmod(0o755)
     # The first call imports what the other user may not be allowed to read.
@@ -309,12 +299,11 @@ def test_status_works_for_a_user_who_may_only_read(api: Api, place: Path) -> Non
     assert len(re.findall(r"^default ", done.stdout, flags=re.MULTILINE)) == 2
 
 
-def test_status_tells_what_is_stored_and_how_the_last_run_ended(api: Api) -> None:
+def test_status_tells_what_is_stored_and_how_the_last_run_ended(api: Api, begin: Begin) -> None:
     empty = json.loads(call("status", "--json"))
     assert (empty["accounts"][0]["snapshot_at"], empty["last_run"], empty["is_run_active"]) == (None, None, False)
     assert "never seen" in call("status")
-    api.answer([TRUNK])
-    load()
+    begin(TRUNK)
     api.answer(b"", 401)
     call("run", code=3)
     status = json.loads(call("status", "--json"))
@@ -324,9 +313,8 @@ def test_status_tells_what_is_stored_and_how_the_last_run_ended(api: Api) -> Non
     assert "exit code 3" in call("status")
 
 
-def test_drift_tells_since_when_and_what_is_over(api: Api) -> None:
-    api.answer([TRUNK])
-    load()
+def test_drift_tells_since_when_and_what_is_over(api: Api, begin: Begin) -> None:
+    begin(TRUNK)
     assert "no drift" in call("drift")
     api.answer([trunk(sip_calling_format="E.164"), trunk(id=43, sip_calling_format="E.164")])
     first = json.loads(call("run", "--json"))
@@ -351,9 +339,8 @@ def test_drift_tells_since_when_and_what_is_over(api: Api) -> None:
     assert "no drift" in call("drift", "--since", "2999-01-01")
 
 
-def test_strict_drift_fails_before_anything_is_written(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    api.answer([TRUNK])
-    load()
+def test_strict_drift_fails_before_anything_is_written(api: Api, begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(TRUNK)
     monkeypatch.setenv("SIP_TRUNKS__DRIFT", "strict")
     api.answer([TRUNK | {"nickname": "x"}])
     assert "nickname" in call("run", code=5)
@@ -373,9 +360,8 @@ def test_check_says_what_is_ready_and_what_is_not(api: Api, monkeypatch: pytest.
     assert (done.returncode, "FAIL  token" in done.stdout) == (2, True)
 
 
-def test_describe_knows_declared_and_new_columns(api: Api) -> None:
-    api.answer([TRUNK | {"nickname": "x"}])
-    load()
+def test_describe_knows_declared_and_new_columns(begin: Begin) -> None:
+    begin(TRUNK | {"nickname": "x"})
     out = call("describe", "sip_trunks")
     assert "Host of the SIP server" in out
     assert "nickname" in out
@@ -388,9 +374,8 @@ def test_a_port_that_is_taken_is_a_usage_error(api: Api) -> None:
     assert "--port" in call("demo-api", "--port", api.origin.rpartition(":")[2], code=2)
 
 
-def test_a_query_can_be_interrupted(api: Api) -> None:
-    api.answer([TRUNK])
-    load()
+def test_a_query_can_be_interrupted(begin: Begin) -> None:
+    begin(TRUNK)
     process = subprocess.Popen(
         [COMMAND, "sql", "SELECT count(*) FROM range(10000000000) a, range(1000000000) b"],
         stderr=subprocess.PIPE,
@@ -431,10 +416,9 @@ def test_the_demo_api_serves_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_run_that_is_stopped_ends_soon_and_leaves_the_stored_file(
-    api: Api, place: Path, sent: int, code: int
+    api: Api, begin: Begin, place: Path, sent: int, code: int
 ) -> None:
-    api.answer([TRUNK])
-    load()
+    begin(TRUNK)
     stored = (place / "data" / "warehouse.duckdb").read_bytes()
     api.answer(b"{}", 503, Retry_After="30")
     process = subprocess.Popen(
@@ -472,8 +456,7 @@ def test_it_works_from_any_directory_with_the_settings_of_the_project(
     assert api.requests[-1][1]["Authorization"] == f"Bearer {TOKEN}"
 
 
-def test_a_pipe_that_closes_early_is_no_error(api: Api) -> None:
-    api.answer([trunk(id=n, sip_username="u" * 100) for n in range(5000)])
-    load()
+def test_a_pipe_that_closes_early_is_no_error(begin: Begin) -> None:
+    begin(*(trunk(id=n, sip_username="u" * 100) for n in range(5000)))
     done = subprocess.run(f"{COMMAND} sql 'FROM sip_trunks' | head -1", shell=True, capture_output=True, text=True)
     assert done.stderr == ""

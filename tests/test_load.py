@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.outcome import AccountOutcome, Outcome
-    from tests.conftest import Api
+    from tests.conftest import Api, Begin
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -104,9 +104,8 @@ def test_history_has_exactly_the_versions_that_were_seen(api: Api) -> None:
     assert query(as_of.format(third.snapshot_at)) == [(42,), (43,), (44,)]
 
 
-def test_a_reordered_answer_opens_no_version(api: Api) -> None:
-    api.answer([TRUNK, IP_TRUNK])
-    load()
+def test_a_reordered_answer_opens_no_version(api: Api, begin: Begin) -> None:
+    begin(TRUNK, IP_TRUNK)
     before = state()
     api.answer([IP_TRUNK | {"allowed_inbound_ips": ["198.51.100.20", "203.0.113.10"]}, dict(reversed(TRUNK.items()))])
     outcome = load()
@@ -116,9 +115,8 @@ def test_a_reordered_answer_opens_no_version(api: Api) -> None:
     assert query("SELECT is_unchanged FROM sip_trunk_snapshots ORDER BY snapshot_at") == [(False,), (True,)]
 
 
-def test_an_unchanged_answer_is_noted_without_loading_anything(api: Api) -> None:
-    api.answer([TRUNK])
-    load()
+def test_an_unchanged_answer_is_noted_without_loading_anything(begin: Begin) -> None:
+    begin(TRUNK)
     before = query("SELECT * FROM famulor._dlt_loads")
     outcome = load()
     assert only(outcome).status == "unchanged"
@@ -132,17 +130,15 @@ def test_an_unchanged_answer_is_noted_without_loading_anything(api: Api) -> None
     ) == [(1, 1)]
 
 
-def test_allowlists_follow_their_trunks(api: Api) -> None:
-    api.answer([IP_TRUNK, IP_TRUNK | {"id": 44}])
-    load()
+def test_allowlists_follow_their_trunks(api: Api, begin: Begin) -> None:
+    begin(IP_TRUNK, IP_TRUNK | {"id": 44})
     api.answer([IP_TRUNK | {"allowed_inbound_ips": ["192.0.2.1"]}, IP_TRUNK | {"id": 45, "allowed_inbound_ips": None}])
     load()
     assert query("SELECT trunk_id, position, ip FROM sip_trunk_allowed_ips") == [(43, 0, "192.0.2.1")]
 
 
-def test_a_new_field_becomes_a_column_everywhere_and_is_reported(api: Api) -> None:
-    api.answer([TRUNK])
-    load()
+def test_a_new_field_becomes_a_column_everywhere_and_is_reported(api: Api, begin: Begin) -> None:
+    begin(TRUNK)
     api.answer([TRUNK | {"nickname": "Front desk", "limits": {"calls": 5}}, IP_TRUNK])
     outcome = load()
     assert {(d.column_name, d.kind) for d in only(outcome).drift} == {
@@ -166,9 +162,8 @@ def test_a_new_field_becomes_a_column_everywhere_and_is_reported(api: Api) -> No
     assert query("SELECT count(*) FROM sip_trunks_history WHERE id = 42") == [(2,)]
 
 
-def test_a_type_that_flips_is_stored_beside_and_reported(api: Api) -> None:
-    api.answer([TRUNK])
-    load()
+def test_a_type_that_flips_is_stored_beside_and_reported(api: Api, begin: Begin) -> None:
+    begin(TRUNK)
     api.answer([TRUNK | {"outbound_proxy": "yes", "created_at": "soon"}])
     outcome = load()
     assert {(d.column_name, d.kind) for d in only(outcome).drift} == {
@@ -183,17 +178,17 @@ def test_a_type_that_flips_is_stored_beside_and_reported(api: Api) -> None:
     assert query("SELECT count(*) FROM sip_trunks_history") == [(3,)]
 
 
-def test_a_field_that_vanishes_is_null_and_reported(api: Api) -> None:
-    api.answer([TRUNK])
-    load()
+def test_a_field_that_vanishes_is_null_and_reported(api: Api, begin: Begin) -> None:
+    begin(TRUNK)
     api.answer([trunk(country_code=ABSENT)])
     assert [(d.column_name, d.kind, d.row_count) for d in only(load()).drift] == [("country_code", "missing_column", 1)]
     assert query("SELECT country_code FROM sip_trunks") == [(None,)]
 
 
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
+def test_an_unusable_answer_changes_nothing(api: Api, begin: Begin) -> None:
+    begin(TRUNK)
+    before, looks = state(), query("SELECT * FROM sip_trunk_snapshots")
+    for answer, says in (
         (b"<!doctype html><title>Login</title>", "HTML"),
         (body(TRUNK)[:-20], "end in the middle"),
         (b'{"data": null}', "null"),
@@ -202,25 +197,19 @@ def test_a_field_that_vanishes_is_null_and_reported(api: Api) -> None:
         (b'{"data": [1]}', "a number at index 0"),
         (body(trunk(id=None)), "integer `id`"),
         (body(), "lacks 1 of the 1 stored"),
-    ],
-)
-def test_an_unusable_answer_changes_nothing(api: Api, answer: bytes, says: str) -> None:
-    api.answer([TRUNK])
-    load()
-    before, looks = state(), query("SELECT * FROM sip_trunk_snapshots")
-    api.answer(answer)
-    outcome = load()
-    assert outcome.exit_code == 5
-    assert says in (only(outcome).error or "")
-    assert state() == before
-    assert query("SELECT * FROM sip_trunk_snapshots") == looks
+    ):
+        api.answer(answer)
+        outcome = load()
+        assert outcome.exit_code == 5, says
+        assert says in (only(outcome).error or "")
+        assert state() == before, says
+        assert query("SELECT * FROM sip_trunk_snapshots") == looks, says
     api.answer([TRUNK, IP_TRUNK])
     assert load().exit_code == 0
 
 
-def test_a_large_loss_is_refused_until_it_is_accepted_once(api: Api) -> None:
-    api.answer([trunk(id=n) for n in range(10)])
-    load()
+def test_a_large_loss_is_refused_until_it_is_accepted_once(api: Api, begin: Begin) -> None:
+    begin(*(trunk(id=n) for n in range(10)))
     api.answer([trunk(id=n) for n in range(4)])
     refused = load()
     assert refused.exit_code == 5
@@ -301,9 +290,8 @@ def test_a_new_field_of_two_types_in_two_accounts_loads_both(
     assert query("SELECT count(*) FROM sip_trunks_history") == [(2,)]
 
 
-def test_the_permissions_of_the_published_file_stay(api: Api) -> None:
-    api.answer([TRUNK])
-    load()
+def test_the_permissions_of_the_published_file_stay(api: Api, begin: Begin) -> None:
+    begin(TRUNK)
     read_settings().warehouse_path.chmod(0o600)
     api.answer([IP_TRUNK, TRUNK])
     load()
@@ -347,16 +335,16 @@ def test_the_log_says_how_a_run_ended(api: Api, place: Path) -> None:
     assert "(401)" in (place / "data" / "state" / "sip-trunks.log").read_text()
 
 
-def test_strict_drift_holds_for_an_answer_that_did_not_change_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    api.answer([TRUNK | {"nickname": "x"}])
-    load()
+def test_strict_drift_holds_for_an_answer_that_did_not_change_too(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(TRUNK | {"nickname": "x"})
     monkeypatch.setenv("SIP_TRUNKS__DRIFT", "strict")
     assert load().exit_code == 5
 
 
-def test_a_clock_that_went_back_does_not_turn_time_around(api: Api) -> None:
-    api.answer([TRUNK])
-    load()
+def test_a_clock_that_went_back_does_not_turn_time_around(api: Api, begin: Begin) -> None:
+    begin(TRUNK)
     ahead = datetime.now(UTC) + timedelta(days=1)
     with duckdb.connect(str(read_settings().warehouse_path)) as connection:
         connection.execute(f"UPDATE famulor.sip_trunk_snapshots SET snapshot_at = '{ahead}'")
@@ -376,9 +364,8 @@ def test_a_run_leaves_nothing_behind_but_the_file_and_its_notes(api: Api, place:
     assert TOKEN.encode() not in b"".join(path.read_bytes() for path in place.rglob("*") if path.is_file())
 
 
-def test_what_a_dead_run_left_is_thrown_away(api: Api, place: Path) -> None:
-    api.answer([TRUNK])
-    load()
+def test_what_a_dead_run_left_is_thrown_away(api: Api, begin: Begin, place: Path) -> None:
+    begin(TRUNK)
     state_dir = place / "data" / "state"
     (state_dir / "warehouse.duckdb").write_bytes(b"garbage")
     (state_dir / "warehouse.duckdb.wal").write_bytes(b"garbage")
@@ -444,10 +431,11 @@ def test_text_from_the_api_is_stored_as_it_is(api: Api) -> None:
     assert [text for (text,) in query("SELECT sip_username FROM sip_trunks ORDER BY id")] == texts
 
 
-def test_an_account_of_any_allowed_name_scopes_only_its_own_rows(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_of_any_allowed_name_scopes_only_its_own_rows(
+    api: Api, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__A_1", "token-a")
-    api.answer([TRUNK])
-    load()
+    begin(TRUNK)
     monkeypatch.delenv("SOURCES__FAMULOR__ACCOUNTS__A_1")
     api.answer([IP_TRUNK])
     load()
