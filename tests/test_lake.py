@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pipelines.outcome import AccountOutcome, Outcome
-    from tests.conftest import Api
+    from tests.conftest import Api, Begin
 
     Call = Callable[..., str]
 
@@ -159,9 +159,8 @@ def test_every_program_reads_the_same_rows_from_every_folder(api: Api, place: Pa
     assert len(pd.read_parquet("data/lake/famulor/reports/counts.parquet")) == 2
 
 
-def test_columns_have_the_declared_types_in_compressed_files(api: Api, lake: Path) -> None:
-    api.answer([TRUNK | {"nickname": "x", "limits": {"calls": 5}, "level": 1, "share": 1.5, "on": True}, IP_TRUNK])
-    load()
+def test_columns_have_the_declared_types_in_compressed_files(begin: Begin, lake: Path) -> None:
+    begin(TRUNK | {"nickname": "x", "limits": {"calls": 5}, "level": 1, "share": 1.5, "on": True}, IP_TRUNK)
     load()  # of this one, only the table of snapshots is new
     for table in TABLES:
         (file,) = files_in(lake / "famulor" / table.name)
@@ -210,9 +209,8 @@ def test_readers_that_are_half_way_through_a_large_table_get_the_rest_of_it(api:
         assert sorted(of) == list(range(count)), name
 
 
-def test_commands_that_read_while_a_run_works_see_the_version_before(api: Api, call: Call) -> None:
-    api.answer([TRUNK, IP_TRUNK])
-    load()
+def test_commands_that_read_while_a_run_works_see_the_version_before(api: Api, begin: Begin, call: Call) -> None:
+    begin(TRUNK, IP_TRUNK)
     sql = f"SELECT (SELECT count(*) FROM sip_trunks), (SELECT count(*) FROM {ROWS}), count(*) FROM sip_trunk_snapshots"
     seen = {}
 
@@ -231,9 +229,8 @@ def test_commands_that_read_while_a_run_works_see_the_version_before(api: Api, c
     assert seen["publishing"] == [[(3, 5, 2)], 3, 3]
 
 
-def test_no_file_that_was_published_ever_changes(api: Api, lake: Path) -> None:
-    api.answer([TRUNK, IP_TRUNK])
-    load()
+def test_no_file_that_was_published_ever_changes(api: Api, begin: Begin, lake: Path) -> None:
+    begin(TRUNK, IP_TRUNK)
     published: dict[str, tuple[bytes, int]] = {}
     for answer in ([TRUNK | {"country_code": "DE"}, IP_TRUNK], None, [TRUNK | {"nickname": "x"}, IP_TRUNK]):
         published = contents(lake)
@@ -293,9 +290,8 @@ def test_all_snapshots_are_read_back_whatever_fields_they_had(api: Api, lake: Pa
     assert looks == [(0,), (2,), (4,), (1,), (1,)]
 
 
-def test_sql_shows_lists_and_objects_as_json(api: Api, call: Call) -> None:
-    api.answer([IP_TRUNK | {"limits": {"calls": [1, None]}}])
-    load()
+def test_sql_shows_lists_and_objects_as_json(api: Api, begin: Begin, call: Call) -> None:
+    begin(IP_TRUNK | {"limits": {"calls": [1, None]}})
     api.answer([IP_TRUNK])
     load()
     select = "SELECT limits, limits.calls[0] AS first, allowed_inbound_ips, allowed_inbound_ips->>1 AS second"
@@ -326,9 +322,8 @@ def test_fields_of_any_name_and_texts_of_any_kind_are_stored_as_they_are(api: Ap
     assert query("SELECT count(*) FROM sip_trunks_history") == [(2,)]
 
 
-def test_a_field_that_is_named_as_the_folders_are_is_read_back(api: Api, lake: Path) -> None:
-    api.answer([trunk(snapshot_date="of the API")])
-    load()
+def test_a_field_that_is_named_as_the_folders_are_is_read_back(begin: Begin, lake: Path) -> None:
+    begin(trunk(snapshot_date="of the API"))
     folder = lake / "famulor" / ROWS
     for frame in (pd.read_parquet(folder), pl.read_parquet(folder).to_pandas()):
         assert "of the API" in frame.iloc[0].to_list()
@@ -476,11 +471,10 @@ def test_a_first_run_that_is_killed_leaves_no_lake_and_the_next_one_makes_it(api
 
 
 def test_of_two_runs_from_different_places_the_later_one_is_refused_and_loses_nothing(
-    api: Api, lake: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+    api: Api, begin: Begin, lake: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIP_TRUNKS__LAKE", str(lake))
-    api.answer([TRUNK])
-    load()
+    begin(TRUNK)
     api.answer([TRUNK | {"country_code": "DE"}])
     ours = read_settings("parquet")
     theirs = replace(ours, data_dir=place / "elsewhere")
@@ -497,9 +491,8 @@ def test_of_two_runs_from_different_places_the_later_one_is_refused_and_loses_no
     assert load().exit_code == 0
 
 
-def test_a_lake_that_lost_its_link_after_one_run_is_left_alone(api: Api, lake: Path) -> None:
-    api.answer([TRUNK])
-    load()
+def test_a_lake_that_lost_its_link_after_one_run_is_left_alone(begin: Begin, lake: Path) -> None:
+    begin(TRUNK)
     (lake / "famulor").unlink()
     before = sorted(lake.rglob("*"))
     with pytest.raises(DestinationFailed, match="has lost the link famulor"):
@@ -525,9 +518,8 @@ def test_an_import_that_died_while_it_published_is_none_and_the_next_one_works(
     assert_nothing_left_over(lake)
 
 
-def test_files_that_are_not_the_lakes_stay(api: Api, lake: Path) -> None:
-    api.answer([TRUNK])
-    load()
+def test_files_that_are_not_the_lakes_stay(api: Api, begin: Begin, lake: Path) -> None:
+    begin(TRUNK)
     (date,) = (lake / ROWS).iterdir()
     kept = [lake / "versions" / "keep-before-migration", lake / "versions" / "2020-backup", date / "zz-readme.txt"]
     for path in kept:
@@ -539,10 +531,9 @@ def test_files_that_are_not_the_lakes_stay(api: Api, lake: Path) -> None:
 
 @pytest.mark.parametrize("is_changed", [True, False])
 def test_what_a_dead_run_left_in_the_lake_is_never_read_and_thrown_away(
-    api: Api, lake: Path, call: Call, is_changed: bool
+    api: Api, begin: Begin, lake: Path, call: Call, is_changed: bool
 ) -> None:
-    api.answer([TRUNK, IP_TRUNK])
-    load()
+    begin(TRUNK, IP_TRUNK)
     later = f"{datetime.now(UTC) + timedelta(days=40):{VERSION}}"
     sooner = f"{datetime.now(UTC):{VERSION}}"
     (rows,) = files_in(lake / ROWS)
@@ -591,9 +582,10 @@ def test_accounts_are_replaced_one_by_one_and_fail_alone(api: Api, lake: Path, m
     assert contents(lake) == before
 
 
-def test_a_large_loss_is_refused_until_it_is_accepted_and_then_empties_the_tables(api: Api, lake: Path) -> None:
-    api.answer([TRUNK, IP_TRUNK])
-    load()
+def test_a_large_loss_is_refused_until_it_is_accepted_and_then_empties_the_tables(
+    api: Api, begin: Begin, lake: Path
+) -> None:
+    begin(TRUNK, IP_TRUNK)
     before = contents(lake)
     api.answer([])
     refused = load()
@@ -616,9 +608,8 @@ def test_a_large_loss_is_refused_until_it_is_accepted_and_then_empties_the_table
     ]
 
 
-def test_an_unchanged_answer_is_noted_without_dlt(api: Api, lake: Path) -> None:
-    api.answer([TRUNK, IP_TRUNK])
-    load()
+def test_an_unchanged_answer_is_noted_without_dlt(begin: Begin, lake: Path) -> None:
+    begin(TRUNK, IP_TRUNK)
     before = current(lake)
     code = "import sys; from pipelines.cli import main\nassert main(['run']) == 0\nprint('\\n', *sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
@@ -638,9 +629,8 @@ def test_an_unchanged_answer_is_noted_without_dlt(api: Api, lake: Path) -> None:
 # ---------------------------------------------------------------------- what sql may do
 
 
-def test_sql_neither_writes_nor_reads_anything_else(api: Api, lake: Path, place: Path, call: Call) -> None:
-    api.answer([TRUNK])
-    load()
+def test_sql_neither_writes_nor_reads_anything_else(begin: Begin, lake: Path, place: Path, call: Call) -> None:
+    begin(TRUNK)
     (file,) = files_in(current(lake) / "sip_trunks")
     (place / "own.csv").write_text("a\n1\n")
     (place / "data" / "own.csv").write_text("a\n1\n")
