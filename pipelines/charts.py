@@ -56,6 +56,7 @@ SEVERITY_COLOURS = {
 HEAT = ("#ffffff", "#eaf2fb", "#d6e6f7", "#c1d9f2", "#a9cbec", "#8dbae3", "#2f74b5", "#23639f", "#185089", "#0d3c6e")
 """From nothing to the most; the page's stylesheet has the same steps, and their counterparts for dark mode."""
 
+_Spec = dict[str, Any]
 ON_STRONG = "#ffffff"
 """What is legible on the stronger half of `HEAT`."""
 
@@ -69,9 +70,12 @@ class _Look:
     heat: Sequence[str]
     on_strong: str
     label_limit: int
+    legend: _Spec | None
 
 
-_ON_WHITE = _Look(COLOURS, SEVERITY_COLOURS, HEAT, ON_STRONG, 440)
+_ON_WHITE = _Look(
+    COLOURS, SEVERITY_COLOURS, HEAT, ON_STRONG, 440, {"title": None, "orient": "top", "symbolType": "square"}
+)
 
 
 def _as_variables(prefix: str, colours: Mapping[str, str]) -> dict[str, str]:
@@ -85,14 +89,14 @@ _IN_NOTEBOOK = _Look(
     list(_as_variables("st-heat-", dict(zip(map(str, range(len(HEAT))), HEAT, strict=True))).values()),
     f"var(--st-on-strong, {ON_STRONG})",
     190,
+    None,  # beside the labels a narrow page has no room for one
 )
 
 _FIRST_DARK_HEAT = 6
 _MOST_BARS = 25
 _MOST_COLUMNS = 8
-_FLUID_WIDTH = 640  # what the bars of a chart are sized for that may become narrower or wider
+_FLUID_WIDTH = 400  # what the bars of a chart are sized for that may become narrower or wider
 _FONT = "system-ui, -apple-system, Segoe UI, Roboto, Liberation Sans, Arial, sans-serif"
-_Spec = dict[str, Any]
 
 
 def draw_png(name: str, frame: pd.DataFrame) -> bytes:
@@ -264,7 +268,7 @@ def _picture_findings(findings: pd.DataFrame, look: _Look) -> _Spec:
             "label": readable(rule) if severities[rule] == 1 else f"{readable(rule)} ({severity})",
             "severity": severity,
             "count": count,
-            "text": f"{count:,}",
+            "text": f"{count:,}" if look.legend else f"{count:,} {severity}",
         }
         for severity, rule, count in rules[:_MOST_BARS]
     ]
@@ -278,7 +282,7 @@ def _picture_findings(findings: pd.DataFrame, look: _Look) -> _Spec:
         "field": "severity",
         "type": "nominal",
         "scale": {"domain": list(look.severities), "range": list(look.severities.values())},
-        "legend": {"title": None, "orient": "top", "symbolType": "square"},
+        "legend": look.legend,
     }
     heading = _title(title, f"{tell_count(len(findings), 'finding')} of {tell_count(len(severities), 'rule')}")
     return heading | _bars_spec(bars, colour, look)

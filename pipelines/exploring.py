@@ -42,6 +42,7 @@ _PAGE_ROWS = 10
 _STATIC_ROWS = 15
 _LONGEST_CELL = 300
 _WRAPPED_FROM = 48
+_MEASURED_ROWS = 1000
 # What marimo's tables make a link or an image of.
 _LINK = re.compile("://|^(?=data:)", re.IGNORECASE)
 _WORD_JOINER = "\u2060"
@@ -173,8 +174,9 @@ def table(frame: pd.DataFrame, empty: str = "Nothing to show.", first: Sequence[
     shown = _tidy(frame, first)
     if not mo.running_in_notebook():
         return shown.head(_STATIC_ROWS).astype(object).map(readable)
-    texts = {name: shown[name].astype("str").str.len().max() for name in shown.columns if not _is_number(shown[name])}
-    widths = {name: min(max(140, int(length) * 5), 380) for name, length in texts.items() if length > _WRAPPED_FROM}
+    texts = [name for name in shown.columns if not _is_number(shown[name])]
+    lengths = {name: int(shown[name].head(_MEASURED_ROWS).astype("str").fillna("").str.len().max()) for name in texts}
+    widths = {name: min(length * 5, 380) for name, length in lengths.items() if length > _WRAPPED_FROM}
     return mo.ui.table(
         shown,
         selection=None,

@@ -18,6 +18,7 @@ import marimo as mo
 import nbformat
 import pytest
 
+from pipelines.charts import fluid_specs
 from pipelines.exploring import MOST_ROWS, ask, figures, notice, read_stored
 from pipelines.famulor.demo import DEMO_TOKEN, serve
 from pipelines.load import run
@@ -208,6 +209,24 @@ def test_answers_have_a_cell_for_everything() -> None:
 def test_text_is_no_markup() -> None:
     assert "<b>x</b>" not in notice("<b>x</b>").text
     assert "<b>x</b>" not in figures(("<b>x</b>", "<b>x</b>", "<b>x</b>")).text
+
+
+@pytest.mark.usefixtures("explored")
+def test_its_charts_have_a_colour_for_day_and_night_wherever_they_stand() -> None:
+    basis = read_stored().basis
+    drawn = {
+        "counts": basis.count(["country_code", "sip_calling_format"]),
+        "growth": basis.growth,
+        "audit": basis.findings,
+    }
+    specs = [spec for name, frame in drawn.items() for spec in fluid_specs(name, frame)]
+    used = set(re.findall(r"var\((--st-[\w-]+), #[0-9a-f]{6}\)", json.dumps(specs)))
+    assert used > {"--st-ink", "--st-heat-9", "--st-vanished", "--st-critical"}
+    style = SOURCE.with_suffix(".css").read_text("utf-8")
+    for block in (style.partition(":root {")[2].partition("}")[0], style.partition(".dark {")[2].partition("}")[0]):
+        assert used <= set(re.findall(r"(--st-[\w-]+):", block))
+    assert {spec["width"] for spec in specs} == {"container"}
+    assert fluid_specs("audit", basis.findings.head(0)) == []
 
 
 # ---------------------------------------------------------------------- for Jupyter
