@@ -66,17 +66,13 @@ def _(account, country, provider, stored):
 @app.cell(hide_code=True)
 def _(changes, findings, moments, trunks):
     severe = findings["severity"].isin(["critical", "high"]).sum()
-    last = moments[-1] if moments else None
+    day, time = (f"{moments[-1]:%d %b}", f"{moments[-1]:%Y, %H:%M:%S} UTC") if moments else ("–", "nobody has looked")
     figures(
         ("trunks", len(trunks), f"in {tell_count(trunks['account'].nunique(), 'account')}"),
-        ("countries", trunks["country_code"].nunique(), f"{tell_count(trunks['provider'].nunique(), 'provider')}"),
+        ("countries", trunks["country_code"].nunique(), tell_count(trunks["provider"].nunique(), "provider")),
         ("changes", len(changes), f"in {tell_count(len(moments), 'snapshot')}"),
         ("findings", len(findings), f"{severe} critical or high"),
-        (
-            "data as of",
-            f"{last:%d %b}" if last else "–",
-            f"{last:%Y, %H:%M:%S} UTC" if last else "nobody has looked yet",
-        ),
+        ("data as of", day, time),
     )
     return
 

@@ -19,7 +19,10 @@ COMMAND = str(Path(sys.executable).with_name("sip-trunks"))
 
 @contextmanager
 def serve_notebook(data_dir: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Serve the notebook on what a data directory has; yields the address to open, which lets its visitor in."""
+    """Serve the notebook on what a data directory has; yields the address to open, which lets its visitor in.
+
+    In the end it is stopped as somebody at a terminal would, and has to go in good order.
+    """
     chosen = {"SIP_TRUNKS__DATA_DIR": str(data_dir)} | dict(environment or {})
     command = [COMMAND, "notebook", "--no-browser", *arguments]
     with subprocess.Popen(command, env=os.environ | chosen, stdout=subprocess.PIPE, text=True) as server:
@@ -31,4 +34,4 @@ def serve_notebook(data_dir: Path, *arguments: str, environment: Mapping[str, st
             yield found[0]
         finally:
             server.send_signal(signal.SIGINT)
-            server.wait(timeout=20)
+            assert server.wait(timeout=20) == 0

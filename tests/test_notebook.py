@@ -118,6 +118,22 @@ def test_it_runs_on_a_lake(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_it_runs_on_an_account_without_trunks(tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.answer([])
+    account = Account("empty", "any")
+    assert run(settings_of(tmp_path, api.base_url, account), [account], with_reports=False).exit_code == 0
+    monkeypatch.setenv("SIP_TRUNKS__DATA_DIR", str(tmp_path))
+    _, found = notebook().run()
+    assert [len(found[name]) for name in ("moments", "trunks", "state", "changes", "life", "wrong")] == [
+        1,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ]
+
+
 def test_where_nothing_is_stored_it_says_what_to_do(tmp_path: Path) -> None:
     done = run_script(tmp_path / "nothing")
     assert (done.returncode, done.stderr) == (0, "")
