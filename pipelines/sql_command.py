@@ -6,7 +6,7 @@ import io
 import json
 import re
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from pipelines.catalog import find_tables
 from pipelines.destination import open_destination
 from pipelines.errors import SettingsError
 from pipelines.show import number_twins, write_rows
+from transforms.answer import printable
 from transforms.report_schema import CURRENT_FINDINGS
 
 if TYPE_CHECKING:
@@ -29,17 +30,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FORMS_BY_SUFFIX = {".csv": "csv", ".json": "json", ".md": "markdown", ".parquet": "parquet"}
+_OTHER_FORMS = (".html", ".htm", ".xlsx", ".png")
+"""What `report` writes, and a query does not."""
 _STANDARD_INPUT = "-"
-# EXPLAIN ANALYZE would execute whatever it explains.
-_EXPLAIN = re.compile(r"^\s*EXPLAIN(\s+ANALYZE)?\s", flags=re.IGNORECASE)
+_LONGEST_NAME = 200
+_LONGEST_ERROR = 2_000
+_CHUNK = 10_000
+# EXPLAIN ANALYZE would execute whatever it explains. Comments may come before it.
+_EXPLAIN = re.compile(r"^((?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*)EXPLAIN(\s+ANALYZE)?\s", flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The result of a query."""
+    """The result of a query: all of its rows or the first ones, and how many there are."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    count: int
 
 
 def sql(settings: Settings, options: argparse.Namespace) -> int:
@@ -48,7 +55,7 @@ def sql(settings: Settings, options: argparse.Namespace) -> int:
     Raises SettingsError for a query, a parameter or a form that will not do.
     """
     output = Path(options.output).absolute() if options.output else None
-    form = options.format or _FORMS_BY_SUFFIX.get(output.suffix.lower() if output else "", "table")
+    form = _choose_form(options.format, output)
     if options.raw and form != "csv":
         raise SettingsError("--raw is for --format csv")
     parameters = read_parameters(options.param)
@@ -60,16 +67,26 @@ def sql(settings: Settings, options: argparse.Namespace) -> int:
         return ask(settings, form=form, raw=options.raw)
     query = read_query(_STANDARD_INPUT if options.query is None else options.query)
     if form == "parquet":
+        if output is None and sys.stdout.isatty():
+            raise SettingsError("parquet is nothing for a terminal: --output FILE")
         _deliver(_as_parquet(settings, query, parameters), output)
     elif output is None:
-        rows = answer(settings, query, parameters, form=form)
-        write_rows(rows.columns, rows.rows, form=form, raw=options.raw)
+        write_answer(answer(settings, query, parameters, form=form), form=form, raw=options.raw)
     else:
-        rows, text = answer(settings, query, parameters, form=form), io.StringIO()
+        found, text = answer(settings, query, parameters, form=form), io.StringIO()
         with redirect_stdout(text):
-            write_rows(rows.columns, rows.rows, form=form, raw=options.raw)
+            write_answer(found, form=form, raw=options.raw)
         _deliver(text.getvalue().encode(), output)
     return 0
+
+
+def _choose_form(form: str | None, output: Path | None) -> str:
+    suffix = output.suffix.lower() if output else ""
+    if form is None and suffix in _OTHER_FORMS:
+        raise SettingsError(
+            f"sql writes no {suffix}; it writes {', '.join(_FORMS_BY_SUFFIX)}, and text: --format table"
+        )
+    return form or _FORMS_BY_SUFFIX.get(suffix, "table")
 
 
 def read_query(text: str) -> str:
@@ -106,18 +123,31 @@ def read_parameters(pairs: Sequence[str]) -> dict[str, str]:
     return parameters
 
 
-def answer(settings: Settings, query: str, parameters: Mapping[str, str], *, form: str = "table") -> Rows:
-    """Return the rows that answer a query on what is published now. Raises SettingsError."""
+def answer(
+    settings: Settings, query: str, parameters: Mapping[str, str], *, form: str = "table", most: int | None = None
+) -> Rows:
+    """Return the rows, or the first `most`, that answer a query on what is published now. Raises SettingsError."""
 
     def fetch(result: duckdb.DuckDBPyConnection) -> Rows:
         described = result.description or ()
-        rows = result.fetchall()
+        rows = result.fetchall() if most is None else result.fetchmany(most)
+        count = len(rows)
+        # What is only counted need not fit into memory.
+        while most is not None and (more := len(result.fetchmany(_CHUNK))):
+            count += more
         if form == "json":
             is_json = [str(column[1]) == "JSON" for column in described]
             rows = [tuple(map(_decode_json, row, is_json)) for row in rows]
-        return Rows([column[0] for column in described], rows)
+        return Rows([column[0] for column in described], rows, count)
 
     return _query(settings, query, parameters, fetch)
+
+
+def write_answer(found: Rows, *, form: str, raw: bool) -> None:
+    """Print what a query has found; the names of its columns are as untrusted as values: PIVOT makes them of those."""
+    is_read_by_people = form in ("table", "markdown")
+    columns = [printable(name, _LONGEST_NAME) for name in found.columns] if is_read_by_people else found.columns
+    write_rows(columns, found.rows, form=form, raw=raw)
 
 
 def _query(
@@ -130,17 +160,34 @@ def _query(
         # To bind parameters DuckDB imports pandas: without any, none of that.
         return fetch(connection.execute(query, parameters) if parameters else connection.execute(query))
 
+    _refuse_what_is_no_text(query, parameters)
     with open_destination(settings).reading(find_tables(query)) as connection, ThreadPoolExecutor(1) as thread:
+        # A query in this thread would not notice Ctrl-C.
+        working = thread.submit(work)
         try:
-            # A query in this thread would not notice Ctrl-C.
-            return thread.submit(work).result()
+            return working.result()
         except KeyboardInterrupt:
-            connection.interrupt()
+            # DuckDB forgets an interruption that comes before the query has begun.
+            while not working.done():
+                connection.interrupt()
+                wait([working], timeout=0.1)
             raise
-        except UnicodeError:
-            raise SettingsError("SQL: the query is no text in UTF-8") from None
         except duckdb.Error as error:
             raise _explained(error) from error
+        except (OverflowError, RecursionError) as error:
+            raise SettingsError(f"SQL: a value cannot be shown ({error}); make it text: CAST(… AS VARCHAR)") from error
+
+
+def _refuse_what_is_no_text(query: str, parameters: Mapping[str, str]) -> None:
+    """Raise SettingsError for bytes of a command line that are not UTF-8: DuckDB has no words for them."""
+    for what, text in (
+        ("SQL: the query", query),
+        *((f"--param {name}: the value", v) for name, v in parameters.items()),
+    ):
+        try:
+            text.encode()
+        except UnicodeError:
+            raise SettingsError(f"{what} is no text in UTF-8") from None
 
 
 def _explained(error: duckdb.Error) -> SettingsError:
@@ -148,16 +195,24 @@ def _explained(error: duckdb.Error) -> SettingsError:
     hint = ""
     if isinstance(error, duckdb.CatalogException) and f"name {CURRENT_FINDINGS.name} does not exist" in lines[0]:
         hint = " (findings are there if the last run that saw something new wrote reports, and on no server)"
-    return SettingsError(f"SQL: {' '.join(lines)}{hint}")
+    # The error may quote what the API sent.
+    text = printable(" ".join(" ".join(lines).split()), _LONGEST_ERROR)
+    return SettingsError(f"SQL: {text}{hint}")
 
 
 def _refuse_all_but_queries(connection: duckdb.DuckDBPyConnection, query: str, given: set[str]) -> None:
     """Raise SettingsError unless the text is one query, or the explanation of one, and its parameters are given."""
     from duckdb import StatementType
 
-    statements = connection.extract_statements(_EXPLAIN.sub("", query))
-    # Of a PIVOT without its values DuckDB makes two: the first, which nobody can write, is a type that looks them up.
-    if len(statements) == 2 and statements[0].type == StatementType.CREATE and not statements[0].query:
+    explained = _EXPLAIN.sub(r"\1", query)
+    statements = connection.extract_statements(explained)
+
+    # Of a PIVOT without its values DuckDB makes several: for each of its columns a type that looks the values up, a
+    # statement without a text, which nobody can write; the query comes last. They cannot be explained together.
+    def is_made_for_pivot(statement: duckdb.Statement) -> bool:
+        return statement.type == StatementType.CREATE and not statement.query
+
+    while explained == query and len(statements) > 1 and is_made_for_pivot(statements[0]):
         del statements[0]
     if len(statements) != 1:
         raise SettingsError("SQL: expected one statement")
@@ -165,6 +220,8 @@ def _refuse_all_but_queries(connection: duckdb.DuckDBPyConnection, query: str, g
         raise SettingsError(f"SQL: expected a query, got {statements[0].type.name}; what is stored is read only")
     needed = set(statements[0].named_parameters)
     missing, unused = sorted(needed - given), sorted(given - needed)
+    if missing and missing[0].isdecimal():
+        raise SettingsError("SQL: parameters need names, such as $country instead of ? or $1: --param country=DE")
     if missing:
         raise SettingsError(f"SQL: the query has ${missing[0]}; give it a value: --param {missing[0]}=…")
     if unused:
@@ -181,7 +238,12 @@ def _as_parquet(settings: Settings, query: str, parameters: Mapping[str, str]) -
 
     table: pa.Table = _query(settings, query, parameters, lambda result: result.to_arrow_table())
     content = pa.BufferOutputStream()
-    pq.write_table(table.rename_columns(number_twins(table.column_names)), content, compression="zstd")
+    try:
+        pq.write_table(table.rename_columns(number_twins(table.column_names)), content, compression="zstd")
+    except pa.ArrowNotImplementedError as error:
+        raise SettingsError(
+            f"a column does not fit into parquet ({error}); make it text: CAST(… AS VARCHAR)"
+        ) from error
     return bytes(content.getvalue())
 
 
@@ -191,8 +253,6 @@ def _deliver(content: bytes, output: Path | None) -> None:
         from pipelines.delivery import write_output
 
         write_output(output, content)
-    elif sys.stdout.isatty():
-        raise SettingsError("parquet is nothing for a terminal: --output FILE")
     else:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)

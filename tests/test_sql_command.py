@@ -23,6 +23,7 @@ import pytest
 from pipelines.cli import main
 from pipelines.load import run
 from pipelines.settings import pick_accounts, read_settings
+from pipelines.sql_command import answer
 from tests.builders import IP_TRUNK, TRUNK, trunk
 from tests.conftest import TOKEN, Api
 
@@ -129,6 +130,9 @@ def test_a_parameter_is_a_value_and_nothing_else(condition: str, value: str, exp
         (["SELECT $a", "--param", "a"], "--param needs NAME=VALUE, such as country=DE; got 'a'"),
         (["SELECT $a", "--param", "=1"], "--param needs NAME=VALUE, such as country=DE; got '=1'"),
         (["SELECT id FROM sip_trunks WHERE id = $a", "--param", "a=x"], "SQL: Conversion Error: "),
+        (["SELECT ?", "--param", "a=1"], "SQL: parameters need names, such as $country"),
+        (["SELECT $a", "--param", "a=\udcff"], "--param a: the value is no text in UTF-8"),
+        (["SELECT '\udcff'"], "SQL: the query is no text in UTF-8"),
     ],
 )
 def test_a_parameter_that_does_not_fit_is_named(arguments: list[str], expected: str, call: Call) -> None:
@@ -140,7 +144,14 @@ def test_a_parameter_that_does_not_fit_is_named(arguments: list[str], expected: 
 
 @pytest.mark.parametrize(
     "query",
-    ["PIVOT sip_trunks ON country_code USING count(*)", "SUMMARIZE sip_trunks", "DESCRIBE sip_trunks", "SHOW TABLES"],
+    [
+        "PIVOT sip_trunks ON country_code USING count(*)",
+        "PIVOT sip_trunks ON country_code, outbound_proxy USING count(*)",
+        "SUMMARIZE sip_trunks",
+        "DESCRIBE sip_trunks",
+        "SHOW TABLES",
+        "/* how? */ -- EXPLAIN\nEXPLAIN SELECT 1",
+    ],
 )
 def test_whatever_only_reads_is_answered(query: str, call: Call) -> None:
     assert len(call(query).splitlines()) > 1
@@ -151,6 +162,9 @@ def test_whatever_only_reads_is_answered(query: str, call: Call) -> None:
     [
         "CREATE TYPE t AS ENUM ('a'); SELECT 1",
         "EXPLAIN ANALYZE DELETE FROM famulor.sip_trunks",
+        "/* /* */ EXPLAIN ANALYZE */ DELETE FROM famulor.sip_trunks",
+        "EXPLAIN PIVOT sip_trunks ON country_code USING count(*)",
+        "CREATE TABLE t AS PIVOT sip_trunks ON country_code USING count(*)",
         "SELECT 1; SELECT 2",
         "ATTACH 'x'",
         "FROM read_csv('/etc/passwd')",
@@ -187,8 +201,32 @@ def test_parquet_goes_through_a_pipe(stored: Path) -> None:
     assert pq.read_table(pa.BufferReader(done.stdout))["id"].to_pylist() == [42, 43, 44]
 
 
+@pytest.mark.parametrize("form", ["table", "markdown"])
+def test_names_that_a_pivot_makes_of_values_do_not_reach_the_terminal_as_they_are(form: str, call: Call) -> None:
+    printed = call("PIVOT (SELECT chr(27) || '[31m' || chr(10) AS x) ON x USING count(*)", "--format", form)
+    assert "\x1b" not in printed
+    assert r"\x1b" in printed
+
+
+def test_an_error_that_quotes_a_value_is_printable(call: Call) -> None:
+    assert "\x1b" not in call("SELECT CAST(chr(27) || '[31m' AS INT)", code=2)
+
+
+def test_a_value_that_python_has_no_room_for_is_explained(call: Call) -> None:
+    assert "CAST(… AS VARCHAR)" in call("SELECT INTERVAL 10000000 YEAR", code=2)
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_first_rows_come_with_the_number_of_all() -> None:
+    found = answer(read_settings(), "FROM range(50_000)", {}, most=3)
+    assert (found.rows, found.count) == ([(0,), (1,), (2,)], 50_000)
+
+
 def test_what_cannot_be_written_is_said_in_one_line(call: Call) -> None:
     Path("folder").mkdir()
+    assert "parquet (" in call("SELECT INTERVAL 1 DAY", "--output", "days.parquet", code=2)
+    assert "sql writes no .xlsx; it writes .csv" in call("SELECT 1", "--output", "trunks.xlsx", code=2)
+    assert [path.name for path in Path().iterdir()] == ["folder"]
     assert "folder is a folder" in call("SELECT 1", "--output", "folder", code=2)
     assert "--raw is for --format csv" in call("SELECT 1", "--raw", code=2)
 
