@@ -19,6 +19,7 @@ from pipelines.cli import main
 from pipelines.delivery import FORMATS
 from tests.builders import IP_TRUNK, TRUNK, trunk
 from tests.conftest import TOKEN, Api
+from tests.environments import locked
 from tests.test_cli import COMMAND
 from transforms.audit import RULES
 from transforms.reports import REPORTS
@@ -38,9 +39,20 @@ SECOND = [*FIRST[1:], TWIN, IP_TRUNK | {"id": 48, "allowed_inbound_ips": ["0.0.0
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory that two runs have written to; the tests only read it."""
-    place = tmp_path_factory.mktemp("stored")
+def stored(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A data directory that two runs have written to; the tests only read it, and workers share it."""
+    base = tmp_path_factory.getbasetemp()
+    place = (base if worker_id == "master" else base.parent) / "report_command"
+    with locked(place.with_suffix(".lock")):
+        if not place.exists():
+            draft = place.with_suffix(".draft")
+            draft.mkdir()
+            store_two_answers(draft)
+            draft.rename(place)
+    return place / "data"
+
+
+def store_two_answers(place: Path) -> None:
     api = Api()
     with pytest.MonkeyPatch.context() as patch:
         for name in ("SOURCES__FAMULOR__API_TOKEN", "DLT_PROJECT_DIR", "DLT_DATA_DIR"):
@@ -53,7 +65,6 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
             api.answer(answer)
             assert main(["run"]) == 0
     api.close()
-    return place / "data"
 
 
 class Commands:
