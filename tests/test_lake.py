@@ -132,9 +132,11 @@ def in_duckdb(sql: str) -> pa.Table:
 
 
 def test_every_program_reads_the_same_rows_from_every_folder(api: Api, place: Path) -> None:
-    for trunks in ([TRUNK, IP_TRUNK], [TRUNK | {"country_code": "DE"}, IP_TRUNK, trunk(id=5)], [TRUNK, IP_TRUNK]):
+    for trunks in ([TRUNK, IP_TRUNK], [TRUNK | {"country_code": "DE"}, IP_TRUNK, trunk(id=5)]):
         api.answer(trunks)
-        load(with_reports=True)
+        load()
+    api.answer([TRUNK, IP_TRUNK])
+    load(with_reports=True)
     load()
     assert [len(files_in(place / "data/lake/famulor" / table.name)) for table in TABLES] == [1, 1, 1, 1, 1, 3]
     for table in TABLES:
@@ -482,10 +484,10 @@ def test_of_two_runs_from_different_places_the_later_one_is_refused_and_loses_no
     def let_them_go_first(text: str) -> None:
         if text == "publishing":
             api.answer([TRUNK | {"country_code": "FR"}])
-            assert run(theirs, pick_accounts(theirs, [])).exit_code == 0
+            assert run(theirs, pick_accounts(theirs, []), with_reports=False).exit_code == 0
 
     with pytest.raises(RunActive, match="meanwhile"):
-        run(ours, pick_accounts(ours, []), announce=let_them_go_first)
+        run(ours, pick_accounts(ours, []), announce=let_them_go_first, with_reports=False)
     assert query("SELECT country_code FROM sip_trunks") == [("FR",)]
     assert query("SELECT count(*) FROM sip_trunk_snapshots") == query(f"SELECT count(*) FROM {ROWS}") == [(2,)]
     assert load().exit_code == 0
