@@ -25,6 +25,7 @@ from pipelines.digest import readable
 from pipelines.errors import Failure, SettingsError
 from pipelines.reporting import read_options
 from pipelines.settings import read_settings
+from pipelines.sql_command import refuse_all_but_queries
 from transforms import schema
 from transforms.reports import Basis
 
@@ -97,7 +98,7 @@ def _answer(query: str) -> pd.DataFrame:
         last_resort = Timer(_PATIENCE_SECONDS, connection.interrupt)
         last_resort.start()
         try:
-            _refuse_all_but_queries(connection, query)
+            refuse_all_but_queries(connection, query)
             result = connection.execute(query)
             names = [column[0] for column in result.description or ()]
             rows = result.fetchmany(MOST_ROWS)
@@ -109,15 +110,6 @@ def _answer(query: str) -> pd.DataFrame:
         finally:
             last_resort.cancel()
     return pd.DataFrame(rows, columns=_tell_apart(names), dtype=object).map(_as_scalar).convert_dtypes()
-
-
-def _refuse_all_but_queries(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Raise SettingsError unless the text is one query."""
-    statements = connection.extract_statements(query)
-    if len(statements) != 1:
-        raise SettingsError(f"expected one query, got {len(statements) or 'none'}")
-    if statements[0].type != duckdb.StatementType.SELECT:
-        raise SettingsError(f"expected a query, got {statements[0].type.name}; what is stored is read only")
 
 
 def _tell_apart(names: list[str]) -> list[str]:

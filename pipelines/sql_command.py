@@ -23,7 +23,7 @@ from transforms.report_schema import CURRENT_FINDINGS
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pipelines.settings import Settings
 
@@ -156,7 +156,7 @@ def _query(
     """Return what is fetched of the query's result. Raises SettingsError for a query that will not do."""
 
     def work() -> T:
-        _refuse_all_but_queries(connection, query, set(parameters))
+        refuse_all_but_queries(connection, query, parameters)
         # To bind parameters DuckDB imports pandas: without any, none of that.
         return fetch(connection.execute(query, parameters) if parameters else connection.execute(query))
 
@@ -200,7 +200,7 @@ def _explained(error: duckdb.Error) -> SettingsError:
     return SettingsError(f"SQL: {text}{hint}")
 
 
-def _refuse_all_but_queries(connection: duckdb.DuckDBPyConnection, query: str, given: set[str]) -> None:
+def refuse_all_but_queries(connection: duckdb.DuckDBPyConnection, query: str, given: Collection[str] = ()) -> None:
     """Raise SettingsError unless the text is one query, or the explanation of one, and its parameters are given."""
     from duckdb import StatementType
 
@@ -219,7 +219,7 @@ def _refuse_all_but_queries(connection: duckdb.DuckDBPyConnection, query: str, g
     if statements[0].type != StatementType.SELECT:
         raise SettingsError(f"SQL: expected a query, got {statements[0].type.name}; what is stored is read only")
     needed = set(statements[0].named_parameters)
-    missing, unused = sorted(needed - given), sorted(given - needed)
+    missing, unused = sorted(needed.difference(given)), sorted(set(given) - needed)
     if missing and missing[0].isdecimal():
         raise SettingsError("SQL: parameters need names, such as $country instead of ? or $1: --param country=DE")
     if missing:

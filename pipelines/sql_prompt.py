@@ -16,10 +16,10 @@ from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
 from pipelines.destination import open_destination
-from pipelines.errors import Failure
+from pipelines.errors import Failure, Terminated
 from pipelines.settings import prepare_state_dir
-from pipelines.show import print_table, write_rows
-from pipelines.sql_command import answer
+from pipelines.show import print_table
+from pipelines.sql_command import answer, write_answer
 from transforms.answer import printable
 from transforms.schema import SIP_TRUNK_SNAPSHOTS
 
@@ -77,14 +77,16 @@ def ask(settings: Settings, *, form: str, raw: bool) -> int:
     while True:
         try:
             text = session.prompt().strip()
-        except KeyboardInterrupt:  # the line is dropped, as every shell does
+            if text in (".quit", ".exit"):
+                return 0
+            if text:
+                _respond(settings, text, columns, form=form, raw=raw)
+        except Terminated:  # not a line to drop, but the end
+            raise
+        except KeyboardInterrupt:  # the line is dropped, or what it has begun, as every shell does
             continue
         except EOFError:
             return 0
-        if text in (".quit", ".exit"):
-            return 0
-        if text:
-            _respond(settings, text, columns, form=form, raw=raw)
 
 
 def _respond(settings: Settings, text: str, columns: Columns, *, form: str, raw: bool) -> None:
@@ -94,17 +96,16 @@ def _respond(settings: Settings, text: str, columns: Columns, *, form: str, raw:
         print(_HELP)
     else:
         try:
-            found = answer(settings, text, {}, form=form)
+            found = answer(settings, text, {}, form=form, most=_MOST_ROWS)
+            write_answer(found, form=form, raw=raw)
+            if found.count > _MOST_ROWS:
+                print(f"the first {_MOST_ROWS:,} of {found.count:,} rows; LIMIT says which")
         except Failure as error:
             print(error)
+        except Terminated:
+            raise
         except KeyboardInterrupt:
             print("stopped")
-        else:
-            count = len(found.rows)
-            more = f"the first {_MOST_ROWS:,} of {count:,} rows; LIMIT says which" if count > _MOST_ROWS else None
-            write_rows(found.columns, found.rows[:_MOST_ROWS], form=form, raw=raw)
-            if more:
-                print(more)
 
 
 def _read_last_look(destination: Destination) -> str:
@@ -150,7 +151,7 @@ def _open_history(settings: Settings) -> History:
     try:
         prepare_state_dir(settings)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    except OSError:
+    except (OSError, Failure):
         return InMemoryHistory()
     return FileHistory(path)
 
@@ -185,6 +186,9 @@ class _Words(Completer):
             candidates: Iterable[str] = (".tables", ".help", ".quit")
             word = document.text_before_cursor.lstrip()
         else:
+            # After an alias or a table comes a column of it: only that part is completed.
+            known = any(name.startswith(word.lower()) for name in self._columns)
+            word = word if known else word.rpartition(".")[2]
             candidates = self._candidates(document.text)
         begin = word.lower()
         for candidate in dict.fromkeys(candidates):

@@ -8,9 +8,12 @@ import os
 import pty
 import re
 import select
+import shutil
+import signal
 import stat
 import subprocess
 import sys
+import termios
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -244,9 +247,14 @@ _READY = "«ready»"
 class Terminal:
     """The command on a terminal of its own: what is typed, and what is to be read on it."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
         self._descriptor = descriptor
         self._shown = ""
+
+    @property
+    def echoes(self) -> bool:
+        return bool(termios.tcgetattr(self._descriptor)[3] & termios.ECHO)
 
     def type(self, text: str) -> None:
         os.write(self._descriptor, text.encode())
@@ -273,7 +281,7 @@ class Terminal:
 
 
 @contextmanager
-def on_a_terminal(*arguments: str) -> Iterator[Terminal]:
+def on_a_terminal(*arguments: str, code: int = 0) -> Iterator[Terminal]:
     """Run the command on a terminal and see that it ends well."""
     ours, theirs = pty.openpty()
     env: dict[str, Any] = os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
@@ -284,8 +292,8 @@ def on_a_terminal(*arguments: str) -> Iterator[Terminal]:
     )
     os.close(theirs)
     try:
-        yield Terminal(ours)
-        assert process.wait(timeout=30) == 0
+        yield Terminal(ours, process)
+        assert process.wait(timeout=30) == code
     finally:
         process.kill()
         process.wait()
@@ -319,6 +327,32 @@ def test_ctrl_c_stops_the_query_and_ctrl_d_the_prompt(stored: Path) -> None:
         assert "stopped" in terminal.type_at_the_prompt("SELECT 6 * 7 AS answer;\r")
         assert "answer\n42\n" in terminal.type_at_the_prompt("SELECT * FROM range(1001);\r")
         assert "the first 1,000 of 1,001 rows" in terminal.type_at_the_prompt("\x04")
+
+
+def test_sigterm_ends_the_prompt_and_leaves_the_terminal_as_it_was(stored: Path) -> None:
+    with on_a_terminal(code=143) as terminal:
+        terminal.read_until(_READY)
+        terminal.process.send_signal(signal.SIGTERM)
+        terminal.read_until("stopped")
+        terminal.process.wait(timeout=30)
+        assert terminal.echoes  # as it would not if the prompt had been ended by force
+
+
+def test_ctrl_c_stops_what_is_printed_and_a_history_that_cannot_be_kept_is_none(
+    stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(stored / "data" / "warehouse.duckdb", tmp_path)
+    (tmp_path / "state").write_text("no folder")
+    monkeypatch.setenv("SIP_TRUNKS__DATA_DIR", str(tmp_path))
+    with on_a_terminal("--format", "csv") as terminal:
+        terminal.type_at_the_prompt("SELECT repeat('x', 20000) FROM range(1000);\r")
+        terminal.read_until("x{1000}")
+        terminal.type("\x03")
+        terminal.read_until("stopped")
+        terminal.type_at_the_prompt("SELECT t.country_co\t")
+        terminal.read_until("t.country_co.*de")
+        terminal.type(" FROM sip_trunks AS t ORDER BY ALL LIMIT 1;\r")
+        assert re.search(r"country_code\s+DE", terminal.type_at_the_prompt("\x04"))
 
 
 def test_without_anything_stored_there_is_no_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
