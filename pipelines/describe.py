@@ -118,4 +118,6 @@ def _read_stored_columns(settings: Settings) -> dict[str, dict[str, str]]:
     if not destination.exists():
         return {}
     with destination.reading() as connection:
-        return catalog.read_tables(connection)
+        stored = catalog.read_tables(connection)
+    # The rows of a lake have what the trunks have: the dictionary is the same wherever they are kept.
+    return {table.name: stored[table.name] for table in schema.TABLES if table.name in stored}

@@ -68,7 +68,8 @@ def read_versions(connection: duckdb.DuckDBPyConnection, since: datetime | None,
         connection,
         f"SELECT versions.* FROM {DATASET}.{schema.SIP_TRUNKS_HISTORY.name} AS versions "
         f"JOIN ({begins}) AS begins ON begins.account = versions.account "
-        f"WHERE valid_from <= {literal(as_of)} AND (valid_from > begin_at OR valid_to > begin_at)",
+        f"WHERE versions.valid_from <= {literal(as_of)} "
+        "AND (versions.valid_from > begins.begin_at OR versions.valid_to > begins.begin_at)",
     )
 
 

@@ -37,11 +37,10 @@ def create_views(
 ) -> None:
     """Make the stored tables, which are of this kind (TABLE or VIEW), explain themselves and answer questions.
 
-    Raises what `read_facts` raises, which is asked for the facts on providers where trunks are stored.
+    Raises what `read_facts` raises, which is asked for the facts on providers.
     """
     stored = read_tables(connection)
-    if _TRUNKS in stored or _HISTORY in stored:
-        _create_functions(connection, read_facts())
+    _create_functions(connection, read_facts())
     for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS):
         if table.name in stored:
             _create_view_of(connection, table, stored[table.name], kind)
@@ -126,9 +125,9 @@ def describe_column(table: schema.Table, name: str) -> str:
 
 
 def _create_functions(connection: duckdb.DuckDBPyConnection, providers: Providers) -> None:
-    _create_macro(connection, report_schema.NUMBER_KIND, _number_kind("phone_number"))
-    _create_macro(connection, report_schema.PROVIDER_OF, _provider_of("sip_address", providers))
-    _create_macro(connection, report_schema.COUNTRY_NAME, _country_name("country_code"))
+    _create_macro(connection, report_schema.NUMBER_KIND, _number_kind("phone_number::VARCHAR"))
+    _create_macro(connection, report_schema.PROVIDER_OF, _provider_of("sip_address::VARCHAR", providers))
+    _create_macro(connection, report_schema.COUNTRY_NAME, _country_name("country_code::VARCHAR"))
 
 
 def _number_kind(number: str) -> str:
@@ -181,11 +180,12 @@ def _create_counts(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _create_state(connection: duckdb.DuckDBPyConnection, stored: Mapping[str, str]) -> None:
     derived = [f"{expression} AS {name}" for name, (_, expression) in _derived(stored).items()]
-    names = [quoted(name) for name in _ordered(schema.SIP_TRUNKS_HISTORY, stored)]
+    # A field of the API may be called like the parameter.
+    names = [f"versions.{quoted(name)}" for name in _ordered(schema.SIP_TRUNKS_HISTORY, stored)]
     moment = "moment::TIMESTAMPTZ"
     body = (
-        f"SELECT {', '.join([*names, *derived])} FROM {DATASET}.{_HISTORY} "
-        f"WHERE valid_from <= {moment} AND (valid_to > {moment} OR valid_to IS NULL)"
+        f"SELECT {', '.join([*names, *derived])} FROM {DATASET}.{_HISTORY} AS versions "
+        f"WHERE versions.valid_from <= {moment} AND (versions.valid_to > {moment} OR versions.valid_to IS NULL)"
     )
     _create_macro(connection, report_schema.TRUNKS_AS_OF, body)
 
@@ -209,12 +209,13 @@ _DIFFERENCE = f"""
         {{columns}}
     FROM (
         SELECT versions.* FROM {DATASET}.{_HISTORY} AS versions JOIN spans ON spans.account = versions.account
-        WHERE valid_from <= begin_at AND valid_to > begin_at AND valid_to <= as_of::TIMESTAMPTZ
+        WHERE versions.valid_from <= spans.begin_at AND versions.valid_to > spans.begin_at
+            AND versions.valid_to <= as_of::TIMESTAMPTZ
     ) AS before
     FULL JOIN (
         SELECT versions.* FROM {DATASET}.{_HISTORY} AS versions JOIN spans ON spans.account = versions.account
-        WHERE valid_from > begin_at AND valid_from <= as_of::TIMESTAMPTZ
-            AND (valid_to IS NULL OR valid_to > as_of::TIMESTAMPTZ)
+        WHERE versions.valid_from > spans.begin_at AND versions.valid_from <= as_of::TIMESTAMPTZ
+            AND (versions.valid_to IS NULL OR versions.valid_to > as_of::TIMESTAMPTZ)
     ) AS after ON after.account = before.account AND after.id = before.id
     LEFT JOIN (
         SELECT account, id, max(valid_to) AS gone_at FROM {DATASET}.{_HISTORY}

@@ -45,6 +45,7 @@ def some_trunks(rng: random.Random, edition: int) -> list[dict[str, Any]]:
         trunk(
             id=id_,
             country_code=rng.choice(("US", "DE")),
+            updated_at=f"2026-03-0{rng.randint(1, 3)}T10:00:00Z",
             allowed_inbound_ips=rng.choice((None, [], rng.sample(IPS, 3))),
             **({"codec": rng.choice((None, "opus", {"name": "g711"}))} if edition > 2 else {}),
         )
@@ -66,10 +67,13 @@ def assert_sql_agrees(destination: str, rng: random.Random) -> None:
     with open_destination(read_settings(destination)).reading() as connection:
 
         def said(query: str) -> list[tuple[Any, ...]]:
-            return sorted(connection.execute(f"SELECT {', '.join(CHANGES.names)} FROM {query}").fetchall(), key=repr)
+            return sorted(
+                connection.execute(f"SELECT {', '.join(CHANGES.names)} FROM {query}").fetchall(),
+                key=lambda row: list(map(str, row)),
+            )
 
         def derived(changes: pd.DataFrame) -> list[tuple[Any, ...]]:
-            return sorted(map(tuple, frame_rows(changes)), key=repr)
+            return sorted(map(tuple, frame_rows(changes)), key=lambda row: list(map(str, row)))
 
         moments = [
             moment

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines import catalog, frames, views
 from pipelines.catalog import DATASET, quoted
 from pipelines.cli import main
 from pipelines.describe import list_entries
@@ -27,7 +30,6 @@ from transforms.providers import default_providers, derive_provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from pipelines.outcome import Outcome
     from tests.conftest import Api
@@ -172,6 +174,23 @@ def test_a_field_that_the_api_adds_is_in_every_view_and_macro(destination: str, 
     assert query("SELECT trunk_id, field, old, new FROM sip_trunk_changes", destination) == changed
     since = "(SELECT max(snapshot_at) - INTERVAL 1 MICROSECOND FROM sip_trunk_snapshots)"
     assert query(f"SELECT trunk_id, field, old, new FROM changes_between({since}, now())", destination) == changed
+
+
+@BOTH
+def test_a_field_may_have_any_name_that_the_sql_uses(destination: str, api: Api, place: Path) -> None:
+    source = "".join(Path(module.__file__ or "").read_text("utf-8") for module in (catalog, frames, views))
+    words = {word for word in re.findall(r"[a-z_]{2,}", source) if word not in TRUNK} - schema.RESERVED_COLUMNS
+    assert {"begin_at", "moment", "since", "before", "looks", "place"} <= words
+    fields = dict.fromkeys(sorted(words), "old")
+    load(api, TRUNK | fields, IP_TRUNK, destination=destination, with_reports=False)
+    api.answer([TRUNK | fields | {"begin_at": "new", "moment": "new"}, IP_TRUNK])
+    assert run(read_settings(destination), pick_accounts(read_settings(), [])).exit_code == 0
+    changed = [("begin_at", "old", "new"), ("moment", "old", "new")]
+    assert query("SELECT field, old, new FROM sip_trunk_changes ORDER BY ALL", destination) == changed
+    assert query("SELECT field, old, new FROM reports.changes ORDER BY ALL", destination) == changed
+    since = "(SELECT min(snapshot_at) FROM sip_trunk_snapshots)"
+    assert query(f"SELECT field, old, new FROM changes_between({since}, now()) ORDER BY ALL", destination) == changed
+    assert query(f"SELECT moment, since FROM trunks_as_of({since}) WHERE id = 42", destination) == [("old", "old")]
 
 
 def test_a_field_of_the_api_goes_before_what_is_inferred(api: Api, place: Path) -> None:

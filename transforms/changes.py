@@ -178,4 +178,4 @@ def _read_moments(changes: pd.DataFrame, moment: str, looks: pd.DataFrame) -> pd
     """Return when the answer was read that the look at this moment had: one, to the byte, like it came before."""
     reads = looks.assign(read_at=looks.groupby(["account", "_dlt_load_id"])["snapshot_at"].transform("min"))
     keyed = reads[["account", "snapshot_at", "read_at"]].rename(columns={"snapshot_at": moment})
-    return changes[["account", moment]].merge(keyed, how="left", validate="m:1")["read_at"]
+    return changes[["account", moment]].merge(keyed, how="left", validate="m:1")["read_at"].set_axis(changes.index)
