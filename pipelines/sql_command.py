@@ -54,6 +54,8 @@ def sql(settings: Settings, options: argparse.Namespace) -> int:
 
     Raises SettingsError for a query, a parameter or a form that will not do.
     """
+    if options.output == "":
+        raise SettingsError("--output needs the name of a file")
     output = Path(options.output).absolute() if options.output else None
     form = _choose_form(options.format, output)
     if options.raw and form != "csv":
@@ -95,7 +97,7 @@ def read_query(text: str) -> str:
     try:
         if text == _STANDARD_INPUT:
             query = sys.stdin.buffer.read().decode("utf-8-sig") if sys.stdin else ""
-        elif text.lower().endswith(".sql") and "\n" not in text:
+        elif text.lower().endswith(".sql") and (not re.search(r"\s", text) or Path(text).is_file()):
             name = text
             query = Path(text).read_text("utf-8-sig")
         else:

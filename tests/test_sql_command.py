@@ -81,6 +81,12 @@ def test_a_query_may_be_in_a_file(ending: str, call: Call) -> None:
     assert call("Ids.SQL").split() == ["id", "42", "43", "44"]
 
 
+def test_a_query_that_ends_like_a_file_is_a_query(call: Call) -> None:
+    assert call("SELECT count(*) AS sql FROM sip_trunks AS my.sql", code=2).startswith("sip-trunks: SQL: Parser Error")
+    Path("of mine.sql").write_text("SELECT 7 AS n")
+    assert call("of mine.sql").split() == ["n", "7"]
+
+
 def test_a_query_may_come_through_a_pipe(call: Call) -> None:
     for arguments in ([], ["-"]):
         assert call(*arguments, given=b"SELECT count(*) AS n FROM sip_trunks").split() == ["n", "3"]
@@ -232,6 +238,7 @@ def test_what_cannot_be_written_is_said_in_one_line(call: Call) -> None:
     assert [path.name for path in Path().iterdir()] == ["folder"]
     assert "folder is a folder" in call("SELECT 1", "--output", "folder", code=2)
     assert "--raw is for --format csv" in call("SELECT 1", "--raw", code=2)
+    assert "--output needs the name of a file" in call("SELECT 1", "--output", "", code=2)
 
 
 def test_findings_that_nobody_has_written_are_explained(call: Call) -> None:
