@@ -72,19 +72,24 @@ def exit_code_of(error: BaseException) -> int:
         return RefusedSnapshot.exit_code
     if isinstance(error, KeyboardInterrupt):
         return 130
-    return DestinationFailed.exit_code if isinstance(error, OSError) else 1
+    return DestinationFailed.exit_code if isinstance(error, OSError) or _is_disk_full(error) else 1
 
 
 def describe_error(error: BaseException) -> str:
     """Return the error as one line."""
     if isinstance(error, KeyboardInterrupt):
         return "stopped; what was stored before is untouched"
-    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or os.strerror(errno.ENOSPC) in str(error):
+    if _is_disk_full(error):
         return "no space left on the disk of the data directory; free some and run again, what was stored is untouched"
     if isinstance(error, OSError) and error.errno is not None:
         return f"{error.strerror}{_on(error)}"
     lines = str(error).split()
     return " ".join(lines) or type(error).__name__
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Whether there is no space left, whoever found that out: DuckDB and Arrow have errors of their own for it."""
+    return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or os.strerror(errno.ENOSPC) in str(error)
 
 
 def _on(error: OSError) -> str:

@@ -25,6 +25,7 @@ from transforms.schema import SIP_TRUNK_SNAPSHOTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from types import FrameType
 
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
@@ -74,6 +75,7 @@ def ask(settings: Settings, *, form: str, raw: bool) -> int:
     columns = _read_columns(destination)
     print(f"{destination.place}, last seen {_read_last_look(destination)}. .help for help")
     session = _make_session(settings, columns)
+    _end_in_good_order(session)
     while True:
         try:
             text = session.prompt().strip()
@@ -87,6 +89,23 @@ def ask(settings: Settings, *, form: str, raw: bool) -> int:
             continue
         except EOFError:
             return 0
+
+
+def _end_in_good_order(session: PromptSession[str]) -> None:
+    """Have SIGTERM end the line that is being typed, so that the terminal is left as it was; else what it ended before.
+
+    An exception that comes in the midst of drawing the line could be lost, and the terminal stay without echo.
+    """
+    otherwise = signal.getsignal(signal.SIGTERM)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        application = session.app
+        if application.is_running and application.loop:
+            application.loop.call_soon_threadsafe(lambda: application.exit(exception=Terminated()))
+        elif callable(otherwise):
+            otherwise(number, frame)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _respond(settings: Settings, text: str, columns: Columns, *, form: str, raw: bool) -> None:

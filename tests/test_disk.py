@@ -72,10 +72,12 @@ def test_a_disk_that_fills_up_at_any_stage_costs_nothing_stored(api: Api, disk: 
     api.answer(LARGE)
     remount(disk.parent, f"size={used(disk) + int(slack * MEGABYTE) // 4096 * 4096}")
     done = run((0, 7))
+    said = done.stderr.splitlines()[-1]
     if done.returncode:
+        assert said.startswith("sip-trunks: ")
+        assert "space" in said
+    if done.returncode and "the trunks are stored" not in said:
         assert (disk / "warehouse.duckdb").read_bytes() == before
-        assert done.stderr.splitlines()[-1].startswith("sip-trunks: ")
-        assert "space" in done.stderr.splitlines()[-1]
     else:
         assert slack > 4
         assert assert_whole(disk / "warehouse.duckdb", LARGE) == 0
