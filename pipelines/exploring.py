@@ -25,6 +25,7 @@ from pipelines.digest import readable
 from pipelines.errors import Failure, SettingsError
 from pipelines.reporting import read_options
 from pipelines.settings import read_settings
+from pipelines.show import number_twins
 from pipelines.sql_command import refuse_all_but_queries
 from transforms import schema
 from transforms.reports import Basis
@@ -100,7 +101,7 @@ def _answer(query: str) -> pd.DataFrame:
         try:
             refuse_all_but_queries(connection, query)
             result = connection.execute(query)
-            names = [column[0] for column in result.description or ()]
+            names = [readable(column[0]) for column in result.description or ()]
             rows = result.fetchmany(MOST_ROWS)
         except duckdb.InterruptException:
             raise SettingsError(f"it took longer than {_PATIENCE_SECONDS} seconds; ask for less") from None
@@ -109,15 +110,7 @@ def _answer(query: str) -> pd.DataFrame:
             raise SettingsError(str(error).strip().partition("\n")[0]) from None
         finally:
             last_resort.cancel()
-    return pd.DataFrame(rows, columns=_tell_apart(names), dtype=object).map(_as_scalar).convert_dtypes()
-
-
-def _tell_apart(names: list[str]) -> list[str]:
-    """Return the names, each once: in SQL two columns may have the same."""
-    told: dict[str, None] = {}
-    for name in map(readable, names):
-        told[name if name not in told else f"{name} ({len(told) + 1})"] = None
-    return list(told)
+    return pd.DataFrame(rows, columns=number_twins(names), dtype=object).map(_as_scalar).convert_dtypes()
 
 
 def _as_scalar(value: Any) -> Any:

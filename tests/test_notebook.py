@@ -215,7 +215,7 @@ def test_answers_have_a_cell_for_everything() -> None:
         "SELECT 1 AS a, 2 AS a, [1, 2] AS list, {'x': 'y'} AS struct, NULL AS nothing, 10::HUGEINT ** 30 AS huge"
     )
     assert not isinstance(answer, str)
-    assert list(answer.columns) == ["a", "a (2)", "list", "struct", "nothing", "huge"]
+    assert list(answer.columns) == ["a", "a_2", "list", "struct", "nothing", "huge"]
     assert list(answer.iloc[0, :4]) == [1, 2, "[1, 2]", '{"x": "y"}']
     most = ask(f"FROM range({MOST_ROWS + 1})")
     assert not isinstance(most, str)
@@ -264,7 +264,7 @@ def test_what_jupyter_has_is_seen_without_anything_else() -> None:
     assert len(text.encode()) < MOST_BYTES
     assert len({cell["id"] for cell in kept["cells"]}) == len(kept["cells"])
     # No path of the machine that made it, no widget, nothing to be fetched.
-    assert not re.search(r"/tmp/|/work/|/home/|/Users/|<marimo-|<script|https?://(?!docs\.marimo)", text)
+    assert not re.search(r"""[\s"'(=]/[A-Za-z]\w*/[\w.]|<marimo-|<script|https?://(?!docs\.marimo)""", text)
     assert text.count('"image/png"') == 4
     for cell in kept["cells"]:
         for output in cell.get("outputs", []):
