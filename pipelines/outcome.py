@@ -86,11 +86,8 @@ def print_outcome(settings: Settings, outcome: Outcome) -> None:
     _print_overview(settings)
     program = _program()
     where = settings.destination_option
-    newest = (
-        "SELECT id, valid_from, valid_to FROM sip_trunks_history ORDER BY coalesce(valid_to, valid_from) DESC LIMIT 9"
-    )
     print("try next")
-    print(f'  {program} sql "{newest}"{where}')
+    print(f'  {program} sql "FROM sip_trunk_changes ORDER BY observed_at DESC LIMIT 9"{where}')
     print(f"  {program} audit{where}")
     print(f"  {program} report counts --by country_code{where}")
     print(f"  {program} status{where}")
