@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import duckdb
 from transforms import report_schema, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     import pyarrow as pa
@@ -210,6 +211,19 @@ def insert_looks(connection: duckdb.DuckDBPyConnection, table: str, looks: Seque
         names = ", ".join(quoted(name) for name in look)
         values = ", ".join(literal(value) for value in look.values())
         connection.execute(f"INSERT INTO {table} ({names}) VALUES ({values})")
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Run the statements of this context as one: each that commits on its own costs as much again."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        with suppress(duckdb.Error):  # that DuckDB has given it up is no news
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
 
 
 def comment_on(

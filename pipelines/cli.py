@@ -262,9 +262,13 @@ def _run(options: argparse.Namespace) -> int:
     from pipelines.outcome import print_outcome
     from pipelines.progress import logging_to_file, showing_progress
     from pipelines.settings import pick_accounts
+    from pipelines.withheld import withholding
 
     settings = _settings(options)
     with ExitStack() as stack:
+        if options.no_reports:
+            # A fifth of a small run: reports are all that pandas is needed for.
+            stack.enter_context(withholding("pandas"))
         if options.demo:
             settings, accounts = stack.enter_context(_serving_demo(settings))
         else:

@@ -22,26 +22,28 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from pipelines.settings import Settings
+    from transforms.guard import Difference
     from transforms.snapshot import SnapshotTables
 
 
 @dataclass(frozen=True)
 class Load:
-    """What one run has to store: the snapshots that changed something, and the rows of `sip_trunk_snapshots`."""
+    """What one run has to store: snapshots, what each of them changes, and the rows of `sip_trunk_snapshots`.
 
-    snapshots: Sequence[SnapshotTables]
+    `accounts` are those whose rows are replaced; nobody else's are touched. The snapshots may be taken out by who
+    stores them: what follows may need their memory.
+    """
+
+    accounts: Sequence[str]
+    snapshots: list[SnapshotTables]
+    differences: Sequence[Difference]
     looks: Sequence[Mapping[str, Any]]
     snapshot_at: datetime
 
     @property
-    def accounts(self) -> list[str]:
-        """The accounts whose rows are replaced; nobody else's are touched."""
-        return [snapshot.account for snapshot in self.snapshots]
-
-    @property
     def row_count(self) -> int:
         """How many trunks there are in all."""
-        return sum(len(snapshot.trunks) for snapshot in self.snapshots)
+        return sum(look["trunk_count"] for look in self.looks)
 
 
 class Destination(Protocol):

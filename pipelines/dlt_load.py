@@ -103,11 +103,28 @@ def _in_environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def merging_source(load: Load) -> DltSource:
-    """Return the source that merges a load into tables, for destinations that can."""
-    from pipelines.famulor.source import build_source, tables_of
+    """Return the source that merges whole snapshots into tables, whatever a load that died has done there."""
+    from pipelines.famulor.source import build_source, merging_snapshots, tables_of
 
     tables = tables_of(load.snapshots, load.looks, load.snapshot_at)
-    return build_source(lambda: tables, accounts=load.accounts, snapshot_at=load.snapshot_at)
+    return build_source(tables.pop, merging_snapshots(load.accounts, load.snapshot_at))
+
+
+def changing_source(load: Load, stale: str | None) -> DltSource:
+    """Return the source that writes only what the snapshots change, into tables that are what was compared with.
+
+    `stale` is a table at the destination with the keys of the stored trunks that have changed or are gone; none if
+    there is no such trunk.
+    """
+    from pipelines.famulor.source import ADDING, build_source, merging_changes, tables_of
+    from transforms.snapshot import pick_trunks
+
+    fresh = [
+        pick_trunks(tables, known.is_fresh) for tables, known in zip(load.snapshots, load.differences, strict=True)
+    ]
+    load.snapshots.clear()
+    tables = tables_of(fresh, load.looks, load.snapshot_at)
+    return build_source(tables.pop, merging_changes(stale, load.snapshot_at) if stale else ADDING)
 
 
 def writing_source(

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pipelines.destination import Destination
     from pipelines.famulor.client import Snapshot
     from pipelines.settings import Account, Settings
-    from transforms.guard import Changes
+    from transforms.guard import Difference
     from transforms.reports import Basis
     from transforms.schema import ColumnType
     from transforms.snapshot import SnapshotTables
@@ -80,7 +80,7 @@ class _Judged:
 
     snapshot: Snapshot
     tables: SnapshotTables
-    changes: Changes
+    difference: Difference
 
 
 def run(
@@ -184,10 +184,10 @@ def _run(
         is_new = bool(taken.judged)
         if is_new:
             load = _load_of(taken.judged, snapshot_at)
+            taken.judged.clear()
             announce(f"loading {load.row_count} trunks")
             destination.load(connection, load)
             # The reports can use the room that the snapshots take.
-            taken.judged.clear()
             del load
         if taken.unchanged:
             looks = [_look(snapshot, snapshot_at, stored[snapshot.account]) for snapshot in taken.unchanged]
@@ -291,7 +291,8 @@ def _judge(
     records = snapshot.records or ()
     announce(f"{snapshot.account}: reading {len(records)} trunks ({snapshot.body_bytes / 1e3:.0f} kB)")
     tables = read_snapshot(records, account=snapshot.account, known=known)
-    changes = compare_versions(catalog.read_stored_versions(connection, snapshot.account), tables.trunks)
+    difference = compare_versions(catalog.read_stored_versions(connection, snapshot.account), tables.trunks)
+    changes = difference.changes
     if changes.is_suspicious and not accept_shrink:
         raise RefusedSnapshot(
             f"the answer has {len(tables.trunks)} trunks and lacks {changes.removed_count} of the "
@@ -303,7 +304,7 @@ def _judge(
         seen = f"first {first.column_name}: {first.detail} ({first.kind})"
         raise _refused_for_drift(f"in {len(tables.drift)} ways, {seen}")
     # The raw records are done with; the load needs the memory.
-    return _Judged(replace(snapshot, records=None), tables, changes)
+    return _Judged(replace(snapshot, records=None), tables, difference)
 
 
 def _refused_for_drift(how: str) -> RefusedSnapshot:
@@ -325,13 +326,14 @@ def _unchanged_outcome(snapshot: Snapshot, stored: StoredAccount) -> AccountOutc
 
 
 def _loaded_outcome(judged: _Judged) -> AccountOutcome:
+    changes = judged.difference.changes
     return AccountOutcome(
         judged.snapshot.account,
         "loaded",
         trunk_count=len(judged.tables.trunks),
-        new_count=judged.changes.new_count,
-        changed_count=judged.changes.changed_count,
-        removed_count=judged.changes.removed_count,
+        new_count=changes.new_count,
+        changed_count=changes.changed_count,
+        removed_count=changes.removed_count,
         drift_count=len(judged.tables.drift),
     )
 
@@ -354,11 +356,17 @@ def _load_of(judged: Sequence[_Judged], snapshot_at: datetime) -> Load:
             snapshot_at,
             trunk_count=len(entry.tables.trunks),
             drift_count=len(entry.tables.drift),
-            is_unchanged=entry.changes.is_none,
+            is_unchanged=entry.difference.changes.is_none,
         )
         for entry in judged
     ]
-    return Load([entry.tables for entry in judged], looks, snapshot_at)
+    return Load(
+        accounts=[entry.snapshot.account for entry in judged],
+        snapshots=[entry.tables for entry in judged],
+        differences=[entry.difference for entry in judged],
+        looks=looks,
+        snapshot_at=snapshot_at,
+    )
 
 
 def _publish_tables(settings: Settings, connection: duckdb.DuckDBPyConnection, snapshot_at: datetime) -> Basis:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines import __version__, report_tables
+from pipelines import __version__, catalog, report_tables
 from pipelines.files import write_whole
 from pipelines.reporting import read_basis, read_options, stored_tables
 from transforms.findings import extend_findings
@@ -26,12 +26,13 @@ def publish_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, sn
     The findings are a log: those that earlier runs have published stay, with the time when they were last seen.
     """
     basis = _read_basis(connection, settings, snapshot_at)
-    for report in REPORTS.values():
-        frame = report.derive(basis)
-        if report.name == "audit":
-            frame = extend_findings(basis.tables.get("log"), frame, basis.suppressed, basis.tables["looks"])
-        report_tables.write_report(connection, report.table, frame, report.question)
-    report_tables.create_findings(connection)
+    with catalog.transaction(connection):
+        for report in REPORTS.values():
+            frame = report.derive(basis)
+            if report.name == "audit":
+                frame = extend_findings(basis.tables.get("log"), frame, basis.suppressed, basis.tables["looks"])
+            report_tables.write_report(connection, report.table, frame, report.question)
+        report_tables.create_findings(connection)
     return basis
 
 

@@ -13,7 +13,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.catalog import DATASET, DRIFT_QUERY, LOOKS_QUERY, comment_on, literal, quoted, read_tables
+from pipelines.catalog import (
+    DATASET,
+    DRIFT_QUERY,
+    LOOKS_QUERY,
+    comment_on,
+    literal,
+    quoted,
+    read_tables,
+    transaction,
+)
 from transforms import report_schema, schema
 from transforms.addresses import HOST
 from transforms.countries import COUNTRY_ALIASES, COUNTRY_NAMES
@@ -39,23 +48,24 @@ def create_views(
 
     Raises what `read_facts` raises, which is asked for the facts on providers.
     """
-    stored = read_tables(connection)
-    _create_functions(connection, read_facts())
-    for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS):
-        if table.name in stored:
-            _create_view_of(connection, table, stored[table.name], kind)
-    if _TRUNKS in stored:
-        _create_counts(connection)
-    if _HISTORY in stored:
-        _create_state(connection, stored[_HISTORY])
-    if _LOOKS in stored and _DRIFT in stored:
-        _create_view(connection, schema.DRIFT, DRIFT_QUERY)
+    facts, stored = read_facts(), read_tables(connection)
+    with transaction(connection):
+        _create_functions(connection, facts)
+        for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS):
+            if table.name in stored:
+                _create_view_of(connection, table, stored[table.name], kind)
+        if _TRUNKS in stored:
+            _create_counts(connection)
         if _HISTORY in stored:
-            _create_changes(connection, stored[_HISTORY])
-    for name, (meaning, meanings) in schema.DLT_TABLES.items():
-        if name in stored:
-            comments = {column: meanings.get(column, "") for column in stored[name]}
-            comment_on(connection, kind, f"{DATASET}.{name}", meaning, comments)
+            _create_state(connection, stored[_HISTORY])
+        if _LOOKS in stored and _DRIFT in stored:
+            _create_view(connection, schema.DRIFT, DRIFT_QUERY)
+            if _HISTORY in stored:
+                _create_changes(connection, stored[_HISTORY])
+        for name, (meaning, meanings) in schema.DLT_TABLES.items():
+            if name in stored:
+                comments = {column: meanings.get(column, "") for column in stored[name]}
+                comment_on(connection, kind, f"{DATASET}.{name}", meaning, comments)
 
 
 def _create_view(connection: duckdb.DuckDBPyConnection, table: schema.Table, query: str) -> None:

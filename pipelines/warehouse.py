@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 
 _ROWS_WORTH_THREADS = 300_000
 _STAGING = f"{catalog.DATASET}_staging"
+_WORK = f"{catalog.DATASET}_work"
+_DLT_CONFIG = {
+    # What dlt writes is read once, a moment later, by threads that share its row groups.
+    "DATA_WRITER__COMPRESSION": "none",
+    "DATA_WRITER__ROW_GROUP_SIZE": "122880",
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class Warehouse:
 
     def load(self, connection: duckdb.DuckDBPyConnection, load: Load) -> None:
         """Merge the snapshots into the private copy, by dlt. Raises DestinationFailed."""
-        from pipelines.dlt_load import load_with_dlt, merging_source
+        from pipelines.dlt_load import changing_source, load_with_dlt
         from pipelines.facts import read_usable_facts
         from pipelines.views import create_views
 
@@ -109,8 +115,10 @@ class Warehouse:
             # The file is written once, at the end; nothing could be recovered from a half of it.
             connection.execute("SET checkpoint_threshold = '1GB'")
 
-        load_with_dlt(self.settings, _through(connection), lambda: merging_source(load))
-        connection.execute(f"DROP SCHEMA IF EXISTS {_STAGING} CASCADE")
+        stale = _note_stale(connection, load)
+        load_with_dlt(self.settings, _through(connection), lambda: changing_source(load, stale), _DLT_CONFIG)
+        for passing in (_STAGING, _WORK):
+            connection.execute(f"DROP SCHEMA IF EXISTS {passing} CASCADE")
         # dlt stores its schema anew with every load, since the boundary of the history is part of it; the last counts.
         versions = f"{catalog.DATASET}._dlt_version"
         connection.execute(f"DELETE FROM {versions} WHERE inserted_at < (SELECT max(inserted_at) FROM {versions})")
@@ -158,6 +166,36 @@ class Warehouse:
             yield connection
         finally:
             connection.close()
+
+
+def _note_stale(connection: duckdb.DuckDBPyConnection, load: Load) -> str | None:
+    """Make a table of the stored trunks that the load changes or removes; return its name, or None if there are none.
+
+    dlt works on connections of its own, which see no temporary table.
+    """
+    keys = _stale_keys(load)
+    if not len(keys):
+        return None
+    connection.execute(f"CREATE SCHEMA {_WORK}")
+    connection.register("keys", keys)
+    connection.execute(f"CREATE TABLE {_WORK}.stale AS FROM keys")
+    connection.unregister("keys")
+    return f"{_WORK}.stale"
+
+
+def _stale_keys(load: Load) -> pa.Table:
+    """Return account and trunk_id of the stored trunks that have changed or are gone."""
+    import pyarrow as pa
+
+    return pa.concat_tables(
+        pa.table(
+            {
+                "account": pa.repeat(pa.scalar(account, pa.string()), len(difference.stale_ids)),
+                "trunk_id": difference.stale_ids,
+            }
+        )
+        for account, difference in zip(load.accounts, load.differences, strict=True)
+    )
 
 
 def _unreadable(path: Path, error: duckdb.Error) -> DestinationFailed:

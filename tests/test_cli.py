@@ -91,6 +91,13 @@ def test_the_light_commands_import_nothing_heavy(api: Api) -> None:
     assert "dlt" not in modules_of("report", "counts")
 
 
+def test_a_run_without_reports_imports_no_pandas(api: Api) -> None:
+    api.answer([TRUNK])
+    modules = modules_of("run", "--no-reports")
+    assert "dlt" in modules
+    assert "pandas" not in modules
+
+
 def test_a_run_says_what_it_did_and_what_to_try_next(api: Api) -> None:
     api.answer([TRUNK, IP_TRUNK, trunk(id=44, new_field="x")])
     done = start("run")

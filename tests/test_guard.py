@@ -17,13 +17,16 @@ def versions(**rows: str) -> pa.Table:
     )
 
 
-def test_new_changed_and_removed_are_counted() -> None:
+def test_new_changed_and_removed_are_counted_and_named() -> None:
     stored = versions(_1="a", _2="b", _3="c")
-    assert compare_versions(stored, versions(_2="b", _3="x", _4="d", _5="e")) == Changes(2, 1, 1, 3)
+    difference = compare_versions(stored, versions(_2="b", _3="x", _4="d", _5="e"))
+    assert difference.changes == Changes(2, 1, 1, 3)
+    assert difference.is_fresh.to_pylist() == [False, True, True, True]
+    assert difference.stale_ids.to_pylist() == [1, 3]
 
 
 def test_nothing_against_nothing_is_no_change() -> None:
-    changes = compare_versions(versions(), versions())
+    changes = compare_versions(versions(), versions()).changes
     assert changes == Changes(0, 0, 0, 0)
     assert changes.is_none
     assert not changes.is_suspicious

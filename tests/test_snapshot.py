@@ -5,11 +5,12 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tests.builders import ABSENT, IP_TRUNK, TRUNK, raw, trunk
 from transforms.schema import JSON_FIELD
-from transforms.snapshot import SnapshotTables, read_snapshot
+from transforms.snapshot import SnapshotTables, pick_trunks, read_snapshot
 
 
 def read(*records: dict[str, Any], account: str = "acme") -> SnapshotTables:
@@ -146,3 +147,12 @@ def test_many_trunks_over_several_batches_keep_their_rows_together() -> None:
     assert (last["trunk_id"], last["position"], last["ip"]) == (24_998, 1, "10.0.0.248")
     assert last["row_version"] == tables.trunks["row_version"][24_998].as_py()
     assert tables.trunks["allowed_inbound_ips"][24_998].as_py() == ["10.0.0.248"] * 2
+
+
+def test_trunks_are_picked_with_their_allowlists() -> None:
+    snapshot = read(trunk(id=1, allowed_inbound_ips=["203.0.113.1"]), IP_TRUNK, trunk(id=3))
+    picked = pick_trunks(snapshot, pa.chunked_array([[False, True, True]]))
+    assert picked.trunks["id"].to_pylist() == [IP_TRUNK["id"], 3]
+    assert set(picked.allowed_ips["trunk_id"].to_pylist()) == {IP_TRUNK["id"]}
+    assert picked.allowed_ips["ip"].to_pylist() == IP_TRUNK["allowed_inbound_ips"]
+    assert pick_trunks(snapshot, pa.chunked_array([[True] * 3])) is snapshot

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _SHRINK_MATTERS_FROM = 10
 
@@ -35,13 +32,36 @@ class Changes:
         return is_all or is_half
 
 
-def compare_versions(stored: pa.Table, current: pa.Table) -> Changes:
+@dataclass(frozen=True)
+class Difference:
+    """What a snapshot changes: in numbers, and which trunks.
+
+    `is_fresh` tells of each trunk of the snapshot whether it is new or changed; `stale_ids` are the stored trunks
+    that are changed or removed.
+    """
+
+    changes: Changes
+    is_fresh: pa.ChunkedArray
+    stale_ids: pa.ChunkedArray
+
+
+def compare_versions(stored: pa.Table, current: pa.Table) -> Difference:
     """Return what `current` changes in `stored`; both of one account, one row per `id`, with `row_version`."""
-    common = pc.sum(pc.is_in(current["id"], value_set=stored["id"].combine_chunks())).as_py() or 0
-    same = pc.sum(pc.is_in(current["row_version"], value_set=stored["row_version"].combine_chunks())).as_py() or 0
-    return Changes(
-        new_count=len(current) - common,
-        changed_count=common - same,
-        removed_count=len(stored) - common,
+    is_known = pc.is_in(current["id"], value_set=stored["id"].combine_chunks())
+    is_fresh = pc.invert(_is_version_of(current, stored))
+    stale_ids = stored["id"].filter(pc.invert(_is_version_of(stored, current)))
+    new_count = len(current) - pc.sum(is_known, min_count=0).as_py()
+    changed_count = pc.sum(is_fresh, min_count=0).as_py() - new_count
+    changes = Changes(
+        new_count=new_count,
+        changed_count=changed_count,
+        removed_count=len(stale_ids) - changed_count,
         stored_count=len(stored),
     )
+    return Difference(changes, is_fresh, stale_ids)
+
+
+def _is_version_of(trunks: pa.Table, others: pa.Table) -> pa.ChunkedArray:
+    # Without trunks to look for, the others are not made a table to look them up in.
+    versions = others["row_version"].combine_chunks() if len(trunks) else pa.array([], pa.string())
+    return pc.is_in(trunks["row_version"], value_set=versions)

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -68,7 +68,7 @@ class Columns:
 
 
 def read_records(
-    records: Sequence[Raw],
+    records: Iterable[Raw],
     known: Mapping[str, ColumnType] | None = None,
     *,
     batch_records: int = BATCH_RECORDS,
@@ -76,7 +76,8 @@ def read_records(
 ) -> Columns:
     """Return the records as columns; `known` are the types that undeclared columns got in earlier snapshots.
 
-    Raises UnusableAnswer if a record has no integer `id` that fits 64 bits, or is no JSON.
+    The records may be gone through more than once. Raises UnusableAnswer if one has no integer `id` that fits 64
+    bits, or is no JSON.
     """
     known = known or {}
     try:
@@ -86,7 +87,7 @@ def read_records(
         return _read_records(reader, _batches(records, batch_records, batch_bytes))
 
 
-def _occurring_fields(records: Sequence[Raw]) -> frozenset[str]:
+def _occurring_fields(records: Iterable[Raw]) -> frozenset[str]:
     """Return the undeclared fields that have a value in any record. Raises UnusableAnswer."""
     names: set[str] = set()
     try:
@@ -98,30 +99,37 @@ def _occurring_fields(records: Sequence[Raw]) -> frozenset[str]:
     return frozenset(names - _DECLARED.keys())
 
 
-def _read_records(reader: _Reader, batches: Iterator[list[Raw]]) -> Columns:
-    tables = [reader.read(batch) for batch in batches] or [reader.read([])]
+def _read_records(reader: _Reader, batches: Iterator[_Batch]) -> Columns:
+    tables = [reader.read(batch) for batch in batches] or [reader.read(_Batch([], b""))]
     table = pa.concat_tables(tables, promote_options="default")
     types = reader.column_types(table.column_names)
     order = [*_DECLARED, *(name for name in types if name not in _DECLARED)]
     return Columns(table.select(order), {name: types[name] for name in order}, reader.drift())
 
 
-def _batches(records: Sequence[Raw], batch_records: int, batch_bytes: int) -> Iterator[list[Raw]]:
+def _batches(records: Iterable[Raw], batch_records: int, batch_bytes: int) -> Iterator[_Batch]:
     """Cut the records into batches of bounded count and bounded bytes."""
-    batch: list[Raw] = []
     remaining = iter(records)
     while batch := list(islice(remaining, batch_records)):
-        sizes = [memoryview(record).nbytes for record in batch]
-        if sum(sizes) <= batch_bytes:
-            yield batch
+        text = b"\n".join(batch)
+        if len(text) <= batch_bytes:
+            yield _Batch(batch, text)
             continue
         start, size = 0, 0
-        for index, record_size in enumerate(sizes):
+        for index, record in enumerate(batch):
+            record_size = memoryview(record).nbytes
             if size and size + record_size > batch_bytes:
-                yield batch[start:index]
+                yield _Batch(batch[start:index], b"\n".join(batch[start:index]))
                 start, size = index, 0
             size += record_size
-        yield batch[start:]
+        yield _Batch(batch[start:], b"\n".join(batch[start:]))
+
+
+class _Batch(NamedTuple):
+    """Some records, and the same as lines of text."""
+
+    records: Sequence[Raw]
+    text: bytes
 
 
 @dataclass(frozen=True)
@@ -155,17 +163,16 @@ class _Reader:
         self._occurring = set(occurring)
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
-    def read(self, batch: list[Raw]) -> pa.Table:
+    def read(self, batch: _Batch) -> pa.Table:
         """Return one batch as columns and count its drift. Raises UnusableAnswer."""
-        text = b"\n".join(batch)
         try:
-            text.decode()  # Arrow takes bytes that are no UTF-8 for text
+            batch.text.decode()  # Arrow takes bytes that are no UTF-8 for text
         except UnicodeDecodeError:
             raise UnusableAnswer("expected JSON in UTF-8, got bytes that are none") from None
-        columns = self._read_fitting(batch, text)
+        columns = self._read_fitting(batch)
         if columns is None:
             try:
-                columns = self._read_value_by_value(batch)
+                columns = self._read_value_by_value(batch.records)
             except RecursionError:
                 raise UnusableAnswer("expected trunks, got JSON nested too deeply to be read") from None
         ids = columns["id"]
@@ -195,16 +202,16 @@ class _Reader:
 
     # ------------------------------------------------------------------ the batch fits
 
-    def _read_fitting(self, batch: list[Raw], text: bytes) -> dict[str, pa.Array] | None:
+    def _read_fitting(self, batch: _Batch) -> dict[str, pa.Array] | None:
         """Return the batch read by Arrow in one go, or None if anything in it does not fit."""
         readable = {name: field for name, field in self._fields.items() if field.type != "json"}
-        if not batch:
+        if not batch.records:
             return {f.column: pa.array([], arrow_type(f.type)) for n, f in readable.items() if n in _DECLARED}  # type: ignore[arg-type]
         schema = pa.schema([(name, _read_as(field.type)) for name, field in readable.items()])
         try:
             table = pj.read_json(
-                pa.BufferReader(text),
-                read_options=pj.ReadOptions(block_size=len(text) + 1, use_threads=False),
+                pa.BufferReader(batch.text),
+                read_options=pj.ReadOptions(block_size=len(batch.text) + 1, use_threads=False),
                 parse_options=pj.ParseOptions(
                     explicit_schema=schema, unexpected_field_behavior="error", newlines_in_values=True
                 ),
@@ -218,7 +225,7 @@ class _Reader:
         for name, field in readable.items():
             array = arrays[name]
             if name in _DECLARED:
-                self._count_nulls(name, array, batch, text)
+                self._count_nulls(name, array, batch)
             elif (
                 field.type is None
                 or array.null_count == len(array)
@@ -250,15 +257,15 @@ class _Reader:
         self._count(field.column, "type_mismatch", "a string that is no timestamp", len(misfits) - misfits.null_count)
         return {field.column: moments, field.column + VARIANT_SUFFIX: misfits}
 
-    def _count_nulls(self, name: str, array: pa.Array, batch: list[Raw], text: bytes) -> None:
+    def _count_nulls(self, name: str, array: pa.Array, batch: _Batch) -> None:
         """Tell nulls that were sent from fields that were not: Arrow makes no difference."""
         if not array.null_count:
             return
         # The name with its colon cannot stand in a value, and there are no objects within these records.
-        missing = 0
-        if len(re.findall(rb'"%s"\s*:' % name.encode(), text)) != len(batch):
+        count, key, missing = len(batch.records), name.encode(), 0
+        if batch.text.count(b'"%s":' % key) != count and len(re.findall(rb'"%s"\s*:' % key, batch.text)) != count:
             rows = pc.indices_nonzero(pc.is_null(array)).to_pylist()
-            missing = sum(name not in json.loads(bytes(batch[row])) for row in rows)
+            missing = sum(name not in json.loads(bytes(batch.records[row])) for row in rows)
         self._count_absence(name, missing=missing, null=array.null_count - missing)
 
     def _count_absence(self, name: str, *, missing: int, null: int) -> None:
@@ -275,7 +282,7 @@ class _Reader:
 
     # ------------------------------------------------------------------ it does not: value by value
 
-    def _read_value_by_value(self, batch: list[Raw]) -> dict[str, pa.Array]:
+    def _read_value_by_value(self, batch: Sequence[Raw]) -> dict[str, pa.Array]:
         text = b"[" + b",".join(batch) + b"]"
         records: list[dict[str, Any]] = json.loads(text, parse_float=read_number, parse_int=read_integer)
         self._learn(records)

@@ -24,15 +24,15 @@ import urllib3
 from pipelines import __version__
 from pipelines.errors import ApiRefused, ApiUnreachable, SettingsError
 from pipelines.famulor.connections import is_loopback, open_connections
+from pipelines.famulor.spooled import SpooledRecords, let_go
 from transforms.answer import UnusableAnswer, printable, read_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
     from urllib.parse import SplitResult
 
     from pipelines.settings import Account, ApiSettings
-    from transforms.records import Raw
 
 ENDPOINT = "user/phone-numbers/sip-trunks"
 _CHUNK_BYTES = 2**18
@@ -55,7 +55,7 @@ class Snapshot:
     account: str
     body_bytes: int
     body_sha256: str
-    records: Sequence[Raw] | None
+    records: SpooledRecords | None
 
     def look(
         self, snapshot_at: datetime, *, trunk_count: int, drift_count: int, is_unchanged: bool | None
@@ -98,7 +98,7 @@ def fetch_snapshot(
     url = _endpoint(settings.base_url)
     fetcher = _Fetcher(account, settings, url, spool_dir, announce)
     digest = hashlib.sha256()
-    records: list[Raw] = []
+    records = SpooledRecords()
     total: int | None = None
     size, seen, next_url = 0, {url}, url
     with open_connections(url, settings.total_seconds) as pool:
@@ -108,8 +108,9 @@ def fetch_snapshot(
             size += len(body)
             if next_url == url and digest.hexdigest() == known_sha256:
                 return Snapshot(account.name, size, digest.hexdigest(), None)
+            let_go(body)
             page = read_page(body)
-            records += page.records
+            records.add(body, page.records)
             total = page.total if page.total is not None else total
             if page.next_page is None:
                 break

@@ -12,6 +12,7 @@ snapshots that it has fetched and judged before (`build_resources`).
 
 from __future__ import annotations
 
+import gc
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -41,49 +42,23 @@ UNDECLARED_TYPES: dict[str, schema.ColumnType] = {
 }
 """The types that a field of the API gets which the declaration does not know, by dlt's names."""
 
+_ROWS_WORTH_COLLECTING = 100_000
+
 CONTRACT: Any = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
 """New columns are welcome; a type that slipped past the decoder fails before anything is written."""
 
 
 def build_resources(
-    tables: Callable[[], Mapping[str, Sequence[pa.Table]]],
-    *,
-    accounts: Sequence[str],
-    snapshot_at: datetime,
+    read_table: Callable[[str], Sequence[pa.Table]], dispositions: Mapping[schema.Table, Any]
 ) -> list[DltResource]:
-    """Return one dlt resource per table; `tables` is called when the first of them is extracted.
-
-    What `accounts` no longer have is deleted from the current state and closed in the history, nobody else's rows
-    are touched. Versions begin and end at `snapshot_at`.
-    """
-    scope = f"account IN ({', '.join(_quoted(name) for name in accounts)})"
-    current: Any = {
-        "disposition": "merge",
-        "strategy": "cdc",
-        "destination_scope": scope,
-        "skip_unchanged_rows": True,
-        "row_version_column_name": "row_version",
-    }
-    history: Any = {
-        "disposition": "merge",
-        "strategy": "scd2",
-        "destination_scope": scope,
-        "row_version_column_name": "row_version",
-        "validity_column_names": list(VALIDITY_COLUMNS),
-        # dlt keeps the boundary of the last load in the stored schema: every load has to say its own.
-        "boundary_timestamp": snapshot_at,
-    }
-    upsert: Any = {"disposition": "merge", "strategy": "upsert"}
-    dispositions = {
-        schema.SIP_TRUNKS: current,
-        schema.SIP_TRUNKS_HISTORY: history,
-        schema.SIP_TRUNK_ALLOWED_IPS: current,
-        schema.SIP_TRUNK_SNAPSHOTS: upsert,
-        schema.SCHEMA_DRIFT: upsert,
-    }
+    """Return one dlt resource per table; `read_table` is called with its name when it is extracted."""
 
     def rows(name: str) -> Iterator[Any]:
-        yield from map(with_hints, tables()[name])
+        for table in read_table(name):
+            yield with_hints(table)
+            if len(table) >= _ROWS_WORTH_COLLECTING:
+                # dlt leaves frames behind that hold each other and what they were given; the load needs the memory.
+                gc.collect(1)
 
     return [
         dlt.resource(
@@ -96,6 +71,64 @@ def build_resources(
         )(table.name)
         for table, disposition in dispositions.items()
     ]
+
+
+ADDING: Mapping[schema.Table, Any] = dict.fromkeys(schema.TABLES, "append")
+"""For rows of which none is stored under its key: there is nothing to merge them with."""
+
+
+def merging_snapshots(accounts: Sequence[str], snapshot_at: datetime) -> dict[schema.Table, Any]:
+    """Return the write dispositions for whole snapshots.
+
+    What `accounts` no longer have is deleted from the current state and closed in the history, nobody else's rows
+    are touched. Versions begin and end at `snapshot_at`.
+    """
+    scope = f"account IN ({', '.join(_quoted(name) for name in accounts)})"
+    upsert: Any = {"disposition": "merge", "strategy": "upsert"}
+    return {
+        schema.SIP_TRUNKS: _current(scope),
+        schema.SIP_TRUNKS_HISTORY: _versions(scope, snapshot_at),
+        schema.SIP_TRUNK_ALLOWED_IPS: _current(scope),
+        schema.SIP_TRUNK_SNAPSHOTS: upsert,
+        schema.SCHEMA_DRIFT: upsert,
+    }
+
+
+def merging_changes(stale: str, snapshot_at: datetime) -> dict[schema.Table, Any]:
+    """Return the write dispositions for those trunks of the snapshots that are new or have changed.
+
+    `stale` is a table of the destination: account and trunk_id of the stored trunks that have changed or are gone.
+    They alone are replaced, deleted and closed. Versions begin and end at `snapshot_at`.
+    """
+    trunks, entries = (f"(account, {key}) IN (SELECT account, trunk_id FROM {stale})" for key in ("id", "trunk_id"))
+    return {
+        **ADDING,
+        schema.SIP_TRUNKS: _current(trunks),
+        schema.SIP_TRUNKS_HISTORY: _versions(trunks, snapshot_at),
+        schema.SIP_TRUNK_ALLOWED_IPS: _current(entries),
+    }
+
+
+def _current(scope: str) -> Any:
+    return {
+        "disposition": "merge",
+        "strategy": "cdc",
+        "destination_scope": scope,
+        "skip_unchanged_rows": True,
+        "row_version_column_name": "row_version",
+    }
+
+
+def _versions(scope: str, snapshot_at: datetime) -> Any:
+    return {
+        "disposition": "merge",
+        "strategy": "scd2",
+        "destination_scope": scope,
+        "row_version_column_name": "row_version",
+        "validity_column_names": list(VALIDITY_COLUMNS),
+        # dlt keeps the boundary of the last load in the stored schema: every load has to say its own.
+        "boundary_timestamp": snapshot_at,
+    }
 
 
 def with_hints(table: pa.Table) -> Any:
@@ -125,7 +158,7 @@ def tables_of(
     trunks = [snapshot.trunks for snapshot in snapshots]
     return {
         schema.SIP_TRUNKS.name: trunks,
-        schema.SIP_TRUNKS_HISTORY.name: [with_validity(table) for table in trunks],
+        schema.SIP_TRUNKS_HISTORY.name: [with_validity(table, snapshot_at) for table in trunks],
         schema.SIP_TRUNK_ALLOWED_IPS.name: [snapshot.allowed_ips for snapshot in snapshots],
         schema.SIP_TRUNK_SNAPSHOTS.name: [snapshot_table(looks)],
         schema.SCHEMA_DRIFT.name: [drift_table(snapshot, snapshot_at) for snapshot in snapshots],
@@ -161,7 +194,7 @@ def famulor(
         look = snapshot.look(looked_at, trunk_count=len(read.trunks), drift_count=len(read.drift), is_unchanged=None)
         return tables_of([read], [look], looked_at)
 
-    return build_resources(tables, accounts=[account], snapshot_at=looked_at)
+    return build_resources(lambda name: tables()[name], merging_snapshots([account], looked_at))
 
 
 def _known_types() -> dict[str, schema.ColumnType]:

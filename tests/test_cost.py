@@ -1,0 +1,77 @@
+"""What a run costs, counted and not timed: calls, statements, jobs, rows, bytes. Machines differ, these numbers do not."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipelines.cli import main
+from tests.bench.answer import trunk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Api
+
+FEW, MANY = 10_000, 20_000  # one batch of the decoder, and two
+
+
+def trunks(count: int) -> list[dict[str, Any]]:
+    return [trunk(serial) for serial in range(count)]
+
+
+def run(api: Api, answered: list[dict[str, Any]], *arguments: str) -> Counter[str]:
+    """Run the command on these trunks; return how often each function was called, of Python's or of C's."""
+    api.answer(answered)
+    called: Counter[str] = Counter()
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        if event == "call":
+            called[frame.f_code.co_name] += 1
+        elif event == "c_call":
+            called[getattr(argument, "__qualname__", "?")] += 1
+
+    sys.setprofile(note)
+    try:
+        assert main(["run", "--no-reports", *arguments]) == 0
+    finally:
+        sys.setprofile(None)
+    return called
+
+
+def size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and file.suffix != ".log")
+
+
+@pytest.mark.parametrize(("destination", "most_bytes"), [("duckdb", 160), ("parquet", 160)])
+def test_a_trunk_costs_bytes_but_no_call(
+    api: Api, place: Path, monkeypatch: pytest.MonkeyPatch, destination: str, most_bytes: int
+) -> None:
+    calls, sizes = [], []
+    for count in (1, FEW, MANY):  # the first one imports what is imported on first use
+        data_dir = place / str(count)
+        monkeypatch.setenv("SIP_TRUNKS__DATA_DIR", str(data_dir))
+        calls.append(run(api, trunks(count), "--destination", destination))
+        sizes.append(size(data_dir))
+    _, few, many = calls
+    assert 0 < many.total() - few.total() < (MANY - FEW) / 5, (many - few).most_common(9)
+    assert 0 < sizes[2] - sizes[1] < (MANY - FEW) * most_bytes
+
+
+@pytest.mark.usefixtures("place")
+def test_a_run_takes_few_jobs_and_statements(api: Api) -> None:
+    first = run(api, trunks(100))
+    # Five tables and dlt's state; nothing is there to be merged with.
+    assert first["submit_job"] == 6
+    assert first["DuckDBPyConnection.execute"] < 130
+    changed = [trunk(serial) | {"outbound_proxy": None} if serial == 1 else trunk(serial) for serial in range(100)]
+    second = run(api, changed)
+    # Each of the three tables of trunks is merged once it is staged.
+    assert second["submit_job"] == 8
+    assert second["DuckDBPyConnection.execute"] < 170
+    unchanged = run(api, changed)
+    assert unchanged["submit_job"] == 0
+    assert unchanged["DuckDBPyConnection.execute"] < 20
