@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from transforms.addresses import show_network
-from transforms.rules.facts import Verdict
+from transforms.rules.facts import Verdict, say
 from transforms.rules.registry import rule
 from transforms.rules.wording import enumerate_first, enumerate_some, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pandas as pd
 
     from transforms.addresses import Entry, Network
     from transforms.rules.facts import Facts
@@ -62,7 +62,7 @@ def check_invalid(facts: Facts) -> pd.DataFrame:
         seen = enumerate_some([f"{quote(entry.text)} {entry.fault}" for entry in faults], 3)
         return Verdict(seen, f"write {enumerate_some(meant)} instead" if meant else None) if faults else None
 
-    return facts.judge(["allowlist"], judge, facts.trunks["is_allowlist_used"])
+    return facts.judge(["allowlist"], judge, _has_odd_entries(facts))
 
 
 @rule(
@@ -169,6 +169,8 @@ def check_shared(facts: Facts) -> pd.DataFrame:
     """Find ordinary addresses that are on allowlists in use of several accounts."""
     provided = facts.providers.known_addresses
     used = facts.trunks.loc[facts.trunks["is_allowlist_used"], ["account", "allowlist"]].drop_duplicates()
+    if used["account"].nunique() < 2:
+        return say(pd.Series(dtype="str"))
     accounts: dict[Network, dict[str, None]] = {}
     for account, place in used.sort_values("account").itertuples(index=False):
         for network in _ordinary(facts.allowlists[place]):
@@ -200,7 +202,11 @@ def _judge_entries(facts: Facts, is_meant: Callable[[Entry], bool], remark: str)
         found = dict.fromkeys(_show(entry) for entry in entries if is_meant(entry))
         return Verdict(f"{enumerate_some(list(found), 3)} {remark}") if found else None
 
-    return facts.judge(["allowlist"], judge, facts.trunks["is_allowlist_used"])
+    return facts.judge(["allowlist"], judge, _has_odd_entries(facts))
+
+
+def _has_odd_entries(facts: Facts) -> pd.Series:
+    return facts.trunks["is_allowlist_used"] & ~facts.trunks["is_allowlist_ordinary"]
 
 
 def _show(entry: Entry) -> str:

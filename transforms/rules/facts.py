@@ -59,7 +59,7 @@ class Facts:
     Text columns are `str`, blank ones null, but for `account`; `outbound_proxy` is `boolean`. Derived:
     `number_kind`, `normalized_number`, `calling_code`, `is_valid` (the normalised number exists), `provider`, `host`
     (as hosts are compared), `country` (the code that is meant), `allowlist` (a place in `allowlists`),
-    `is_allowlist_used`.
+    `is_allowlist_used`, `is_allowlist_ordinary` (all its entries are: nothing is to be said of any of them).
     """
 
     trunks: pd.DataFrame
@@ -123,7 +123,9 @@ def gather_facts(trunks: pd.DataFrame, providers: Providers, as_of: datetime) ->
     codes, lists = pd.factorize(known["allowed_inbound_ips"])
     entries: dict[str, Entry] = {}
     allowlists = [_read_allowlist(text, entries) for text in lists]
+    is_ordinary = [all(entry.is_ordinary for entry in allowlist) for allowlist in allowlists]
     known["allowlist"] = codes
+    known["is_allowlist_ordinary"] = np.array([*is_ordinary, True])[codes]
     known["is_allowlist_used"] = known["inbound_authorization_type"] != "auth"
     return Facts(known, [*allowlists, ()], providers, as_of)
 
