@@ -40,7 +40,6 @@ from transforms.answer import UnusableAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from pipelines.catalog import SeenDrift, StoredAccount
     from pipelines.destination import Destination
@@ -155,15 +154,10 @@ def _exit_code(done: Sequence[AccountOutcome]) -> int:
     return failed[0] if len(failed) == len(done) else SOME_ACCOUNTS_FAILED
 
 
-def last_run_path(settings: Settings) -> Path:
-    """Return the file that holds the outcome of the last run."""
-    return settings.state_dir / "last_run.json"
-
-
 def _note_last_run(settings: Settings, values: dict[str, Any]) -> None:
     # A full disk must not hide why the run failed; the exit code and the log have it.
     with suppress(OSError):
-        write_whole(last_run_path(settings), json.dumps(values, indent=1).encode())
+        write_whole(settings.last_run_path, json.dumps(values, indent=1).encode())
 
 
 def _run(

@@ -91,6 +91,11 @@ class Settings:
         return self.data_dir / "reports" / "index.html"
 
     @property
+    def last_run_path(self) -> Path:
+        """The file that holds the outcome of the last run."""
+        return self.state_dir / "last_run.json"
+
+    @property
     def state_dir(self) -> Path:
         """What belongs to the loader alone: its lock, its log, its private file."""
         return self.data_dir / "state"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import catalog
 from pipelines.destination import open_destination
-from pipelines.load import last_run_path
 from pipelines.lock import is_run_active
 from pipelines.outcome import format_moment
 from pipelines.show import print_table
@@ -71,7 +70,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
 
 def _read_last_run(settings: Settings) -> dict[str, Any] | None:
     try:
-        noted = json.loads(last_run_path(settings).read_text("utf-8"))
+        noted = json.loads(settings.last_run_path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     if not isinstance(noted, dict):

@@ -88,6 +88,8 @@ def test_the_light_commands_import_nothing_heavy(api: Api) -> None:
         ["run"],
     ):
         assert not HEAVY & modules_of(*command), command
+    for command in (["status"], ["sql", "SELECT 1"], ["describe"]):
+        assert not {"urllib3", "ssl", "pipelines.load"} & modules_of(*command), command
     assert "dlt" not in modules_of("report", "counts")
 
 
