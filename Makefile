@@ -63,9 +63,8 @@ lock: $(READY) ## resolve the dependencies anew into requirements.lock
 	  --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet -o requirements.lock
 
-bench: $(READY) ## measure the load against the plain ways of doing it, and what the reports cost
-	@$(BIN)/python -m tests.bench.load
-	@$(BIN)/python -m tests.bench.reports
+bench: $(READY) ## measure every way of loading the trunks, side by side; an hour and a quarter
+	@$(BIN)/python -m tests.bench
 
 clean: ## remove what can be made again; data/ stays
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

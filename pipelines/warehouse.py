@@ -96,8 +96,7 @@ class Warehouse:
             # Rows have keys, not places; keeping their order costs memory.
             connection.execute("SET preserve_insertion_order = false")
             yield connection
-            # Closing would write the log into the file too, but keep silent if it cannot.
-            connection.execute("CHECKPOINT")
+            _write_all(connection)
         except duckdb.Error as error:
             raise DestinationFailed(f"DuckDB failed: {_first_line(error)}") from error
         finally:
@@ -166,6 +165,11 @@ class Warehouse:
             yield connection
         finally:
             connection.close()
+
+
+def _write_all(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write the log into the file; closing would do it too, but keep silent if it cannot."""
+    connection.execute("CHECKPOINT")
 
 
 def _note_stale(connection: duckdb.DuckDBPyConnection, load: Load) -> str | None:

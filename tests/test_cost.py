@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cProfile import Profile
 from collections import Counter
+from cProfile import Profile
 from typing import TYPE_CHECKING, Any
 
 import pytest

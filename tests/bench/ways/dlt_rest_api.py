@@ -1,12 +1,12 @@
-"""The competitor: the pipeline that dlt's documentation leads to, and nothing else.
+"""The pipeline that dlt's documentation leads to: dlt_rest_api.py duckdb|filesystem merge|replace [FILE_FORMAT].
 
-`python plain_dlt.py BASE_URL TOKEN duckdb [FILE_FORMAT]` merges the trunks by `id` into `plain.duckdb` in the working
-directory. All settings are dlt's defaults; FILE_FORMAT is the one that its page on performance tells to try.
-`python plain_dlt.py BASE_URL TOKEN filesystem parquet` replaces them in the folder `lake`: dlt merges no plain files.
+All settings are dlt's defaults; FILE_FORMAT is the one that its page on performance tells to try. It merges no plain
+files, so that `filesystem` goes with `replace`.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,19 +16,22 @@ from dlt.sources.rest_api import rest_api_source
 
 if TYPE_CHECKING:
     from dlt.common.destination import TLoaderFileFormat
+    from dlt.common.schema.typing import TWriteDisposition
 
 
-def load(base_url: str, token: str, destination: str, file_format: TLoaderFileFormat | None = None) -> None:
+def load(destination: str, disposition: TWriteDisposition, file_format: TLoaderFileFormat | None = None) -> None:
     """Load the trunks; raises what dlt raises."""
-    is_lake = destination == "filesystem"
     source = rest_api_source(
         {
-            "client": {"base_url": base_url, "auth": {"type": "bearer", "token": token}},
+            "client": {
+                "base_url": os.environ["BENCH_BASE_URL"],
+                "auth": {"type": "bearer", "token": os.environ["BENCH_TOKEN"]},
+            },
             "resources": [
                 {
                     "name": "sip_trunks",
                     "primary_key": "id",
-                    "write_disposition": "replace" if is_lake else "merge",
+                    "write_disposition": disposition,
                     "endpoint": {
                         "path": "user/phone-numbers/sip-trunks",
                         "data_selector": "data",
@@ -38,10 +41,10 @@ def load(base_url: str, token: str, destination: str, file_format: TLoaderFileFo
             ],
         }
     )
-    target: Any = dlt.destinations.duckdb("plain.duckdb")
-    if is_lake:
+    target: Any = dlt.destinations.duckdb("current.duckdb")
+    if destination == "filesystem":
         target = dlt.destinations.filesystem(Path("lake").absolute().as_uri())
-    pipeline = dlt.pipeline("plain_dlt", destination=target, dataset_name="famulor")
+    pipeline = dlt.pipeline("plain", destination=target, dataset_name="famulor")
     # None is dlt's own default here, and missing from its annotation.
     load_info = pipeline.run(source, loader_file_format=file_format)  # type: ignore[arg-type]
     load_info.raise_on_failed_jobs()

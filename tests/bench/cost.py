@@ -1,0 +1,145 @@
+"""What a command costs, with every process that it starts: CPU, wall, peak memory.
+
+    Popen ──▶ wait4: CPU of the process and of all children it has waited for, peak of the largest of them
+         └──▶ a thread that adds up, every `INTERVAL`, what all of them hold at that moment
+
+The peak is the higher of the two. Resident memory is added up as it is: a page that two processes share counts twice,
+and a file that is mapped counts as far as it was read. On Linux a child starts with its parent's peak, so whoever
+measures imports nothing heavy and stays at some 20 MB.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+INTERVAL = 0.03  # seconds from one look at the memory to the next
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in one unit of ru_maxrss
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Failed(Exception):
+    """A command failed, or stored something else than was served."""
+
+
+class OutOfTime(Exception):
+    """A command did not finish in its time."""
+
+
+class Cost(NamedTuple):
+    """What one run of a command cost."""
+
+    cpu_seconds: float
+    wall_seconds: float
+    peak_mb: float
+    disk_mb: float = 0.0
+
+
+def measure(command: Sequence[str], folder: Path, variables: Mapping[str, str], limit: float = 0) -> Cost:
+    """Return what it costs to run the command in the folder, which afterwards has its `output.txt`.
+
+    Raises Failed, with its last words, if it fails, OutOfTime if it takes longer than the limit; 0 is no limit.
+    """
+    os.sync()  # nobody waits for the disk on account of the one before
+    output_file = folder / "output.txt"
+    with output_file.open("wb") as output, (folder / "errors.txt").open("wb") as errors:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
+        )
+        with _killed_at_the_end(process), _limited(limit), _watched(process.pid) as watch:
+            _, status, usage = os.wait4(process.pid, 0)
+            wall = time.perf_counter() - started
+            process.returncode = os.waitstatus_to_exitcode(status)
+            # What goes on behind our back, nobody would count.
+            if process.returncode == 0 and _is_alive(process.pid):
+                raise Failed(f"{' '.join(command)} left processes behind")
+    if process.returncode:
+        words = "".join(path.read_text(errors="replace")[-2000:] for path in (output_file, folder / "errors.txt"))
+        raise Failed(f"{' '.join(command)} ended with {process.returncode}:\n{words}")
+    peak = max(usage.ru_maxrss * RSS_UNIT, watch.peak)
+    return Cost(usage.ru_utime + usage.ru_stime, wall, peak / 1e6)
+
+
+@contextmanager
+def _killed_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.returncode is None:
+            process.wait()
+
+
+def _is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _out_of_time(_signal: int, _frame: object) -> NoReturn:
+    raise OutOfTime
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """End the wait after that time; wait4 has no limit of its own."""
+    before = signal.signal(signal.SIGALRM, _out_of_time)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class _Watch(Thread):
+    """Looks at the memory of a process and its descendants until told to stop; where there is no /proc, it is 0."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.pid, self.peak, self.stopped = pid, 0, Event()
+
+    def run(self) -> None:
+        while not self.stopped.wait(INTERVAL):
+            self.peak = max(self.peak, _resident(self.pid))
+
+
+@contextmanager
+def _watched(pid: int) -> Iterator[_Watch]:
+    watch = _Watch(pid)
+    watch.start()
+    try:
+        yield watch
+    finally:
+        watch.stopped.set()
+        watch.join()
+
+
+def _resident(pid: int) -> int:
+    """Return the resident bytes of the process and its descendants."""
+    place, total = Path("/proc", str(pid)), 0
+    with suppress(OSError):  # it has ended
+        total = int((place / "statm").read_bytes().split()[1]) * PAGE
+        for task in (place / "task").iterdir():
+            total += sum(map(_resident, map(int, (task / "children").read_bytes().split())))
+    return total

@@ -1,0 +1,185 @@
+"""Where a first run's CPU goes: `compare_shares`, which `python -m tests.bench` calls, and the picture of it.
+
+    one server process ──the answer──▶ sip-trunks run --no-reports, with a clock on its parts ──▶ CPU of each
+
+The clock is on some dozen functions, and runs for the innermost of them. A profiler would make a small run five times
+as long, and that unevenly.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from functools import reduce
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from tests.bench.compare import environment
+from tests.bench.cost import Cost, Failed
+from tests.bench.results import Result, Row
+from tests.bench.serving import PROJECT, say, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAME = "shares"
+SIZES = (1_000, 1_000_000)
+PICTURE = PROJECT / "docs" / "pictures" / "where-the-time-goes.png"
+# Greys and blues for what every run costs, warm ones for what every trunk does.
+COLOURS = (
+    *("#475569", "#64748b", "#94a3b8", "#cbd5e1", "#e2e8f0"),
+    *("#7c2d12", "#b45309", "#d97706", "#f59e0b", "#fcd34d", "#0f766e"),
+)
+
+REST = "everything else"
+START, IMPORT, OWN = "start: Python, DuckDB, Arrow", "start: import dlt", "dlt's own"
+FETCH, CUT, TYPE, HASH = "download and hash", "cut into records", "records to columns", "row versions"
+HAND_OVER, DUCKDB, VIEWS = "hand over as Parquet", "DuckDB: write, compress", "views and comments"
+PARTS = (START, IMPORT, OWN, VIEWS, REST, FETCH, CUT, TYPE, HASH, HAND_OVER, DUCKDB)
+"""In the order of the picture: what every run costs, then what every trunk does."""
+
+CLOCKED = {
+    "pipelines.load:fetch_snapshot": FETCH,
+    "pipelines.famulor.client:read_page": CUT,
+    "transforms.snapshot:read_records": TYPE,
+    "transforms.snapshot:derive_row_version": HASH,
+    "pipelines.dlt_load:load_with_dlt": OWN,
+    "dlt.common.data_writers.writers:ArrowToParquetWriter.write_data": HAND_OVER,
+    "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.execute_sql": DUCKDB,
+    "pipelines.warehouse:_write_all": DUCKDB,
+    "pipelines.views:create_views": VIEWS,
+}
+"""Which part of the run a function is, with all that it calls but what is a part of its own."""
+
+
+def compare_shares(rounds: int) -> Result:
+    """Return the CPU of each part of a first run, at a small and a large size. Raises Failed."""
+    rows: dict[str, Row] = {}
+    with TemporaryDirectory(prefix="sip-trunks-bench-") as name, serving(SIZES) as served:
+        for number in range(rounds + 1):
+            for (size, _), answer in served.items():
+                say(f"{size:,} trunks, part by part, round {number} of {rounds}")
+                folder = Path(name, f"{size}-{number}")
+                folder.mkdir()
+                for part, seconds in clock_in_process(folder, answer.variables()).items():
+                    row = rows.setdefault(f"{part}, {size:,} trunks", Row(part, does=f"{size:,} trunks"))
+                    if number:  # the first one warms up
+                        row.runs.append(Cost(seconds, seconds, 0))
+    return Result(NAME, "where the CPU of a first run goes", rows)
+
+
+def draw(result: Result) -> bytes:
+    """Return the picture: one bar for each size, as long as the run takes CPU, made of its parts."""
+    import vl_convert
+
+    values = [
+        {
+            "part": row.label,
+            "place": PARTS.index(row.label),
+            "size": row.does,
+            "seconds": row.middle(lambda cost: cost.cpu_seconds),
+        }
+        for row in result.rows.values()
+    ]
+    spec = {
+        "data": {"values": values},
+        "facet": {
+            "row": {
+                "field": "size",
+                "title": None,
+                "sort": None,
+                "header": {"labelOrient": "top", "labelAnchor": "start"},
+            }
+        },
+        "spec": {
+            "width": 760,
+            "height": 54,
+            "mark": "bar",
+            "encoding": {
+                "x": {
+                    "field": "seconds",
+                    "type": "quantitative",
+                    "stack": True,
+                    "title": "CPU seconds",
+                    "axis": {"tickCount": 8},
+                },
+                "color": {
+                    "field": "part",
+                    "type": "nominal",
+                    "sort": PARTS,
+                    "title": None,
+                    "scale": {"range": COLOURS},
+                    "legend": {"orient": "bottom", "columns": 4, "symbolType": "square"},
+                },
+                "order": {"field": "place"},
+            },
+        },
+        "resolve": {"scale": {"x": "independent"}},
+        "background": "white",
+        "padding": 12,
+        "config": {"font": "DejaVu Sans"},
+    }
+    return bytes(vl_convert.vegalite_to_png(spec, scale=2, allowed_base_urls=[]))
+
+
+def clock_in_process(folder: Path, variables: dict[str, str]) -> dict[str, float]:
+    """Return what `run_clocked` returns in a process of its own. Raises Failed."""
+    done = subprocess.run(
+        (sys.executable, "-m", "tests.bench.shares"),
+        cwd=folder,
+        env=environment(folder) | variables | {"PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise Failed(done.stderr[-2000:])
+    shares: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return shares
+
+
+def run_clocked() -> dict[str, float]:
+    """Run the command in this process; return the CPU seconds of each part."""
+    spent: dict[str, float] = {}
+    open_parts = [REST]
+    last = 0.0  # the process began with it
+
+    def switch() -> None:
+        nonlocal last
+        now = time.process_time()
+        spent[open_parts[-1]] = spent.get(open_parts[-1], 0.0) + now - last
+        last = now
+
+    @contextmanager
+    def clocking(part: str) -> Iterator[None]:
+        switch()
+        open_parts.append(part)
+        try:
+            yield
+        finally:
+            switch()
+            open_parts.pop()
+
+    with clocking(START):
+        import duckdb  # noqa: F401
+        import pyarrow.compute  # noqa: F401
+    with clocking(IMPORT):
+        import dlt  # noqa: F401
+    from pipelines.cli import main
+
+    for place, part in CLOCKED.items():
+        module, _, path = place.partition(":")
+        *owners, name = path.split(".")
+        owner = reduce(getattr, owners, import_module(module))
+        setattr(owner, name, clocking(part)(getattr(owner, name)))
+    main(["run", "--no-reports"])
+    switch()
+    return spent
+
+
+if __name__ == "__main__":
+    print(json.dumps(run_clocked()))

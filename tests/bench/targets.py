@@ -1,0 +1,98 @@
+"""What the numbers have to be, as data: each a ratio of medians of one run, or a median itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from tests.bench import competitors as by
+from tests.bench import linear, reports, start
+from tests.bench.cost import Cost
+
+if TYPE_CHECKING:
+    from tests.bench.results import Result
+
+Part = Callable[[Cost], float]
+CPU: Part = attrgetter("cpu_seconds")
+WALL: Part = attrgetter("wall_seconds")
+PEAK: Part = attrgetter("peak_mb")
+UNITS = {CPU: ("s", "CPU"), WALL: ("s", "wall"), PEAK: ("MB", "peak memory")}
+
+COMPARED = (2, 1_000, 100_000, 1_000_000)
+SMALL, LARGE, LARGEST = "1000", "100000", "1000000"
+
+
+@dataclass(frozen=True)
+class Target:
+    """That one cost of a command is at most so much, or at most so many times that of another."""
+
+    result: str
+    label: str
+    part: Part
+    limit: float
+    base: str = ""
+    start: str = ""
+    """What costs as much as starting does, which is taken off both."""
+
+    def judge(self, results: Mapping[str, Result]) -> str:
+        """Return what came of it, or nothing if it was not measured."""
+        rows = results[self.result].rows if self.result in results else {}
+        if any(name and not (name in rows and rows[name].runs) for name in (self.label, self.base, self.start)):
+            return ""
+        start = rows[self.start].middle(self.part) if self.start else 0.0
+        value = rows[self.label].middle(self.part) - start
+        if self.base:
+            value /= rows[self.base].middle(self.part) - start
+        verdict = "met" if value <= self.limit else "MISSED"
+        return f"{verdict}: {self}: {self._spelled(value)}"
+
+    def __str__(self) -> str:
+        place = f"{int(self.result):,} trunks, " if self.result.isdecimal() else ""
+        above = " above start-up" if self.start else ""
+        against = f" of “{self.base}”" if self.base else ""
+        return f"{place}“{self.label}”, {UNITS[self.part][1]}{above}: at most {self._spelled(self.limit)}{against}"
+
+    def _spelled(self, value: float) -> str:
+        if not self.base:
+            return f"{value:.3g} {UNITS[self.part][0]}"
+        return f"1/{1 / value:.3g}" if value < 0.6 else f"{value:.3g} ×"
+
+
+TARGETS = (
+    Target(LARGEST, by.OURS, CPU, 3, by.FLOOR),
+    Target(LARGEST, by.OURS, CPU, 1, by.OBJECT),
+    Target(LARGEST, by.OURS, PEAK, 800),
+    Target(LARGEST, by.AGAIN, CPU, 1.5, by.HASH),
+    Target(LARGEST, by.TOUCHED, CPU, 1, by.OURS),
+    Target(LARGE, by.OURS, CPU, 1 / 15, by.MERGE),
+    Target(LARGE, by.OURS, CPU, 1 / 2, by.MERGE_PARQUET),
+    Target(LARGE, by.OURS, CPU, 1 / 3, by.INGESTR),
+    Target(LARGE, by.OURS, CPU, 1 / 6, by.SINGER),
+    Target(LARGE, by.OURS, CPU, 1 / 6, by.AIRBYTE),
+    Target(LARGE, by.OURS, CPU, 1 / 10, by.SLING),
+    Target(LARGE, by.TOUCHED, CPU, 1, by.OURS),
+    *(
+        Target(SMALL, label, part, limit, base)
+        for label in (by.OURS, by.OUR_REPORTS)
+        for base, limit in ((by.MERGE, 0.8), (by.SINGER, 1))
+        for part in (CPU, WALL)
+    ),
+    Target(SMALL, by.AGAIN, CPU, 0.35),
+    Target(start.NAME, "sip-trunks --help", CPU, 0.15),
+    *(Target(start.NAME, f"sip-trunks {name}", CPU, 0.25) for name in ("status", "sql", "describe")),
+    Target(start.NAME, "sip-trunks report", CPU, 1.2),
+    *(
+        Target(
+            linear.NAME, linear.label_of(large), CPU, large / small * 1.05, linear.label_of(small), linear.label_of(2)
+        )
+        for small, large in ((100_000, 1_000_000), (100_000, 3_000_000))
+    ),
+    Target(reports.NAME, reports.ALL, WALL, 30),
+)
+
+
+def judge(results: Mapping[str, Result]) -> list[str]:
+    """Return what came of every target that something measured is about."""
+    return [told for target in TARGETS if (told := target.judge(results))]
