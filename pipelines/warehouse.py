@@ -104,7 +104,7 @@ class Warehouse:
 
     def load(self, connection: duckdb.DuckDBPyConnection, load: Load) -> None:
         """Merge the snapshots into the private copy, by dlt. Raises DestinationFailed."""
-        from pipelines.dlt_load import changing_source, load_with_dlt
+        from pipelines.dlt_load import changing_source, load_with_dlt, merging_source
         from pipelines.facts import read_usable_facts
         from pipelines.views import create_views
 
@@ -114,10 +114,14 @@ class Warehouse:
             # The file is written once, at the end; nothing could be recovered from a half of it.
             connection.execute("SET checkpoint_threshold = '1GB'")
 
-        stale = _note_stale(connection, load)
-        load_with_dlt(self.settings, _through(connection), lambda: changing_source(load, stale), _DLT_CONFIG)
-        for passing in (_STAGING, _WORK):
-            connection.execute(f"DROP SCHEMA IF EXISTS {passing} CASCADE")
+        _drop_passing(connection)
+        if _tables_agree(connection, load.accounts):
+            stale = _note_stale(connection, load)
+            source = partial(changing_source, load, stale)
+        else:
+            source = partial(merging_source, load)
+        load_with_dlt(self.settings, _through(connection), source, _DLT_CONFIG)
+        _drop_passing(connection)
         # dlt stores its schema anew with every load, since the boundary of the history is part of it; the last counts.
         versions = f"{catalog.DATASET}._dlt_version"
         connection.execute(f"DELETE FROM {versions} WHERE inserted_at < (SELECT max(inserted_at) FROM {versions})")
@@ -170,6 +174,37 @@ class Warehouse:
 def _write_all(connection: duckdb.DuckDBPyConnection) -> None:
     """Write the log into the file; closing would do it too, but keep silent if it cannot."""
     connection.execute("CHECKPOINT")
+
+
+def _tables_agree(connection: duckdb.DuckDBPyConnection, accounts: Sequence[str]) -> bool:
+    """Whether the tables say the same of what is current, so that one of them speaks for all.
+
+    They do unless somebody has written into the file; then a merge of whole snapshots mends them.
+    """
+    stored = catalog.read_tables(connection)
+    tables = {table.name for table in schema.TABLES}
+    if not tables & stored.keys():
+        return True
+    if not tables <= stored.keys():
+        return False
+    theirs = f"account IN ({', '.join(map(catalog.literal, accounts))})"
+    versions = "count(*), coalesce(sum(hash(account, id, row_version)), 0)"
+    entry_count = "coalesce(json_array_length(allowed_inbound_ips), 0)"
+    expected = f"coalesce(sum({entry_count}), 0), coalesce(sum({entry_count} * hash(row_version)::HUGEINT), 0)"
+
+    def read(sums: str, table: schema.Table, condition: str = "") -> tuple[Any, ...]:
+        query = f"SELECT {sums} FROM {catalog.DATASET}.{table.name} WHERE {theirs} {condition}"
+        return tuple(connection.execute(query).fetchall()[0])
+
+    history = read(versions, schema.SIP_TRUNKS_HISTORY, "AND valid_to IS NULL")
+    entries = read("count(*), coalesce(sum(hash(row_version)), 0)", schema.SIP_TRUNK_ALLOWED_IPS)
+    return read(f"{versions}, {expected}", schema.SIP_TRUNKS) == history + entries
+
+
+def _drop_passing(connection: duckdb.DuckDBPyConnection) -> None:
+    """Drop the schemas that are there during a load only."""
+    for passing in (_STAGING, _WORK):
+        connection.execute(f"DROP SCHEMA IF EXISTS {passing} CASCADE")
 
 
 def _note_stale(connection: duckdb.DuckDBPyConnection, load: Load) -> str | None:

@@ -29,5 +29,5 @@ class _NotInstalled:
         self._name = name
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> None:
-        if name == self._name:
+        if name == self._name:  # to return None would only send them on to the next finder
             raise ModuleNotFoundError(f"{name} is withheld", name=name)

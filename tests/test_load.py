@@ -479,3 +479,26 @@ def test_fields_of_any_name_are_stored_in_columns_of_their_own(api: Api) -> None
     api.answer([TRUNK, trunk(id=43, **dict(reversed(sent.items())))])
     load()
     assert query("SELECT count(*) FROM sip_trunks_history") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM famulor.sip_trunks WHERE id = 43",
+        "DELETE FROM famulor.sip_trunks_history WHERE id = 43",
+        "DELETE FROM famulor.sip_trunk_allowed_ips WHERE trunk_id = 43",
+        "DROP TABLE famulor.sip_trunks",
+        "CREATE SCHEMA famulor_work; CREATE TABLE famulor_work.stale (x INTEGER)",
+    ],
+)
+def test_a_file_that_somebody_has_written_into_is_mended_by_the_next_load(begin: Begin, api: Api, damage: str) -> None:
+    begin(TRUNK, IP_TRUNK)
+    with duckdb.connect(str(read_settings().warehouse_path)) as connection:
+        connection.execute(damage)
+    api.answer([trunk(phone_number="1001"), IP_TRUNK])
+    assert load().exit_code == 0
+    current = query("SELECT id, row_version FROM famulor.sip_trunks ORDER BY id")
+    assert [id_ for id_, _ in current] == [42, 43]
+    assert query("SELECT id, row_version FROM famulor.sip_trunks_history WHERE valid_to IS NULL ORDER BY id") == current
+    entries = query("SELECT trunk_id, position, ip FROM famulor.sip_trunk_allowed_ips ORDER BY ALL")
+    assert [ip for *_, ip in entries] == IP_TRUNK["allowed_inbound_ips"]

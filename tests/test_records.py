@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -385,3 +386,14 @@ def test_a_batch_is_bounded_in_bytes_too() -> None:
     columns = read_records(raw(*(trunk(id=index, sip_username="u" * 400) for index in range(7))), batch_bytes=1000)
     assert values(columns, "id") == list(range(7))
     assert pa.types.is_string(columns.table.schema.field("sip_username").type)
+
+
+def test_large_records_are_read_within_the_memory_of_a_batch() -> None:
+    record = json.dumps(trunk(sip_username="x" * 20_000)).encode()
+    tracemalloc.start()
+    try:
+        read_records([record] * 500, batch_bytes=10 * len(record))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100 * len(record)

@@ -111,13 +111,13 @@ def _batches(records: Iterable[Raw], batch_records: int, batch_bytes: int) -> It
     """Cut the records into batches of bounded count and bounded bytes."""
     remaining = iter(records)
     while batch := list(islice(remaining, batch_records)):
-        text = b"\n".join(batch)
-        if len(text) <= batch_bytes:
-            yield _Batch(batch, text)
+        views: Iterable[Any] = map(memoryview, batch)
+        sizes = [*map(len, views)]
+        if sum(sizes) <= batch_bytes:
+            yield _Batch(batch, b"\n".join(batch))
             continue
         start, size = 0, 0
-        for index, record in enumerate(batch):
-            record_size = memoryview(record).nbytes
+        for index, record_size in enumerate(sizes):
             if size and size + record_size > batch_bytes:
                 yield _Batch(batch[start:index], b"\n".join(batch[start:index]))
                 start, size = index, 0
