@@ -39,7 +39,8 @@ def install(name: str) -> Path | Missing:
     if not pins.is_file():
         pins = pins.with_suffix(".in")  # nothing fits it; trying says why
     packages = libraries.read_text().split() if libraries.is_file() else []
-    state = sha256(f"{pins.read_text()}{packages}{sys.version}".encode()).hexdigest()
+    # The place counts, too: programs name their interpreter by its path.
+    state = sha256(f"{folder}{pins.read_text()}{packages}{sys.version}".encode()).hexdigest()
     if not mark.is_file() or mark.read_text() != state:
         say(f"installing {name}")
         shutil.rmtree(folder, ignore_errors=True)
