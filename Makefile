@@ -63,7 +63,7 @@ lock: $(READY) ## resolve the dependencies anew into requirements.lock
 	  --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet -o requirements.lock
 
-bench: $(READY) ## measure every way of loading the trunks, side by side; an hour and a quarter
+bench: $(READY) ## measure every way of loading the trunks, side by side; an hour
 	@$(BIN)/python -m tests.bench
 
 clean: ## remove what can be made again; data/ stays
