@@ -48,10 +48,8 @@ def test_a_fingerprint_is_that_of_the_values_and_no_other(tmp_path: Path, moment
         assert changed["current"] != answer.fingerprint
 
 
-def test_a_large_answer_is_made_of_pieces_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = build_answer(30)
-    monkeypatch.setattr("tests.bench.answer.PIECE", 7)
-    assert build_answer(30) == whole
+def test_a_large_answer_is_made_of_pieces_in_order() -> None:
+    assert build_answer(30, at_once=7) == build_answer(30)
 
 
 def test_a_cost_is_that_of_the_whole_tree(tmp_path: Path) -> None:

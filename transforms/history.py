@@ -24,7 +24,8 @@ _MOMENT = arrow_type("timestamp")
 def with_validity(trunks: pa.Table, valid_from: datetime | None = None) -> pa.Table:
     """Return the trunks as versions that begin at `valid_from` and are still current.
 
-    Grain: one row per trunk. Adds `valid_from` and `valid_to` (UTC), both null where a merge is to fill them in.
+    Grain: one row per trunk. Adds `valid_from` and `valid_to` (UTC), the latter null. The moment may be left out where
+    there is no trunk.
     """
     begins = pa.repeat(pa.scalar(valid_from, _MOMENT), len(trunks))
     return trunks.append_column("valid_from", begins).append_column("valid_to", pa.nulls(len(trunks), _MOMENT))

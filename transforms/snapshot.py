@@ -9,7 +9,6 @@ from hashlib import blake2b
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -89,7 +88,7 @@ def derive_row_version(columns: Columns, account: str) -> pa.ChunkedArray:
 
 def _hash_rows(batch: pa.RecordBatch, types: Mapping[str, ColumnType], account: str) -> pa.Array:
     # Name, length and text of every value: no value can pass for two.
-    parts = [pa.array([f"{account}\n"]).take(pa.array(np.zeros(len(batch), np.int32)))]
+    parts = [pa.repeat(f"{account}\n", len(batch))]
     for name in sorted(types):
         text = _canonical_text(batch.column(name), types[name])
         if text.null_count < len(text):

@@ -35,7 +35,6 @@ TOKEN = "bench-token"
 TRUNKS_PATH = "user/phone-numbers/sip-trunks"
 START, END = b'{"data":', b"}"  # what the answer has around the bare array
 
-PIECE = 50_000  # trunks that one process makes at a time
 FIRST_ID = 2101
 FIRST_CREATED_AT = datetime(2024, 1, 10, 8)  # noqa: DTZ001 - spelled with its Z; half the time of an aware one
 CUSTOMERS = ("hanse-spedition", "praxis-lindner", "brightwater-dental", "harbor-clinics", "alpenblick-hotels")
@@ -86,11 +85,11 @@ class _Piece(NamedTuple):
     digests: str
 
 
-def build_answer(trunk_count: int, moment: Moment = Moment.FIRST) -> Answer:
-    """Return the answer with that many trunks."""
+def build_answer(trunk_count: int, moment: Moment = Moment.FIRST, *, at_once: int = 50_000) -> Answer:
+    """Return the answer with that many trunks; one process makes so many `at_once`."""
     moved = trunk_count // 50 if moment is Moment.LATER else 0
-    starts = range(moved, trunk_count + moved, PIECE)
-    serials = [range(start, min(start + PIECE, trunk_count + moved)) for start in starts]
+    starts = range(moved, trunk_count + moved, at_once)
+    serials = [range(start, min(start + at_once, trunk_count + moved)) for start in starts]
     make = partial(_make_piece, moment)
     texts, id_sum, digest = [], 0, hashlib.sha256()
     # A process of its own costs more than a small answer, and less than waiting for a large one.

@@ -8,6 +8,7 @@ reads what is stored, derives every report, and writes all of them as tables and
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -82,6 +83,7 @@ def make() -> dict[str, Cost]:
     from transforms.findings import extend_findings
     from transforms.reports import REPORTS
 
+    gc.set_threshold(50_000, 20, 20)  # as the command does
     lap("imports")
     settings, now = read_settings(), datetime.now(UTC)
     with open_destination(settings).reading(stored_tables(list(REPORTS))) as connection:

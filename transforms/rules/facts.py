@@ -59,7 +59,7 @@ class Facts:
     Text columns are `str`, blank ones null, but for `account`; `outbound_proxy` is `boolean`. Derived:
     `number_kind`, `normalized_number`, `calling_code`, `is_valid` (the normalised number exists), `provider`, `host`
     (as hosts are compared), `country` (the code that is meant), `allowlist` (a place in `allowlists`),
-    `is_allowlist_used`, `is_allowlist_ordinary` (all its entries are: nothing is to be said of any of them).
+    `is_allowlist_used`, `is_allowlist_ordinary` (each of its entries is, by itself).
     """
 
     trunks: pd.DataFrame
