@@ -52,7 +52,7 @@ def bench(options: argparse.Namespace) -> None:
         finish(reports.compare_reports(min(options.rounds, LINEAR_ROUNDS)))
     if shares.NAME in options.parts:
         parts = shares.compare_shares(min(options.rounds, LINEAR_ROUNDS))
-        finish(parts)
+        print(shares.told(parts))
         shares.PICTURE.write_bytes(shares.draw(parts))
     document.write()
     results = {name: result for name in document.NAMES if (result := load(name))}

@@ -19,7 +19,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.bench.answer import Fingerprint, Moment
 from tests.bench.cost import Failed, OutOfTime, measure
@@ -136,6 +136,20 @@ def environment(folder: Path, programs: Sequence[Path] = (OUR_PROGRAMS,)) -> dic
         "SLING_DISABLE_TELEMETRY": "true",
         "INGESTR_DISABLE_TELEMETRY": "true",
     }
+
+
+def ask_module(name: str, folder: Path, variables: Mapping[str, str]) -> Any:
+    """Return what a module of the bench prints last, as JSON, run in a process of its own. Raises Failed."""
+    done = subprocess.run(
+        (sys.executable, "-m", name),
+        cwd=folder,
+        env=environment(folder) | dict(variables) | {"PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise Failed(done.stderr[-2000:])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def check_stored(way: Way, folder: Path, served: Served) -> str:

@@ -1,7 +1,6 @@
 """The generated parts of docs/performance.md: `python -m tests.bench.document` writes them from what was measured.
 
-A part begins with `<!-- generated: bench NAME -->`, where NAME is a size, `start`, `linear`, `reports`, `shares`,
-`targets`,
+A part begins with `<!-- generated: bench NAME -->`, where NAME is a size, `start`, `linear`, `reports`, `targets`,
 `machine` or `versions`, and ends with `<!-- end -->`. One of which nothing was measured stays as it is.
 """
 
@@ -11,7 +10,7 @@ from importlib.metadata import version
 from statistics import median
 from typing import TYPE_CHECKING
 
-from tests.bench import linear, reports, shares, start
+from tests.bench import linear, reports, start
 from tests.bench.competitors import FLOOR, WAYS
 from tests.bench.installed import versions
 from tests.bench.results import Result, Row, load
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from tests.bench.cost import Cost
 
 DOCUMENT = PROJECT / "docs" / "performance.md"
-NAMES = (*map(str, COMPARED), start.NAME, linear.NAME, reports.NAME, shares.NAME)
+NAMES = (*map(str, COMPARED), start.NAME, linear.NAME, reports.NAME)
 
 
 def table_of(result: Result) -> str:

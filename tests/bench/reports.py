@@ -12,18 +12,16 @@ import gc
 import json
 import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from tests.bench.answer import Moment
-from tests.bench.compare import environment
+from tests.bench.compare import ask_module, environment
 from tests.bench.competitors import NO_REPORTS
-from tests.bench.cost import RSS_UNIT, Cost, Failed, measure
+from tests.bench.cost import RSS_UNIT, Cost, measure
 from tests.bench.results import Result, Row
-from tests.bench.serving import PROJECT, say, serving
+from tests.bench.serving import say, serving
 
 NAME = "reports"
 TRUNKS = 1_000_000
@@ -41,23 +39,9 @@ def compare_reports(rounds: int) -> Result:
                 measure(NO_REPORTS, folder, environment(folder) | answer.variables())
         for number in range(rounds):
             say(f"making the reports, round {number + 1} of {rounds}")
-            for label, cost in make_in_process(folder).items():
-                rows.setdefault(label, Row(label)).runs.append(cost)
+            for label, cost in ask_module("tests.bench.reports", folder, {}).items():
+                rows.setdefault(label, Row(label)).runs.append(Cost(*cost))
     return Result(NAME, f"the reports of {TRUNKS:,} trunks", rows)
-
-
-def make_in_process(folder: Path) -> dict[str, Cost]:
-    """Return what `make` returns in a process of its own. Raises Failed."""
-    done = subprocess.run(
-        (sys.executable, "-m", "tests.bench.reports"),
-        cwd=folder,
-        env=environment(folder) | {"PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise Failed(done.stderr[-2000:])
-    return {label: Cost(*cost) for label, cost in json.loads(done.stdout).items()}
 
 
 def make() -> dict[str, Cost]:

@@ -9,23 +9,22 @@ as long, and that unevenly.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from functools import reduce
 from importlib import import_module
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from tests.bench.compare import environment
-from tests.bench.cost import Cost, Failed
-from tests.bench.results import Result, Row
+from tests.bench.compare import ask_module
 from tests.bench.serving import PROJECT, say, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    Shares = dict[int, dict[str, float]]
 
 NAME = "shares"
 SIZES = (1_000, 1_000_000)
@@ -57,34 +56,38 @@ CLOCKED = {
 """Which part of the run a function is, with all that it calls but what is a part of its own."""
 
 
-def compare_shares(rounds: int) -> Result:
-    """Return the CPU of each part of a first run, at a small and a large size. Raises Failed."""
-    rows: dict[str, Row] = {}
+def compare_shares(rounds: int) -> Shares:
+    """Return the CPU seconds of each part of a first run, medians, at a small and a large size. Raises Failed."""
+    seconds: dict[int, dict[str, list[float]]] = {size: {part: [] for part in PARTS} for size in SIZES}
     with TemporaryDirectory(prefix="sip-trunks-bench-") as name, serving(SIZES) as served:
         for number in range(rounds + 1):
             for (size, _), answer in served.items():
                 say(f"{size:,} trunks, part by part, round {number} of {rounds}")
                 folder = Path(name, f"{size}-{number}")
                 folder.mkdir()
-                for part, seconds in clock_in_process(folder, answer.variables()).items():
-                    row = rows.setdefault(f"{part}, {size:,} trunks", Row(part, does=f"{size:,} trunks"))
-                    if number:  # the first one warms up
-                        row.runs.append(Cost(seconds, seconds, 0))
-    return Result(NAME, "where the CPU of a first run goes", rows)
+                spent = ask_module("tests.bench.shares", folder, answer.variables())
+                if number:  # the first one warms up
+                    for part in PARTS:
+                        seconds[size][part].append(spent[part])
+    return {size: {part: median(each) for part, each in parts.items()} for size, parts in seconds.items()}
 
 
-def draw(result: Result) -> bytes:
+def told(shares: Shares) -> str:
+    """Return the shares as lines, size by size."""
+    return "\n".join(
+        f"{size:,} trunks: " + ", ".join(f"{part} {seconds:.3f} s" for part, seconds in parts.items())
+        for size, parts in shares.items()
+    )
+
+
+def draw(shares: Shares) -> bytes:
     """Return the picture: one bar for each size, as long as the run takes CPU, made of its parts."""
     import vl_convert
 
     values = [
-        {
-            "part": row.label,
-            "place": PARTS.index(row.label),
-            "size": row.does,
-            "seconds": row.middle(lambda cost: cost.cpu_seconds),
-        }
-        for row in result.rows.values()
+        {"part": part, "place": PARTS.index(part), "size": f"{size:,} trunks", "seconds": seconds}
+        for size, parts in shares.items()
+        for part, seconds in parts.items()
     ]
     spec = {
         "data": {"values": values},
@@ -125,21 +128,6 @@ def draw(result: Result) -> bytes:
         "config": {"font": "DejaVu Sans"},
     }
     return bytes(vl_convert.vegalite_to_png(spec, scale=2, allowed_base_urls=[]))
-
-
-def clock_in_process(folder: Path, variables: dict[str, str]) -> dict[str, float]:
-    """Return what `run_clocked` returns in a process of its own. Raises Failed."""
-    done = subprocess.run(
-        (sys.executable, "-m", "tests.bench.shares"),
-        cwd=folder,
-        env=environment(folder) | variables | {"PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise Failed(done.stderr[-2000:])
-    shares: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return shares
 
 
 def run_clocked() -> dict[str, float]:
