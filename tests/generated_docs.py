@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.cli import build_parser
 from pipelines.describe import list_entries, markdown_of
+from pipelines.parser import build_parser
 from pipelines.show import as_markdown
 from transforms.reports import REPORTS
 from transforms.rules.registry import RULES
