@@ -219,6 +219,15 @@ def _check(options: argparse.Namespace) -> int:
     return check(_settings(options))
 
 
+def _schedule(options: argparse.Namespace) -> int:
+    from pipelines.scheduling import command
+    from pipelines.settings import read_settings
+
+    if options.action == "install":
+        return command.install(_settings(options), options)
+    return command.show(read_settings()) if options.action == "show" else command.remove(read_settings(), options)
+
+
 def _describe(options: argparse.Namespace) -> int:
     from pipelines.describe import describe
 
@@ -289,6 +298,7 @@ _COMMANDS = {
     "sql": _sql,
     "status": _status,
     "check": _check,
+    "schedule": _schedule,
     "describe": _describe,
     "export": _export,
     "import": _import,

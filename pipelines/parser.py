@@ -84,6 +84,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser("check", help="settings, token, API, data directory: ready to run?")
 
+    install = _add_schedule(commands)
+
     describe = commands.add_parser("describe", help="the data dictionary")
     describe.add_argument("table", nargs="?", metavar="TABLE", help="only this table")
     describe.add_argument("--format", choices=("table", "json", "markdown"), default="table")
@@ -101,11 +103,35 @@ def build_parser() -> argparse.ArgumentParser:
     notebook.add_argument("--port", type=_port, default=0, metavar="N", help="the port on this machine (any free one)")
     notebook.add_argument("--no-browser", action="store_true", help="only print the address")
 
-    _add_destination(run, report, audit, drift, sql, status, check, describe, export, importing, notebook)
+    _add_destination(run, report, audit, drift, sql, status, check, describe, export, importing, notebook, install)
 
     demo = commands.add_parser("demo-api", help="serve the demo account until stopped")
     demo.add_argument("--port", type=_port, default=8765, metavar="N", help="the port on this machine (8765)")
     return parser
+
+
+def _add_schedule(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Declare `schedule` and what it does; return `schedule install`."""
+    schedule = commands.add_parser("schedule", help="let cron or systemd call `run`: install, show, remove")
+    actions = schedule.add_subparsers(dest="action", metavar="ACTION", required=True)
+    install = actions.add_parser("install", help="show what is put where, ask, and put it there")
+    install.add_argument("--every", metavar="TIME", help="how often: 15min, 1h, 6h, 1d")
+    install.add_argument(
+        "--cron",
+        nargs="?",
+        const="",
+        metavar="EXPRESSION",
+        help='call it by cron; with an expression such as "7 * * * *", then, instead of --every',
+    )
+    install.add_argument("--systemd", action="store_true", help="call it by a timer of systemd, by either of them")
+    install.add_argument("--account", action="append", default=[], metavar="NAME", help="only this account; repeatable")
+    install.add_argument("--dry-run", action="store_true", help="only show it")
+    actions.add_parser("show", help="the schedules that are installed, and when they come next")
+    remove = actions.add_parser("remove", help="show the schedule, ask, and take it out")
+    for parser in (install, remove):
+        parser.add_argument("--name", default="sip-trunks", help="of one of several schedules (sip-trunks)")
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+    return install
 
 
 def _add_destination(*parsers: argparse.ArgumentParser) -> None:

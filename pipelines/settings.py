@@ -155,6 +155,22 @@ def find_unknown_settings(settings: Settings) -> list[str]:
     return sorted(found - known)
 
 
+def find_shell_settings() -> list[str]:
+    """Return the settings that only this shell's environment says, by the variables' names.
+
+    The data directory is none of them: who starts a run elsewhere can say it again.
+    """
+    prefixes = ("SOURCES__FAMULOR__", "SIP_TRUNKS__", "DESTINATION__")
+    ours = {name for name in os.environ if name.startswith(prefixes)} | ({"FAMULOR_API_KEY"} & set(os.environ))
+    return sorted(ours - {"SIP_TRUNKS__DATA_DIR"})
+
+
+def has_stored_token(settings: Settings) -> bool:
+    """Whether the settings files have a token, whatever the environment says."""
+    keys = ("sources.famulor.api_token", "sources.famulor.accounts")
+    return any(_dig(file, key) for file in _Values(settings.config_dir).files for key in keys)
+
+
 def _find_config_dir() -> Path | None:
     candidates = (Path.cwd() / ".dlt", _PROJECT / ".dlt")
     return next((path for path in candidates if path.is_dir()), None)

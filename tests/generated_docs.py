@@ -1,4 +1,7 @@
-"""The generated parts of the documents: `python -m tests.generated_docs` writes them, a test holds them in step."""
+"""The generated parts of the documents and the files to copy, which a test holds in step.
+
+`python -m tests.generated_docs` writes them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ from pathlib import Path
 
 from pipelines.describe import list_entries, markdown_of
 from pipelines.parser import build_parser
+from pipelines.scheduling import crontab, systemd
+from pipelines.scheduling.job import Job
+from pipelines.scheduling.timetable import read_cron
 from pipelines.show import as_markdown
 from transforms.reports import REPORTS
 from transforms.rules.registry import RULES
@@ -40,6 +46,32 @@ def _rules() -> str:
 PARTS = {"trunks": _trunks, "dictionary": _dictionary, "help": _help, "reports": _reports, "rules": _rules}
 
 
+DEPLOY = PROJECT / "deploy"
+JOB = Job(
+    name="sip-trunks",
+    timetable=read_cron("7 * * * *"),
+    command=("/srv/sip-trunks/.venv/bin/sip-trunks", "run"),
+    folder=Path("/srv/sip-trunks"),
+    writable=(Path("/srv/sip-trunks/data"),),
+    user="sip-trunks",
+)
+"""What the files to copy schedule; `sip-trunks schedule install` writes the same for where it is."""
+_LINE = """\
+# Every hour at a minute of your own, as the user whose the data is. Add it to a crontab as this user:
+#   (crontab -l; cat deploy/cron/sip-trunks.cron) | crontab -
+"""
+_UNIT = """\
+# For /etc/systemd/system, with the user and the paths of your own; both units, then:
+#   systemctl daemon-reload && systemctl enable --now sip-trunks.timer
+# The data directory has to be there: mkdir /srv/sip-trunks/data && chown sip-trunks /srv/sip-trunks/data
+"""
+DEPLOYED = {
+    DEPLOY / "cron" / "sip-trunks.cron": f"{_LINE}{crontab.line_of(JOB)}\n",
+    DEPLOY / "systemd" / "sip-trunks.service": f"{_UNIT}{systemd.service_of(JOB, is_system=True)}",
+    DEPLOY / "systemd" / "sip-trunks.timer": f"{_UNIT}{systemd.timer_of(JOB)}",
+}
+
+
 def generate(text: str) -> str:
     """Return the document with every generated part made anew."""
     for name, make in PARTS.items():
@@ -55,3 +87,6 @@ def generate(text: str) -> str:
 if __name__ == "__main__":
     for document in DOCUMENTS:
         document.write_text(generate(document.read_text("utf-8")), "utf-8")
+    for path, text in DEPLOYED.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")

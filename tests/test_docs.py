@@ -15,7 +15,7 @@ import pytest
 from pipelines.cli import main
 from pipelines.famulor.demo import DEMO_TOKEN, serve
 from tests.cookbook import COOKBOOK, RUNS, recipes
-from tests.generated_docs import DOCUMENTS, PROJECT, README, generate
+from tests.generated_docs import DEPLOYED, DOCUMENTS, PROJECT, README, generate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,8 @@ def test_generated_parts_are_in_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     for document in DOCUMENTS:
         assert document.read_text("utf-8") == generate(document.read_text("utf-8")), "run `make docs`"
+    for path, text in DEPLOYED.items():
+        assert path.read_text("utf-8") == text, "run `make docs`"
 
 
 def sessions(text: str) -> Iterator[tuple[str, list[str]]]:
