@@ -202,15 +202,27 @@ def _drift(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    from pipelines.errors import CHECK_FAILED
+    from pipelines.settings import parse_duration
     from pipelines.show import print_json
-    from pipelines.status import print_status, read_status
+    from pipelines.status import describe_stale, find_stale, print_status, read_status
 
-    status = read_status(_settings(options))
-    if options.json:
-        print_json(status)
-    else:
-        print_status(status)
-    return 0
+    max_age = None if options.max_age is None else parse_duration("--max-age", options.max_age)
+    settings = _settings(options)
+    status = read_status(settings)
+    stale = [] if max_age is None else find_stale(settings, status["accounts"], max_age)
+    is_sound = max_age is None or (bool(status["accounts"]) and not stale)
+    try:
+        if options.json:
+            print_json(status | ({} if max_age is None else {"stale_accounts": [entry["account"] for entry in stale]}))
+        else:
+            print_status(status)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # A reader that has what it wanted (`| head`) must not turn a failure into a success.
+        if is_sound:
+            raise
+    return 0 if is_sound else _fail(options, describe_stale(stale, options.max_age), CHECK_FAILED)
 
 
 def _check(options: argparse.Namespace) -> int:

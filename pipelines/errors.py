@@ -62,6 +62,8 @@ class Terminated(KeyboardInterrupt):
 
 
 SOME_ACCOUNTS_FAILED = 8
+CHECK_FAILED = 10
+"""What somebody asked to be told is so: a finding as severe as that, data as old as that."""
 
 
 def exit_code_of(error: BaseException) -> int:

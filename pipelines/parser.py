@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 EXIT_CODES = """exit codes:
   0 done   1 a bug   2 usage or settings   3 the API refused us   4 the API stayed unreachable
   5 its answer was unusable or refused   6 another run is active   7 the destination failed
-  8 some accounts failed, the others were loaded   10 `audit --fail-on` found something
+  8 some accounts failed, the others were loaded   10 a check found something: --fail-on, --max-age
 """
 
 REPORT_NAMES = """reports: overview, counts, by_format_and_country, by_country, by_provider, by_authorization,
@@ -81,6 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", help="when each account was last seen, and how the last run ended")
     status.add_argument("--json", action="store_true", help="print it as one JSON object")
+    status.add_argument(
+        "--max-age", metavar="AGE", help="exit with 10 if an account was not seen for so long, such as 90min, 2h or 1d"
+    )
 
     check = commands.add_parser("check", help="settings, token, API, data directory: ready to run?")
 

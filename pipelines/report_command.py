@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines import __version__, catalog
 from pipelines.delivery import choose_form, deliver, print_rules
 from pipelines.destination import open_destination
-from pipelines.errors import SettingsError
+from pipelines.errors import CHECK_FAILED, SettingsError
 from pipelines.page import PAGED, render_page
 from pipelines.reporting import read_basis, read_options, stored_tables
 from transforms.audit import RULES, expired, select_rules
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pipelines.settings import Settings
     from transforms.reports import Basis
 
-FAIL_ON_FOUND = 10
 _EVERY_REPORT = {"html": PAGED, "xlsx": tuple(REPORTS)}
 """What a form shows when no report is named; the others show the overview."""
 
@@ -79,7 +78,7 @@ def audit(settings: Settings, options: argparse.Namespace) -> int:
 
 def _exit_code(basis: Basis, fail_on: str | None) -> int:
     failing = SEVERITIES[SEVERITIES.index(fail_on) :] if fail_on else ()
-    return FAIL_ON_FOUND if basis.findings["severity"].isin(failing).any() else 0
+    return CHECK_FAILED if basis.findings["severity"].isin(failing).any() else 0
 
 
 def rules(options: argparse.Namespace) -> int:

@@ -14,7 +14,11 @@ from pipelines.show import print_table
 from transforms import schema
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from pipelines.settings import Settings
+
+_MOST_NAMES = 5
 
 
 def read_status(settings: Settings) -> dict[str, Any]:
@@ -66,6 +70,35 @@ def read_status(settings: Settings) -> dict[str, Any]:
         "accounts": accounts,
         "last_run": _read_last_run(settings),
     }
+
+
+def watched_accounts(settings: Settings, stored: Iterable[str]) -> list[str]:
+    """Return the accounts that should be seen again and again: those configured, or else those that are stored.
+
+    One that is no longer configured keeps what is stored of it; that it is not seen any more is no fault.
+    """
+    return [account.name for account in settings.accounts] or list(stored)
+
+
+def find_stale(settings: Settings, accounts: Sequence[dict[str, Any]], max_age_seconds: float) -> list[dict[str, Any]]:
+    """Return the accounts of a status that should have been seen and were not for so long, or never were."""
+    watched = set(watched_accounts(settings, [entry["account"] for entry in accounts]))
+    stale = [entry for entry in accounts if entry["account"] in watched and _is_older(entry, max_age_seconds)]
+    return sorted(stale, key=lambda entry: entry["snapshot_at"] or "")
+
+
+def _is_older(entry: dict[str, Any], seconds: float) -> bool:
+    return entry["age_seconds"] is None or bool(entry["age_seconds"] > seconds)
+
+
+def describe_stale(stale: Sequence[dict[str, Any]], max_age: str) -> str:
+    """Return one line on the accounts that are stale, the oldest first; without any, nothing was ever seen."""
+    if not stale:
+        return "no account was ever seen, and none is configured: sip-trunks run"
+    named = [f"{entry['account']} ({_as_age(entry['age_seconds'])})" for entry in stale[:_MOST_NAMES]]
+    rest = f" and {len(stale) - _MOST_NAMES} more" if len(stale) > _MOST_NAMES else ""
+    count = "1 account was" if len(stale) == 1 else f"{len(stale)} accounts were"
+    return f"{count} not seen for {max_age}: {', '.join(named)}{rest}"
 
 
 def _read_last_run(settings: Settings) -> dict[str, Any] | None:
