@@ -131,11 +131,7 @@ def read_stored_accounts(connection: duckdb.DuckDBPyConnection) -> dict[str, Sto
 
 
 def read_stored_versions(connection: duckdb.DuckDBPyConnection, account: str) -> pa.Table:
-    """Return `id` and `row_version` of the account's current trunks."""
-    import pyarrow as pa
-
-    if not exists(connection, schema.SIP_TRUNKS.name):
-        return pa.schema([("id", pa.int64()), ("row_version", pa.string())]).empty_table()
+    """Return `id` and `row_version` of the current trunks of an account that is stored."""
     query = f"SELECT id, row_version FROM {DATASET}.{schema.SIP_TRUNKS.name} WHERE account = {literal(account)}"
     return connection.execute(query).to_arrow_table()
 
@@ -206,11 +202,10 @@ def read_looks_span(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, da
 
 
 def insert_looks(connection: duckdb.DuckDBPyConnection, table: str, looks: Sequence[Mapping[str, Any]]) -> None:
-    """Add rows to a table that is, or is like, `sip_trunk_snapshots`."""
-    for look in looks:
-        names = ", ".join(quoted(name) for name in look)
-        values = ", ".join(literal(value) for value in look.values())
-        connection.execute(f"INSERT INTO {table} ({names}) VALUES ({values})")
+    """Add rows to a table that is, or is like, `sip_trunk_snapshots`; all have the same columns."""
+    names = ", ".join(quoted(name) for name in looks[0])
+    rows = ", ".join(f"({', '.join(map(literal, look.values()))})" for look in looks)
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES {rows}")
 
 
 @contextmanager

@@ -8,40 +8,59 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipelines.destination import open_destination
-from pipelines.errors import DestinationFailed, Failure, SettingsError, describe_error, exit_code_of
-from pipelines.famulor.client import fetch_snapshot
-from pipelines.settings import find_unknown_settings, pick_accounts, prepare_state_dir
+from pipelines.errors import DestinationFailed, Failure, SettingsError, describe_error, exit_code_of, name_some
+from pipelines.famulor.client import Snapshot
+from pipelines.famulor.snapshots import fetching
+from pipelines.settings import find_shared_tokens, find_unknown_settings, pick_accounts, prepare_state_dir
 from transforms.answer import UnusableAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from pipelines.famulor.snapshots import Result
     from pipelines.settings import Account, Settings
 
 _LEAST_FREE_BYTES = 100 * 2**20
+_MOST_ACCOUNTS = 10
 
 
 def check(settings: Settings) -> int:
-    """Print one line per check and return the exit code of the first that fails; nothing is stored."""
-    code = 0
+    """Print one line per check and return the exit code of the first that fails; nothing is stored.
+
+    Of many accounts, only those that fail have a line of their own.
+    """
     checks: list[tuple[str, Callable[[], str]]] = [
         ("settings", partial(_check_settings, settings)),
         ("data", partial(_check_data_dir, settings)),
         ("disk", partial(_check_disk, settings)),
     ]
+    accounts: tuple[Account, ...] = ()
     try:
         accounts = pick_accounts(settings, [])
     except Failure as error:
         checks.append(("token", partial(_fail, error)))
     else:
-        checks += [(f"account {account.name}", partial(_check_account, settings, account)) for account in accounts]
-    for name, look in checks:
-        try:
-            print(f"ok    {name}: {look()}")
-        except (Failure, UnusableAnswer, OSError) as error:
-            print(f"FAIL  {name}: {describe_error(error)}")
-            code = code or exit_code_of(error)
-    return code
+        checks.append(("tokens", partial(_check_tokens, accounts)))
+    codes = [_say(name, look) for name, look in checks]
+    with fetching(accounts, settings.api) as results:
+        for account, result in results:
+            look = partial(_check_account, settings, result)
+            codes.append(_say(f"account {account.name}", look, is_quiet=len(accounts) > _MOST_ACCOUNTS))
+    if len(accounts) > _MOST_ACCOUNTS:
+        print(f"ok    accounts: {codes[-len(accounts) :].count(0)} of {len(accounts)} tokens accepted")
+    return next(filter(None, codes), 0)
+
+
+def _say(name: str, look: Callable[[], str], *, is_quiet: bool = False) -> int:
+    """Print what a look comes to and return its exit code; if that is 0, nothing where it should be quiet."""
+    try:
+        found = look()
+    except (Failure, UnusableAnswer, OSError) as error:
+        print(f"FAIL  {name}: {describe_error(error)}")
+        return exit_code_of(error)
+    if not is_quiet:
+        print(f"ok    {name}: {found}")
+    return 0
 
 
 def _fail(error: Failure) -> str:
@@ -79,6 +98,13 @@ def _check_disk(settings: Settings) -> str:
     return f"{free / 1e9:.1f} GB free"
 
 
-def _check_account(settings: Settings, account: Account) -> str:
-    snapshot = fetch_snapshot(account, settings.api)
-    return f"token accepted, {len(snapshot.records or ())} trunks at {settings.api.base_url}"
+def _check_tokens(accounts: Sequence[Account]) -> str:
+    for names in find_shared_tokens(accounts):
+        raise SettingsError(f"{name_some(names)} have the same token: give each its own, or remove one")
+    return f"{len(accounts)} configured" if len(accounts) > 1 else "configured"
+
+
+def _check_account(settings: Settings, result: Result) -> str:
+    if not isinstance(result, Snapshot):
+        raise result
+    return f"token accepted, {len(result.records or ())} trunks at {settings.api.base_url}"

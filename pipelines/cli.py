@@ -135,11 +135,8 @@ def _run(options: argparse.Namespace) -> int:
     else:
         print_outcome(settings, outcome)
     sys.stdout.flush()
-    for account in outcome.accounts:
-        if account.error:
-            print(f"sip-trunks: {account.account}: {account.error}", file=sys.stderr)
-    if outcome.report_error:
-        print(f"sip-trunks: the trunks are stored, but not the reports: {outcome.report_error}", file=sys.stderr)
+    for line in (*outcome.warnings, *outcome.failures):
+        print(f"sip-trunks: {line}", file=sys.stderr)
     return outcome.exit_code
 
 

@@ -65,6 +65,10 @@ class Destination(Protocol):
         """Whether readers see all of a run at once; elsewhere one table may be ahead of another."""
 
     @property
+    def trunks_at_once(self) -> int | None:
+        """How many trunks one load of a run should have, if it may load several times; one load has everything else."""
+
+    @property
     def place(self) -> str:
         """Where it is, for a person; never a password."""
 

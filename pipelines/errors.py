@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import TYPE_CHECKING, Any
 
 from transforms.answer import UnusableAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Failure(Exception):
@@ -87,6 +91,18 @@ def describe_error(error: BaseException) -> str:
         return f"{error.strerror}{_on(error)}"
     lines = str(error).split()
     return " ".join(lines) or type(error).__name__
+
+
+def describe_failure(error: BaseException) -> dict[str, Any]:
+    """Return an error as plain values: its line and its exit code."""
+    return {"error": describe_error(error), "exit_code": exit_code_of(error)}
+
+
+def name_some(accounts: Sequence[str], most: int = 3) -> str:
+    """Return the names of accounts or, of many, the first ones and how many more there are."""
+    if len(accounts) <= most:
+        return ", ".join(accounts)
+    return f"{', '.join(accounts[:most])} and {len(accounts) - most} more accounts"
 
 
 def _is_disk_full(error: BaseException) -> bool:

@@ -63,6 +63,7 @@ class Lake:
     name = "parquet"
     publishes_reports = True
     is_atomic = True
+    trunks_at_once = None
 
     @cached_property
     def _files(self) -> LocalFiles | RemoteFiles:
@@ -335,7 +336,7 @@ def tables_after(load: Load, stored: Mapping[str, pa.Table]) -> dict[str, pa.Tab
 
     trunks = _concat(*(snapshot.trunks for snapshot in load.snapshots))
     allowed_ips = pa.concat_tables([snapshot.allowed_ips for snapshot in load.snapshots])
-    drift = pa.concat_tables([drift_table(snapshot, load.snapshot_at) for snapshot in load.snapshots])
+    drift = drift_table(load.snapshots, load.snapshot_at)
     current = stored[schema.SIP_TRUNKS.name]
     after = {
         schema.SIP_TRUNKS.name: replace_current(current, trunks, trunks, load.accounts),

@@ -13,55 +13,44 @@ import json
 import os
 import sys
 import time
-from contextlib import suppress
+from collections import defaultdict
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from pipelines import __version__, catalog, report_tables
-from pipelines.destination import Load, open_destination
+from pipelines import catalog, report_tables
+from pipelines.destination import open_destination
 from pipelines.dlt_load import discard_dlt_folder
 from pipelines.errors import (
     SOME_ACCOUNTS_FAILED,
-    DestinationFailed,
-    Failure,
-    RefusedSnapshot,
     describe_error,
+    describe_failure,
     exit_code_of,
+    name_some,
 )
-from pipelines.famulor.client import fetch_snapshot
 from pipelines.files import write_whole
+from pipelines.intake import Taken, load_of, take
 from pipelines.lock import holding_lock
 from pipelines.outcome import AccountOutcome, Outcome, format_moment
 from pipelines.progress import logger
-from transforms.answer import UnusableAnswer
+from pipelines.settings import find_shared_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from pipelines.catalog import SeenDrift, StoredAccount
     from pipelines.destination import Destination
     from pipelines.famulor.client import Snapshot
     from pipelines.settings import Account, Settings
-    from transforms.guard import Difference
     from transforms.reports import Basis
-    from transforms.schema import ColumnType
-    from transforms.snapshot import SnapshotTables
 
     Announce = Callable[[str], None]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class _Taken:
-    """What was taken from the API: the outcome of each account, what may be loaded, and what is as it was."""
-
-    done: list[AccountOutcome]
-    judged: list[_Judged]
-    unchanged: list[Snapshot]
+_ACCOUNTS_WORTH_A_LINE = 100
 
 
 @dataclass(frozen=True)
@@ -71,15 +60,6 @@ class _Done:
     accounts: list[AccountOutcome]
     snapshot_at: datetime | None = None
     report_failure: Exception | None = None
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A snapshot that may be loaded, and what it changes."""
-
-    snapshot: Snapshot
-    tables: SnapshotTables
-    difference: Difference
 
 
 def run(
@@ -114,6 +94,7 @@ def run(
             duration_seconds=round(time.monotonic() - clock, 3),
             report_error=describe_error(failure) if failure else None,
             exit_code=_exit_code(done.accounts) or (exit_code_of(failure) if failure else 0),
+            warnings=tuple(map(_warn_of_shared, find_shared_tokens(accounts))),
         )
 
     with holding_lock(settings):
@@ -142,9 +123,8 @@ def _tidy(settings: Settings, destination: Destination) -> None:
     discard_dlt_folder(settings)
 
 
-def describe_failure(error: BaseException) -> dict[str, Any]:
-    """Return an error as plain values: its line and its exit code."""
-    return {"error": describe_error(error), "exit_code": exit_code_of(error)}
+def _warn_of_shared(names: Sequence[str]) -> str:
+    return f"{name_some(names)} have the same token, so the same trunks: give each its own, or remove one"
 
 
 def _exit_code(done: Sequence[AccountOutcome]) -> int:
@@ -171,18 +151,29 @@ def _run(
     _tidy(settings, destination)
     with destination.working() as connection:
         stored = catalog.read_stored_accounts(connection)
-        taken = _take_all(settings, connection, accounts, stored, accept_shrink, announce)
-        if not taken.judged and not taken.unchanged:
+        taken, snapshot_at, is_new = Taken(), None, False
+        coming = take(
+            settings,
+            connection,
+            accounts,
+            stored,
+            taken,
+            accept_shrink=accept_shrink,
+            trunks_at_once=destination.trunks_at_once,
+            announce=announce,
+        )
+        with closing(coming):
+            for judged in coming:
+                snapshot_at, is_new = snapshot_at or _moment_after(stored), True
+                load = load_of(judged, snapshot_at)
+                # What follows can use the room that the snapshots take.
+                judged.clear()
+                announce(f"loading {load.row_count} trunks")
+                destination.load(connection, load)
+                del load
+        if not is_new and not taken.unchanged:
             return _Done(taken.done)
-        snapshot_at = _moment_after(stored)
-        is_new = bool(taken.judged)
-        if is_new:
-            load = _load_of(taken.judged, snapshot_at)
-            taken.judged.clear()
-            announce(f"loading {load.row_count} trunks")
-            destination.load(connection, load)
-            # The reports can use the room that the snapshots take.
-            del load
+        snapshot_at = snapshot_at or _moment_after(stored)
         if taken.unchanged:
             looks = [_look(snapshot, snapshot_at, stored[snapshot.account]) for snapshot in taken.unchanged]
             destination.write_looks(connection, looks)
@@ -203,133 +194,16 @@ def _run(
         # What keeps a page from being written may keep the old one from being removed.
         with suppress(OSError):
             settings.page_path.unlink()
-    return _Done([_with_drift(entry, drift) for entry in taken.done], snapshot_at, failure)
+    return _Done(_with_drift(taken.done, drift), snapshot_at, failure)
 
 
-def _take_all(
-    settings: Settings,
-    connection: duckdb.DuckDBPyConnection,
-    accounts: Sequence[Account],
-    stored: Mapping[str, StoredAccount],
-    accept_shrink: bool,
-    announce: Announce,
-) -> _Taken:
-    """Fetch and judge every account; one that fails is noted and holds up no other."""
-    known = catalog.read_known_types(connection)
-    taken = _Taken([], [], [])
-    for account in accounts:
-        try:
-            match _take(settings, connection, account, stored.get(account.name), known, accept_shrink, announce):
-                case _Judged() as judged:
-                    taken.judged.append(judged)
-                    # What one account taught the next has to know: all go into the same columns.
-                    known |= judged.tables.types
-                    taken.done.append(_loaded_outcome(judged))
-                case same:
-                    taken.unchanged.append(same)
-                    taken.done.append(_unchanged_outcome(same, stored[account.name]))
-        except (Failure, UnusableAnswer) as error:
-            if isinstance(error, DestinationFailed):
-                raise
-            taken.done.append(AccountOutcome(account.name, "failed", **describe_failure(error)))
-    return taken
-
-
-def _with_drift(entry: AccountOutcome, drift: Sequence[SeenDrift]) -> AccountOutcome:
-    if entry.status == "failed":
-        return entry
-    return replace(entry, drift=tuple(seen for seen in drift if seen.account == entry.account))
-
-
-def _take(
-    settings: Settings,
-    connection: duckdb.DuckDBPyConnection,
-    account: Account,
-    stored: StoredAccount | None,
-    known: Mapping[str, ColumnType],
-    accept_shrink: bool,
-    announce: Announce,
-) -> _Judged | Snapshot:
-    """Fetch the account and judge what came; the snapshot as it is if the answer is, to the byte, the last one."""
-    # Another release may read the same answer differently.
-    is_known = stored is not None and stored.loader_version == __version__
-    announce(f"{account.name}: asking the API")
-    snapshot = fetch_snapshot(
-        account,
-        settings.api,
-        known_sha256=stored.body_sha256 if stored is not None and is_known else None,
-        spool_dir=settings.state_dir,
-        announce=lambda text: announce(f"{account.name}: {text}"),
-    )
-    if snapshot.records is None:
-        if stored is not None and stored.drift_count and settings.drift == "strict":
-            raise _refused_for_drift(
-                f"still in {stored.drift_count} ways (sip-trunks drift{settings.destination_option})"
-            )
-        return snapshot
-    return _judge(settings, connection, snapshot, known, accept_shrink, announce)
-
-
-def _judge(
-    settings: Settings,
-    connection: duckdb.DuckDBPyConnection,
-    snapshot: Snapshot,
-    known: Mapping[str, ColumnType],
-    accept_shrink: bool,
-    announce: Announce,
-) -> _Judged:
-    """Type the snapshot and compare it with what is stored. Raises UnusableAnswer or RefusedSnapshot."""
-    from transforms.guard import compare_versions
-    from transforms.snapshot import read_snapshot
-
-    records = snapshot.records or ()
-    announce(f"{snapshot.account}: reading {len(records)} trunks ({snapshot.body_bytes / 1e3:.0f} kB)")
-    tables = read_snapshot(records, account=snapshot.account, known=known)
-    difference = compare_versions(catalog.read_stored_versions(connection, snapshot.account), tables.trunks)
-    changes = difference.changes
-    if changes.is_suspicious and not accept_shrink:
-        raise RefusedSnapshot(
-            f"the answer has {len(tables.trunks)} trunks and lacks {changes.removed_count} of the "
-            f"{changes.stored_count} stored; nothing was changed. If they are really gone: "
-            f"sip-trunks run --account {snapshot.account} --accept-shrink{settings.destination_option}"
-        )
-    if tables.drift and settings.drift == "strict":
-        first = tables.drift[0]
-        seen = f"first {first.column_name}: {first.detail} ({first.kind})"
-        raise _refused_for_drift(f"in {len(tables.drift)} ways, {seen}")
-    # The raw records are done with; the load needs the memory.
-    return _Judged(replace(snapshot, records=None), tables, difference)
-
-
-def _refused_for_drift(how: str) -> RefusedSnapshot:
-    return RefusedSnapshot(
-        f"the answer deviates from the declaration {how}; nothing was changed, since sip_trunks.drift is strict"
-    )
-
-
-def _unchanged_outcome(snapshot: Snapshot, stored: StoredAccount) -> AccountOutcome:
-    return AccountOutcome(
-        snapshot.account,
-        "unchanged",
-        trunk_count=stored.trunk_count,
-        new_count=0,
-        changed_count=0,
-        removed_count=0,
-        drift_count=stored.drift_count,
-    )
-
-
-def _loaded_outcome(judged: _Judged) -> AccountOutcome:
-    changes = judged.difference.changes
-    return AccountOutcome(
-        judged.snapshot.account,
-        "loaded",
-        trunk_count=len(judged.tables.trunks),
-        new_count=changes.new_count,
-        changed_count=changes.changed_count,
-        removed_count=changes.removed_count,
-        drift_count=len(judged.tables.drift),
-    )
+def _with_drift(entries: Sequence[AccountOutcome], drift: Sequence[SeenDrift]) -> list[AccountOutcome]:
+    seen: dict[str, list[SeenDrift]] = defaultdict(list)
+    for one in drift:
+        seen[one.account].append(one)
+    return [
+        entry if entry.status == "failed" else replace(entry, drift=tuple(seen[entry.account])) for entry in entries
+    ]
 
 
 def _moment_after(stored: dict[str, StoredAccount]) -> datetime:
@@ -342,25 +216,6 @@ def _look(snapshot: Snapshot, snapshot_at: datetime, stored: StoredAccount) -> d
     """Return the row of `sip_trunk_snapshots` for an answer that was, to the byte, the last one."""
     row = snapshot.look(snapshot_at, trunk_count=stored.trunk_count, drift_count=stored.drift_count, is_unchanged=True)
     return row | {"_dlt_load_id": stored.load_id}
-
-
-def _load_of(judged: Sequence[_Judged], snapshot_at: datetime) -> Load:
-    looks = [
-        entry.snapshot.look(
-            snapshot_at,
-            trunk_count=len(entry.tables.trunks),
-            drift_count=len(entry.tables.drift),
-            is_unchanged=entry.difference.changes.is_none,
-        )
-        for entry in judged
-    ]
-    return Load(
-        accounts=[entry.snapshot.account for entry in judged],
-        snapshots=[entry.tables for entry in judged],
-        differences=[entry.difference for entry in judged],
-        looks=looks,
-        snapshot_at=snapshot_at,
-    )
 
 
 def _publish_tables(settings: Settings, connection: duckdb.DuckDBPyConnection, snapshot_at: datetime) -> Basis:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pipelines.errors import name_some
 from pipelines.settings import DEMO_ACCOUNT
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from pipelines.settings import Settings
 
 _MOST_DRIFT_LINES = 8
+_MOST_FAILURES = 10
+_MOST_ACCOUNTS = 5
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,22 @@ class Outcome:
     duration_seconds: float
     report_error: str | None
     exit_code: int
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def failures(self) -> list[str]:
+        """What went wrong, one line for all accounts that failed for the same reason; then the reports."""
+        whose: dict[str, list[str]] = defaultdict(list)
+        for entry in self.accounts:
+            if entry.error:
+                whose[entry.error].append(entry.account)
+        lines = [f"{name_some(names)}: {error}" for error, names in whose.items()]
+        rest = sum(map(len, [*whose.values()][_MOST_FAILURES:]))
+        if rest:
+            lines[_MOST_FAILURES:] = [f"… and {rest} more accounts failed, see last_run.json or --json"]
+        if self.report_error:
+            lines.append(f"the trunks are stored, but not the reports: {self.report_error}")
+        return lines
 
     def as_json(self) -> dict[str, Any]:
         """Return the outcome as plain values."""
@@ -75,8 +95,11 @@ def format_moment(moment: datetime) -> str:
 
 def print_outcome(settings: Settings, outcome: Outcome) -> None:
     """Print what was done, what there is now, and what to try next."""
-    for account in outcome.accounts:
-        _print_account(account)
+    if len(outcome.accounts) <= _MOST_ACCOUNTS:
+        for account in outcome.accounts:
+            _print_account(account)
+    else:
+        _print_accounts(outcome)
     if outcome.snapshot_at is None:
         return
     print(f"warehouse  {outcome.warehouse}")
@@ -126,6 +149,23 @@ def _print_account(account: AccountOutcome) -> None:
         print(f"           {entry.column_name}: {entry.detail} ({entry.kind}, {records}{since})")
     if len(account.drift) > _MOST_DRIFT_LINES:
         print(f"           … and {len(account.drift) - _MOST_DRIFT_LINES} more: sip-trunks drift")
+
+
+def _print_accounts(outcome: Outcome) -> None:
+    """Print what was done for many accounts together; which of them failed is told on standard error."""
+    counts = Counter(entry.status for entry in outcome.accounts)
+    told = ", ".join(f"{counts[status]} {status}" for status in ("loaded", "unchanged", "failed") if counts[status])
+    print(f"accounts   {len(outcome.accounts)}: {told}")
+    done = [entry for entry in outcome.accounts if entry.status != "failed"]
+    if not done:
+        return
+    trunks, new, changed, removed, drift = (
+        sum(getattr(entry, name) or 0 for entry in done)
+        for name in ("trunk_count", "new_count", "changed_count", "removed_count", "drift_count")
+    )
+    print(f"trunks     {trunks}: {new} new, {changed} changed, {removed} removed since the last run")
+    drifting = [entry.account for entry in done if entry.drift_count]
+    print(f"drift      {f'{drift} ({name_some(drifting)}): sip-trunks drift' if drift else 'none'}")
 
 
 def _print_overview(settings: Settings) -> None:

@@ -65,6 +65,7 @@ class Server:
     settings: Settings
     publishes_reports = False
     is_atomic = False
+    trunks_at_once = None
 
     @property
     def name(self) -> str:

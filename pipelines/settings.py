@@ -12,9 +12,12 @@ import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pipelines.errors import DestinationFailed, SettingsError
+from pipelines.errors import DestinationFailed, SettingsError, name_some
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DEFAULT_ACCOUNT = "default"
 DEFAULT_BASE_URL = "https://app.famulor.de/api"
@@ -56,6 +59,7 @@ class ApiSettings:
     connect_seconds: float = 10.0
     read_seconds: float = 60.0
     backoff_seconds: float = 1.0
+    concurrency: int = 8
     max_body_bytes: int = 4 * 2**30
 
 
@@ -135,8 +139,16 @@ def pick_accounts(settings: Settings, names: list[str]) -> tuple[Account, ...]:
     by_name = {account.name: account for account in accounts}
     unknown = [name for name in names if name not in by_name]
     if unknown:
-        raise SettingsError(f"no account named {unknown[0]!r}; configured: {', '.join(by_name)}")
+        raise SettingsError(f"no account named {unknown[0]!r}; configured: {name_some(list(by_name), 20)}")
     return tuple(by_name[name] for name in dict.fromkeys(names)) if names else accounts
+
+
+def find_shared_tokens(accounts: Iterable[Account]) -> list[tuple[str, ...]]:
+    """Return the names that have one token: they are one account, stored twice, or one of the tokens is wrong."""
+    names: dict[str, list[str]] = {}
+    for account in accounts:
+        names.setdefault(account.token, []).append(account.name)
+    return [tuple(found) for found in names.values() if len(found) > 1]
 
 
 def find_unknown_settings(settings: Settings) -> list[str]:

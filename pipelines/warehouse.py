@@ -50,6 +50,7 @@ class Warehouse:
     name = "duckdb"
     publishes_reports = True
     is_atomic = True
+    trunks_at_once = 200_000
 
     @property
     def path(self) -> Path:

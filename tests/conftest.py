@@ -6,6 +6,7 @@ import gc
 import json
 import shutil
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -36,11 +37,21 @@ class Answer:
 
 
 class Api:
-    """A server that answers what the test says: `answer` always, `queue` first and once each."""
+    """A server that answers what the test says: `answer` always, `queue` first and once each.
+
+    `by_token` has what it answers to single tokens, `pause_seconds` how long it thinks, and `busy_with` notes the
+    tokens that it was busy with, at each request.
+    """
 
     def __init__(self) -> None:
         self.standing = Answer(b'{"data": []}')
         self.queued: list[Answer] = []
+        self.by_token: dict[str, Answer] = {}
+        self.queued_to: dict[str, list[Answer]] = {}
+        self.pause_seconds = 0.0
+        self.connection_count = 0
+        self.busy_with: list[list[str]] = []
+        self._busy: list[str] = []
         self.requests: list[tuple[str, dict[str, str]]] = []
         api = self
 
@@ -50,7 +61,13 @@ class Api:
 
             def do_GET(self) -> None:
                 api.requests.append((self.path, dict(self.headers)))
-                answer = api.queued.pop(0) if api.queued else api.standing
+                token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+                api._busy.append(token)
+                api.busy_with.append(list(api._busy))
+                time.sleep(api.pause_seconds)
+                queued = api.queued_to.get(token) or api.queued
+                answer = queued.pop(0) if queued else api.by_token.get(token, api.standing)
+                api._busy.remove(token)
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
@@ -63,6 +80,10 @@ class Api:
                 pass
 
         class Server(ThreadingHTTPServer):
+            def get_request(self) -> Any:
+                api.connection_count += 1
+                return super().get_request()
+
             def handle_error(self, *_: Any) -> None:
                 """A client that is killed, or has had enough, is nothing to report."""
 
@@ -82,6 +103,14 @@ class Api:
     def answer(self, content: bytes | list[dict[str, Any]], status: int = 200, **headers: str) -> None:
         """Send this from now on: bytes as they are, trunks in an envelope."""
         self.standing = _answer(content, status, headers)
+
+    def answer_to(self, token: str, content: bytes | list[dict[str, Any]], status: int = 200, **headers: str) -> None:
+        """Send this to whoever has the token."""
+        self.by_token[token] = _answer(content, status, headers)
+
+    def queue_to(self, token: str, content: bytes, status: int = 200, **headers: str) -> None:
+        """Send this once to whoever has the token."""
+        self.queued_to.setdefault(token, []).append(_answer(content, status, headers))
 
     def queue(self, content: bytes | list[dict[str, Any]], status: int = 200, **headers: str) -> None:
         """Send this once, after what is queued already; header names have _ for -."""
@@ -116,6 +145,8 @@ def place(tmp_path: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SIP_TRUNKS__DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("SOURCES__FAMULOR__BASE_URL", api.base_url)
     monkeypatch.setenv("SOURCES__FAMULOR__BACKOFF_SECONDS", "0.01")
+    # What is queued is for one account after the other.
+    monkeypatch.setenv("SOURCES__FAMULOR__CONCURRENCY", "1")
     monkeypatch.setenv("FAMULOR_API_KEY", TOKEN)
     return tmp_path
 

@@ -22,6 +22,7 @@ def empty_place(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "FAMULOR_API_KEY",
         "SOURCES__FAMULOR__BASE_URL",
         "SOURCES__FAMULOR__BACKOFF_SECONDS",
+        "SOURCES__FAMULOR__CONCURRENCY",
         "SIP_TRUNKS__DATA_DIR",
     ):
         monkeypatch.delenv(name)

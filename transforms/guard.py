@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _SHRINK_MATTERS_FROM = 10
+NO_VERSIONS = pa.schema([("id", pa.int64()), ("row_version", pa.string())]).empty_table()
+"""What is stored of an account that was never seen."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _HASH_BYTES = 16
 _ROWS_AT_ONCE = 10_000
+_ROWS_WORTH_A_TABLE = 100_000
 
 
 @dataclass(frozen=True)
@@ -199,9 +200,32 @@ def pick_trunks(snapshot: SnapshotTables, mask: pa.ChunkedArray) -> SnapshotTabl
     return replace(snapshot, trunks=trunks, allowed_ips=snapshot.allowed_ips.filter(is_theirs))
 
 
-def drift_table(snapshot: SnapshotTables, snapshot_at: datetime) -> pa.Table:
-    """Return the deviations of one snapshot as rows of `schema_drift`."""
-    rows = [{"account": snapshot.account, "snapshot_at": snapshot_at, **vars(entry)} for entry in snapshot.drift]
+def join_tables(tables: Iterable[pa.Table]) -> list[pa.Table]:
+    """Return the rows of the tables in tables of some size: many small ones cost more than their rows.
+
+    A column that one of them lacks is null there.
+    """
+    joined: list[pa.Table] = []
+    pending: list[pa.Table] = []
+    for table in tables:
+        pending.append(table)
+        if sum(map(len, pending)) >= _ROWS_WORTH_A_TABLE:
+            joined.append(_join(pending))
+            pending = []
+    return [*joined, _join(pending)] if pending else joined
+
+
+def _join(tables: list[pa.Table]) -> pa.Table:
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default").combine_chunks()
+
+
+def drift_table(snapshots: Iterable[SnapshotTables], snapshot_at: datetime) -> pa.Table:
+    """Return the deviations of snapshots as rows of `schema_drift`."""
+    rows = [
+        {"account": snapshot.account, "snapshot_at": snapshot_at, **vars(entry)}
+        for snapshot in snapshots
+        for entry in snapshot.drift
+    ]
     return pa.Table.from_pylist(rows, schema=SCHEMA_DRIFT.arrow_schema())
 
 

@@ -13,9 +13,12 @@ import random
 import ssl
 import tempfile
 import time
+from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
@@ -23,7 +26,7 @@ import urllib3
 
 from pipelines import __version__
 from pipelines.errors import ApiRefused, ApiUnreachable, SettingsError
-from pipelines.famulor.connections import is_loopback, open_connections
+from pipelines.famulor.connections import Connections, is_loopback
 from pipelines.famulor.spooled import SpooledRecords, let_go
 from transforms.answer import UnusableAnswer, printable, read_page
 
@@ -36,11 +39,13 @@ if TYPE_CHECKING:
 
 ENDPOINT = "user/phone-numbers/sip-trunks"
 _CHUNK_BYTES = 2**18
+_SMALL_BYTES = 2**20  # what is not more than this stays in memory: a thousand accounts need no thousand open files
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 10_000
 _LONGEST_BACKOFF_SECONDS = 60.0
 _TRANSIENT = frozenset({408, 425, 429})
 _LONGEST_STATED_SECONDS = 7 * 86400.0
+_LIMITS = ((20, 10.0), (100, 60.0))  # requests of one token within so many seconds, as the vendor documents them
 _EPOCH_AFTER = 10**9  # an X-RateLimit-Reset above this is a moment, below it a number of seconds
 
 
@@ -73,6 +78,24 @@ class Snapshot:
         }
 
 
+class Pace:
+    """The requests of one token, kept within the API's limits: 20 in 10 seconds, 100 in a minute.
+
+    Whoever fetches holds `turn`: a token is used for one account at a time.
+    """
+
+    def __init__(self) -> None:
+        self.turn = Lock()
+        self._sent: deque[float] = deque(maxlen=max(count for count, _ in _LIMITS))
+
+    def count_request(self, now: float) -> float:
+        """Return how many seconds the next request has to wait, and count it as sent after them."""
+        begins = [self._sent[-count] + seconds for count, seconds in _LIMITS if len(self._sent) >= count]
+        begin = max([now, *begins])
+        self._sent.append(begin)
+        return begin - now
+
+
 class _Transient(Exception):
     """Worth another attempt, after `wait_seconds` if the server said so."""
 
@@ -88,20 +111,25 @@ def fetch_snapshot(
     known_sha256: str | None = None,
     spool_dir: Path | None = None,
     announce: Callable[[str], None] = lambda _: None,
+    connections: Connections | None = None,
+    pace: Pace | None = None,
 ) -> Snapshot:
     """Return the account's trunks as the API answers now.
 
-    Every page belongs to the one snapshot. An answer whose SHA-256 is `known_sha256` is not read again.
+    Every page belongs to the one snapshot. An answer whose SHA-256 is `known_sha256` is not read again. Who fetches
+    several accounts keeps the `connections` from one to the next, and the `pace` of each token.
     Raises SettingsError for an address that must not see the token, ApiRefused for a client error,
     ApiUnreachable when attempts or time are used up, UnusableAnswer for an answer that is no list of trunks.
     """
     url = _endpoint(settings.base_url)
-    fetcher = _Fetcher(account, settings, url, spool_dir, announce)
+    fetcher = _Fetcher(account, settings, url, spool_dir, announce, pace or Pace())
     digest = hashlib.sha256()
     records = SpooledRecords()
     total: int | None = None
     size, seen, next_url = 0, {url}, url
-    with open_connections(url, settings.total_seconds) as pool:
+    with ExitStack() as stack:
+        kept = connections or stack.enter_context(Connections())
+        pool = stack.enter_context(kept.limited(url, settings.total_seconds))
         while True:
             body = fetcher.fetch(pool, next_url, settings.max_body_bytes - size)
             digest.update(body)
@@ -186,12 +214,14 @@ class _Fetcher:
         url: str,
         spool_dir: Path | None,
         announce: Callable[[str], None],
+        pace: Pace,
     ) -> None:
         self._account = account
         self._settings = settings
         self._origin_url = url
         self._spool_dir = spool_dir
         self._announce = announce
+        self._pace = pace
         self._deadline = time.monotonic() + settings.total_seconds
         self._headers = {
             "Authorization": f"Bearer {account.token}",
@@ -252,6 +282,7 @@ class _Fetcher:
             raise _Transient(_name_fault(error)) from error
 
     def _request(self, pool: urllib3.PoolManager, url: str) -> urllib3.BaseHTTPResponse:
+        time.sleep(min(self._pace.count_request(time.monotonic()), max(self._deadline - time.monotonic(), 0.0)))
         remaining = max(self._deadline - time.monotonic(), 0.001)
         timeout = urllib3.Timeout(
             connect=min(self._settings.connect_seconds, remaining),
@@ -286,9 +317,9 @@ class _Fetcher:
         raise UnusableAnswer(f"expected status 200, got {status}")
 
     def _spool(self, response: urllib3.BaseHTTPResponse, most_bytes: int) -> memoryview:
-        """Download into a file that has no name (a crash leaves nothing behind) and return it as memory."""
+        """Download and return the body as memory: a large one lies in a file without a name, which no crash leaves."""
         size = 0
-        with tempfile.TemporaryFile(dir=self._spool_dir) as file:
+        with tempfile.SpooledTemporaryFile(_SMALL_BYTES, dir=str(self._spool_dir) if self._spool_dir else None) as file:
             while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
                 size += len(chunk)
                 if size > most_bytes:
@@ -302,6 +333,9 @@ class _Fetcher:
                 raise _Transient("the connection closed without an answer")
             if not size:
                 raise UnusableAnswer("expected JSON, got an empty answer")
+            if size <= _SMALL_BYTES:
+                file.seek(0)
+                return memoryview(file.read())
             file.flush()
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 

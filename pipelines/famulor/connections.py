@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -27,31 +27,58 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-@contextmanager
-def open_connections(url: str, total_seconds: float) -> Iterator[urllib3.PoolManager]:
-    """Yield a pool for the URL's host, through the proxy that the environment names for it.
+class Connections:
+    """Connections to one host after the other requests: kept open between them, and closed with this context.
 
-    Its connections are cut off after `total_seconds`: a server that drips a byte a minute meets every other timeout.
+    For one thread. They are made at the first request, to the host of its address.
+    """
+
+    def __init__(self) -> None:
+        self._pool: urllib3.PoolManager | None = None
+        self._sockets: list[socket.socket] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.clear()
+        for connection in self._sockets:
+            connection.close()
+
+    @contextmanager
+    def limited(self, url: str, total_seconds: float) -> Iterator[urllib3.PoolManager]:
+        """Yield the pool for the URL's host; what is still going on after `total_seconds` is cut off.
+
+        A server that drips a byte a minute meets every other timeout. Raises SettingsError if the environment's
+        proxy is none.
+        """
+        if self._pool is None:
+            self._pool = _open_pool(url, self._sockets)
+        self._sockets[:] = [connection for connection in self._sockets if connection.fileno() != -1]
+        cut_off = threading.Timer(min(total_seconds, threading.TIMEOUT_MAX), _shut_down, [self._sockets])
+        cut_off.daemon = True
+        cut_off.start()
+        try:
+            yield self._pool
+        finally:
+            cut_off.cancel()
+
+
+def _open_pool(url: str, sockets: list[socket.socket]) -> urllib3.PoolManager:
+    """Return a pool for the URL's host, through the proxy that the environment names for it.
+
+    Every socket that it opens is noted in `sockets`.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     proxy = None if is_loopback(host) or proxy_bypass(host) else getproxies().get(parts.scheme)
     context = _tls() if parts.scheme == "https" else None
     pool = _through_proxy(proxy, context) if proxy else urllib3.PoolManager(ssl_context=context)
-    sockets: list[socket.socket] = []
     base: Any = pool.pool_classes_by_scheme[parts.scheme]
     remembering = type(base.__name__, (base,), {"ConnectionCls": _remembering(base.ConnectionCls, sockets)})
     pool.pool_classes_by_scheme = pool.pool_classes_by_scheme | {parts.scheme: remembering}
-    cut_off = threading.Timer(min(total_seconds, threading.TIMEOUT_MAX), _shut_down, [sockets])
-    cut_off.daemon = True
-    cut_off.start()
-    try:
-        yield pool
-    finally:
-        cut_off.cancel()
-        pool.clear()
-        for connection in sockets:
-            connection.close()
+    return pool
 
 
 def _through_proxy(proxy: str, context: ssl.SSLContext | None) -> urllib3.ProxyManager:

@@ -24,7 +24,7 @@ from pipelines.settings import DEFAULT_ACCOUNT, DEFAULT_BASE_URL, Account, ApiSe
 from transforms import schema
 from transforms.history import VALIDITY_COLUMNS, with_validity
 from transforms.schema import JSON_FIELD
-from transforms.snapshot import SnapshotTables, drift_table, read_snapshot, snapshot_table
+from transforms.snapshot import SnapshotTables, drift_table, join_tables, read_snapshot, snapshot_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -155,13 +155,13 @@ def tables_of(
     snapshots: Sequence[SnapshotTables], looks: Sequence[Mapping[str, Any]], snapshot_at: datetime
 ) -> dict[str, list[pa.Table]]:
     """Return the rows of all tables for the snapshots of one load; `looks` are the rows of `sip_trunk_snapshots`."""
-    trunks = [snapshot.trunks for snapshot in snapshots]
+    trunks = join_tables(snapshot.trunks for snapshot in snapshots)
     return {
         schema.SIP_TRUNKS.name: trunks,
         schema.SIP_TRUNKS_HISTORY.name: [with_validity(table, snapshot_at) for table in trunks],
-        schema.SIP_TRUNK_ALLOWED_IPS.name: [snapshot.allowed_ips for snapshot in snapshots],
+        schema.SIP_TRUNK_ALLOWED_IPS.name: join_tables(snapshot.allowed_ips for snapshot in snapshots),
         schema.SIP_TRUNK_SNAPSHOTS.name: [snapshot_table(looks)],
-        schema.SCHEMA_DRIFT.name: [drift_table(snapshot, snapshot_at) for snapshot in snapshots],
+        schema.SCHEMA_DRIFT.name: [drift_table(snapshots, snapshot_at)],
     }
 
 
