@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from tests.bench import document, linear, reports, shares, start
+from tests.bench import accounts, document, linear, reports, shares, start
 from tests.bench.compare import compare
 from tests.bench.competitors import WAYS
 from tests.bench.cost import Failed
@@ -16,7 +16,7 @@ from tests.bench.targets import COMPARED, judge
 
 LIMIT = 120
 LINEAR_ROUNDS = 3  # a round takes a minute, nearly all of it for the largest
-PARTS = ("compare", start.NAME, linear.NAME, reports.NAME, shares.NAME)
+PARTS = ("compare", start.NAME, linear.NAME, accounts.NAME, reports.NAME, shares.NAME)
 
 
 def positive(text: str) -> int:
@@ -48,6 +48,8 @@ def bench(options: argparse.Namespace) -> None:
         finish(start.compare_starts(options.rounds))
     if linear.NAME in options.parts:
         finish(linear.compare_sizes(min(options.rounds, LINEAR_ROUNDS)))
+    if accounts.NAME in options.parts:
+        finish(accounts.compare_accounts(min(options.rounds, LINEAR_ROUNDS)))
     if reports.NAME in options.parts:
         finish(reports.compare_reports(min(options.rounds, LINEAR_ROUNDS)))
     if shares.NAME in options.parts:

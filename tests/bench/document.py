@@ -1,7 +1,7 @@
 """The generated parts of docs/performance.md: `python -m tests.bench.document` writes them from what was measured.
 
-A part begins with `<!-- generated: bench NAME -->`, where NAME is a size, `start`, `linear`, `reports`, `targets`,
-`machine` or `versions`, and ends with `<!-- end -->`. One of which nothing was measured stays as it is.
+A part begins with `<!-- generated: bench NAME -->`, where NAME is a size, `start`, `linear`, `accounts`, `reports`,
+`targets`, `machine` or `versions`, and ends with `<!-- end -->`. One of which nothing was measured stays as it is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from importlib.metadata import version
 from statistics import median
 from typing import TYPE_CHECKING
 
-from tests.bench import linear, reports, start
+from tests.bench import accounts, linear, reports, start
 from tests.bench.competitors import FLOOR, WAYS
 from tests.bench.installed import versions
 from tests.bench.results import Result, Row, load
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.bench.cost import Cost
 
 DOCUMENT = PROJECT / "docs" / "performance.md"
-NAMES = (*map(str, COMPARED), start.NAME, linear.NAME, reports.NAME)
+NAMES = (*map(str, COMPARED), start.NAME, linear.NAME, accounts.NAME, reports.NAME)
 
 
 def table_of(result: Result) -> str:
