@@ -71,6 +71,7 @@ def take(
     # Another release may read the same answer differently.
     known_sha256 = {name: last.body_sha256 for name, last in stored.items() if last.loader_version == __version__}
     pending: list[Judged] = []
+    pending_count = 0
     announce(f"{_names(accounts)}: asking the API")
     with fetching(
         accounts, settings.api, known_sha256=known_sha256, spool_dir=settings.state_dir, announce=announce
@@ -91,6 +92,7 @@ def take(
                     versions = catalog.read_stored_versions(connection, account.name) if last and has_trunks else None
                     judged = _judge(settings, result, known, versions, accept_shrink)
                     pending.append(judged)
+                    pending_count += len(judged.tables.trunks)
                     # What one account taught the next has to know: all go into the same columns.
                     known |= judged.tables.types
                     taken.done.append(_loaded_outcome(judged))
@@ -98,9 +100,9 @@ def take(
                 taken.done.append(AccountOutcome(account.name, "failed", **describe_failure(error)))
             if number % _ACCOUNTS_WORTH_A_LINE == 0:
                 announce(f"{number} of {len(accounts)} accounts read")
-            if trunks_at_once and sum(len(entry.tables.trunks) for entry in pending) >= trunks_at_once:
+            if trunks_at_once and pending_count >= trunks_at_once:
                 yield pending
-                pending = []
+                pending, pending_count = [], 0
     if pending:
         yield pending
 

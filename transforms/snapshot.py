@@ -207,11 +207,13 @@ def join_tables(tables: Iterable[pa.Table]) -> list[pa.Table]:
     """
     joined: list[pa.Table] = []
     pending: list[pa.Table] = []
+    row_count = 0
     for table in tables:
         pending.append(table)
-        if sum(map(len, pending)) >= _ROWS_WORTH_A_TABLE:
+        row_count += len(table)
+        if row_count >= _ROWS_WORTH_A_TABLE:
             joined.append(_join(pending))
-            pending = []
+            pending, row_count = [], 0
     return [*joined, _join(pending)] if pending else joined
 
 
