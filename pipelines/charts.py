@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from pipelines.digest import (
@@ -322,7 +323,7 @@ def _growth_spec(periods: pd.DataFrame, look: _Look, width: int) -> _Spec:
         "type": "temporal",
         "axis": {
             "title": None,
-            "format": "%b %Y" if all(moment.day == 1 for moment in moments) else "%d %b %Y",
+            "format": "%b %Y" if (moments.day == 1).all() else "%d %b %Y",
             "values": [int(moment.timestamp() * 1000) for moment in shown],
             "labelOverlap": "greedy",
             "grid": False,
@@ -397,7 +398,11 @@ def _moments(periods: pd.Series) -> pd.DatetimeIndex:
     first, last = periods.iloc[0], periods.iloc[-1]
     is_monthly = all(period.day == 1 for period in periods)
     is_weekly = all((period - first).days % 7 == 0 for period in periods)
-    return pd.date_range(first, last, freq="MS" if is_monthly else "7D" if is_weekly else "1D", tz="UTC")
+    if not is_monthly:
+        return pd.date_range(first, last, freq="7D" if is_weekly else "1D", tz="UTC")
+    # A date that nobody can have meant makes it thousands of years, and pandas counts months one by one.
+    months = np.arange(np.datetime64(first, "M"), np.datetime64(last, "M") + 1)
+    return pd.DatetimeIndex(months.astype("datetime64[us]"), tz="UTC")
 
 
 # --- what all charts share
