@@ -128,18 +128,18 @@ def watch(kinds: Mapping[str, tuple[int, float]], load: Callable[[int], None], r
         reader.assert_forward(runs + 1)
 
 
-def test_eight_readers_of_the_file_see_one_whole_snapshot_each_time_while_twenty_runs_change_it(
+def test_eight_readers_of_the_file_see_one_whole_snapshot_each_time_while_eight_runs_change_it(
     api: Api, place: Path
 ) -> None:
     kinds = {"file": (7, 25.0), "patient": (1, 25.0)}
-    watch(kinds, lambda step: load(api, step, "duckdb", with_reports=step in (7, 14)), runs=20)
+    watch(kinds, lambda step: load(api, step, "duckdb", with_reports=step in (3, 6)), runs=8)
 
 
-def test_four_readers_of_the_lake_see_one_whole_snapshot_each_time_while_eight_runs_change_it(
+def test_four_readers_of_the_lake_see_one_whole_snapshot_each_time_while_four_runs_change_it(
     api: Api, place: Path
 ) -> None:
     kinds = {"lake": (2, 3.0), "folder": (2, 9.0)}
-    watch(kinds, lambda step: load(api, step, "parquet", with_reports=step == 4), runs=8)
+    watch(kinds, lambda step: load(api, step, "parquet", with_reports=step == 2), runs=4)
 
 
 # ---------------------------------------------------------------------- the page

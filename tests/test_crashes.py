@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COMMAND = str(Path(sys.executable).with_name("sip-trunks"))
 STAGES = ("asking the API", "reading", "loading", "writing reports", "publishing")
-KILLS_PER_STAGE = 4
+KILLS_PER_STAGE = 3
 
 
 def snapshot(step: int) -> list[dict[str, Any]]:

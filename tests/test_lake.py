@@ -343,12 +343,12 @@ def test_every_command_answers_as_it_does_on_the_file(api: Api, call: Call, monk
     for acme, beta in (
         ([TRUNK, IP_TRUNK], [TRUNK]),
         ([TRUNK | {"country_code": "DE"}, IP_TRUNK, trunk(id=44, country_code=None)], drifting),
-        ([IP_TRUNK | {"nickname": 7}, trunk(id=45, sip_calling_format="odd")], drifting),
+        (last := [IP_TRUNK | {"nickname": 7}, trunk(id=45, sip_calling_format="odd")], drifting),
     ):
         for destination in ("duckdb", "parquet"):
             api.queue(acme)
             api.queue(beta)
-            assert load(destination, accept_shrink=True, with_reports=True).exit_code == 0
+            assert load(destination, accept_shrink=True, with_reports=acme is last).exit_code == 0
 
     def both(*arguments: str) -> list[Any]:
         options = ("--format", "json") if arguments[0] != "status" else ("--json",)

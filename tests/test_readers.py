@@ -201,11 +201,11 @@ class Published:
         return self.data / "lake"
 
 
-def load(api: Api, answer: list[dict[str, Any]], destination: str = "duckdb") -> Outcome:
-    """Load an answer with the settings in force."""
+def load(api: Api, answer: list[dict[str, Any]], destination: str = "duckdb", *, with_reports: bool = False) -> Outcome:
+    """Load an answer with the settings in force; only what is read afterwards needs its reports."""
     api.answer(answer)
     settings = read_settings(destination)
-    outcome = run(settings, pick_accounts(settings, []))
+    outcome = run(settings, pick_accounts(settings, []), with_reports=with_reports)
     assert outcome.exit_code == 0
     return outcome
 
@@ -230,7 +230,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
         with _working_in(folder, api):
             for destination in ("duckdb", "parquet"):
                 for answer in ANSWERS:
-                    load(api, answer, destination)
+                    load(api, answer, destination, with_reports=answer is ANSWERS[-1])
     finally:
         api.close()
     data = folder / "data"
