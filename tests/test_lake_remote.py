@@ -160,7 +160,7 @@ def test_a_store_is_written_and_read_as_a_folder_is(api: Api, server: Store, lak
     answers = [[TRUNK, IP_TRUNK], [TRUNK | {"country_code": "DE", "limits": {"a": 1}}, IP_TRUNK, trunk(id=5)]]
     assert "nothing is stored yet at s3://" in call("sql", "FROM sip_trunks", code=2)
     api.answer(answers[0])
-    first = load(with_reports=True)
+    first = load()
     before = objects(server, lake)
     api.answer(answers[1])
     second = load(with_reports=True)

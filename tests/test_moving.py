@@ -312,7 +312,8 @@ def test_a_copy_in_any_form_begins_any_destination_which_goes_on_as_its_source_d
         both_are_lakes = kind == source == "parquet"
         assert contents(begun) == (stored if both_are_lakes else without_rows(stored))
         assert set(names_in(begun.state_dir)) <= {"run.lock", "sip-trunks.log"}
-        if kind != source:
+        # What is stored is the same whatever form it came in; copies as of a moment, below, go on from the other two.
+        if kind != source and form == "parquet":
             again = go_on(begun, api, NEXT)
             assert again.outcome == outcome
             assert without_rows(contents(begun, again.moment)) == without_rows(expected)
