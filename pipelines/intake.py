@@ -6,14 +6,16 @@ An account that fails is noted and holds up no other; nothing of it is handed on
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from pipelines import __version__, catalog
+from pipelines import catalog
 from pipelines.destination import Load
-from pipelines.errors import Failure, RefusedSnapshot, describe_failure
+from pipelines.errors import Failure, RefusedSnapshot, SettingsError, describe_failure
 from pipelines.famulor.client import Snapshot
 from pipelines.famulor.snapshots import fetching
 from pipelines.outcome import AccountOutcome
+from pipelines.settings import PSEUDONYM_MARK
 from transforms import schema
 from transforms.answer import UnusableAnswer
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pipelines.catalog import StoredAccount
     from pipelines.settings import Account, Settings
     from transforms.guard import Difference
+    from transforms.records import Columns
     from transforms.schema import ColumnType
     from transforms.snapshot import SnapshotTables
 
@@ -69,16 +72,24 @@ def take(
     known = catalog.read_known_types(connection)
     has_trunks = catalog.exists(connection, schema.SIP_TRUNKS.name)
     # Another release may read the same answer differently.
-    known_sha256 = {name: last.body_sha256 for name, last in stored.items() if last.loader_version == __version__}
+    loader = settings.loader_version
+    known_sha256 = {name: last.body_sha256 for name, last in stored.items() if last.loader_version == loader}
     pending: list[Judged] = []
     pending_count = 0
     announce(f"{_names(accounts)}: asking the API")
     with fetching(
-        accounts, settings.api, known_sha256=known_sha256, spool_dir=settings.state_dir, announce=announce
+        accounts,
+        settings.api,
+        known_sha256=known_sha256,
+        spool_dir=settings.state_dir,
+        announce=announce,
+        secret=settings.pseudonym_key or None,
     ) as results:
         for number, (account, result) in enumerate(results, 1):
             last = stored.get(account.name)
             try:
+                if last is not None:
+                    _refuse_other_pseudonyms(settings, last)
                 if not isinstance(result, Snapshot):
                     raise result
                 if result.records is None and last is not None:
@@ -111,6 +122,19 @@ def _names(accounts: Sequence[Account]) -> str:
     return accounts[0].name if len(accounts) == 1 else f"{len(accounts)} accounts"
 
 
+def _refuse_other_pseudonyms(settings: Settings, stored: StoredAccount) -> None:
+    """Raise SettingsError if pseudonyms are stored that this run would not make: it would say what they hide."""
+    theirs, ours = (
+        version.partition(PSEUDONYM_MARK)[2].partition(".")[0]
+        for version in (stored.loader_version, settings.loader_version)
+    )
+    if theirs and theirs != ours:
+        seen = "sip_trunks.pseudonym_key is another one" if ours else "sip_trunks.pseudonymize is not set"
+        raise SettingsError(
+            f"what is stored has pseudonyms, but {seen}: set what it was, or begin anew (docs/privacy.md, Another key)"
+        )
+
+
 def _refuse_drifting(settings: Settings, stored: StoredAccount) -> None:
     """Raise RefusedSnapshot if the answer that is stored, and has come again, deviates and must not."""
     if stored.drift_count and settings.drift == "strict":
@@ -128,7 +152,7 @@ def _judge(
     from transforms.guard import NO_VERSIONS, compare_versions
     from transforms.snapshot import read_snapshot
 
-    tables = read_snapshot(snapshot.records or (), account=snapshot.account, known=known)
+    tables = read_snapshot(snapshot.records or (), account=snapshot.account, known=known, hide=_hiding(settings))
     difference = compare_versions(NO_VERSIONS if stored is None else stored, tables.trunks)
     changes = difference.changes
     if changes.is_suspicious and not accept_shrink:
@@ -143,6 +167,14 @@ def _judge(
         raise _refused_for_drift(f"in {len(tables.drift)} ways, {seen}")
     # The raw records are done with; the load needs the memory.
     return Judged(replace(snapshot, records=None), tables, difference)
+
+
+def _hiding(settings: Settings) -> Callable[[Columns], Columns] | None:
+    if not settings.pseudonymize:
+        return None
+    from transforms.pseudonyms import hide_columns
+
+    return partial(hide_columns, names=settings.pseudonymize, key=settings.pseudonym_key)
 
 
 def _refused_for_drift(how: str) -> RefusedSnapshot:
@@ -176,7 +208,7 @@ def _loaded_outcome(judged: Judged) -> AccountOutcome:
     )
 
 
-def load_of(judged: Sequence[Judged], snapshot_at: datetime) -> Load:
+def load_of(judged: Sequence[Judged], snapshot_at: datetime, loader_version: str) -> Load:
     """Return what a destination has to store of these snapshots; `snapshot_at` is the moment of all of them."""
     looks = [
         entry.snapshot.look(
@@ -184,6 +216,7 @@ def load_of(judged: Sequence[Judged], snapshot_at: datetime) -> Load:
             trunk_count=len(entry.tables.trunks),
             drift_count=len(entry.tables.drift),
             is_unchanged=entry.difference.changes.is_none,
+            loader_version=loader_version,
         )
         for entry in judged
     ]

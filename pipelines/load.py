@@ -165,7 +165,7 @@ def _run(
         with closing(coming):
             for judged in coming:
                 snapshot_at, is_new = snapshot_at or _moment_after(stored), True
-                load = load_of(judged, snapshot_at)
+                load = load_of(judged, snapshot_at, settings.loader_version)
                 # What follows can use the room that the snapshots take.
                 judged.clear()
                 announce(f"loading {load.row_count} trunks")
@@ -175,7 +175,7 @@ def _run(
             return _Done(taken.done)
         snapshot_at = snapshot_at or _moment_after(stored)
         if taken.unchanged:
-            looks = [_look(snapshot, snapshot_at, stored[snapshot.account]) for snapshot in taken.unchanged]
+            looks = [_look(settings, snapshot, snapshot_at, stored[snapshot.account]) for snapshot in taken.unchanged]
             destination.write_looks(connection, looks)
         basis, failure = None, None
         if destination.publishes_reports and with_reports and (is_new or not report_tables.has_reports(connection)):
@@ -212,9 +212,15 @@ def _moment_after(stored: dict[str, StoredAccount]) -> datetime:
     return max(datetime.now(UTC), latest + timedelta(microseconds=1))
 
 
-def _look(snapshot: Snapshot, snapshot_at: datetime, stored: StoredAccount) -> dict[str, Any]:
+def _look(settings: Settings, snapshot: Snapshot, snapshot_at: datetime, stored: StoredAccount) -> dict[str, Any]:
     """Return the row of `sip_trunk_snapshots` for an answer that was, to the byte, the last one."""
-    row = snapshot.look(snapshot_at, trunk_count=stored.trunk_count, drift_count=stored.drift_count, is_unchanged=True)
+    row = snapshot.look(
+        snapshot_at,
+        trunk_count=stored.trunk_count,
+        drift_count=stored.drift_count,
+        is_unchanged=True,
+        loader_version=settings.loader_version,
+    )
     return row | {"_dlt_load_id": stored.load_id}
 
 

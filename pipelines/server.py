@@ -140,7 +140,7 @@ class Server:
             self._copy_for_run(connection)
             if catalog.exists(connection, _LOOKS) and self._is_half_done():
                 # What a run that died has loaded is no answer that was seen: none is taken for unchanged.
-                connection.execute(f"UPDATE {catalog.DATASET}.{_LOOKS} SET loader_version = ''")
+                connection.execute(f"UPDATE {catalog.DATASET}.{_LOOKS} SET loader_version = '? ' || loader_version")
             yield connection
 
     @contextmanager

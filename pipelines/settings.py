@@ -7,13 +7,16 @@ command a second; only where no token is found here are dlt's other providers (v
 
 from __future__ import annotations
 
+import hmac
 import os
 import re
 import tomllib
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from pipelines import __version__
 from pipelines.errors import DestinationFailed, SettingsError, name_some
 
 if TYPE_CHECKING:
@@ -34,8 +37,26 @@ _OURS = (
     "expected_interval",
     "lake",
     "providers",
+    "pseudonym_key",
+    "pseudonymize",
     "suppressions",
     "table_format",
+)
+PSEUDONYM_MARK = "+hmac."
+_LEAST_KEY = 16
+_PSEUDONYMS = ("phone_number", "sip_username")
+_NEVER_PSEUDONYMS = (
+    "account",
+    "id",
+    "sip_address",
+    "sip_calling_format",
+    "inbound_authorization_type",
+    "allowed_inbound_ips",
+    "outbound_proxy",
+    "country_code",
+    "created_at",
+    "updated_at",
+    "row_version",
 )
 _Choice = TypeVar("_Choice", bound=str)
 _ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -78,6 +99,20 @@ class Settings:
     expected_interval_seconds: float | None = None
     providers: Path | None = None
     suppressions: tuple[dict[str, Any], ...] = ()
+    pseudonymize: tuple[str, ...] = ()
+    pseudonym_key: bytes = field(default=b"", repr=False)
+
+    @property
+    def loader_version(self) -> str:
+        """What read an answer: the release and, if values are replaced, marks of the key and of the fields."""
+        if not self.pseudonymize:
+            return __version__
+        marks = (self._mark("key"), self._mark(*self.pseudonymize))
+        return f"{__version__}{PSEUDONYM_MARK}{'.'.join(marks)}"
+
+    def _mark(self, *texts: str) -> str:
+        # Of the key, this tells whether it is the same, and nothing else.
+        return hmac.digest(self.pseudonym_key, "\n".join(texts).encode(), "sha256").hex()[:8]
 
     @property
     def destination_option(self) -> str:
@@ -125,6 +160,8 @@ def read_settings(destination: str | None = None) -> Settings:
         expected_interval_seconds=_read_interval(values),
         providers=_find_providers(values, config_dir),
         suppressions=_read_suppressions(values),
+        pseudonymize=(hidden := _read_pseudonymized(values)),
+        pseudonym_key=_read_pseudonym_key(values) if hidden else b"",
     )
 
 
@@ -222,6 +259,35 @@ def _read_suppressions(values: _Values) -> tuple[dict[str, Any], ...]:
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise SettingsError("sip_trunks.suppressions is no list of tables: write each as [[sip_trunks.suppressions]]")
     return tuple(found)
+
+
+def _read_pseudonymized(values: _Values) -> tuple[str, ...]:
+    found = values.find("sip_trunks.pseudonymize") or []
+    if not found and not os.environ.get("SIP_TRUNKS__PSEUDONYMIZE", "[]").strip():
+        raise SettingsError("SIP_TRUNKS__PSEUDONYMIZE is set, but empty; give it a value, [] for none, or unset it")
+    if isinstance(found, str):
+        # dlt writes lists in variables as JSON; commas are easier to type.
+        found = re.findall(r"[^\s,\[\]\"']+", found)
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise SettingsError('sip_trunks.pseudonymize needs a list of fields such as ["phone_number", "sip_username"]')
+    refused = [name for name in found if name in _NEVER_PSEUDONYMS]
+    refused += [name for name in found if name not in _PSEUDONYMS and get_close_matches(name, _PSEUDONYMS)]
+    if refused:
+        raise SettingsError(
+            f"sip_trunks.pseudonymize cannot have {refused[0]!r}; it can have {' and '.join(_PSEUDONYMS)}, and fields "
+            "that the API adds: the others are needed as they are"
+        )
+    return tuple(dict.fromkeys(sorted(found)))
+
+
+def _read_pseudonym_key(values: _Values) -> bytes:
+    found = values.find("sip_trunks.pseudonym_key")
+    if not isinstance(found, str) or len(found.strip()) < _LEAST_KEY:
+        raise SettingsError(
+            f"sip_trunks.pseudonymize needs a key of at least {_LEAST_KEY} characters: sip_trunks.pseudonym_key in "
+            ".dlt/secrets.toml, or SIP_TRUNKS__PSEUDONYM_KEY; to make one: openssl rand -hex 32"
+        )
+    return found.strip().encode()
 
 
 def _checked_destination(name: str) -> str:

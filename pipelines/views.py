@@ -26,7 +26,15 @@ from pipelines.catalog import (
 from transforms import report_schema, schema
 from transforms.addresses import HOST
 from transforms.countries import COUNTRY_ALIASES, COUNTRY_NAMES
-from transforms.number_patterns import DID, DIGITS, NAMED_EXTENSION, OPTIONAL_ZERO, SEPARATORS, SHORT_EXTENSION
+from transforms.number_patterns import (
+    DID,
+    DIGITS,
+    NAMED_EXTENSION,
+    OPTIONAL_ZERO,
+    PSEUDONYM,
+    SEPARATORS,
+    SHORT_EXTENSION,
+)
 from transforms.providers import UNKNOWN_PROVIDER, host_pattern
 
 if TYPE_CHECKING:
@@ -145,7 +153,8 @@ def _number_kind(number: str) -> str:
     national = f"regexp_replace({number}, {literal(OPTIONAL_ZERO)}, '\\1')"
     compact = f"regexp_replace({national}, {literal(SEPARATORS)}, '', 'g')"
     return (
-        f"CASE WHEN regexp_matches({compact}, {literal(DID)}) THEN 'DID' "
+        f"CASE WHEN regexp_matches({number}, {literal(PSEUDONYM)}) THEN split_part({number}, ':', 2) "
+        f"WHEN regexp_matches({compact}, {literal(DID)}) THEN 'DID' "
         f"WHEN regexp_matches({compact}, {literal(SHORT_EXTENSION)}) THEN 'extension' "
         f"WHEN NOT regexp_matches({compact}, {literal(DIGITS)}) "
         f"AND regexp_matches({number}, {literal(NAMED_EXTENSION)}) THEN 'extension' ELSE 'unknown' END"

@@ -184,7 +184,7 @@ def test_a_run_loads_in_parts_what_is_too_much_at_once(api: Api, tokens: list[st
         )
         for judged in coming:
             parts.append(len(judged))
-            destination.load(connection, load_of(judged, moment))
+            destination.load(connection, load_of(judged, moment, "1.0"))
     destination.publish(moment)
     assert parts == [2, 2, 2, 2]
     with destination.reading() as connection:

@@ -52,7 +52,8 @@ def test_the_documented_defaults_are_the_real_ones(place: Path, monkeypatch: pyt
     settings = read_settings()
     names = ("destination", "lake", "table_format", "drift")
     assert (settings.expected_interval_seconds, settings.providers, settings.suppressions) == (None, None, ())
-    words = {"data_dir": "data", "expected_interval": "auto", "providers": "builtin"}
+    assert settings.pseudonymize == ()
+    words = {"data_dir": "data", "expected_interval": "auto", "providers": "builtin", "pseudonymize": []}
     assert documented["sip_trunks"] == words | {name: getattr(settings, name) for name in names}
 
 

@@ -12,6 +12,9 @@ DIGITS = r"^\+?[0-9]+$"
 DID = r"^(?:\+[0-9]+|0[0-9]{6,}|[0-9]{10,})$"
 """Such a number that is too long for an extension, or international."""
 
+PSEUDONYM = "^hmac:(DID|extension|unknown):([0-9]*):[0-9a-f]{32}$"
+"""What stands for a number that is not stored: its kind, its calling code, and nothing else that could be read."""
+
 SHORT_EXTENSION = "^[0-9]{1,6}$"
 
 NAMED_EXTENSION = "^[0-9A-Za-z_.*#-]{1,15}$"

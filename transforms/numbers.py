@@ -17,7 +17,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, REGION_CODE_FOR_NON_GEO_ENTITY, PhoneMetadata
 
-from transforms.number_patterns import DID, DIGITS, NAMED_EXTENSION, OPTIONAL_ZERO, SEPARATORS, SHORT_EXTENSION
+from transforms.number_patterns import (
+    DID,
+    DIGITS,
+    NAMED_EXTENSION,
+    OPTIONAL_ZERO,
+    PSEUDONYM,
+    SEPARATORS,
+    SHORT_EXTENSION,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,13 +65,22 @@ def derive_numbers(trunks: pd.DataFrame) -> pd.DataFrame:
       slashes and `(0)` are gone, a leading 00 is a +, and 11 to 15 digits that are a valid number with a + have one;
       null where anything but digits is left;
     - `calling_code` of the numbers with a +; null for the others and where no country has it.
+
+    Of a pseudonym, kind and calling code are those of the number that it stands for.
     """
     numbers = as_text(trunks["phone_number"])
     normalized = normalize_numbers(numbers)
+    kinds, codes = _infer_kinds(numbers, normalized), _calling_codes(normalized)
+    is_hidden = match_pseudonyms(numbers)
+    if is_hidden.any():
+        parts = pc.split_pattern(pc.if_else(pa.array(is_hidden), numbers, None), ":")
+        kinds = pc.coalesce(pc.list_element(parts, 1).cast(pa.string()), kinds.cast(pa.string()))
+        stated = pc.list_element(parts, 2)
+        codes = pc.coalesce(pc.if_else(pc.equal(stated, ""), None, stated).cast(pa.int64()), codes)
     derived = {
-        "number_kind": pd.Series(_infer_kinds(numbers, normalized), dtype="str"),
+        "number_kind": pd.Series(kinds, dtype="str"),
         "normalized_number": pd.Series(normalized, dtype="str"),
-        "calling_code": pd.Series(_calling_codes(normalized), dtype=pd.ArrowDtype(pa.int64())).astype("Int64"),
+        "calling_code": pd.Series(codes, dtype=pd.ArrowDtype(pa.int64())).astype("Int64"),
     }
     return trunks.assign(**{name: values.set_axis(trunks.index) for name, values in derived.items()})
 
@@ -79,6 +96,11 @@ def as_flags(condition: pa.Array) -> Flags:
     """Return a condition for NumPy; null is false."""
     flags: Flags = pc.fill_null(condition, fill_value=False).to_numpy(zero_copy_only=False)
     return flags
+
+
+def match_pseudonyms(numbers: pa.Array) -> Flags:
+    """Return which texts are pseudonyms of something that is not stored."""
+    return as_flags(pc.match_substring_regex(numbers, PSEUDONYM))
 
 
 def normalize_numbers(numbers: pa.Array) -> pa.Array:

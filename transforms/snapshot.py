@@ -23,7 +23,7 @@ from transforms.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from transforms.records import Raw
@@ -50,13 +50,19 @@ class SnapshotTables:
 
 
 def read_snapshot(
-    records: Iterable[Raw], *, account: str, known: Mapping[str, ColumnType] | None = None
+    records: Iterable[Raw],
+    *,
+    account: str,
+    known: Mapping[str, ColumnType] | None = None,
+    hide: Callable[[Columns], Columns] | None = None,
 ) -> SnapshotTables:
     """Return the tables of one account's snapshot; `known` are the types of undeclared columns stored before.
 
+    `hide` returns what is to be stored in place of the columns that were sent; hashes are of that.
     Raises UnusableAnswer if a record has no integer `id`.
     """
     columns = read_records(records, known)
+    columns = hide(columns) if hide else columns
     trunks = columns.table.append_column("row_version", derive_row_version(columns, account))
     trunks, duplicates = drop_duplicate_ids(trunks)
     trunks = trunks.add_column(0, "account", pa.repeat(pa.scalar(account, pa.string()), len(trunks)))

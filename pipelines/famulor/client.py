@@ -7,10 +7,12 @@ breaks in the middle is a retry, not a short snapshot. The token goes to the con
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import mmap
 import random
 import ssl
+import sys
 import tempfile
 import time
 from collections import deque
@@ -63,7 +65,13 @@ class Snapshot:
     records: SpooledRecords | None
 
     def look(
-        self, snapshot_at: datetime, *, trunk_count: int, drift_count: int, is_unchanged: bool | None
+        self,
+        snapshot_at: datetime,
+        *,
+        trunk_count: int,
+        drift_count: int,
+        is_unchanged: bool | None,
+        loader_version: str = __version__,
     ) -> dict[str, object]:
         """Return the row of `sip_trunk_snapshots` that proves that we looked."""
         return {
@@ -74,7 +82,7 @@ class Snapshot:
             "body_sha256": self.body_sha256,
             "drift_count": drift_count,
             "is_unchanged": is_unchanged,
-            "loader_version": __version__,
+            "loader_version": loader_version,
         }
 
 
@@ -113,17 +121,21 @@ def fetch_snapshot(
     announce: Callable[[str], None] = lambda _: None,
     connections: Connections | None = None,
     pace: Pace | None = None,
+    secret: bytes | None = None,
 ) -> Snapshot:
     """Return the account's trunks as the API answers now.
 
     Every page belongs to the one snapshot. An answer whose SHA-256 is `known_sha256` is not read again. Who fetches
-    several accounts keeps the `connections` from one to the next, and the `pace` of each token.
+    several accounts keeps the `connections` from one to the next, and the `pace` of each token. With a `secret`,
+    nothing of the answer touches a disk, and SHA-256 is HMAC-SHA256 with it: a plain hash of a short answer could be
+    guessed.
     Raises SettingsError for an address that must not see the token, ApiRefused for a client error,
     ApiUnreachable when attempts or time are used up, UnusableAnswer for an answer that is no list of trunks.
     """
     url = _endpoint(settings.base_url)
-    fetcher = _Fetcher(account, settings, url, spool_dir, announce, pace or Pace())
-    digest = hashlib.sha256()
+    small_bytes = sys.maxsize if secret else _SMALL_BYTES
+    fetcher = _Fetcher(account, settings, url, spool_dir, announce, pace or Pace(), small_bytes)
+    digest = hmac.new(secret, digestmod="sha256") if secret else hashlib.sha256()
     records = SpooledRecords()
     total: int | None = None
     size, seen, next_url = 0, {url}, url
@@ -215,6 +227,7 @@ class _Fetcher:
         spool_dir: Path | None,
         announce: Callable[[str], None],
         pace: Pace,
+        small_bytes: int,
     ) -> None:
         self._account = account
         self._settings = settings
@@ -222,6 +235,7 @@ class _Fetcher:
         self._spool_dir = spool_dir
         self._announce = announce
         self._pace = pace
+        self._small_bytes = small_bytes
         self._deadline = time.monotonic() + settings.total_seconds
         self._headers = {
             "Authorization": f"Bearer {account.token}",
@@ -319,7 +333,8 @@ class _Fetcher:
     def _spool(self, response: urllib3.BaseHTTPResponse, most_bytes: int) -> memoryview:
         """Download and return the body as memory: a large one lies in a file without a name, which no crash leaves."""
         size = 0
-        with tempfile.SpooledTemporaryFile(_SMALL_BYTES, dir=str(self._spool_dir) if self._spool_dir else None) as file:
+        folder = str(self._spool_dir) if self._spool_dir else None
+        with tempfile.SpooledTemporaryFile(self._small_bytes, dir=folder) as file:
             while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
                 size += len(chunk)
                 if size > most_bytes:
@@ -333,7 +348,7 @@ class _Fetcher:
                 raise _Transient("the connection closed without an answer")
             if not size:
                 raise UnusableAnswer("expected JSON, got an empty answer")
-            if size <= _SMALL_BYTES:
+            if size <= self._small_bytes:
                 file.seek(0)
                 return memoryview(file.read())
             file.flush()

@@ -38,17 +38,18 @@ def fetching(
     known_sha256: Mapping[str, str] | None = None,
     spool_dir: Path | None = None,
     announce: Callable[[str], None] = lambda _: None,
+    secret: bytes | None = None,
     most_waiting_bytes: int = 2**28,
 ) -> Iterator[Iterator[tuple[Account, Result]]]:
     """Yield an iterator over the accounts, in order, each with its snapshot or with the reason why there is none.
 
     At most `settings.concurrency` accounts are asked at the same time. An answer whose SHA-256 `known_sha256` has for
-    the account is not read again. Where nobody gets an answer, the last accounts fail unasked. What is no Failure and
-    no UnusableAnswer is raised where its account is handed out.
+    the account is not read again; for a `secret`, see `fetch_snapshot`. Where nobody gets an answer, the last accounts
+    fail unasked. What is no Failure and no UnusableAnswer is raised where its account is handed out.
     While `most_waiting_bytes` lie there for an account that comes before them, no other one is asked for.
     Nothing is asked for any more once this context has ended.
     """
-    work = _Work(accounts, settings, known_sha256 or {}, spool_dir, announce, most_waiting_bytes)
+    work = _Work(accounts, settings, known_sha256 or {}, spool_dir, announce, secret, most_waiting_bytes)
     for _ in range(min(settings.concurrency, len(accounts))):
         Thread(target=work.do, daemon=True).start()
     try:
@@ -67,6 +68,7 @@ class _Work:
         known_sha256: Mapping[str, str],
         spool_dir: Path | None,
         announce: Callable[[str], None],
+        secret: bytes | None,
         most_waiting_bytes: int,
     ) -> None:
         self._accounts = accounts
@@ -74,6 +76,7 @@ class _Work:
         self._known_sha256 = known_sha256
         self._spool_dir = spool_dir
         self._announce = announce
+        self._secret = secret
         self._most_waiting_bytes = most_waiting_bytes
         self._paces = {account.token: Pace() for account in accounts}
         self._changed = Condition()
@@ -139,6 +142,7 @@ class _Work:
                     announce=lambda text: self._announce(f"{account.name}: {text}"),
                     connections=connections,
                     pace=pace,
+                    secret=self._secret,
                 )
         except BaseException as error:  # noqa: BLE001 - whatever it is, the run that waits for it has to hear of it
             return error

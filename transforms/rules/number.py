@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.countries import country_name
-from transforms.numbers import CALLING_CODES, as_flags, as_text
+from transforms.numbers import CALLING_CODES, as_flags, as_text, match_pseudonyms
 from transforms.rules.facts import Verdict, say
 from transforms.rules.registry import rule
 from transforms.rules.wording import quote_all_own
@@ -52,6 +52,7 @@ def check_malformed(facts: Facts) -> pd.DataFrame:
     # 030-123456 is of the same characters as the name ext-100, but once its dash is gone, only digits are left.
     is_separated = _matches(numbers, "[^+0-9]") & as_flags(pc.is_valid(normalized))
     is_malformed = is_separated | _is_prefixed(numbers, normalized) | ~_matches(numbers, _PLAIN)
+    is_malformed &= ~match_pseudonyms(numbers)
     found = facts.trunks.loc[is_malformed].dropna(subset="phone_number")
     numbers, normalized = _texts(found)
     remarks = pd.Series("has characters that are not part of a number", index=found.index)
@@ -108,7 +109,7 @@ def check_without_plus(facts: Facts) -> pd.DataFrame:
     """Find DIDs without +, by their length; those that begin with 00 have a finding already."""
     dids = facts.trunks.loc[facts.trunks["number_kind"] == "DID"]
     numbers, normalized = _texts(dids)
-    is_bare = ~_matches(numbers, r"\+") & ~_is_prefixed(numbers, normalized)
+    is_bare = ~_matches(numbers, r"\+") & ~_is_prefixed(numbers, normalized) & ~match_pseudonyms(numbers)
     found = dids.loc[is_bare & ~_matches(normalized, rf"^\+?[0-9]{{{_MOST_DIGITS + 1}}}")]
     codes = found["country"].map(CALLING_CODES).astype("Int64").astype("str")
     fix = "write it in E.164: +" + codes + " and the number without a leading 0"

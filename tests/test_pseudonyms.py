@@ -1,0 +1,176 @@
+"""Pseudonyms: what is hidden is nowhere, what was derived from it still holds, and nobody loses it by an accident."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from pipelines.cli import main
+from pipelines.errors import SettingsError
+from pipelines.settings import read_settings
+from tests.builders import IP_TRUNK, TRUNK, raw, trunk
+from transforms.numbers import derive_numbers
+from transforms.pseudonyms import derive_pseudonyms, hide_columns
+from transforms.records import read_records
+from transforms.snapshot import read_snapshot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Api
+
+KEY = b"a key of some length, 32 or more"
+NUMBERS = ["+4930231125000", "1000", "ext-7", "0049 30 231125000", " ", None, "x" * 40, "+4930231125000"]
+
+
+def test_a_pseudonym_has_the_kind_and_the_calling_code_and_nothing_else_of_its_number() -> None:
+    hidden = derive_pseudonyms(pa.array(NUMBERS, pa.string()), KEY).to_pylist()
+    assert [text and text.rpartition(":")[0] for text in hidden] == [
+        "hmac:DID:49", "hmac:extension:", "hmac:extension:", "hmac:DID:49", "", None, "hmac:unknown:", "hmac:DID:49",
+    ]  # fmt: skip
+    assert hidden[0] == hidden[7] != hidden[3]
+    assert len(hidden[0].rpartition(":")[2]) == 32
+    other = derive_pseudonyms(pa.array(NUMBERS[:1], pa.string()), b"another key, as long as the first").to_pylist()
+    assert other[0] != hidden[0]
+
+
+def test_kind_and_calling_code_are_read_off_a_pseudonym() -> None:
+    hidden = derive_pseudonyms(pa.array(NUMBERS, pa.string()), KEY)
+    plain = derive_numbers(pd.DataFrame({"phone_number": pd.Series(NUMBERS, dtype="str")}))
+    derived = derive_numbers(pd.DataFrame({"phone_number": pd.Series(hidden.to_pylist(), dtype="str")}))
+    for column in ("number_kind", "calling_code"):
+        pd.testing.assert_series_equal(derived[column], plain[column])
+
+
+def test_what_only_looks_like_a_pseudonym_says_nothing() -> None:
+    texts = pd.DataFrame({"phone_number": pd.Series(["hmac:DID:49:", "hmac:king:1:" + "0" * 32], dtype="str")})
+    assert derive_numbers(texts)["number_kind"].tolist() == ["unknown", "unknown"]
+
+
+def test_misfits_and_fields_of_other_types_are_hidden_too() -> None:
+    records = raw(
+        trunk(phone_number=491234567, owner={"name": "Ana Lopez"}, floor=4711),
+        trunk(id=43, phone_number="1000", owner=None, floor=None),
+    )
+    names = ("phone_number", "owner", "floor")
+    plain = read_records(records)
+    for _ in range(2):  # with the types that are stored then, the same again
+        columns = hide_columns(read_records(records, plain.types), names, KEY)
+        text = json.dumps(columns.table.to_pylist(), default=str)
+        assert not [word for word in ("491234567", "Ana", "4711", "1000") if word in text]
+        assert columns.types == {name: columns.types[name] for name in columns.table.column_names}
+        for name in names:
+            hidden = columns.table[f"{name}__v_text"].to_pylist()
+            assert hidden[0].startswith("hmac:")
+            assert hidden[1] is None
+    assert columns.table["id"].to_pylist() == [42, 43]
+
+
+def test_row_versions_are_of_what_is_stored() -> None:
+    records = raw(TRUNK, IP_TRUNK)
+
+    def versions(key: bytes) -> list[str]:
+        hidden = read_snapshot(records, account="a", hide=lambda columns: hide_columns(columns, ["phone_number"], key))
+        return list(hidden.trunks["row_version"].to_pylist())
+
+    assert versions(KEY) == versions(KEY)
+    assert set(versions(KEY)).isdisjoint(read_snapshot(records, account="a").trunks["row_version"].to_pylist())
+    assert versions(KEY) != versions(b"x" * 32)
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "says"),
+    [
+        ("phone_number", None, "needs a key of at least 16 characters"),
+        ("phone_number", "short", "needs a key of at least 16 characters"),
+        ("id", "k" * 32, "cannot have 'id'"),
+        ("phone_numbr", "k" * 32, "cannot have 'phone_numbr'; it can have phone_number and sip_username"),
+        ("", "k" * 32, "is set, but empty"),
+    ],
+)
+def test_what_would_protect_nothing_is_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch, value: str, key: str | None, says: str
+) -> None:
+    monkeypatch.setenv("SIP_TRUNKS__PSEUDONYMIZE", value)
+    if key:
+        monkeypatch.setenv("SIP_TRUNKS__PSEUDONYM_KEY", key)
+    with pytest.raises(SettingsError, match=says):
+        read_settings()
+
+
+def test_fields_are_named_as_a_list_or_with_commas(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIP_TRUNKS__PSEUDONYM_KEY", "k" * 32)
+    for written in ('["sip_username", "phone_number"]', "phone_number,sip_username", " phone_number sip_username "):
+        monkeypatch.setenv("SIP_TRUNKS__PSEUDONYMIZE", written)
+        assert read_settings().pseudonymize == ("phone_number", "sip_username")
+    assert "k" * 32 not in repr(read_settings())
+
+
+# Whole runs
+
+SECRETS = ("4155550199", "beatriz.exchange", "30231125077", "ana.lopez")
+
+
+def snapshot(**changed: Any) -> list[dict[str, Any]]:
+    return [
+        IP_TRUNK | {"phone_number": "+14155550199", "sip_username": "beatriz.exchange"},
+        trunk(phone_number="+4930231125077", sip_username="ana.lopez", **changed),
+    ]
+
+
+def files_that_tell(folder: Path) -> list[str]:
+    found = []
+    for path in folder.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        found += [f"{path.name}: {secret}" for secret in SECRETS if secret.encode() in content]
+    return found
+
+
+@pytest.mark.parametrize("destination", ["duckdb", "parquet"])
+def test_what_is_hidden_is_in_no_file_and_history_joins_and_reports_go_on(
+    api: Api, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], destination: str
+) -> None:
+    monkeypatch.setenv("SIP_TRUNKS__DESTINATION", destination)
+    monkeypatch.setenv("SIP_TRUNKS__PSEUDONYMIZE", "phone_number,sip_username")
+    monkeypatch.setenv("SIP_TRUNKS__PSEUDONYM_KEY", KEY.decode())
+    api.answer(snapshot())
+    assert main(["run", *(["--no-reports"] if destination == "parquet" else [])]) == 0
+    api.answer(snapshot(country_code="DE"))
+    assert main(["run", "--no-reports"]) == 0
+    assert main(["run", "--no-reports"]) == 0
+    said = capsys.readouterr()
+    assert "1 changed, 0 removed" in said.out
+    assert "to the byte, the last one" in said.out
+    assert not files_that_tell(place / "data")
+    query = """SELECT number_kind, starts_with(phone_number, 'hmac:DID:'), starts_with(sip_username, 'hmac:') AS u
+        FROM sip_trunks WHERE country_code = 'DE'"""
+    main(["sql", query, "--format", "csv"])
+    assert capsys.readouterr().out.splitlines()[1] == "DID,true,true"
+    main(["report", "by_number_kind", "--format", "csv"])
+    assert capsys.readouterr().out.splitlines()[1].startswith("DID,2")
+    main(["audit", "--select", "number", "--format", "csv"])
+    assert "number" not in capsys.readouterr().out.partition("\n")[2]
+
+
+def test_a_run_that_would_say_what_is_hidden_is_refused(
+    api: Api, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SIP_TRUNKS__PSEUDONYMIZE", "phone_number,sip_username")
+    monkeypatch.setenv("SIP_TRUNKS__PSEUDONYM_KEY", KEY.decode())
+    api.answer(snapshot())
+    assert main(["run", "--no-reports"]) == 0
+    monkeypatch.setenv("SIP_TRUNKS__PSEUDONYM_KEY", "another key, by mistake")
+    assert main(["run", "--no-reports"]) == 2
+    assert "sip_trunks.pseudonym_key is another one" in capsys.readouterr().err
+    monkeypatch.delenv("SIP_TRUNKS__PSEUDONYMIZE")
+    assert main(["run", "--no-reports"]) == 2
+    assert "sip_trunks.pseudonymize is not set" in capsys.readouterr().err
+    assert not files_that_tell(place / "data")
+    # Other fields are no other key.
+    monkeypatch.setenv("SIP_TRUNKS__PSEUDONYMIZE", "phone_number")
+    monkeypatch.setenv("SIP_TRUNKS__PSEUDONYM_KEY", KEY.decode())
+    assert main(["run", "--no-reports"]) == 0
