@@ -57,7 +57,7 @@ cookbook: $(READY) ## ask the queries of docs/sql.md and write down what they pr
 pictures: $(READY) ## take the pictures of the README anew; needs Chromium
 	@$(BIN)/python -m tests.pictures
 
-# Without the extra `iceberg`: where SQLAlchemy is installed, dlt imports it in every run (0.16 s).
+# Without the extras `iceberg` and `dagster`: where SQLAlchemy is installed, dlt imports it in every run (0.16 s).
 lock: $(READY) ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --group dev --extra postgres --extra s3 --extra delta --extra notebook \
 	  --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -1,0 +1,129 @@
+"""The SIP trunks as Dagster assets: one for each table, one partition for each account.
+
+    pip install '.[dagster]'
+    dagster dev -f deploy/dagster/definitions.py    # in the folder that holds .dlt
+
+The assets are declared by dagster-dlt from the product's dlt source, and loaded by what `sip-trunks run` calls: a
+pipeline of dlt alone would go past the lock, the guard and the publishing in one step. Runs on one data directory shut
+each other out: so the schedule asks for all accounts in one run, and a pool keeps other runs waiting (dagster.yaml).
+"""
+
+# Dagster reads the annotations when it loads this: they are no strings here.
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from pipelines.errors import describe_error, exit_code_of
+from pipelines.load import run
+from pipelines.outcome import AccountOutcome
+from pipelines.settings import DEFAULT_ACCOUNT, pick_accounts, read_settings, use_dlt
+from pipelines.status import find_stale, read_status
+from transforms import schema
+
+CRON = "7 * * * *"  # a minute of your own: not everybody at the full hour
+CRON_OF_CHECK = "37 * * * *"
+LATE = timedelta(hours=3)
+# What may pass by itself: the API is not reached, another run is at work, the destination fails.
+WORTH_A_RETRY = {4, 6, 7}
+
+# Who has no token yet sees the assets all the same; their run says what is missing.
+ACCOUNTS = [account.name for account in read_settings().accounts] or [DEFAULT_ACCOUNT]
+PARTITIONS = dg.StaticPartitionsDefinition(ACCOUNTS)
+
+
+def declare_assets() -> list[dg.AssetSpec]:
+    """Return an asset for each table, as dagster-dlt declares it, under the name that SQL knows it by."""
+    settings = read_settings()
+    use_dlt(settings)
+    from dagster_dlt import DagsterDltTranslator
+    from dagster_dlt.translator import DltResourceTranslatorData
+
+    from pipelines.famulor.source import build_source, merging_snapshots
+
+    source = build_source(lambda _: [], merging_snapshots(ACCOUNTS, datetime.now(UTC)))
+    grains = {table.name: table.grain for table in schema.TABLES}
+    return [
+        DagsterDltTranslator()
+        .get_asset_spec(DltResourceTranslatorData(resource=resource, pipeline=None))
+        .replace_attributes(
+            key=["famulor", name],
+            deps=["famulor_api"],
+            description=grains[name],
+            kinds={"dlt", settings.destination},
+            freshness_policy=dg.FreshnessPolicy.time_window(fail_window=LATE),
+        )
+        for name, resource in source.resources.items()
+    ]
+
+
+SPECS = declare_assets()
+
+
+@dg.multi_asset(
+    specs=SPECS,
+    partitions_def=PARTITIONS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    retry_policy=dg.RetryPolicy(max_retries=3, delay=60, backoff=dg.Backoff.EXPONENTIAL),
+    pool="sip_trunks",
+)
+def trunks(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+    """Load the accounts of this run. An account that fails keeps no other from being loaded, and fails the run."""
+    settings = read_settings()
+    try:
+        accounts = pick_accounts(settings, list(context.partition_keys))
+        outcome = run(settings, accounts, announce=context.log.info)
+    except Exception as error:
+        raise failure([describe_error(error)], {exit_code_of(error)}) from None
+    loaded = [entry for entry in outcome.accounts if entry.status != "failed"]
+    if outcome.failures:
+        # Nothing that is yielded before a failure counts, but these accounts are loaded.
+        for entry in loaded:
+            for spec in SPECS:
+                context.log_event(dg.AssetMaterialization(spec.key, partition=entry.account, metadata=describe(entry)))
+        raise failure(outcome.failures, {entry.exit_code for entry in outcome.accounts if entry.error})
+    for spec in SPECS:
+        for entry in loaded:
+            context.add_asset_metadata(describe(entry), asset_key=spec.key, partition_key=entry.account)
+        yield dg.MaterializeResult(asset_key=spec.key)
+
+
+def failure(lines: Sequence[str], codes: set[int]) -> dg.Failure:
+    """Return the failure of a run; one that somebody has to mend is not tried again."""
+    return dg.Failure("; ".join(lines), {"exit_codes": sorted(codes)}, allow_retries=bool(codes & WORTH_A_RETRY))
+
+
+def describe(entry: AccountOutcome) -> dict[str, Any]:
+    """Return what a run did for an account, as Dagster shows it beside the partition."""
+    names = ("status", "trunk_count", "new_count", "changed_count", "removed_count", "drift_count")
+    return {name: getattr(entry, name) for name in names}
+
+
+@dg.asset_check(asset=["famulor", schema.SIP_TRUNK_SNAPSHOTS.name])
+def every_account_is_fresh() -> dg.AssetCheckResult:
+    """Whether every configured account was seen lately, by whatever started the run."""
+    settings = read_settings()
+    accounts = read_status(settings)["accounts"]
+    late = [entry["account"] for entry in find_stale(settings, accounts, LATE.total_seconds())]
+    ages = {entry["account"]: entry["age_seconds"] for entry in accounts}
+    return dg.AssetCheckResult(passed=bool(accounts) and not late, metadata={"late": late, "age_seconds": ages})
+
+
+load_trunks = dg.define_asset_job("load_trunks", dg.AssetSelection.assets(trunks).without_checks())
+check_trunks = dg.define_asset_job("check_trunks", dg.AssetSelection.checks(every_account_is_fresh))
+
+
+@dg.schedule(job=load_trunks, cron_schedule=CRON)
+def every_hour() -> dg.RunRequest:
+    """All accounts in one run."""
+    tags = {"dagster/asset_partition_range_start": ACCOUNTS[0], "dagster/asset_partition_range_end": ACCOUNTS[-1]}
+    return dg.RunRequest(tags=tags)
+
+
+defs = dg.Definitions(
+    assets=[trunks],
+    asset_checks=[every_account_is_fresh],
+    jobs=[load_trunks, check_trunks],
+    schedules=[every_hour, dg.ScheduleDefinition(job=check_trunks, cron_schedule=CRON_OF_CHECK)],
+)
