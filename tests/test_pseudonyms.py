@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,7 +14,7 @@ import pytest
 
 from pipelines.cli import main
 from pipelines.errors import SettingsError
-from pipelines.settings import read_settings
+from pipelines.settings import read_settings, with_pseudonym_key
 from tests.builders import IP_TRUNK, TRUNK, raw, trunk
 from transforms.numbers import derive_numbers
 from transforms.pseudonyms import derive_pseudonyms, hide_columns
@@ -70,6 +73,42 @@ def test_misfits_and_fields_of_other_types_are_hidden_too() -> None:
     assert columns.table["id"].to_pylist() == [42, 43]
 
 
+def test_a_field_is_hidden_however_it_is_written_and_wherever_it_is_a_member() -> None:
+    records = raw(
+        trunk(
+            phoneNumber="+4930111111111",  # the column of its name is taken: this one gets a tag
+            callerId="+4930222222222",
+            routes=[{"label": "fine", "to": {"phone-number": ["+4930333333333", 4930444444444, None, ""]}}],
+            sip_address={"caller_id": {"deep": [{"er": "+4930555555555"}]}, "port": 5060},
+        ),
+    )
+    columns = hide_columns(read_records(records), ("caller_id", "phone_number"), KEY)
+    text = json.dumps(columns.table.to_pylist(), default=str)
+    assert "4930" not in text
+    routes, address = (json.loads(columns.table[n][0].as_py()) for n in ("routes", "sip_address__v_text"))
+    assert routes[0]["label"] == "fine"
+    assert [value and value[:12] for value in routes[0]["to"]["phone-number"]] == [
+        "hmac:DID:49:",
+        "hmac:DID:49:",
+        None,
+        "",
+    ]
+    assert address["port"] == 5060
+    (same,) = derive_pseudonyms(pa.array(["+4930333333333"]), KEY).to_pylist()
+    assert routes[0]["to"]["phone-number"][0] == same
+
+
+def test_a_pseudonym_can_be_made_again_with_any_tool_that_knows_hmac() -> None:
+    for key in (KEY, b"k" * 16, b"k" * 64, b"k" * 65):
+        (pseudonym,) = derive_pseudonyms(pa.array(["+4930231125000"]), key).to_pylist()
+        assert pseudonym == f"hmac:DID:49:{hmac.digest(key, b'+4930231125000', 'sha256').hex()[:32]}"
+
+
+def test_pseudonyms_need_no_pandas_which_a_run_without_reports_has_not() -> None:
+    code = "import sys, transforms.pseudonyms; print('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
 def test_row_versions_are_of_what_is_stored() -> None:
     records = raw(TRUNK, IP_TRUNK)
 
@@ -88,6 +127,8 @@ def test_row_versions_are_of_what_is_stored() -> None:
         ("phone_number", None, "needs a key of at least 16 characters"),
         ("phone_number", "short", "needs a key of at least 16 characters"),
         ("id", "k" * 32, "cannot have 'id'"),
+        ("row_version", "k" * 32, "cannot have 'row_version'"),
+        ("phoneNumber,countryCode", "k" * 32, "cannot have 'countryCode'"),
         ("phone_numbr", "k" * 32, "cannot have 'phone_numbr'; it can have phone_number and sip_username"),
         ("", "k" * 32, "is set, but empty"),
     ],
@@ -99,12 +140,17 @@ def test_what_would_protect_nothing_is_refused(
     if key:
         monkeypatch.setenv("SIP_TRUNKS__PSEUDONYM_KEY", key)
     with pytest.raises(SettingsError, match=says):
-        read_settings()
+        with_pseudonym_key(read_settings())
+
+
+def test_what_is_stored_is_read_without_the_key(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIP_TRUNKS__PSEUDONYMIZE", "phone_number")
+    assert read_settings().pseudonymize == ("phone_number",)
 
 
 def test_fields_are_named_as_a_list_or_with_commas(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIP_TRUNKS__PSEUDONYM_KEY", "k" * 32)
-    for written in ('["sip_username", "phone_number"]', "phone_number,sip_username", " phone_number sip_username "):
+    for written in ('["sip_username", "phone_number"]', "phone_number,sip_username", " phoneNumber sip_username "):
         monkeypatch.setenv("SIP_TRUNKS__PSEUDONYMIZE", written)
         assert read_settings().pseudonymize == ("phone_number", "sip_username")
     assert "k" * 32 not in repr(read_settings())

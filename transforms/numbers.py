@@ -12,7 +12,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, REGION_CODE_FOR_NON_GEO_ENTITY, PhoneMetadata
@@ -28,6 +27,7 @@ from transforms.number_patterns import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     Flags = NDArray[np.bool_]
@@ -68,9 +68,11 @@ def derive_numbers(trunks: pd.DataFrame) -> pd.DataFrame:
 
     Of a pseudonym, kind and calling code are those of the number that it stands for.
     """
+    import pandas as pd  # a run without reports has none, and pseudonyms need the rest of this module
+
     numbers = as_text(trunks["phone_number"])
     normalized = normalize_numbers(numbers)
-    kinds, codes = _infer_kinds(numbers, normalized), _calling_codes(normalized)
+    kinds, codes = infer_kinds(numbers, normalized), list_calling_codes(normalized)
     is_hidden = match_pseudonyms(numbers)
     if is_hidden.any():
         parts = pc.split_pattern(pc.if_else(pa.array(is_hidden), numbers, None), ":")
@@ -122,7 +124,7 @@ def match_valid_numbers(numbers: pa.Array) -> Flags:
     As `phonenumbers.is_valid_number`, but for what that repairs before it looks: +44 020 … with the national prefix,
     +54 11 15 … and +52 1 … as mobiles were once dialled. In E.164 these are wrong.
     """
-    codes = _calling_codes(numbers)
+    codes = list_calling_codes(numbers)
     codes = pc.fill_null(codes, 0).to_numpy(zero_copy_only=False)
     is_valid = np.zeros(len(numbers), dtype=bool)
     for code in np.unique(codes[codes > 0]):
@@ -131,7 +133,8 @@ def match_valid_numbers(numbers: pa.Array) -> Flags:
     return is_valid
 
 
-def _infer_kinds(numbers: pa.Array, normalized: pa.Array) -> pa.Array:
+def infer_kinds(numbers: pa.Array, normalized: pa.Array) -> pa.Array:
+    """Return `number_kind` of the numbers: see `derive_numbers`."""
     is_did = pc.match_substring_regex(normalized, DID)
     is_short = pc.match_substring_regex(normalized, SHORT_EXTENSION)
     is_named = pc.and_(pc.is_null(normalized), pc.match_substring_regex(numbers, NAMED_EXTENSION))
@@ -139,7 +142,7 @@ def _infer_kinds(numbers: pa.Array, normalized: pa.Array) -> pa.Array:
     return pc.case_when(conditions, *map(pa.scalar, ("DID", "extension", "extension", "unknown")))
 
 
-def _calling_codes(numbers: pa.Array) -> pa.Array:
+def list_calling_codes(numbers: pa.Array) -> pa.Array:
     """Return the calling codes of the numbers with a +; no code is the beginning of another."""
     found = pa.nulls(len(numbers), pa.large_string())
     digits = pc.if_else(pc.starts_with(numbers, "+"), pc.utf8_slice_codeunits(numbers, 1, 4), None)

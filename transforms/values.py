@@ -101,7 +101,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _as_json(value: Any) -> str:
+def as_json(value: Any) -> str:
     """Return canonical JSON: keys sorted, no spaces, text as it is unless it cannot be written."""
     if isinstance(value, Decimal):
         return str(value)
@@ -112,12 +112,12 @@ def _as_json(value: Any) -> str:
 def _fit_json(value: Any) -> str | None:
     """Return canonical JSON if databases read it too: they refuse a lone surrogate even as an escape."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return _as_json(value) if _is_unicode(text) else None
+    return as_json(value) if _is_unicode(text) else None
 
 
 def as_text(value: Any) -> str:
     """Return a misfit as text: a string as it is, anything else as JSON."""
-    return value if isinstance(value, str) and _is_unicode(value) else _as_json(value)
+    return value if isinstance(value, str) and _is_unicode(value) else as_json(value)
 
 
 def as_timestamps(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
