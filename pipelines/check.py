@@ -11,7 +11,13 @@ from pipelines.destination import open_destination
 from pipelines.errors import DestinationFailed, Failure, SettingsError, describe_error, exit_code_of, name_some
 from pipelines.famulor.client import Snapshot
 from pipelines.famulor.snapshots import fetching
-from pipelines.settings import find_shared_tokens, find_unknown_settings, pick_accounts, prepare_state_dir
+from pipelines.settings import (
+    find_shared_tokens,
+    find_unknown_settings,
+    pick_accounts,
+    prepare_state_dir,
+    with_pseudonym_key,
+)
 from transforms.answer import UnusableAnswer
 
 if TYPE_CHECKING:
@@ -34,6 +40,8 @@ def check(settings: Settings) -> int:
         ("data", partial(_check_data_dir, settings)),
         ("disk", partial(_check_disk, settings)),
     ]
+    if settings.pseudonymize:
+        checks.insert(1, ("pseudonyms", partial(_check_pseudonyms, settings)))
     accounts: tuple[Account, ...] = ()
     try:
         accounts = pick_accounts(settings, [])
@@ -43,7 +51,9 @@ def check(settings: Settings) -> int:
         if len(accounts) > 1:
             checks.append(("tokens", partial(_check_tokens, accounts)))
     codes = [_say(name, look) for name, look in checks]
-    with fetching(accounts, settings.api) as results:
+    # What a run would not let get onto a disk is not spooled here either, whatever the key.
+    secret = b"check" if settings.pseudonymize else None
+    with fetching(accounts, settings.api, secret=secret) as results:
         for account, result in results:
             look = partial(_check_account, settings, result)
             codes.append(_say(f"account {account.name}", look, is_quiet=len(accounts) > _MOST_ACCOUNTS))
@@ -76,6 +86,11 @@ def _check_settings(settings: Settings) -> str:
 
     read_options(settings)
     return str(settings.config_dir or "no .dlt folder; environment and defaults")
+
+
+def _check_pseudonyms(settings: Settings) -> str:
+    with_pseudonym_key(settings)
+    return f"{' and '.join(settings.pseudonymize)} will be replaced; the key is set"
 
 
 def _check_data_dir(settings: Settings) -> str:

@@ -67,8 +67,10 @@ def take(
 ) -> Generator[list[Judged]]:
     """Fetch and judge every account, noting in `taken` what came of it, and yield what may be loaded.
 
-    All of it at once, or whenever there are as many trunks as `trunks_at_once`: so much is held in memory.
+    All of it at once, or whenever there are as many trunks as `trunks_at_once`: so much is held in memory. Raises
+    SettingsError, before it asks for anything, where other pseudonyms are stored.
     """
+    _refuse_other_pseudonyms(settings, stored)
     known = catalog.read_known_types(connection)
     has_trunks = catalog.exists(connection, schema.SIP_TRUNKS.name)
     # Another release may read the same answer differently.
@@ -88,8 +90,6 @@ def take(
         for number, (account, result) in enumerate(results, 1):
             last = stored.get(account.name)
             try:
-                if last is not None:
-                    _refuse_other_pseudonyms(settings, last)
                 if not isinstance(result, Snapshot):
                     raise result
                 if result.records is None and last is not None:
@@ -122,17 +122,23 @@ def _names(accounts: Sequence[Account]) -> str:
     return accounts[0].name if len(accounts) == 1 else f"{len(accounts)} accounts"
 
 
-def _refuse_other_pseudonyms(settings: Settings, stored: StoredAccount) -> None:
-    """Raise SettingsError if pseudonyms are stored that this run would not make: it would say what they hide."""
-    theirs, ours = (
-        version.partition(PSEUDONYM_MARK)[2].partition(".")[0]
-        for version in (stored.loader_version, settings.loader_version)
-    )
-    if theirs and theirs != ours:
+def _refuse_other_pseudonyms(settings: Settings, stored: Mapping[str, StoredAccount]) -> None:
+    """Raise SettingsError if pseudonyms are stored that this run would not make, of whichever account.
+
+    It would say what they hide, or pseudonyms of one value would differ.
+    """
+    ours = _key_mark(settings.loader_version)
+    theirs = {mark: name for name, last in stored.items() if (mark := _key_mark(last.loader_version)) not in ("", ours)}
+    if theirs:
         seen = "sip_trunks.pseudonym_key is another one" if ours else "sip_trunks.pseudonymize is not set"
         raise SettingsError(
-            f"what is stored has pseudonyms, but {seen}: set what it was, or begin anew (docs/privacy.md, Another key)"
+            f"what is stored of {min(theirs.values())} has pseudonyms, but {seen}: set what it was, or begin anew "
+            "(docs/privacy.md, Another key)"
         )
+
+
+def _key_mark(loader_version: str) -> str:
+    return loader_version.partition(PSEUDONYM_MARK)[2].partition(".")[0]
 
 
 def _refuse_drifting(settings: Settings, stored: StoredAccount) -> None:

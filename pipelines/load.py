@@ -36,7 +36,7 @@ from pipelines.intake import Taken, load_of, take
 from pipelines.lock import holding_lock
 from pipelines.outcome import AccountOutcome, Outcome, format_moment
 from pipelines.progress import logger
-from pipelines.settings import find_shared_tokens
+from pipelines.settings import find_shared_tokens, with_pseudonym_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,9 +73,11 @@ def run(
     """Load the accounts' trunks as they are now, publish them, and return what was done.
 
     An account that fails keeps what is stored of it, the others are loaded; the outcome says which and why.
-    Raises RunActive if another run is going on, DestinationFailed or OSError if nothing could be written.
+    Raises RunActive if another run is going on, DestinationFailed or OSError if nothing could be written, SettingsError
+    if there is no key for pseudonyms.
     """
     started_at, clock = datetime.now(UTC), time.monotonic()
+    settings = with_pseudonym_key(settings)
     destination = open_destination(settings)
     # Batches of columns are read one by one; a pool of threads would only wait for work.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -11,13 +11,14 @@ import hmac
 import os
 import re
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pipelines import __version__
 from pipelines.errors import DestinationFailed, SettingsError, name_some
+from transforms.schema import API_COLUMNS, RESERVED_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,19 +46,7 @@ _OURS = (
 PSEUDONYM_MARK = "+hmac."
 _LEAST_KEY = 16
 _PSEUDONYMS = ("phone_number", "sip_username")
-_NEVER_PSEUDONYMS = (
-    "account",
-    "id",
-    "sip_address",
-    "sip_calling_format",
-    "inbound_authorization_type",
-    "allowed_inbound_ips",
-    "outbound_proxy",
-    "country_code",
-    "created_at",
-    "updated_at",
-    "row_version",
-)
+_NEVER_PSEUDONYMS = ({column.name for column in API_COLUMNS} - set(_PSEUDONYMS)) | RESERVED_COLUMNS
 _Choice = TypeVar("_Choice", bound=str)
 _ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -86,7 +75,10 @@ class ApiSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a command needs to know; `config_dir` is the `.dlt` in use, if there is one."""
+    """Everything that a command needs to know; `config_dir` is the `.dlt` in use, if there is one.
+
+    `pseudonymize` has the names of columns; `pseudonym_key` is only what stands there, see `with_pseudonym_key`.
+    """
 
     data_dir: Path
     config_dir: Path | None
@@ -160,14 +152,14 @@ def read_settings(destination: str | None = None) -> Settings:
         expected_interval_seconds=_read_interval(values),
         providers=_find_providers(values, config_dir),
         suppressions=_read_suppressions(values),
-        pseudonymize=(hidden := _read_pseudonymized(values)),
-        pseudonym_key=_read_pseudonym_key(values) if hidden else b"",
+        pseudonymize=_read_pseudonymized(values),
+        pseudonym_key=str(values.find("sip_trunks.pseudonym_key") or "").strip().encode(),
     )
 
 
 def pick_accounts(settings: Settings, names: list[str]) -> tuple[Account, ...]:
     """Return the accounts named, or all of them. Raises SettingsError if there is none, or none of that name."""
-    accounts = settings.accounts or _ask_dlt(settings)
+    accounts = settings.accounts or _account_of(_ask_dlt(settings, "sources.famulor.api_token"))
     if not accounts:
         raise SettingsError(
             "no API token: set FAMULOR_API_KEY, or api_token under [sources.famulor] in "
@@ -178,6 +170,23 @@ def pick_accounts(settings: Settings, names: list[str]) -> tuple[Account, ...]:
     if unknown:
         raise SettingsError(f"no account named {unknown[0]!r}; configured: {name_some(list(by_name), 20)}")
     return tuple(by_name[name] for name in dict.fromkeys(names)) if names else accounts
+
+
+def with_pseudonym_key(settings: Settings) -> Settings:
+    """Return the settings for who asks the API: with the key of the pseudonyms, if there are to be any.
+
+    What is stored is read without it. Raises SettingsError if there is none, or one that is too short.
+    """
+    if not settings.pseudonymize:
+        return replace(settings, pseudonym_key=b"")
+    key = settings.pseudonym_key or (_ask_dlt(settings, "sip_trunks.pseudonym_key") or "").strip().encode()
+    if len(key) < _LEAST_KEY:
+        raise SettingsError(
+            f"sip_trunks.pseudonymize needs a key of at least {_LEAST_KEY} characters: sip_trunks.pseudonym_key in "
+            f"{(settings.config_dir or Path('.dlt')) / 'secrets.toml'}, or SIP_TRUNKS__PSEUDONYM_KEY; "
+            "to make one: openssl rand -hex 32"
+        )
+    return replace(settings, pseudonym_key=key)
 
 
 def find_shared_tokens(accounts: Iterable[Account]) -> list[tuple[str, ...]]:
@@ -270,24 +279,21 @@ def _read_pseudonymized(values: _Values) -> tuple[str, ...]:
         found = re.findall(r"[^\s,\[\]\"']+", found)
     if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
         raise SettingsError('sip_trunks.pseudonymize needs a list of fields such as ["phone_number", "sip_username"]')
-    refused = [name for name in found if name in _NEVER_PSEUDONYMS]
-    refused += [name for name in found if name not in _PSEUDONYMS and get_close_matches(name, _PSEUDONYMS)]
+    if not found:
+        return ()
+    from transforms.names import column_name
+
+    names = {name: column_name(name) for name in found}
+    refused = [name for name, column in names.items() if column in _NEVER_PSEUDONYMS or not column]
+    refused += [
+        n for n, column in names.items() if column not in _PSEUDONYMS and get_close_matches(column, _PSEUDONYMS)
+    ]
     if refused:
         raise SettingsError(
             f"sip_trunks.pseudonymize cannot have {refused[0]!r}; it can have {' and '.join(_PSEUDONYMS)}, and fields "
             "that the API adds: the others are needed as they are"
         )
-    return tuple(dict.fromkeys(sorted(found)))
-
-
-def _read_pseudonym_key(values: _Values) -> bytes:
-    found = values.find("sip_trunks.pseudonym_key")
-    if not isinstance(found, str) or len(found.strip()) < _LEAST_KEY:
-        raise SettingsError(
-            f"sip_trunks.pseudonymize needs a key of at least {_LEAST_KEY} characters: sip_trunks.pseudonym_key in "
-            ".dlt/secrets.toml, or SIP_TRUNKS__PSEUDONYM_KEY; to make one: openssl rand -hex 32"
-        )
-    return found.strip().encode()
+    return tuple(sorted(set(names.values())))
 
 
 def _checked_destination(name: str) -> str:
@@ -305,7 +311,7 @@ def _read_accounts(values: _Values) -> tuple[Account, ...]:
         or os.environ.get("FAMULOR_API_KEY", "").strip()
         or values.find("sources.famulor.api_token")
     )
-    return (Account(DEFAULT_ACCOUNT, _checked_token(DEFAULT_ACCOUNT, token)),) if token else ()
+    return _account_of(token)
 
 
 def _checked_name(name: str) -> str:
@@ -330,13 +336,17 @@ def _checked_token(name: str, token: object) -> str:
     return token.strip()
 
 
-def _ask_dlt(settings: Settings) -> tuple[Account, ...]:
-    """Look where only dlt can: its global folder and its vault providers."""
+def _account_of(token: object) -> tuple[Account, ...]:
+    return (Account(DEFAULT_ACCOUNT, _checked_token(DEFAULT_ACCOUNT, token)),) if token else ()
+
+
+def _ask_dlt(settings: Settings, key: str) -> str | None:
+    """Look for a secret where only dlt can: in its global folder and its vault providers."""
     _show_project_to_dlt(settings)
     import dlt
 
-    token = dlt.secrets.get("sources.famulor.api_token", str)
-    return (Account(DEFAULT_ACCOUNT, _checked_token(DEFAULT_ACCOUNT, token)),) if token else ()
+    found: str | None = dlt.secrets.get(key, str)
+    return found
 
 
 def use_dlt(settings: Settings) -> None:
