@@ -38,20 +38,19 @@ _TABLES_BEHIND = {
     schema.DRIFT.name: (schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name),
     report_schema.TRUNK_COUNTS.name: (schema.SIP_TRUNKS.name,),
     report_schema.SIP_TRUNK_CHANGES.name: _CHANGES_BEHIND,
-    report_schema.TRUNKS_AS_OF.name: (schema.SIP_TRUNKS_HISTORY.name,),
+    report_schema.TRUNKS_AS_OF.name: (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.name),
     report_schema.CHANGES_BETWEEN.name: _CHANGES_BEHIND,
 }
 """Which stored tables each table, view and macro is read from."""
 
 LOOKS_QUERY = f"""
-    SELECT account, snapshot_at, trunk_count,
-        min(snapshot_at) OVER (PARTITION BY account, _dlt_load_id) AS read_at,
+    SELECT account, snapshot_at, trunk_count, _dlt_load_id AS load_id,
         lag(snapshot_at) OVER (PARTITION BY account ORDER BY snapshot_at) AS previous_at,
         min(snapshot_at) OVER (PARTITION BY account) AS first_at,
         max(snapshot_at) OVER (PARTITION BY account) AS latest_at
     FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}
 """
-"""The looks, and when the answer was read that each had: one that was, to the byte, the last one has its load."""
+"""The looks, and the load of the answer that each had: one that was, to the byte, the last one has its load."""
 
 DRIFT_QUERY = f"""
     WITH looks AS ({LOOKS_QUERY})
@@ -61,7 +60,7 @@ DRIFT_QUERY = f"""
         max(looks.snapshot_at) AS last_seen_at,
         max(looks.snapshot_at) = any_value(latest_at) AS is_current
     FROM {DATASET}.{schema.SCHEMA_DRIFT.name} AS drift
-    JOIN looks ON looks.account = drift.account AND looks.read_at = drift.snapshot_at
+    JOIN looks ON looks.account = drift.account AND looks.load_id = drift._dlt_load_id
     GROUP BY drift.account, column_name, kind, detail
 """
 """The deviations, and when each was seen."""
@@ -128,6 +127,17 @@ def read_stored_accounts(connection: duckdb.DuckDBPyConnection) -> dict[str, Sto
         """
     ).fetchall()
     return {account: StoredAccount(*values) for account, *values in rows}
+
+
+def read_spans(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[datetime, datetime, int]]:
+    """Return by account when it was first and last seen, and how many trunks it had then."""
+    if not exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
+        return {}
+    rows = connection.execute(
+        "SELECT account, min(snapshot_at), max(snapshot_at), arg_max(trunk_count, snapshot_at) "
+        f"FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} GROUP BY account ORDER BY account"
+    ).fetchall()
+    return {account: (first_at, last_at, count) for account, first_at, last_at, count in rows}
 
 
 def read_stored_versions(connection: duckdb.DuckDBPyConnection, account: str) -> pa.Table:
@@ -199,6 +209,12 @@ def read_looks_span(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, da
     query = f"SELECT min(snapshot_at), max(snapshot_at) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
     ((first, last),) = connection.execute(query).fetchall()
     return (first, last) if first else None
+
+
+def known_accounts(moment: datetime) -> str:
+    """Return the SQL condition for rows of accounts that were looked at by then, as far as the looks are kept."""
+    looks = f"{DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
+    return f"account IN (SELECT account FROM {looks} WHERE snapshot_at <= TIMESTAMPTZ {literal(moment)})"
 
 
 def insert_looks(connection: duckdb.DuckDBPyConnection, table: str, looks: Sequence[Mapping[str, Any]]) -> None:

@@ -222,6 +222,22 @@ def _status(options: argparse.Namespace) -> int:
     return 0 if is_sound else _fail(options, describe_stale(stale, options.max_age), CHECK_FAILED)
 
 
+def _accounts(options: argparse.Namespace) -> int:
+    from pipelines.accounts_command import forget_account, list_accounts
+
+    settings = _settings(options)
+    if options.action == "forget":
+        return forget_account(settings, options.name, is_agreed=options.yes)
+    list_accounts(settings, form="json" if options.json else options.format, raw=options.raw)
+    return 0
+
+
+def _prune(options: argparse.Namespace) -> int:
+    from pipelines.prune_command import prune
+
+    return prune(_settings(options), options.older_than, is_agreed=options.yes)
+
+
 def _check(options: argparse.Namespace) -> int:
     from pipelines.check import check
 
@@ -306,6 +322,8 @@ _COMMANDS = {
     "drift": _drift,
     "sql": _sql,
     "status": _status,
+    "accounts": _accounts,
+    "prune": _prune,
     "check": _check,
     "schedule": _schedule,
     "describe": _describe,

@@ -46,6 +46,22 @@ class Load:
         return sum(look["trunk_count"] for look in self.looks)
 
 
+@dataclass(frozen=True)
+class Rewritten:
+    """What is left of the tables, as a connection has it, and how many rows of each are gone."""
+
+    connection: DuckDBPyConnection
+    dropped_counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Spare:
+    """What a rewriting would spare without taking a row: bytes that nothing is in, files that others could hold."""
+
+    bytes: int = 0
+    files: int = 0
+
+
 class Destination(Protocol):
     """A place where snapshots are kept.
 
@@ -98,6 +114,22 @@ class Destination(Protocol):
 
     def publish(self, snapshot_at: datetime) -> None:
         """Let readers see what the run did, all of it at once."""
+
+    def rewriting(self, drops: Mapping[str, str], moment: datetime) -> AbstractContextManager[Rewritten]:
+        """Work like `working`, but on tables written anew, as compactly as they can be, without some of their rows.
+
+        `drops` has a condition in plain SQL by table: the rows that are to go. `publish` has to get the same moment.
+        """
+
+    def forget_past(self) -> None:
+        """Remove every earlier version that is kept for readers."""
+
+    def spare(self) -> Spare:
+        """Return what a rewriting would spare."""
+
+    @property
+    def remnants(self) -> str | None:
+        """What may be left of rows that were dropped, for a person; None if nothing is."""
 
     def reading(self, tables: Collection[str] | None = None) -> AbstractContextManager[DuckDBPyConnection]:
         """Yield a connection to read these tables from, all without them; it can change nothing."""

@@ -78,7 +78,7 @@ def read_stored() -> Stored:
         tables = {
             "trunks": frames.read_trunks(connection, list(read_columns(connection, schema.SIP_TRUNKS.name))),
             "versions": history,
-            "lifetimes": history,
+            "lifetimes": frames.read_lifetimes(connection, options.as_of),
             "looks": frames.read_looks(connection, options.as_of),
             "drift": frames.read_delivered(connection, options.as_of),
         }

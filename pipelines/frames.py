@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from pipelines.catalog import DATASET, literal, quoted, read_columns
+from pipelines.catalog import DATASET, known_accounts, literal, quoted, read_columns
 from pipelines.errors import SettingsError
 from pipelines.report_tables import FINDINGS, REPORTS_SCHEMA
 from transforms import schema
@@ -36,16 +36,23 @@ def read_trunks(
     return _frame(
         connection,
         f"SELECT {names} FROM {DATASET}.{schema.SIP_TRUNKS_HISTORY.name} "
-        f"WHERE valid_from <= {moment} AND (valid_to > {moment} OR valid_to IS NULL) ORDER BY account, id",
+        f"WHERE valid_from <= {moment} AND (valid_to > {moment} OR valid_to IS NULL) "
+        f"AND {known_accounts(as_of)} ORDER BY account, id",
     )
 
 
 def read_lifetimes(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
-    """Return when every version that began by `as_of` was there. Grain: one row per version."""
+    """Return when every version that began by `as_of` was there, from the account's first look that is kept on.
+
+    Grain: one row per version.
+    """
+    begins = "greatest(versions.valid_from, first.at)"
     return _frame(
         connection,
-        f"SELECT account, id, created_at, valid_from, valid_to FROM {DATASET}.{schema.SIP_TRUNKS_HISTORY.name} "
-        f"WHERE valid_from <= {literal(as_of)}",
+        f"SELECT versions.account, id, created_at, {begins} AS valid_from, valid_to "
+        f"FROM {DATASET}.{schema.SIP_TRUNKS_HISTORY.name} AS versions "
+        f"JOIN (SELECT account, min(snapshot_at) AS at FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} "
+        f"GROUP BY account) AS first ON first.account = versions.account WHERE {begins} <= {literal(as_of)}",
     )
 
 
@@ -90,12 +97,16 @@ def read_looks(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.Dat
 def read_delivered(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
     """Return which fields the snapshots had beyond those declared, and which they lacked.
 
-    Grain: one row per account, snapshot, column and kind (`new_column`, `missing_column`).
+    Grain: one row per account, snapshot, column and kind (`new_column`, `missing_column`). The snapshot is the first
+    that is kept of those that had the answer.
     """
     return _frame(
         connection,
-        f"SELECT account, snapshot_at, column_name, kind, row_count FROM {DATASET}.{schema.SCHEMA_DRIFT.name} "
-        f"WHERE kind IN ('new_column', 'missing_column') AND snapshot_at <= {literal(as_of)}",
+        "SELECT account, min(looks.snapshot_at) AS snapshot_at, column_name, kind, any_value(row_count) AS row_count "
+        f"FROM {DATASET}.{schema.SCHEMA_DRIFT.name} AS drift "
+        f"JOIN {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} AS looks USING (account, _dlt_load_id) "
+        f"WHERE kind IN ('new_column', 'missing_column') AND looks.snapshot_at <= {literal(as_of)} "
+        "GROUP BY account, _dlt_load_id, column_name, kind, detail",
     )
 
 

@@ -4,6 +4,7 @@
                        sip_trunks/ sip_trunks_history/ sip_trunk_allowed_ips/ sip_trunk_snapshots/ schema_drift/
                        reports/   sip_trunk_snapshot_rows ──▶ ../../sip_trunk_snapshot_rows
          sip_trunk_snapshot_rows/snapshot_date=2026-11-24/20261124T173641123456Z.parquet     only ever added to
+         sip_trunk_snapshot_rows-20261201T050000000000Z/…    the same, written anew for this version and those after it
 
 Plain Parquet cannot merge, and dlt's `replace` deletes the old files before it writes the new ones. So every run has
 dlt write whole tables into a folder of its own, moves them into the lake as a new version, and switches: a link where
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from pipelines import catalog, report_tables
+from pipelines.destination import Rewritten, Spare
 from pipelines.dlt_load import KEEPING_LOAD_IDS, load_with_dlt, writing_source
 from pipelines.errors import DestinationFailed, RunActive, nothing_stored
 from pipelines.lake_files import LocalFiles, RemoteFiles
@@ -44,6 +46,7 @@ _VERSION_FORMAT = "%Y%m%dT%H%M%S%fZ"
 _VERSION = re.compile(r"\d{8}T\d{12}Z")
 _DATE_FOLDER = re.compile(r"snapshot_date=\d{4}-\d\d-\d\d")
 _ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
+_GENERATION = re.compile(rf"{_ROWS}-({_VERSION.pattern})")
 _LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
 _DLT_CONFIG = KEEPING_LOAD_IDS | {
     # Files are final as dlt writes them: small, and with row groups that a query can skip.
@@ -53,6 +56,7 @@ _DLT_CONFIG = KEEPING_LOAD_IDS | {
     "RESTORE_FROM_DESTINATION": "false",
 }
 _READERS_MAY_TAKE = timedelta(hours=1)
+_ROWS_AT_ONCE = 100_000  # of a row group, as dlt writes them
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Lake:
         version = self._files.read_pointer()
         if version is None and not self._files.has_begun():
             versions = self._versions()
-            if versions or self._files.find(_ROWS):
+            if versions or any(self._files.find(folder) for folder in self._generations().values()):
                 raise DestinationFailed(
                     f"the lake at {self.place} has lost {self._files.pointer}, which says what is current; "
                     f"put it back (the newest version is {max(versions, default='gone')}), or move the lake away"
@@ -102,6 +106,16 @@ class Lake:
         """Return the versions that are there, in order; what else lies beside them is not the lake's."""
         return [name for name in self._files.list_names("versions") if _VERSION.fullmatch(name)]
 
+    def _generations(self) -> dict[str, str]:
+        """Return the folders with the full snapshots, in order, by the version that each was written anew for."""
+        found = [name for name in self._files.list_names("") if name == _ROWS or _GENERATION.fullmatch(name)]
+        return {name.removeprefix(_ROWS).removeprefix("-"): name for name in sorted(found)}
+
+    def _rows_of(self, version: str | None) -> str:
+        """Return the folder with the full snapshots of a version: as with their files, the newest that it may know."""
+        known = [folder for since, folder in self._generations().items() if since <= (version or "")]
+        return known[-1] if known else _ROWS
+
     def exists(self) -> bool:
         """Whether a version has been published."""
         return self._version is not None
@@ -110,7 +124,8 @@ class Lake:
         """Return the size of everything that is current, snapshots included."""
         if self._version is None:
             return None
-        return self._files.size_bytes(f"versions/{self._version}") + self._files.size_bytes(_ROWS)
+        rows = self._rows_of(self._version)
+        return self._files.size_bytes(f"versions/{self._version}") + self._files.size_bytes(rows)
 
     def is_work_pending(self) -> bool:
         """Whether a run that did not end has left files of its own."""
@@ -201,44 +216,56 @@ class Lake:
 
     def publish(self, snapshot_at: datetime) -> None:
         """Move the draft into the lake, complete it with what has not changed, and switch to it."""
-        files, version, before = self._files, _version_at(snapshot_at), self._version
+        files, version, before = self._files, self._version_for(snapshot_at), self._version
         with self._failing_by_name(), files.holding_lock():
             self._refuse_other_run(before)
             if before is None:
                 files.mark_beginning()
-            self._clear_away_failures(before)
+            self._clear_away_failures(before, but=version)
+            rows = self._rows_of(version)
             if (self._draft / _ROWS).exists():
-                files.adopt(self._draft / _ROWS, _ROWS)
+                files.adopt(self._draft / _ROWS, rows)
                 shutil.rmtree(self._draft / _ROWS)
             target = f"versions/{version}"
             if before is not None:
                 unchanged = [t.name for t in schema.TABLES if not self._drafted(t.name)]
                 for folder in unchanged:
-                    files.share(f"versions/{before}/{folder}", f"{target}/{folder}")
+                    files.share(files.find(f"versions/{before}/{folder}"), f"{target}/{folder}")
             files.adopt(self._draft, target)
-            files.link_rows(target, _ROWS)
+            files.link_rows(f"{target}/{_ROWS}", rows)
             self._refuse_other_run(before)
             files.write_pointer(version)
             self._clear_away_versions(version)
+
+    def _version_for(self, moment: datetime) -> str:
+        """Return the name of the version that a moment begins: after the one before, even if the clock went back."""
+        if self._version is None:
+            return _version_at(moment)
+        before = datetime.strptime(self._version, _VERSION_FORMAT).replace(tzinfo=UTC)
+        return _version_at(max(moment, before + timedelta(microseconds=1)))
 
     def _refuse_other_run(self, before: str | None) -> None:
         """Raise RunActive if somebody else has published since this run began: nothing of theirs may be lost."""
         if self._files.read_pointer() != before:
             raise RunActive(f"another run has published into {self.place} meanwhile; this one changed nothing")
 
-    def _clear_away_failures(self, current: str | None) -> None:
-        """Remove what a run left in the lake that did not get as far as the switch."""
+    def _clear_away_failures(self, current: str | None, but: str | None = None) -> None:
+        """Remove what a run left in the lake that did not get as far as the switch, `but` this run's own."""
         newest = current or ""
         for version in self._versions():
             if version > newest:
                 self._files.remove(f"versions/{version}")
+        for since, folder in self._generations().items():
+            if since > newest and since != but:
+                self._files.remove(folder)
         date = f"snapshot_date={newest[:4]}-{newest[4:6]}-{newest[6:8]}"
-        for folder in self._files.list_names(_ROWS):
+        rows = self._rows_of(current)
+        for folder in self._files.list_names(rows):
             if _DATE_FOLDER.fullmatch(folder) and folder >= date:
-                for name in self._files.list_names(f"{_ROWS}/{folder}"):
+                for name in self._files.list_names(f"{rows}/{folder}"):
                     version = name.removesuffix(".parquet")
                     if _VERSION.fullmatch(version) and version > newest:
-                        self._files.remove(f"{_ROWS}/{folder}/{name}")
+                        self._files.remove(f"{rows}/{folder}/{name}")
 
     def _clear_away_versions(self, current: str) -> None:
         """Remove the versions that were followed by another one longer ago than any reader may take."""
@@ -247,6 +274,106 @@ class Lake:
         for version, successor in pairwise(versions):
             if successor < limit and version != current:
                 self._files.remove(f"versions/{version}")
+        for (_, folder), (since, _) in pairwise(self._generations().items()):
+            if since < limit and since <= current:
+                self._files.remove(folder)
+
+    # ------------------------------------------------------------------ written anew
+
+    @contextmanager
+    def rewriting(self, drops: Mapping[str, str], moment: datetime) -> Iterator[Rewritten]:
+        """Draft the tables without these rows, and full snapshots with a file for each day that is over."""
+        version = self._version_for(moment)
+        with self.working() as connection:
+            self._draft.mkdir(parents=True)
+            counts = {
+                table.name: self._draft_without(connection, table.name, drops[table.name], version)
+                for table in schema.TABLES
+                if table.name in drops
+            }
+            counts[_ROWS] = self._write_generation(connection, drops.get(_ROWS, "false"), version)
+            self._show(connection, [table.name for table in schema.TABLES])
+            yield Rewritten(connection, counts)
+
+    def _draft_without(self, connection: duckdb.DuckDBPyConnection, table: str, drop: str, version: str) -> int:
+        """Draft a table without the rows for which a condition holds, if there are any; return how many there are."""
+        files = self._published(table)
+        count = _count(connection, files, drop)
+        if count:
+            folder = self._draft / table
+            folder.mkdir()
+            self._copy(connection, files, drop, folder / f"{version}.parquet")
+        return count
+
+    def _write_generation(self, connection: duckdb.DuckDBPyConnection, drop: str, version: str) -> int:
+        """Write the full snapshots for a version without some rows, as few files; return how many rows went.
+
+        They are in a folder of their own, so that no reader of an earlier version sees a row twice, or lacks one.
+        """
+        files = self._published(_ROWS)
+        dropped = _count_by_file(connection, files, drop)
+        rewritten = [group for group in self._groups() if len(group) > 1 or dropped.get(group[0])]
+        if not rewritten:
+            return 0
+        folder = f"{_ROWS}-{version}"
+        gone = {file for group in rewritten for file in group}
+        for date in dict.fromkeys(_folder_of(file) for file in files):
+            others = [file for file in files if _folder_of(file) == date and file not in gone]
+            self._files.share(others, f"{folder}/{date}")
+        draft = self._staging / f"{version}.parquet"
+        for group in rewritten:
+            has_rows = self._copy(connection, group, drop, draft)
+            # The columns are stored even if no snapshot has a row.
+            if has_rows or group[-1] == files[-1]:
+                self._files.adopt(draft, f"{folder}/{_folder_of(group[-1])}/{_name_of(group[-1])}.parquet")
+        return sum(dropped.values())
+
+    def _groups(self) -> list[list[str]]:
+        """Return the files of the full snapshots, together those that may be one: of a day that is over."""
+        today = f"snapshot_date={datetime.now(UTC):%Y-%m-%d}"
+        groups: dict[str, list[str]] = {}
+        for file in self._published(_ROWS):
+            date = _folder_of(file)
+            groups.setdefault(date if date < today else file, []).append(file)
+        return list(groups.values())
+
+    def _copy(self, connection: duckdb.DuckDBPyConnection, files: Sequence[str], drop: str, target: Path) -> int:
+        """Write the rows of files into one, but for those for which a condition holds; return how many there are.
+
+        The last of the files has every column of the others.
+        """
+        import pyarrow.parquet as pq
+
+        arrow_schema = pq.ParquetFile(files[-1], filesystem=self._files.arrow).schema_arrow
+        names = ", ".join(map(catalog.quoted, arrow_schema.names))
+        query = f"SELECT {names} FROM {_parquet(files)} WHERE ({drop}) IS NOT TRUE"
+        count = 0
+        with pq.ParquetWriter(target, arrow_schema, compression="zstd") as writer:
+            for batch in connection.execute(query).to_arrow_reader(_ROWS_AT_ONCE):
+                count += len(batch)
+                writer.write_batch(batch.cast(arrow_schema))
+        return count
+
+    def forget_past(self) -> None:
+        """Remove the versions that are kept for readers, and the full snapshots of before."""
+        current = self._files.read_pointer()
+        rows = self._rows_of(current)
+        with self._files.holding_lock():
+            for version in self._versions():
+                if version != current:
+                    self._files.remove(f"versions/{version}")
+            for folder in self._generations().values():
+                if folder != rows:
+                    self._files.remove(folder)
+
+    def spare(self) -> Spare:
+        """Return how many files of full snapshots others could hold."""
+        return Spare(files=sum(len(group) - 1 for group in self._groups()))
+
+    @property
+    def remnants(self) -> str | None:
+        """What a store may keep beside what it shows."""
+        return self._files.remnants
 
     # ------------------------------------------------------------------ reading
 
@@ -291,7 +418,8 @@ class Lake:
         if self._version is None:
             return []
         if table == _ROWS:
-            return [file for file in self._files.find(_ROWS) if _name_of(file) <= self._version]
+            files = self._files.find(self._rows_of(self._version))
+            return [file for file in files if _name_of(file) <= self._version]
         files = self._files.find(f"versions/{self._version}/{table}")
         if not files:
             raise DestinationFailed(
@@ -361,6 +489,26 @@ def _version_at(moment: datetime) -> str:
 
 def _name_of(file: str) -> str:
     return file.rpartition("/")[2].removesuffix(".parquet")
+
+
+def _folder_of(file: str) -> str:
+    return file.split("/")[-2]
+
+
+def _parquet(files: Sequence[str], options: str = "") -> str:
+    listed = ", ".join(map(catalog.literal, files))
+    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false{options})"
+
+
+def _count(connection: duckdb.DuckDBPyConnection, files: Sequence[str], condition: str) -> int:
+    return sum(_count_by_file(connection, files, condition).values())
+
+
+def _count_by_file(connection: duckdb.DuckDBPyConnection, files: Sequence[str], condition: str) -> dict[str, int]:
+    """Return in how many rows of each file a condition holds; files without such a row are left out."""
+    source = _parquet(files, ", filename = '~file'")  # no field of the API is called like this
+    query = f'SELECT "~file", count(*) FROM {source} WHERE {condition} GROUP BY ALL'
+    return dict(connection.execute(query).fetchall())
 
 
 def _with_json_marked(table: pa.Table) -> pa.Table:

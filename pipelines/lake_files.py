@@ -22,7 +22,7 @@ from pipelines.errors import DestinationFailed, Failure, RunActive, SettingsErro
 from pipelines.warehouse import sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     import duckdb
@@ -40,6 +40,7 @@ class LocalFiles:
 
     root: Path
     arrow = None
+    remnants = None
     pointer = f"the link {DATASET}"
 
     @property
@@ -134,19 +135,20 @@ class LocalFiles:
             if place == self.root:
                 break
 
-    def share(self, source: str, name: str) -> None:
-        """Give the files of a folder a second place."""
+    def share(self, files: Sequence[str], name: str) -> None:
+        """Give files, as `find` returns them, a second place in a folder."""
         folder = self.root / name
-        folder.mkdir(parents=True)
-        for file in (self.root / source).iterdir():
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in map(Path, files):
             os.link(file, folder / file.name)
         self._sync_up(folder)
 
-    def link_rows(self, version: str, rows: str) -> None:
-        """Let the rows of the snapshots, which all versions share, be found in the version too."""
+    def link_rows(self, name: str, rows: str) -> None:
+        """Let the rows of the snapshots, which versions share, be found in a version under this name too."""
         (self.root / rows).mkdir(exist_ok=True)
-        (self.root / version / rows).symlink_to(Path("..") / ".." / rows)
-        sync_directory(self.root / version)
+        link = self.root / name
+        link.symlink_to(Path("..") / ".." / rows)
+        sync_directory(link.parent)
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder."""
@@ -176,6 +178,7 @@ class RemoteFiles:
     settings: Settings
     url: str
     pointer = f"the object {DATASET}.json"
+    remnants = "versions of objects that the store keeps"
 
     @property
     def place(self) -> str:
@@ -286,13 +289,13 @@ class RemoteFiles:
                 target = name if file == source else f"{name}/{file.relative_to(source).as_posix()}"
                 store.put_file(str(file), self._at(target))
 
-    def share(self, source: str, name: str) -> None:
-        """Give the files of a folder a second place."""
+    def share(self, files: Sequence[str], name: str) -> None:
+        """Give files, as `find` returns them, a second place in a folder."""
         with self._asking() as store:
-            for file in self.find(source):
+            for file in files:
                 store.cp_file(file, self._at(f"{name}/{file.rpartition('/')[2]}"))
 
-    def link_rows(self, version: str, rows: str) -> None:
+    def link_rows(self, name: str, rows: str) -> None:
         """Do nothing: a store has no links; the rows are found beside the versions."""
 
     def remove(self, name: str) -> None:

@@ -136,14 +136,15 @@ def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as
     if as_of is None:
         return {name: f"SELECT * FROM {DATASET}.{name}" for name in names}
     moment = f"TIMESTAMPTZ {literal(as_of)}"
+    was_known = f"valid_from <= {moment} AND {catalog.known_accounts(as_of)}"
     history = f"{DATASET}.{schema.SIP_TRUNKS_HISTORY.name}"
     columns = ", ".join(map(quoted, catalog.read_columns(connection, schema.SIP_TRUNKS.name)))
-    trunks = f"SELECT {columns} FROM {history} WHERE valid_from <= {moment} AND coalesce(valid_to > {moment}, true)"
+    trunks = f"SELECT {columns} FROM {history} WHERE {was_known} AND coalesce(valid_to > {moment}, true)"
     entries = ", ".join(map(quoted, catalog.read_columns(connection, schema.SIP_TRUNK_ALLOWED_IPS.name)))
     special = {
         schema.SIP_TRUNKS.name: trunks,
         schema.SIP_TRUNKS_HISTORY.name: f"SELECT * REPLACE (CASE WHEN valid_to <= {moment} THEN valid_to END AS "
-        f"valid_to) FROM {history} WHERE valid_from <= {moment}",
+        f"valid_to) FROM {history} WHERE {was_known}",
         schema.SIP_TRUNK_ALLOWED_IPS.name: f"SELECT {entries} FROM (SELECT *, list[position + 1] AS ip "
         f"FROM (SELECT *, unnest(range(len(list))) AS position FROM "
         f"(SELECT account, id AS trunk_id, row_version, _dlt_load_id, "

@@ -85,6 +85,24 @@ def build_parser() -> argparse.ArgumentParser:
         "--max-age", metavar="AGE", help="exit with 10 if an account was not seen for so long, such as 90min, 2h or 1d"
     )
 
+    accounts = commands.add_parser("accounts", help="which accounts are configured or stored; forget one")
+    accounts.add_argument("--json", action="store_true", help="the same as --format json")
+    _add_format(accounts)
+    actions = accounts.add_subparsers(dest="action", metavar="ACTION")
+    forget = actions.add_parser("forget", help="delete everything that is stored of one account, history included")
+    forget.add_argument("name", metavar="NAME", help="the account, as `accounts` lists it")
+    forget.add_argument("--yes", action="store_true", help="do not ask")
+    # What was said before the action stays.
+    _add_destination(forget, default=argparse.SUPPRESS)
+
+    prune = commands.add_parser("prune", help="drop what is old and write the rest compactly; shows it first")
+    prune.add_argument(
+        "--older-than",
+        metavar="DURATION",
+        help="such as 400d: versions that ended before, looks, drift, full snapshots and findings of before",
+    )
+    prune.add_argument("--yes", action="store_true", help="do it, without asking")
+
     check = commands.add_parser("check", help="settings, token, API, data directory: ready to run?")
 
     install = _add_schedule(commands)
@@ -106,7 +124,9 @@ def build_parser() -> argparse.ArgumentParser:
     notebook.add_argument("--port", type=_port, default=0, metavar="N", help="the port on this machine (any free one)")
     notebook.add_argument("--no-browser", action="store_true", help="only print the address")
 
-    _add_destination(run, report, audit, drift, sql, status, check, describe, export, importing, notebook, install)
+    _add_destination(
+        run, report, audit, drift, sql, status, accounts, prune, check, describe, export, importing, notebook, install
+    )
 
     demo = commands.add_parser("demo-api", help="serve the demo account until stopped")
     demo.add_argument("--port", type=_port, default=8765, metavar="N", help="the port on this machine (8765)")
@@ -137,11 +157,12 @@ def _add_schedule(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     return install
 
 
-def _add_destination(*parsers: argparse.ArgumentParser) -> None:
+def _add_destination(*parsers: argparse.ArgumentParser, default: str | None = None) -> None:
     for parser in parsers:
         parser.add_argument(
             "--destination",
             metavar="NAME",
+            default=default,
             help="where the trunks are kept: duckdb (a file), parquet (a lake), or dlt's name of a database",
         )
 

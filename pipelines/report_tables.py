@@ -77,6 +77,23 @@ def drop_reports(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute(f"DROP TABLE {REPORTS_SCHEMA}.{quoted(name)}")
 
 
+def count_findings(connection: duckdb.DuckDBPyConnection, condition: str) -> dict[str, int]:
+    """Return how many rows of the log of the audits a condition holds for, if there is a log."""
+    if FINDINGS not in _list_reports(connection):
+        return {}
+    query = f"SELECT count(*) FROM {REPORTS_SCHEMA}.{FINDINGS} WHERE {condition}"
+    ((count,),) = connection.execute(query).fetchall()
+    return {FINDINGS: int(count)}
+
+
+def drop_findings(connection: duckdb.DuckDBPyConnection, condition: str) -> dict[str, int]:
+    """Remove the rows of the log of the audits, if there is one, for which a condition holds; return how many."""
+    if FINDINGS not in _list_reports(connection):
+        return {}
+    ((count,),) = connection.execute(f"DELETE FROM {REPORTS_SCHEMA}.{FINDINGS} WHERE {condition}").fetchall()
+    return {FINDINGS: int(count)}
+
+
 def create_findings(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the view `findings` on the log of the audits: those that are current."""
     table = report_schema.CURRENT_FINDINGS

@@ -9,7 +9,7 @@ Readers get copies of the tables they ask for, in a DuckDB connection like any o
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import duckdb
 
 from pipelines import catalog
 from pipelines.catalog import quoted
+from pipelines.destination import Rewritten, Spare
 from pipelines.dlt_load import (
     KEEPING_LOAD_IDS,
     load_with_dlt,
@@ -219,6 +220,51 @@ class Server:
 
     def publish(self, snapshot_at: datetime) -> None:
         """Do nothing: what is loaded is seen."""
+
+    @contextmanager
+    def rewriting(self, drops: Mapping[str, str], _moment: datetime) -> Iterator[Rewritten]:
+        """Delete these rows in one transaction, and yield a connection to copies of what a run compares with."""
+        with self.working() as connection:
+            with self._failing_by_name():
+                counts = self._delete(drops)
+            self._copy_for_run(connection)
+            yield Rewritten(connection, counts)
+
+    def _delete(self, drops: Mapping[str, str]) -> dict[str, int]:
+        """Delete rows, also where a load that died has staged them; return how many went of each table.
+
+        Where the database has no transactions, the snapshots go last: as long as they are there, it can be repeated.
+        """
+        stored = [name for name in self.tables if name in drops and self._columns_of(name)]
+        stored.sort(key=lambda name: name == _LOOKS)
+        from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+        counts: dict[str, int] = {}
+        with self._dataset.sql_client as client:
+            with client.begin_transaction():
+                for name in stored:
+                    table = client.make_qualified_table_name(name)
+                    ((count,),) = client.execute_sql(f"SELECT count(*) FROM {table} WHERE {drops[name]}")
+                    counts[name] = int(count)
+                    client.execute_sql(f"DELETE FROM {table} WHERE {drops[name]}")
+            with client.with_staging_dataset():
+                for name in stored:
+                    # There is none of a table that no load has merged into yet.
+                    with suppress(DatabaseUndefinedRelation):
+                        client.execute_sql(f"DELETE FROM {client.make_qualified_table_name(name)}")
+        return counts
+
+    def forget_past(self) -> None:
+        """Do nothing: what is deleted is deleted, as far as the server goes."""
+
+    def spare(self) -> Spare:
+        """Return nothing: every database tidies up in its own way."""
+        return Spare()
+
+    @property
+    def remnants(self) -> str | None:
+        """What databases keep of rows that are deleted."""
+        return "the server's own files until it vacuums them, its log and its backups"
 
     # ------------------------------------------------------------------ reading
 

@@ -67,6 +67,11 @@ def frame_rows(frame: pd.DataFrame) -> list[list[Any]]:
     return list(map(list, values.itertuples(index=False, name=None)))
 
 
+def as_size(size_bytes: int) -> str:
+    """Return a number of bytes for a person."""
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.0f} kB"
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table: with rules on a terminal, plain and aligned when piped."""
     cells = [[_as_text(value) for value in row] for row in rows]

@@ -10,7 +10,7 @@ from pipelines import catalog
 from pipelines.destination import open_destination
 from pipelines.lock import is_run_active
 from pipelines.outcome import format_moment
-from pipelines.show import print_table
+from pipelines.show import as_size, print_table
 from transforms import schema
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ def print_status(status: dict[str, Any]) -> None:
     """Print the status for a person."""
     size = status["warehouse_bytes"]
     is_empty = not any(account["snapshot_at"] for account in status["accounts"])
-    amount = f"{size / 1e6:.1f} MB" if size and size >= 1e5 else f"{(size or 0) / 1e3:.0f} kB"
-    note = " (not there yet)" if is_empty else f" ({amount})" if size else ""
+    note = " (not there yet)" if is_empty else f" ({as_size(size)})" if size else ""
     print(f"warehouse  {status['warehouse']}{note}")
     last = status["last_run"]
     if status["is_run_active"]:

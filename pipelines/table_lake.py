@@ -11,7 +11,9 @@ died has written before is forgotten by the next.
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.util import find_spec
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines import catalog
+from pipelines.destination import Rewritten, Spare
 from pipelines.dlt_load import KEEPING_LOAD_IDS, writing_source
 from pipelines.errors import SettingsError
 from pipelines.lake import tables_after
@@ -28,7 +31,8 @@ from pipelines.settings import use_dlt
 from transforms import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     import duckdb
     import pyarrow as pa
@@ -148,6 +152,53 @@ class TableLake(Server):
             if not _is_json(file):
                 file.unlink()
 
+    # ------------------------------------------------------------------ written anew
+
+    @property
+    def _set_aside(self) -> Path:
+        return self._folder.with_suffix(".before")
+
+    @property
+    def _done_with(self) -> Path:
+        return self._folder.with_suffix(".gone")
+
+    @contextmanager
+    def rewriting(self, drops: Mapping[str, str], _moment: datetime) -> Iterator[Rewritten]:
+        """Write all tables anew without these rows, and yield a connection to copies of what a run compares with.
+
+        No older version of a table is left: neither format can take rows out of those. Until it is done, the tables
+        of before are set aside.
+        """
+        with self._failing_by_name(), self._connection() as connection:
+            stored = {name: self._fetch(name, columns) for name in self.tables if (columns := self._columns_of(name))}
+            if self._is_half_done():
+                stored |= _forget_unseen(stored)
+            kept = {name: _without(table, drops.get(name, "false")) for name, table in stored.items()}
+            counts = {name: len(table) - len(kept[name]) for name, table in stored.items() if name in drops}
+            self._folder.rename(self._set_aside)
+            if len(kept[_LOOKS]):
+                self.seed(connection, kept)
+            self._set_aside.rename(self._done_with)
+            self.discard_work()
+            yield Rewritten(connection, counts)
+
+    def is_work_pending(self) -> bool:
+        """Whether tables are set aside, of which nobody has written what is to come in their place."""
+        return self._set_aside.exists()
+
+    def discard_work(self) -> None:
+        """Put back the tables that somebody has set aside who did not end."""
+        if self._set_aside.exists():
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._set_aside.rename(self._folder)
+        shutil.rmtree(self._done_with, ignore_errors=True)
+
+    def spare(self) -> Spare:
+        """Return how many files there are beyond one a table."""
+        return Spare(files=max(0, sum(1 for _ in self._folder.rglob("*.parquet")) - len(self.tables)))
+
+    remnants = None
+
     # ------------------------------------------------------------------ reading
 
     @property
@@ -199,6 +250,18 @@ class TableLake(Server):
         ) or not stored[_HISTORY]["valid_to"].equals(seen[_HISTORY]["valid_to"])
 
 
+def _without(table: pa.Table, condition: str) -> pa.Table:
+    """Return the rows of a table for which a condition in SQL does not hold."""
+    import duckdb
+    import pyarrow as pa
+
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("stored", table.append_column("~place", pa.array(range(len(table)), pa.int64())))
+        places = connection.execute(f'SELECT "~place" FROM stored WHERE ({condition}) IS NOT TRUE').to_arrow_table()
+    return table.take(places["~place"])
+
+
 def _forget_unseen(stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """Return the tables as the last snapshots that count have seen them."""
     import pyarrow as pa
@@ -211,7 +274,7 @@ def _forget_unseen(stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     history = forget_unseen(stored[_HISTORY], looks)
     trunks = history.filter(pc.is_null(history["valid_to"])).drop_columns(list(VALIDITY_COLUMNS))
     allowed_ips = derive_allowed_ips(trunks)
-    is_seen = pc.is_in(drift["snapshot_at"], value_set=looks["snapshot_at"].combine_chunks())
+    is_seen = pc.is_in(drift["_dlt_load_id"], value_set=looks["_dlt_load_id"].combine_chunks())
     return {
         schema.SIP_TRUNKS.name: trunks,
         _HISTORY: history,

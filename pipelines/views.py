@@ -64,7 +64,7 @@ def create_views(
                 _create_view_of(connection, table, stored[table.name], kind)
         if _TRUNKS in stored:
             _create_counts(connection)
-        if _HISTORY in stored:
+        if _HISTORY in stored and _LOOKS in stored:
             _create_state(connection, stored[_HISTORY])
         if _LOOKS in stored and _DRIFT in stored:
             _create_view(connection, schema.DRIFT, DRIFT_QUERY)
@@ -204,7 +204,10 @@ def _create_state(connection: duckdb.DuckDBPyConnection, stored: Mapping[str, st
     moment = "moment::TIMESTAMPTZ"
     body = (
         f"SELECT {', '.join([*names, *derived])} FROM {DATASET}.{_HISTORY} AS versions "
-        f"WHERE versions.valid_from <= {moment} AND (versions.valid_to > {moment} OR versions.valid_to IS NULL)"
+        f"WHERE versions.valid_from <= {moment} AND (versions.valid_to > {moment} OR versions.valid_to IS NULL) "
+        # Of the time before an account's first look that is kept, only the versions are known that outlived it.
+        f"AND versions.account IN (SELECT looks.account FROM {DATASET}.{_LOOKS} AS looks "
+        f"WHERE looks.snapshot_at <= {moment})"
     )
     _create_macro(connection, report_schema.TRUNKS_AS_OF, body)
 
@@ -277,7 +280,7 @@ def _changes(stored: Mapping[str, str], pairs: Mapping[str, str]) -> str:
                 max(CASE WHEN kind = 'new_column' THEN 1 ELSE 0 END) AS is_new,
                 max(CASE WHEN kind = 'missing_column' AND row_count >= trunk_count THEN 1 ELSE 0 END) AS is_missing
             FROM {DATASET}.{_DRIFT} AS drift
-            JOIN looks ON looks.account = drift.account AND looks.read_at = drift.snapshot_at
+            JOIN looks ON looks.account = drift.account AND looks.load_id = drift._dlt_load_id
             WHERE kind IN ('new_column', 'missing_column')
             GROUP BY looks.account, looks.snapshot_at, drift.column_name
         ),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from pipelines import catalog
+from pipelines.destination import Rewritten, Spare
 from pipelines.errors import DestinationFailed, nothing_stored
 from transforms import schema
 
@@ -66,6 +67,10 @@ class Warehouse:
     def _private_path(self) -> Path:
         return self.settings.state_dir / self.path.name
 
+    @property
+    def _fresh_path(self) -> Path:
+        return self.settings.state_dir / "rewritten" / self.path.name
+
     def exists(self) -> bool:
         """Whether there is a file."""
         return self.path.exists()
@@ -82,6 +87,7 @@ class Warehouse:
         """Throw away whatever lies at the loader's own place."""
         for leftover in (self._private_path, _write_ahead_log(self._private_path)):
             leftover.unlink(missing_ok=True)
+        shutil.rmtree(self._fresh_path.parent, ignore_errors=True)
 
     @contextmanager
     def working(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -142,6 +148,43 @@ class Warehouse:
         """Add rows to `sip_trunk_snapshots` for answers that dlt has nothing to load from."""
         catalog.insert_looks(connection, f"{catalog.DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}", looks)
 
+    @contextmanager
+    def rewriting(self, drops: Mapping[str, str], _moment: datetime) -> Iterator[Rewritten]:
+        """Yield a writing connection to a private copy without these rows, which then is written anew."""
+        with self.working() as connection:
+            stored = [table for table in drops if catalog.exists(connection, table)]
+            with catalog.transaction(connection):
+                counts = {table: _delete(connection, f"{catalog.DATASET}.{table}", drops[table]) for table in stored}
+            yield Rewritten(connection, counts)
+        self._write_anew()
+
+    def _write_anew(self) -> None:
+        """Copy what counts of the private file into a new one: blocks that are free keep what was in them."""
+        self._fresh_path.parent.mkdir()
+        try:
+            with duckdb.connect() as connection:
+                connection.execute("SET preserve_insertion_order = false")
+                connection.execute(f"ATTACH {catalog.literal(self._private_path)} AS stored (READ_ONLY)")
+                connection.execute(f"ATTACH {catalog.literal(self._fresh_path)} AS fresh")
+                connection.execute("COPY FROM DATABASE stored TO fresh")
+        except duckdb.Error as error:
+            raise DestinationFailed(f"{self.path} cannot be written anew: {_first_line(error)}") from error
+        shutil.copymode(self._private_path, self._fresh_path)
+        self._fresh_path.replace(self._private_path)
+
+    def forget_past(self) -> None:
+        """Do nothing: there is one file."""
+
+    def spare(self) -> Spare:
+        """Return the size of the blocks that are free."""
+        with self.reading() as connection:
+            ((block_bytes, free_count),) = connection.execute(
+                "SELECT block_size, free_blocks FROM pragma_database_size()"
+            ).fetchall()
+        return Spare(bytes=block_bytes * free_count)
+
+    remnants = None
+
     def publish(self, _snapshot_at: datetime) -> None:
         """Put the private file in the published one's place, atomically and durably."""
         with self._private_path.open("rb") as file:
@@ -175,6 +218,12 @@ class Warehouse:
 def _write_all(connection: duckdb.DuckDBPyConnection) -> None:
     """Write the log into the file; closing would do it too, but keep silent if it cannot."""
     connection.execute("CHECKPOINT")
+
+
+def _delete(connection: duckdb.DuckDBPyConnection, table: str, condition: str) -> int:
+    """Delete the rows of a table for which a condition holds; return how many."""
+    ((count,),) = connection.execute(f"DELETE FROM {table} WHERE {condition}").fetchall()
+    return int(count)
 
 
 def _tables_agree(connection: duckdb.DuckDBPyConnection, accounts: Sequence[str]) -> bool:
