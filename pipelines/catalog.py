@@ -192,6 +192,13 @@ def exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
     return bool(read_columns(connection, table))
 
 
+def read_free_bytes(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return how much of the file is free blocks; nothing where the tables are in no file of DuckDB's."""
+    query = "SELECT block_size * free_blocks FROM pragma_database_size() WHERE database_name = current_database()"
+    rows = connection.execute(query).fetchall()
+    return sum(free for (free,) in rows)
+
+
 def count_looks(connection: duckdb.DuckDBPyConnection, account: str) -> int:
     """Return how many snapshots of the account are stored."""
     if not exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):

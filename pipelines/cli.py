@@ -227,15 +227,21 @@ def _accounts(options: argparse.Namespace) -> int:
 
     settings = _settings(options)
     if options.action == "forget":
-        return forget_account(settings, options.name, is_agreed=options.yes)
+        from pipelines.progress import logging_to_file
+
+        with logging_to_file(settings):
+            return forget_account(settings, options.name, is_agreed=options.yes)
     list_accounts(settings, form="json" if options.json else options.format, raw=options.raw)
     return 0
 
 
 def _prune(options: argparse.Namespace) -> int:
+    from pipelines.progress import logging_to_file
     from pipelines.prune_command import prune
 
-    return prune(_settings(options), options.older_than, is_agreed=options.yes)
+    settings = _settings(options)
+    with logging_to_file(settings):
+        return prune(settings, options.older_than, is_agreed=options.yes)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -37,6 +37,7 @@ from pipelines.lock import holding_lock
 from pipelines.outcome import AccountOutcome, Outcome, format_moment
 from pipelines.progress import logger
 from pipelines.settings import find_shared_tokens, with_pseudonym_key
+from pipelines.sizes import note_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -189,6 +190,7 @@ def _run(
         drift = catalog.read_drift(connection)
     announce("publishing")
     destination.publish(snapshot_at)
+    note_size(settings)
     if with_reports and failure is None and (is_new or basis is not None or not settings.page_path.exists()):
         announce("writing the report page")
         _, failure = _attempt(lambda: _publish_page(settings, destination, snapshot_at, basis), is_published=True)

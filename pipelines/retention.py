@@ -115,11 +115,16 @@ def rewrite(settings: Settings, destination: Destination, drops: Drops) -> dict[
                 counts |= report_tables.drop_findings(connection, drops.findings)
                 basis = _renew_reports(settings, connection, span and span[1])
         destination.publish(moment)
+        logger.info("dropped from %s: %s", destination.place, _describe(counts))
         _renew_page(settings, span and span[1], basis)
     finally:
         destination.discard_work()
         discard_dlt_folder(settings)
     return counts
+
+
+def _describe(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} of {table}" for table, count in counts.items() if count) or "no row"
 
 
 def _renew_reports(settings: Settings, connection: duckdb.DuckDBPyConnection, seen_at: datetime | None) -> Basis | None:

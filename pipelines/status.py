@@ -11,6 +11,7 @@ from pipelines.destination import open_destination
 from pipelines.lock import is_run_active
 from pipelines.outcome import format_moment
 from pipelines.show import as_size, print_table
+from pipelines.sizes import read_growth
 from transforms import schema
 
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ def read_status(settings: Settings) -> dict[str, Any]:
     now = datetime.now(UTC)
     destination = open_destination(settings)
     accounts: list[dict[str, Any]] = []
+    free_bytes, size = None, destination.size_bytes()
     if destination.exists():
         with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)) as connection:
             stored = catalog.read_stored_accounts(connection)
             drift = catalog.read_drift(connection)
+            free_bytes = catalog.read_free_bytes(connection) or None
         accounts = [
             {
                 "account": name,
@@ -64,7 +67,9 @@ def read_status(settings: Settings) -> dict[str, Any]:
     return {
         "destination": destination.name,
         "warehouse": destination.place,
-        "warehouse_bytes": destination.size_bytes(),
+        "warehouse_bytes": size,
+        "free_bytes": free_bytes,
+        "growth": read_growth(settings, destination.place, size) if size is not None else None,
         "is_run_active": is_active,
         "is_work_pending": destination.is_work_pending() and not is_active,
         "accounts": accounts,
@@ -124,7 +129,7 @@ def print_status(status: dict[str, Any]) -> None:
     """Print the status for a person."""
     size = status["warehouse_bytes"]
     is_empty = not any(account["snapshot_at"] for account in status["accounts"])
-    note = " (not there yet)" if is_empty else f" ({as_size(size)})" if size else ""
+    note = " (not there yet)" if is_empty else f" ({_describe_size(status)})" if size else ""
     print(f"warehouse  {status['warehouse']}{note}")
     last = status["last_run"]
     if status["is_run_active"]:
@@ -150,6 +155,15 @@ def print_status(status: dict[str, Any]) -> None:
     if drifting:
         print("\nstill drifting")
         print_table(["account", "column_name", "kind", "detail", "row_count", "first_seen_at"], drifting)
+
+
+def _describe_size(status: dict[str, Any]) -> str:
+    text, free, growth = as_size(status["warehouse_bytes"]), status["free_bytes"], status["growth"]
+    if free:
+        text += f", {as_size(free)} of it free"
+    if growth and growth["bytes"]:
+        text += f"; {as_size(abs(growth['bytes']))} {'more' if growth['bytes'] > 0 else 'less'} than {growth['since']}"
+    return text
 
 
 def _as_age(seconds: int | None) -> str:

@@ -178,10 +178,7 @@ class Warehouse:
     def spare(self) -> Spare:
         """Return the size of the blocks that are free."""
         with self.reading() as connection:
-            ((block_bytes, free_count),) = connection.execute(
-                "SELECT block_size, free_blocks FROM pragma_database_size()"
-            ).fetchall()
-        return Spare(bytes=block_bytes * free_count)
+            return Spare(bytes=catalog.read_free_bytes(connection))
 
     remnants = None
 

@@ -87,6 +87,7 @@ def test_a_run_killed_anywhere_leaves_one_whole_snapshot_and_the_next_run_works(
         "last_run.json",
         "run.lock",
         "sip-trunks.log",
+        "sizes.json",
     ]
 
 

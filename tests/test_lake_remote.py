@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import fsspec
 import pandas as pd
 import polars as pl
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -23,9 +25,10 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from pipelines.destination import open_destination
 from pipelines.load import run
 from pipelines.settings import pick_accounts, read_settings
-from tests import test_lake
+from tests import test_lake, test_prune
 from tests.builders import IP_TRUNK, TRUNK, trunk
 from tests.conftest import TOKEN
+from tests.past import store
 from tests.test_crashes import COMMAND
 from tests.test_lake import ROWS, VERSION
 from transforms import schema
@@ -379,3 +382,33 @@ def test_a_store_that_lost_its_pointer_is_named_and_left_alone(api: Api, server:
     api.answer([TRUNK | {"country_code": "FR"}])
     assert lake in call("run", code=7)
     assert objects(server, lake) == before
+
+
+def test_what_goes_is_in_no_object_any_more(server: Store, lake: str, call: Call) -> None:
+    first, second = [TRUNK, IP_TRUNK], [TRUNK]
+    store(
+        read_settings(),
+        [
+            ("acme", test_prune.at(0), first),
+            ("idle", test_prune.at(0.1), first),
+            ("acme", test_prune.at(1), second),
+            ("acme", test_prune.at(1.1), first),
+        ],
+    )
+    counts = test_prune.drop_before(read_settings(), test_prune.at(1))
+    assert {name: count for name, count in counts.items() if count} == {
+        "sip_trunks_history": 1, "sip_trunk_snapshots": 1, ROWS: 2
+    }  # fmt: skip
+    rows = [name for name in objects(server, lake) if name.startswith(f"{ROWS}-{pointer(server, lake)}")]
+    assert len(rows) == 2
+    assert query(f"SELECT count(*) FROM {ROWS}") == [[(5,)]]
+
+    assert "versions of objects" in call("accounts", "forget", "idle", "--yes")
+    left = objects(server, lake)
+    for name, content in left.items():
+        if name.endswith(".parquet"):
+            assert "idle" not in pq.read_table(BytesIO(content))["account"].to_pylist()
+    assert query(f"SELECT count(*) FROM {ROWS}") == [[(3,)]]
+    newest = pointer(server, lake)
+    assert {name.split("/")[1] for name in left if name.startswith("versions/")} == {newest}
+    assert {name.split("/")[0] for name in left if name.startswith(ROWS)} == {f"{ROWS}-{newest}"}

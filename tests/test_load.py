@@ -359,7 +359,11 @@ def test_a_run_leaves_nothing_behind_but_the_file_and_its_notes(api: Api, place:
     load(with_reports=True)
     assert sorted(path.name for path in (place / "data").iterdir()) == ["reports", "state", "warehouse.duckdb"]
     assert [path.name for path in (place / "data" / "reports").iterdir()] == ["index.html"]
-    assert sorted(path.name for path in (place / "data" / "state").iterdir()) == ["last_run.json", "run.lock"]
+    assert sorted(path.name for path in (place / "data" / "state").iterdir()) == [
+        "last_run.json",
+        "run.lock",
+        "sizes.json",
+    ]
     assert json.loads((place / "data" / "state" / "last_run.json").read_text())["exit_code"] == 0
     assert TOKEN.encode() not in b"".join(path.read_bytes() for path in place.rglob("*") if path.is_file())
 

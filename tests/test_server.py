@@ -25,9 +25,11 @@ from pipelines.destination import open_destination
 from pipelines.errors import DestinationFailed, RunActive
 from pipelines.load import run
 from pipelines.settings import Account, pick_accounts, read_settings
+from tests import test_prune
 from tests.builders import ABSENT, IP_TRUNK, TRUNK, trunk
 from tests.conftest import TOKEN
 from tests.consistency import reads_back
+from tests.past import store
 from tests.test_history import _VERSIONS, some_trunks
 
 if TYPE_CHECKING:
@@ -872,3 +874,28 @@ def test_a_value_that_the_server_refuses_is_not_quoted_anywhere(api: Api, place:
     for secret in (NUMBER, username, urlsplit(url).password or ""):
         assert secret not in line
         assert secret not in notes(place)
+
+
+# ---------------------------------------------------------------------- what goes
+
+
+def test_rows_of_long_ago_and_of_a_forgotten_account_go_and_the_others_stay(api: Api, call: Call) -> None:
+    settings, limit = read_settings("postgres"), test_prune.at(3)
+    store(settings, test_prune.STORY)
+    before = test_prune.tell(settings, limit)
+    counts = test_prune.drop_before(settings, limit)
+    assert (counts["sip_trunks_history"], counts["sip_trunk_snapshots"]) == (6, 7)
+    assert [*map(str, test_prune.tell(settings, limit))] == [*map(str, before)]
+    kept = state("account <> 'idle'")
+    # As a load leaves it that has died.
+    ask("CREATE SCHEMA IF NOT EXISTS famulor_staging")
+    ask("CREATE TABLE IF NOT EXISTS famulor_staging.sip_trunks AS SELECT * FROM famulor.sip_trunks")
+    ask("CREATE TABLE famulor.mine AS SELECT 'idle' AS account")
+    said = call("accounts", "forget", "idle", "--yes")
+    assert "vacuums" in said
+    for table in TABLES:
+        assert ask(f"SELECT count(*) FROM famulor.{table} WHERE account = 'idle'") == [(0,)]
+    assert ask("SELECT count(*) FROM famulor_staging.sip_trunks") == [(0,)]
+    assert ask("SELECT count(*) FROM famulor.mine") == [(1,)]
+    assert state() == kept
+    assert "stored: acme, left, new" in call("accounts", "forget", "idle", "--yes", code=2)
