@@ -75,11 +75,14 @@ def read_stored() -> Stored:
     options = read_options(settings)
     with destination.reading() as connection:
         history = frames.read_history(connection)
+        looks = frames.read_looks(connection, options.as_of)
+        first_at = history["account"].map(looks.groupby("account")["snapshot_at"].min())
         tables = {
             "trunks": frames.read_trunks(connection, list(read_columns(connection, schema.SIP_TRUNKS.name))),
             "versions": history,
-            "lifetimes": frames.read_lifetimes(connection, options.as_of),
-            "looks": frames.read_looks(connection, options.as_of),
+            # As `frames.read_lifetimes` has them, but with the columns that are filtered by.
+            "lifetimes": history.assign(valid_from=history["valid_from"].clip(lower=first_at)),
+            "looks": looks,
             "drift": frames.read_delivered(connection, options.as_of),
         }
         log = frames.read_findings(connection)

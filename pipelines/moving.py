@@ -234,7 +234,7 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
     form, manifest = _read_manifest(folder)
     destination = open_destination(settings)
     with holding_lock(settings):
-        if destination.exists():
+        if _has_accounts(destination):
             raise SettingsError(f"{destination.place} has trunks already; a copy can only begin an empty destination")
         tables = _read_tables(folder, form, manifest)
         snapshot_at = max(tables[schema.SIP_TRUNK_SNAPSHOTS.name]["snapshot_at"].to_pylist())
@@ -252,6 +252,14 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
             destination.discard_work()
             discard_dlt_folder(settings)
     return {name: len(table) for name, table in tables.items()}
+
+
+def _has_accounts(destination: Destination) -> bool:
+    """Whether anything is stored: all accounts may have been forgotten."""
+    if not destination.exists():
+        return False
+    with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+        return catalog.read_looks_span(connection) is not None
 
 
 def _read_manifest(folder: Path) -> tuple[Form, dict[str, _Copied]]:

@@ -137,10 +137,13 @@ def test_of_a_forgotten_account_nothing_is_left_and_of_the_others_everything(
 
 
 @pytest.mark.parametrize("destination", ["duckdb", "parquet"], indirect=True)
-def test_the_only_account_can_be_forgotten_and_loaded_anew(
+def test_the_only_account_can_be_forgotten_and_begun_anew(
     destination: str, api: Api, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    load(api, "default", KEPT)
+    assert main(["export", "--output", "copy"]) == 0
     load(api, "default", GONE)
+    capsys.readouterr()
     assert main(["accounts", "forget", "default", "--yes"]) == 0
     assert "default is still configured" in capsys.readouterr().err
     assert files_with(NUMBER) == set()
@@ -148,8 +151,10 @@ def test_the_only_account_can_be_forgotten_and_loaded_anew(
     (account,) = json.loads(capsys.readouterr().out)["accounts"]
     assert account["snapshot_at"] is None
     assert ask("SELECT count(*) FROM sip_trunks") == [(0,)]
-    load(api, "default", KEPT)
+    assert main(["import", "copy"]) == 0
     assert_answers_are_whole(ask, KEPT)
+    load(api, "default", GONE)
+    assert_answers_are_whole(ask, GONE)
 
 
 @pytest.mark.parametrize("destination", ["duckdb", "parquet"], indirect=True)
