@@ -12,14 +12,13 @@ from pipelines.errors import SettingsError
 from pipelines.files import write_whole
 from pipelines.lock import holding_lock
 from pipelines.outcome import format_moment
+from pipelines.settings import find_shared_tokens
 from pipelines.show import print_table, write_rows
 from transforms import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pipelines.destination import Destination
-    from pipelines.settings import Account, Settings
+    from pipelines.settings import Settings
 
 COLUMNS = (
     "account",
@@ -34,30 +33,19 @@ COLUMNS = (
 
 def list_accounts(settings: Settings, *, form: str, raw: bool) -> None:
     """Print a row per account that is configured or stored, by name; of tokens, only which are the same."""
-    stored, twins = _read_spans(open_destination(settings)), find_same_tokens(settings.accounts)
+    stored = _read_spans(open_destination(settings))
+    twins = {name: names for names in find_shared_tokens(settings.accounts) for name in names}
     rows: list[list[Any]] = []
     for name in sorted({account.name for account in settings.accounts} | stored.keys()):
         first_at, last_at, count = stored.get(name, (None, None, None))
         moments = [format_moment(moment) if moment else None for moment in (first_at, last_at)]
         is_configured = any(account.name == name for account in settings.accounts)
-        rows.append([name, is_configured, name in stored, *moments, count, ", ".join(twins.get(name, ())) or None])
+        same = ", ".join(other for other in twins.get(name, ()) if other != name) or None
+        rows.append([name, is_configured, name in stored, *moments, count, same])
     if not rows and form == "table":
         print("no accounts yet: sip-trunks run, or sip-trunks run --demo")
         return
     write_rows(COLUMNS, rows, form=form, raw=raw)
-
-
-def find_same_tokens(accounts: Sequence[Account]) -> dict[str, list[str]]:
-    """Return by name the other names that have the same token; names without such are left out."""
-    names_by_token: dict[str, list[str]] = {}
-    for account in accounts:
-        names_by_token.setdefault(account.token, []).append(account.name)
-    return {
-        name: [other for other in names if other != name]
-        for names in names_by_token.values()
-        if len(names) > 1
-        for name in names
-    }
 
 
 def forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.accounts_command import find_same_tokens
 from pipelines.cli import main
 from pipelines.destination import open_destination
 from pipelines.load import run
@@ -73,11 +72,6 @@ def files_with(text: str) -> set[str]:
 
 
 # ---------------------------------------------------------------------- which there are
-
-
-def test_names_with_the_same_token_are_told_without_the_token() -> None:
-    accounts = [Account(name, token) for name, token in (("a", "x"), ("b", "y"), ("c", "x"), ("d", "x"))]
-    assert find_same_tokens(accounts) == {"a": ["c", "d"], "c": ["a", "d"], "d": ["a", "c"]}
 
 
 def test_accounts_are_listed_that_are_configured_or_stored(
