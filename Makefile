@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebook test check format lint types notebooks docs cookbook pictures lock bench clean
+.PHONY: help setup demo notebook test slow check format lint types notebooks docs cookbook pictures lock bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ notebook: $(READY) ## explore what is stored, in the browser
 
 test: $(READY) ## run the tests
 	@$(BIN)/pytest -q -n 3 --dist worksteal
+
+slow: $(READY) ## run the tests that `make test` leaves out: Delta, Iceberg, Dagster; three minutes
+	@$(BIN)/pytest -q -n 3 --dist worksteal -m slow
 
 check: $(READY) format lint types docs test ## what to run before each commit
 

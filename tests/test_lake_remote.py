@@ -384,6 +384,7 @@ def test_a_store_that_lost_its_pointer_is_named_and_left_alone(api: Api, server:
     assert objects(server, lake) == before
 
 
+@pytest.mark.slow
 def test_what_goes_is_in_no_object_any_more(server: Store, lake: str, call: Call) -> None:
     first, second = [TRUNK, IP_TRUNK], [TRUNK]
     store(

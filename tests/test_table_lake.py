@@ -467,7 +467,7 @@ def file(told: Mapping[str, Told]) -> Told:
 
 
 # Runs wait for dlt most of the time: all kinds of place are filled at once, and what is there is shared by the tests.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
 
 
 def test_it_keeps_what_the_file_keeps(lake: Told, file: Told) -> None:
