@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tests.conftest import Api
     from tests.test_lake import Call
 
+pytestmark = pytest.mark.slow
 call = test_lake.call
 KEY, SECRET = "AKIAEXAMPLE", "s3cr3t/of-the-store"
 CREDENTIALS = "DESTINATION__FILESYSTEM__CREDENTIALS__"
@@ -384,7 +385,6 @@ def test_a_store_that_lost_its_pointer_is_named_and_left_alone(api: Api, server:
     assert objects(server, lake) == before
 
 
-@pytest.mark.slow
 def test_what_goes_is_in_no_object_any_more(server: Store, lake: str, call: Call) -> None:
     first, second = [TRUNK, IP_TRUNK], [TRUNK]
     store(
