@@ -2,8 +2,8 @@
 
 with the lock of the data directory
   start from a private copy of the published file        whatever a dead run left is thrown away
-  fetch and judge every account                          nothing is written yet
-  hand the good ones to dlt in one load                  or only note that we looked, if nothing changed
+  fetch and judge every account                          side by side; one that fails holds up no other
+  hand the good ones to dlt, in parts if they are many   or only note that we looked, if nothing changed
   views, comments, reports; then publish                 one rename: all of it or nothing
 """
 
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     Announce = Callable[[str], None]
 
 T = TypeVar("T")
-_ACCOUNTS_WORTH_A_LINE = 100
 
 
 @dataclass(frozen=True)

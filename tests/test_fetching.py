@@ -10,7 +10,8 @@ import pytest
 
 from pipelines.cli import main
 from pipelines.errors import ApiRefused, ApiUnreachable
-from pipelines.famulor.client import Pace, Snapshot
+from pipelines.famulor.client import Snapshot
+from pipelines.famulor.pace import Pace
 from pipelines.famulor.snapshots import fetching
 from pipelines.intake import Taken, load_of, take
 from pipelines.settings import Account, ApiSettings, find_shared_tokens, prepare_state_dir, read_settings

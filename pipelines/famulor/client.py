@@ -15,12 +15,10 @@ import ssl
 import sys
 import tempfile
 import time
-from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
@@ -29,6 +27,7 @@ import urllib3
 from pipelines import __version__
 from pipelines.errors import ApiRefused, ApiUnreachable, SettingsError
 from pipelines.famulor.connections import Connections, is_loopback
+from pipelines.famulor.pace import Pace
 from pipelines.famulor.spooled import SpooledRecords, let_go
 from transforms.answer import UnusableAnswer, printable, read_page
 
@@ -47,7 +46,6 @@ _MOST_PAGES = 10_000
 _LONGEST_BACKOFF_SECONDS = 60.0
 _TRANSIENT = frozenset({408, 425, 429})
 _LONGEST_STATED_SECONDS = 7 * 86400.0
-_LIMITS = ((20, 10.0), (100, 60.0))  # requests of one token within so many seconds, as the vendor documents them
 _EPOCH_AFTER = 10**9  # an X-RateLimit-Reset above this is a moment, below it a number of seconds
 
 
@@ -84,24 +82,6 @@ class Snapshot:
             "is_unchanged": is_unchanged,
             "loader_version": loader_version,
         }
-
-
-class Pace:
-    """The requests of one token, kept within the API's limits: 20 in 10 seconds, 100 in a minute.
-
-    Whoever fetches holds `turn`: a token is used for one account at a time.
-    """
-
-    def __init__(self) -> None:
-        self.turn = Lock()
-        self._sent: deque[float] = deque(maxlen=max(count for count, _ in _LIMITS))
-
-    def count_request(self, now: float) -> float:
-        """Return how many seconds the next request has to wait, and count it as sent after them."""
-        begins = [self._sent[-count] + seconds for count, seconds in _LIMITS if len(self._sent) >= count]
-        begin = max([now, *begins])
-        self._sent.append(begin)
-        return begin - now
 
 
 class _Transient(Exception):

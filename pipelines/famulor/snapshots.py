@@ -9,12 +9,14 @@ other, however many names it has. Whoever waits for an account that is slow find
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, TypeAlias
 
 from pipelines.errors import ApiUnreachable, Failure
-from pipelines.famulor.client import Pace, Snapshot, fetch_snapshot
+from pipelines.famulor.client import Snapshot, fetch_snapshot
 from pipelines.famulor.connections import Connections
+from pipelines.famulor.pace import Pace
 from transforms.answer import UnusableAnswer
 
 if TYPE_CHECKING:
@@ -58,27 +60,20 @@ def fetching(
         work.stop()
 
 
+@dataclass
 class _Work:
     """What is left to fetch, and what was fetched and not yet handed out; workers and the run share it."""
 
-    def __init__(
-        self,
-        accounts: Sequence[Account],
-        settings: ApiSettings,
-        known_sha256: Mapping[str, str],
-        spool_dir: Path | None,
-        announce: Callable[[str], None],
-        secret: bytes | None,
-        most_waiting_bytes: int,
-    ) -> None:
-        self._accounts = accounts
-        self._settings = settings
-        self._known_sha256 = known_sha256
-        self._spool_dir = spool_dir
-        self._announce = announce
-        self._secret = secret
-        self._most_waiting_bytes = most_waiting_bytes
-        self._paces = {account.token: Pace() for account in accounts}
+    accounts: Sequence[Account]
+    settings: ApiSettings
+    known_sha256: Mapping[str, str]
+    spool_dir: Path | None
+    announce: Callable[[str], None]
+    secret: bytes | None
+    most_waiting_bytes: int
+
+    def __post_init__(self) -> None:
+        self._paces = {account.token: Pace() for account in self.accounts}
         self._changed = Condition()
         self._begun_count = 0
         self._waiting: dict[str, Result | BaseException] = {}
@@ -87,7 +82,7 @@ class _Work:
 
     def hand_out(self) -> Iterator[tuple[Account, Result]]:
         """Yield each account and what came of it, waiting for it if need be."""
-        for account in self._accounts:
+        for account in self.accounts:
             with self._changed:
                 while account.name not in self._waiting:
                     self._changed.wait()
@@ -112,20 +107,20 @@ class _Work:
     def stop(self) -> None:
         """Let the workers begin no other account."""
         with self._changed:
-            self._begun_count = len(self._accounts)
+            self._begun_count = len(self.accounts)
             self._changed.notify_all()
 
     def _next(self) -> Account | None:
         with self._changed:
             # The first one that is waited for has begun before, so this ends.
             self._changed.wait_for(self._may_begin)
-            if self._begun_count == len(self._accounts):
+            if self._begun_count == len(self.accounts):
                 return None
             self._begun_count += 1
-            return self._accounts[self._begun_count - 1]
+            return self.accounts[self._begun_count - 1]
 
     def _may_begin(self) -> bool:
-        return self._waiting_bytes < self._most_waiting_bytes or self._begun_count == len(self._accounts)
+        return self._waiting_bytes < self.most_waiting_bytes or self._begun_count == len(self.accounts)
 
     def _is_hopeful(self) -> bool:
         return self._unreachable_count < _HOPELESS_AFTER
@@ -136,13 +131,13 @@ class _Work:
             with pace.turn:
                 return fetch_snapshot(
                     account,
-                    self._settings,
-                    known_sha256=self._known_sha256.get(account.name),
-                    spool_dir=self._spool_dir,
-                    announce=lambda text: self._announce(f"{account.name}: {text}"),
+                    self.settings,
+                    known_sha256=self.known_sha256.get(account.name),
+                    spool_dir=self.spool_dir,
+                    announce=lambda text: self.announce(f"{account.name}: {text}"),
                     connections=connections,
                     pace=pace,
-                    secret=self._secret,
+                    secret=self.secret,
                 )
         except BaseException as error:  # noqa: BLE001 - whatever it is, the run that waits for it has to hear of it
             return error
