@@ -14,6 +14,8 @@ from pipelines.errors import name_some
 from pipelines.settings import DEMO_ACCOUNT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipelines.catalog import SeenDrift
     from pipelines.settings import Settings
 
@@ -59,14 +61,7 @@ class Outcome:
     @property
     def failures(self) -> list[str]:
         """What went wrong, one line for all accounts that failed for the same reason; then the reports."""
-        whose: dict[str, list[str]] = defaultdict(list)
-        for entry in self.accounts:
-            if entry.error:
-                whose[entry.error].append(entry.account)
-        lines = [f"{name_some(names)}: {error}" for error, names in whose.items()]
-        rest = sum(map(len, [*whose.values()][_MOST_FAILURES:]))
-        if rest:
-            lines[_MOST_FAILURES:] = [f"… and {rest} more accounts failed, see last_run.json or --json"]
+        lines = tell_failures((entry.account, entry.error) for entry in self.accounts if entry.error)
         if self.report_error:
             lines.append(f"the trunks are stored, but not the reports: {self.report_error}")
         return lines
@@ -74,6 +69,18 @@ class Outcome:
     def as_json(self) -> dict[str, Any]:
         """Return the outcome as plain values."""
         return {name: _as_plain(value) for name, value in asdict(self).items()}
+
+
+def tell_failures(failed: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a line for all accounts that failed for the same reason; of many reasons, only the first ones."""
+    whose: dict[str, list[str]] = defaultdict(list)
+    for account, error in failed:
+        whose[error].append(account)
+    lines = [f"{name_some(names)}: {error}" for error, names in whose.items()]
+    rest = sum(map(len, [*whose.values()][_MOST_FAILURES:]))
+    return (
+        [*lines[:_MOST_FAILURES], f"… and {rest} more accounts failed: state/last_run.json has all"] if rest else lines
+    )
 
 
 def _as_plain(value: Any) -> Any:

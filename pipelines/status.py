@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines import catalog
 from pipelines.destination import open_destination
 from pipelines.lock import is_run_active
-from pipelines.outcome import format_moment
+from pipelines.outcome import format_moment, tell_failures
 from pipelines.show import as_size, print_table
 from pipelines.sizes import read_growth
 from transforms import schema
@@ -114,7 +114,7 @@ def _read_last_run(settings: Settings) -> dict[str, Any] | None:
     if not isinstance(noted, dict):
         return None
     failed = [entry for entry in noted.get("accounts", ()) if entry.get("error")]
-    errors = [f"{entry['account']}: {entry['error']}" for entry in failed]
+    errors = tell_failures((entry["account"], entry["error"]) for entry in failed)
     if noted.get("report_error"):
         errors.append(f"no reports: {noted['report_error']}")
     return {

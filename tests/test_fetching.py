@@ -14,6 +14,7 @@ from pipelines.famulor.client import Snapshot
 from pipelines.famulor.pace import Pace
 from pipelines.famulor.snapshots import fetching
 from pipelines.intake import Taken, load_of, take
+from pipelines.outcome import tell_failures
 from pipelines.settings import Account, ApiSettings, find_shared_tokens, prepare_state_dir, read_settings
 from pipelines.warehouse import Warehouse
 from tests.builders import trunk
@@ -123,6 +124,15 @@ def test_a_token_keeps_to_the_documented_limits() -> None:
     assert sent[19] < 1000.5
     for count, seconds in ((20, 10), (100, 60)):
         assert all(later - earlier >= seconds for earlier, later in zip(sent, sent[count:], strict=False))
+
+
+def test_what_went_wrong_is_told_in_few_lines_however_many_accounts_it_is() -> None:
+    assert tell_failures([("a", "no answer"), ("b", "no"), ("c", "no answer")]) == ["a, c: no answer", "b: no"]
+    alike = tell_failures((f"a{number}", "no answer") for number in range(1000))
+    assert alike == ["a0, a1, a2 and 997 more accounts: no answer"]
+    lines = tell_failures((f"a{number}", f"token {number}") for number in range(1000))
+    assert len(lines) == 11
+    assert lines[-1] == "… and 990 more accounts failed: state/last_run.json has all"
 
 
 # A whole run
