@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     Edition = Mapping[str, Sequence[dict[str, Any]]]
     Call = Callable[..., str]
 
-pytestmark = [pytest.mark.usefixtures("place"), pytest.mark.slow]
+pytestmark = pytest.mark.usefixtures("place")
 
 COMMAND = str(Path(sys.executable).with_name("sip-trunks"))
 FILES = ("duckdb", "parquet")

@@ -879,7 +879,6 @@ def test_a_value_that_the_server_refuses_is_not_quoted_anywhere(api: Api, place:
 # ---------------------------------------------------------------------- what goes
 
 
-@pytest.mark.slow
 def test_rows_of_long_ago_and_of_a_forgotten_account_go_and_the_others_stay(api: Api, call: Call) -> None:
     settings, limit = read_settings("postgres"), test_prune.at(3)
     store(settings, test_prune.STORY)
