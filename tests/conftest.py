@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from pipelines.load import run
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     Begin = Callable[..., None]
 
 gc.set_threshold(50_000, 20, 20)  # as the command does
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 TOKEN = "t0p-s3cret-token-value"
 
 

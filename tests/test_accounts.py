@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NUMBER, OTHER = "+49305550177", "+49305550188"
 GONE = [IP_TRUNK | {"id": 1, "phone_number": NUMBER, "sip_username": "forget-me"}]
 KEPT = [IP_TRUNK | {"id": 2, "phone_number": OTHER}, trunk(id=3)]
-DESTINATIONS = ("duckdb", "parquet", "delta")
+DESTINATIONS = ("duckdb", "parquet", pytest.param("delta", marks=pytest.mark.slow))
 
 
 @pytest.fixture
@@ -165,6 +165,7 @@ def test_one_who_dies_while_forgetting_has_changed_nothing(destination: str, api
     assert not files_with("none-such")  # all of them can be read
 
 
+@pytest.mark.slow
 def test_delta_tables_that_somebody_has_set_aside_who_died_are_put_back(
     api: Api, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -224,7 +224,7 @@ ROWS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=15, deadline=None)  # of up to 16 trunks each
+@settings(max_examples=15)  # of up to 16 trunks each
 @given(st.lists(ROWS, min_size=1, max_size=16))
 def test_any_trunks_are_audited_each_rule_once_a_trunk_and_alone_as_together(differences: list[dict[str, Any]]) -> None:
     made = trunks(*differences)

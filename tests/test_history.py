@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Api
 
-SEQUENCES = 3
+SEQUENCES = 2
 SNAPSHOTS = 5
 COMPARED = 3
 _VERSIONS = ", ".join(

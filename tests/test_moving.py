@@ -350,6 +350,7 @@ def test_a_postgresql_begins_with_a_copy_goes_on_and_is_copied_in_turn(
     assert contents(server, parsed=True) == stored
 
 
+@pytest.mark.slow
 def test_a_lake_of_another_table_format_begins_with_a_copy_and_is_copied_in_turn(past: Past, place: Path) -> None:
     lake = replace(at(place / "lake", "parquet"), table_format="delta")
     stored = contents(past.settings("parquet"))

@@ -63,7 +63,6 @@ RECORDS = st.lists(
 
 @settings(
     max_examples=6,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # every example is a whole run: shrinking takes minutes
 )

@@ -114,7 +114,7 @@ def test_what_is_asked_of_moments_after_the_limit_is_answered_as_before(
         drop_before(settings, limit)
         assert [*map(str, tell(settings, limit))] == [*map(str, before)]
         assert ask(f"SELECT count(*) FROM sip_trunks_history WHERE valid_to <= '{limit}'") == [(0,)]
-        assert drop_before(settings, limit) == dict.fromkeys(drop_before(settings, limit), 0)
+        assert not any(drop_before(settings, limit).values())
     looks = ask("SELECT account, snapshot_at FROM sip_trunk_snapshots ORDER BY ALL")
     assert [(name, round((when - NOON) / timedelta(days=1), 2)) for name, when in looks] == [
         ("acme", 4), ("acme", 4.1), ("acme", 5), ("idle", 2), ("idle", 4.1), ("left", 0.2), ("new", 5),

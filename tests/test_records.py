@@ -286,7 +286,6 @@ def test_a_missing_field_is_not_hidden_by_its_name_in_a_value() -> None:
     assert drift(columns) == {("sip_address", "missing_column", 1)}
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_every_column_name_is_one_that_dlt_leaves_as_it_is(name: str) -> None:
     from dlt.common.normalizers.naming.snake_case import NamingConvention
@@ -355,7 +354,7 @@ RECORDS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(RECORDS)
 def test_every_value_can_be_read_back(records: list[dict[str, Any]]) -> None:
     columns = read_records(raw(*records), batch_records=4)
@@ -365,7 +364,7 @@ def test_every_value_can_be_read_back(records: list[dict[str, Any]]) -> None:
             assert value is None or reads_back(value, row.get(name), row.get(f"{name}__v_text"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.fixed_dictionaries({name: st.just(value) | st.none() for name, value in IP_TRUNK.items() if name != "id"}),
