@@ -11,6 +11,7 @@ from pipelines.destination import open_destination
 from pipelines.errors import SettingsError
 from pipelines.files import write_whole
 from pipelines.lock import holding_lock
+from pipelines.metrics import forget_metrics
 from pipelines.outcome import format_moment
 from pipelines.settings import find_shared_tokens
 from pipelines.show import print_table, write_rows
@@ -62,7 +63,7 @@ def forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
         counts = _forget(settings, destination, name)
     print_table(["table", "rows"], list(counts.items()))
     print(f"forgotten  {name}, in {destination.place}")
-    print("kept       the log, which names accounts, but no trunk")
+    print("kept       the logs, which may name accounts, but no trunk")
     unreached = ["backups and exports that were made", f"other destinations (this was {destination.name})"]
     print("unreached  " + "; ".join([*unreached, *filter(None, [destination.remnants])]))
     if any(account.name == name for account in settings.accounts):
@@ -77,6 +78,7 @@ def _forget(settings: Settings, destination: Destination, name: str) -> dict[str
     counts = rewrite(settings, destination, drops_of(name))
     destination.forget_past()
     _forget_last_run(settings, name)
+    forget_metrics(settings, name)
     return counts
 
 

@@ -11,6 +11,7 @@ from pipelines.destination import open_destination
 from pipelines.errors import DestinationFailed, Failure, SettingsError, describe_error, exit_code_of, name_some
 from pipelines.famulor.client import Snapshot
 from pipelines.famulor.snapshots import fetching
+from pipelines.notify import check_address
 from pipelines.settings import (
     find_shared_tokens,
     find_unknown_settings,
@@ -42,6 +43,8 @@ def check(settings: Settings) -> int:
     ]
     if settings.pseudonymize:
         checks.insert(1, ("pseudonyms", partial(_check_pseudonyms, settings)))
+    if settings.notify:
+        checks.insert(1, ("notify", partial(_check_notify, settings)))
     accounts: tuple[Account, ...] = ()
     try:
         accounts = pick_accounts(settings, [])
@@ -91,6 +94,11 @@ def _check_settings(settings: Settings) -> str:
 def _check_pseudonyms(settings: Settings) -> str:
     with_pseudonym_key(settings)
     return f"{' and '.join(settings.pseudonymize)} will be replaced; the key is set"
+
+
+def _check_notify(settings: Settings) -> str:
+    check_address(settings)
+    return f"a webhook will be told of {', '.join(settings.notify_on) or 'nothing'}"
 
 
 def _check_data_dir(settings: Settings) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
+    from pipelines.outcome import Outcome
     from pipelines.settings import Account, Settings
 
 _PATIENCE_SECONDS = 3.0
@@ -94,7 +95,12 @@ def _fail(options: argparse.Namespace, message: str, code: int) -> int:
         from pipelines.show import print_json
 
         print_json({"error": message, "exit_code": code})
-    print(f"sip-trunks: {message}", file=sys.stderr)
+    if options.command == "run" and options.log_format == "json":
+        from pipelines.progress import format_event
+
+        print(format_event("error", "run", message, exit_code=code), file=sys.stderr)
+    else:
+        print(f"sip-trunks: {message}", file=sys.stderr)
     return code
 
 
@@ -105,13 +111,50 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from pipelines.load import run
+    from datetime import UTC, datetime
+
     from pipelines.outcome import print_outcome
-    from pipelines.progress import logging_to_file, showing_progress
+    from pipelines.progress import logging_to_file
+    from pipelines.watch import follow_up, follow_up_failure
+
+    started_at = datetime.now(UTC)
+    settings = _settings_of_run(options)
+    with logging_to_file(settings, with_stderr=True):
+        try:
+            outcome = _load(settings, options)
+        except BaseException as error:
+            follow_up_failure(settings, error, started_at)
+            raise
+        if options.json:
+            from pipelines.show import print_json
+
+            print_json(outcome.as_json())
+        else:
+            print_outcome(settings, outcome)
+        sys.stdout.flush()
+        follow_up(settings, outcome)
+    if settings.log_format == "text":
+        # A structured log has them already.
+        for line in (*outcome.warnings, *outcome.failures):
+            print(f"sip-trunks: {line}", file=sys.stderr)
+    return outcome.exit_code
+
+
+def _settings_of_run(options: argparse.Namespace) -> Settings:
+    """Return the settings with what the command line says instead of them."""
+    from dataclasses import replace
+
+    settings = _settings(options)
+    options.log_format = options.log_format or settings.log_format
+    return replace(settings, log_format=options.log_format, notify=options.notify or settings.notify)
+
+
+def _load(settings: Settings, options: argparse.Namespace) -> Outcome:
+    from pipelines.load import run
+    from pipelines.progress import showing_progress
     from pipelines.settings import pick_accounts
     from pipelines.withheld import withholding
 
-    settings = _settings(options)
     with ExitStack() as stack:
         if options.no_reports:
             # A fifth of a small run: reports are all that pandas is needed for.
@@ -120,24 +163,13 @@ def _run(options: argparse.Namespace) -> int:
             settings, accounts = stack.enter_context(_serving_demo(settings))
         else:
             accounts = pick_accounts(settings, options.account)
-        stack.enter_context(logging_to_file(settings))
-        outcome = run(
+        return run(
             settings,
             accounts,
             accept_shrink=options.accept_shrink,
             with_reports=not options.no_reports,
             announce=stack.enter_context(showing_progress()),
         )
-    if options.json:
-        from pipelines.show import print_json
-
-        print_json(outcome.as_json())
-    else:
-        print_outcome(settings, outcome)
-    sys.stdout.flush()
-    for line in (*outcome.warnings, *outcome.failures):
-        print(f"sip-trunks: {line}", file=sys.stderr)
-    return outcome.exit_code
 
 
 @contextmanager

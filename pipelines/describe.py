@@ -59,7 +59,13 @@ def describe(settings: Settings, name: str | None, *, form: str) -> None:
 def list_entries(stored: Mapping[str, Mapping[str, str]] | None = None) -> list[Entry]:
     """Return the whole dictionary; `stored` has the columns of the tables that are stored, and their types."""
     stored = stored or {}
-    views = (schema.DRIFT, report_schema.SIP_TRUNK_CHANGES, report_schema.TRUNK_COUNTS, report_schema.CURRENT_FINDINGS)
+    views = (
+        schema.DRIFT,
+        report_schema.SIP_TRUNK_CHANGES,
+        report_schema.TRUNK_COUNTS,
+        report_schema.CURRENT_FINDINGS,
+        report_schema.RUNS,
+    )
     tables = (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)
     return [
         *(Entry(table.name, "table", table.grain, _columns(table, stored.get(table.name, {}))) for table in tables),

@@ -395,6 +395,8 @@ class Lake:
             self._show_reports(connection, kind="VIEW")
             if report_tables.has_reports(connection):
                 report_tables.create_findings(connection)
+            if report_tables.has_runs(connection):
+                report_tables.create_runs(connection)
             self._files.confine(connection)
             yield connection
 

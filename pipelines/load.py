@@ -10,12 +10,13 @@ with the lock of the data directory
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
 from collections import defaultdict
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,8 +35,9 @@ from pipelines.errors import (
 from pipelines.files import write_whole
 from pipelines.intake import Taken, load_of, take
 from pipelines.lock import holding_lock
-from pipelines.outcome import AccountOutcome, Outcome, format_moment
+from pipelines.outcome import AccountOutcome, Outcome, RuleFindings, format_moment
 from pipelines.progress import logger
+from pipelines.run_log import note_death, store_runs, summarize
 from pipelines.settings import find_shared_tokens, with_pseudonym_key
 from pipelines.sizes import note_size
 
@@ -60,6 +62,8 @@ class _Done:
     accounts: list[AccountOutcome]
     snapshot_at: datetime | None = None
     report_failure: Exception | None = None
+    findings: tuple[RuleFindings, ...] | None = None
+    stored: dict[str, StoredAccount] = field(default_factory=dict)
 
 
 def run(
@@ -97,14 +101,17 @@ def run(
             report_error=describe_error(failure) if failure else None,
             exit_code=_exit_code(done.accounts) or (exit_code_of(failure) if failure else 0),
             warnings=tuple(map(_warn_of_shared, find_shared_tokens(accounts))),
+            findings=done.findings,
+            stored=done.stored,
         )
 
     with holding_lock(settings):
+        note_death(settings)
         # What stands here if the process is killed.
         begun = {"started_at": format_moment(started_at), "destination": destination.name}
         _note_last_run(settings, begun | {"error": "did not end", "exit_code": None})
         try:
-            result = outcome(_run(settings, destination, accounts, accept_shrink, with_reports, announce))
+            result = outcome(_run(settings, destination, accounts, accept_shrink, with_reports, announce, outcome))
         except BaseException as error:
             logger.error("%s (exit code %s)", describe_error(error), exit_code_of(error))
             _note_last_run(settings, begun | describe_failure(error))
@@ -113,8 +120,10 @@ def run(
             with suppress(OSError):
                 _tidy(settings, destination)
         for entry in result.accounts:
-            logger.info("%s: %s", entry.account, entry.error or entry.status)
-        logger.info("ended with exit code %s", result.exit_code)
+            level = logging.ERROR if entry.error else logging.INFO
+            logger.log(level, "%s: %s", entry.account, entry.error or entry.status)
+        for warning in result.warnings:
+            logger.warning(warning)
         _note_last_run(settings, result.as_json())
         return result
 
@@ -149,6 +158,7 @@ def _run(
     accept_shrink: bool,
     with_reports: bool,
     announce: Announce,
+    outcome: Callable[[_Done], Outcome],
 ) -> _Done:
     _tidy(settings, destination)
     with destination.working() as connection:
@@ -174,7 +184,7 @@ def _run(
                 destination.load(connection, load)
                 del load
         if not is_new and not taken.unchanged:
-            return _Done(taken.done)
+            return _Done(taken.done, stored=stored)
         snapshot_at = snapshot_at or _moment_after(stored)
         if taken.unchanged:
             looks = [_look(settings, snapshot, snapshot_at, stored[snapshot.account]) for snapshot in taken.unchanged]
@@ -186,7 +196,15 @@ def _run(
         if destination.publishes_reports and is_new and basis is None:
             # Better none than those of an older snapshot.
             report_tables.drop_reports(connection)
-        drift = catalog.read_drift(connection)
+        done = _Done(
+            _with_drift(taken.done, catalog.read_drift(connection)),
+            snapshot_at,
+            failure,
+            _count_findings(connection, snapshot_at) if destination.publishes_reports else None,
+            stored,
+        )
+        if destination.publishes_reports:
+            store_runs(settings, connection, summarize(outcome(done)))
     announce("publishing")
     destination.publish(snapshot_at)
     note_size(settings)
@@ -197,7 +215,12 @@ def _run(
         # What keeps a page from being written may keep the old one from being removed.
         with suppress(OSError):
             settings.page_path.unlink()
-    return _Done(_with_drift(taken.done, drift), snapshot_at, failure)
+    return replace(done, report_failure=failure)
+
+
+def _count_findings(connection: duckdb.DuckDBPyConnection, snapshot_at: datetime) -> tuple[RuleFindings, ...] | None:
+    counts = report_tables.count_current_findings(connection, snapshot_at)
+    return None if counts is None else tuple(RuleFindings(*found) for found in counts)
 
 
 def _with_drift(entries: Sequence[AccountOutcome], drift: Sequence[SeenDrift]) -> list[AccountOutcome]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,9 +15,9 @@ from pipelines.errors import name_some
 from pipelines.settings import DEMO_ACCOUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from pipelines.catalog import SeenDrift
+    from pipelines.catalog import SeenDrift, StoredAccount
     from pipelines.settings import Settings
 
 _MOST_DRIFT_LINES = 8
@@ -45,8 +46,22 @@ class AccountOutcome:
 
 
 @dataclass(frozen=True)
+class RuleFindings:
+    """How many findings of a rule there are, and how many of them this snapshot brought."""
+
+    severity: str
+    rule: str
+    finding_count: int
+    new_count: int
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What a run did, and when: `snapshot_at` is the moment that the history knows it by (UTC)."""
+    """What a run did, and when: `snapshot_at` is the moment that the history knows it by (UTC).
+
+    `findings` is None where they are not known: without reports, or if nothing was stored. `stored` has what was stored
+    of each account before, and is no part of what `--json` prints.
+    """
 
     accounts: tuple[AccountOutcome, ...]
     destination: str
@@ -57,6 +72,26 @@ class Outcome:
     report_error: str | None
     exit_code: int
     warnings: tuple[str, ...] = ()
+    findings: tuple[RuleFindings, ...] | None = None
+    stored: Mapping[str, StoredAccount] = field(default_factory=dict, repr=False)
+
+    @property
+    def ended_at(self) -> datetime:
+        """When it ended (UTC)."""
+        return self.started_at + timedelta(seconds=self.duration_seconds)
+
+    @property
+    def errors(self) -> list[str]:
+        """What went wrong, without the names of the accounts, each with how many it went wrong for."""
+        counts = Counter(_without_name(entry.error, entry.account) for entry in self.accounts if entry.error)
+        lines = [f"{count} accounts: {error}" if count > 1 else error for error, count in counts.most_common()]
+        return [*lines[:_MOST_FAILURES], *([self.report_error] if self.report_error else [])]
+
+    def count_findings(self, severity: str) -> int | None:
+        """Return how many findings of a severity there are, if that is known."""
+        if self.findings is None:
+            return None
+        return sum(found.finding_count for found in self.findings if found.severity == severity)
 
     @property
     def failures(self) -> list[str]:
@@ -68,7 +103,14 @@ class Outcome:
 
     def as_json(self) -> dict[str, Any]:
         """Return the outcome as plain values."""
-        return {name: _as_plain(value) for name, value in asdict(self).items()}
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "stored"}
+        return {name: _as_plain(value) for name, value in values.items()}
+
+
+def _without_name(error: str, account: str) -> str:
+    for phrase in (f" of account {account!r}", f" --account {account}"):
+        error = error.replace(phrase, "")
+    return re.sub(rf"(?<![\w.-]){re.escape(account)}(?![\w-])", "…", error)
 
 
 def tell_failures(failed: Iterable[tuple[str, str]]) -> list[str]:
@@ -87,6 +129,8 @@ def _as_plain(value: Any) -> Any:
     match value:
         case datetime():
             return format_moment(value)
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return _as_plain(asdict(value))
         case dict():
             return {name: _as_plain(item) for name, item in value.items()}
         case list() | tuple():

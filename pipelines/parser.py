@@ -40,6 +40,10 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--accept-shrink", action="store_true", help="accept, once, an answer that lacks many trunks")
     run.add_argument("--no-reports", action="store_true", help="write no reports, and leave none that are out of date")
     run.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
+    run.add_argument("--log-format", choices=("text", "json"), help="json: standard error and the log as JSON lines")
+    run.add_argument(
+        "--notify", metavar="URL", help="a webhook to tell of failures, recovery, findings, drift, changes"
+    )
 
     report = commands.add_parser("report", help="reports from what is stored", epilog=REPORT_NAMES)
     report.add_argument("names", nargs="*", metavar="NAME", help="which reports; the overview without one")

@@ -56,7 +56,7 @@ def _limit(older_than: str | None) -> datetime | None:
 def _drops(destination: Destination, limit: datetime | None) -> Drops:
     """Return what is to go; without a limit, no row."""
     if limit is None:
-        return Drops({}, "false")
+        return Drops({}, {})
     with destination.reading(("sip_trunk_snapshots",)) as connection:
         return drops_before(connection, limit)
 

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from pipelines.catalog import comment_on, literal, quoted
+from pipelines.catalog import comment_on, literal, quoted, transaction
 from transforms import report_schema
+from transforms.schema import SQL_TYPES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     import pandas as pd
@@ -18,7 +21,9 @@ if TYPE_CHECKING:
 
 REPORTS_SCHEMA = "reports"
 FINDINGS = report_schema.AUDIT_FINDINGS.name
-"""The table of the findings, which is a log: the others are written anew."""
+RUNS = report_schema.RUNS.name
+LOGS = (FINDINGS, RUNS)
+"""The tables that are logs: the others are written anew."""
 
 
 def write_report(
@@ -50,7 +55,7 @@ def show_report(connection: duckdb.DuckDBPyConnection, name: str, file: str, kin
     source = f"read_parquet({literal(file)}, hive_partitioning = false)"
     table = f"{REPORTS_SCHEMA}.{quoted(name)}"
     connection.execute(f"CREATE {kind} {table} AS FROM {source}")
-    for declared in report_schema.REPORT_TABLES:
+    for declared in (*report_schema.REPORT_TABLES, report_schema.RUNS):
         if declared.name == name and kind == "VIEW":
             comment_on(connection, kind, table, declared.grain, declared.meanings)
 
@@ -68,30 +73,49 @@ def has_reports(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def drop_reports(connection: duckdb.DuckDBPyConnection) -> None:
-    """Remove the reports but for the log of the findings, of which none is known to be current any more."""
+    """Remove the reports but for the logs; of the findings none is known to be current any more."""
     connection.execute(f"DROP VIEW IF EXISTS main.{report_schema.CURRENT_FINDINGS.name}")
     for name in _list_reports(connection):
         if name == FINDINGS:
             connection.execute(f"UPDATE {REPORTS_SCHEMA}.{name} SET is_current = NULL WHERE is_current")
-        else:
+        elif name not in LOGS:
             connection.execute(f"DROP TABLE {REPORTS_SCHEMA}.{quoted(name)}")
 
 
-def count_findings(connection: duckdb.DuckDBPyConnection, condition: str) -> dict[str, int]:
-    """Return how many rows of the log of the audits a condition holds for, if there is a log."""
-    if FINDINGS not in _list_reports(connection):
-        return {}
-    query = f"SELECT count(*) FROM {REPORTS_SCHEMA}.{FINDINGS} WHERE {condition}"
-    ((count,),) = connection.execute(query).fetchall()
-    return {FINDINGS: int(count)}
+def count_logged(connection: duckdb.DuckDBPyConnection, conditions: Mapping[str, str]) -> dict[str, int]:
+    """Return how many rows of the logs that there are a condition holds for, by log."""
+    return _for_each_log(connection, conditions, "SELECT count(*) FROM")
 
 
-def drop_findings(connection: duckdb.DuckDBPyConnection, condition: str) -> dict[str, int]:
-    """Remove the rows of the log of the audits, if there is one, for which a condition holds; return how many."""
-    if FINDINGS not in _list_reports(connection):
-        return {}
-    ((count,),) = connection.execute(f"DELETE FROM {REPORTS_SCHEMA}.{FINDINGS} WHERE {condition}").fetchall()
-    return {FINDINGS: int(count)}
+def drop_logged(connection: duckdb.DuckDBPyConnection, conditions: Mapping[str, str]) -> dict[str, int]:
+    """Remove the rows of the logs that there are for which a condition holds; return how many, by log."""
+    return _for_each_log(connection, conditions, "DELETE FROM")
+
+
+def _for_each_log(
+    connection: duckdb.DuckDBPyConnection, conditions: Mapping[str, str], statement: str
+) -> dict[str, int]:
+    counts, stored = {}, _list_reports(connection)
+    for name in LOGS:
+        if name in stored and name in conditions:
+            query = f"{statement} {REPORTS_SCHEMA}.{name} WHERE {conditions[name]}"
+            ((counts[name],),) = connection.execute(query).fetchall()
+    return counts
+
+
+def count_current_findings(
+    connection: duckdb.DuckDBPyConnection, snapshot_at: datetime
+) -> list[tuple[str, str, int, int]] | None:
+    """Return severity, rule, how many findings of it there are and how many of them this snapshot brought.
+
+    None if the last run that saw something new wrote no reports.
+    """
+    if not has_reports(connection):
+        return None
+    return connection.execute(
+        f"SELECT severity, rule, count(*), count(*) FILTER (first_seen_at = {literal(snapshot_at)}) "
+        f"FROM {REPORTS_SCHEMA}.{FINDINGS} WHERE is_current GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
 
 
 def create_findings(connection: duckdb.DuckDBPyConnection) -> None:
@@ -103,6 +127,43 @@ def create_findings(connection: duckdb.DuckDBPyConnection) -> None:
         f"CREATE OR REPLACE VIEW {name} AS SELECT {columns} FROM {REPORTS_SCHEMA}.{FINDINGS} WHERE is_current"
     )
     comment_on(connection, "VIEW", name, table.grain, table.meanings)
+
+
+def write_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[Mapping[str, Any]]) -> None:
+    """Put these runs into the log of the runs, each in place of what it had of it; those that it has stay."""
+    declared = report_schema.RUNS
+    table = f"{REPORTS_SCHEMA}.{declared.name}"
+    if declared.name not in _list_reports(connection):
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
+        columns = ", ".join(f"{column.name} {SQL_TYPES[column.type]}" for column in declared.columns)
+        connection.execute(f"CREATE TABLE {table} ({columns})")
+        comment_on(connection, "TABLE", table, declared.grain, declared.meanings)
+    create_runs(connection)
+    stored = dict(connection.execute(f"SELECT started_at, exit_code FROM {table}").fetchall())
+    missing = [run for run in runs if stored.get(run["started_at"], "none") != run["exit_code"]]
+    if not missing:
+        return
+    outdated = ", ".join(_as_sql(run["started_at"]) for run in missing)
+    rows = ", ".join(f"({', '.join(_as_sql(run.get(name)) for name in declared.names)})" for run in missing)
+    with transaction(connection):
+        connection.execute(f"DELETE FROM {table} WHERE started_at IN ({outdated})")
+        connection.execute(f"INSERT INTO {table} VALUES {rows}")
+
+
+def has_runs(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether there is a log of the runs: releases before it kept none."""
+    return RUNS in _list_reports(connection)
+
+
+def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the view `runs` on their log."""
+    name = f"main.{RUNS}"
+    connection.execute(f"CREATE OR REPLACE VIEW {name} AS FROM {REPORTS_SCHEMA}.{RUNS}")
+    comment_on(connection, "VIEW", name, report_schema.RUNS.grain, report_schema.RUNS.meanings)
+
+
+def _as_sql(value: Any) -> str:
+    return "NULL" if value is None else literal(value)
 
 
 def _list_reports(connection: duckdb.DuckDBPyConnection) -> list[str]:

@@ -32,16 +32,17 @@ _LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
 
 
 class Drops(NamedTuple):
-    """The rows that go: a condition in plain SQL by table, and one for the log of the audits."""
+    """The rows that go: a condition in plain SQL by table, and by log."""
 
     tables: dict[str, str]
-    findings: str
+    logs: dict[str, str]
 
 
 def drops_of(account: str) -> Drops:
     """Return what is stored of an account: everything."""
     condition = f"account = {catalog.literal(account)}"
-    return Drops(dict.fromkeys(EVERY_TABLE, condition), condition)
+    # The log of the runs names no account.
+    return Drops(dict.fromkeys(EVERY_TABLE, condition), {report_tables.FINDINGS: condition})
 
 
 def drops_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> Drops:
@@ -73,7 +74,10 @@ def drops_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> Drop
             schema.SCHEMA_DRIFT.name: _any_of(of_answers),
             schema.SIP_TRUNK_SNAPSHOT_ROWS.name: _any_of(of_answers),
         },
-        f"is_current = false AND last_seen_at < {_literal(limit)}",
+        {
+            report_tables.FINDINGS: f"is_current = false AND last_seen_at < {_literal(limit)}",
+            report_tables.RUNS: f"started_at < {_literal(limit)}",
+        },
     )
 
 
@@ -96,7 +100,7 @@ def count_rows(connection: duckdb.DuckDBPyConnection, drops: Drops) -> dict[str,
         if catalog.exists(connection, name):
             query = f"SELECT count(*) FROM {catalog.DATASET}.{name} WHERE {condition}"
             ((counts[name],),) = connection.execute(query).fetchall()
-    return counts | report_tables.count_findings(connection, drops.findings)
+    return counts | report_tables.count_logged(connection, drops.logs)
 
 
 def rewrite(settings: Settings, destination: Destination, drops: Drops) -> dict[str, int]:
@@ -112,7 +116,7 @@ def rewrite(settings: Settings, destination: Destination, drops: Drops) -> dict[
             span = catalog.read_looks_span(connection) if catalog.exists(connection, _LOOKS) else None
             basis = None
             if destination.publishes_reports:
-                counts |= report_tables.drop_findings(connection, drops.findings)
+                counts |= report_tables.drop_logged(connection, drops.logs)
                 basis = _renew_reports(settings, connection, span and span[1])
         destination.publish(moment)
         logger.info("dropped from %s: %s", destination.place, _describe(counts))

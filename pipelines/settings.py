@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pipelines import __version__
 from pipelines.errors import DestinationFailed, SettingsError, name_some
+from transforms.report_schema import SEVERITIES
 from transforms.schema import API_COLUMNS, RESERVED_COLUMNS
 
 if TYPE_CHECKING:
@@ -28,8 +29,13 @@ DEFAULT_BASE_URL = "https://app.famulor.de/api"
 _PROJECT = Path(__file__).resolve().parent.parent
 DEMO_ACCOUNT = "demo"
 DriftMode = Literal["report", "strict"]
+LogFormat = Literal["text", "json"]
 TableFormat = Literal["parquet", "delta", "iceberg"]
 _DRIFT_MODES: tuple[DriftMode, ...] = ("report", "strict")
+_LOG_FORMATS: tuple[LogFormat, ...] = ("text", "json")
+_SEVERITIES = ("high", *(severity for severity in SEVERITIES if severity != "high"))
+NEWS = ("failure", "recovery", "findings", "drift", "changes")
+"""What a webhook can be told of."""
 _TABLE_FORMATS: tuple[TableFormat, ...] = ("parquet", "delta", "iceberg")
 _OURS = (
     "data_dir",
@@ -37,6 +43,11 @@ _OURS = (
     "drift",
     "expected_interval",
     "lake",
+    "log_format",
+    "metrics",
+    "notify",
+    "notify_on",
+    "notify_severity",
     "providers",
     "pseudonym_key",
     "pseudonymize",
@@ -93,6 +104,11 @@ class Settings:
     suppressions: tuple[dict[str, Any], ...] = ()
     pseudonymize: tuple[str, ...] = ()
     pseudonym_key: bytes = field(default=b"", repr=False)
+    log_format: LogFormat = "text"
+    metrics: str = "state/metrics.prom"
+    notify: str = field(default="", repr=False)
+    notify_on: tuple[str, ...] = NEWS
+    notify_severity: str = _SEVERITIES[0]
 
     @property
     def loader_version(self) -> str:
@@ -127,6 +143,11 @@ class Settings:
         return self.state_dir / "last_run.json"
 
     @property
+    def metrics_path(self) -> Path:
+        """The file for Prometheus that every run writes."""
+        return self.data_dir / Path(self.metrics).expanduser()
+
+    @property
     def state_dir(self) -> Path:
         """What belongs to the loader alone: its lock, its log, its private file."""
         return self.data_dir / "state"
@@ -154,6 +175,11 @@ def read_settings(destination: str | None = None) -> Settings:
         suppressions=_read_suppressions(values),
         pseudonymize=_read_pseudonymized(values),
         pseudonym_key=str(values.find("sip_trunks.pseudonym_key") or "").strip().encode(),
+        log_format=values.choose("sip_trunks.log_format", _LOG_FORMATS),
+        metrics=values.get("sip_trunks.metrics", like="state/metrics.prom"),
+        notify=str(values.find("sip_trunks.notify") or "").strip(),
+        notify_on=_read_news(values),
+        notify_severity=values.choose("sip_trunks.notify_severity", _SEVERITIES),
     )
 
 
@@ -270,15 +296,29 @@ def _read_suppressions(values: _Values) -> tuple[dict[str, Any], ...]:
     return tuple(found)
 
 
-def _read_pseudonymized(values: _Values) -> tuple[str, ...]:
-    found = values.find("sip_trunks.pseudonymize") or []
-    if not found and not os.environ.get("SIP_TRUNKS__PSEUDONYMIZE", "[]").strip():
-        raise SettingsError("SIP_TRUNKS__PSEUDONYMIZE is set, but empty; give it a value, [] for none, or unset it")
+def _read_names(values: _Values, key: str, example: str) -> list[str] | None:
+    """Return the names that a setting lists, or None if it is not set. Raises SettingsError."""
+    found, variable = values.find(key), key.upper().replace(".", "__")
+    if found is None and not os.environ.get(variable, "[]").strip():
+        raise SettingsError(f"{variable} is set, but empty; give it a value, [] for none, or unset it")
     if isinstance(found, str):
         # dlt writes lists in variables as JSON; commas are easier to type.
         found = re.findall(r"[^\s,\[\]\"']+", found)
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        raise SettingsError('sip_trunks.pseudonymize needs a list of fields such as ["phone_number", "sip_username"]')
+    if found is not None and not (isinstance(found, list) and all(isinstance(name, str) for name in found)):
+        raise SettingsError(f"{key} needs a list such as {example}")
+    return found
+
+
+def _read_news(values: _Values) -> tuple[str, ...]:
+    found = _read_names(values, "sip_trunks.notify_on", '["failure", "recovery"]')
+    unknown = [name for name in found or () if name not in NEWS]
+    if unknown:
+        raise SettingsError(f"sip_trunks.notify_on can have {', '.join(NEWS)}, got {unknown[0]!r}")
+    return NEWS if found is None else tuple(found)
+
+
+def _read_pseudonymized(values: _Values) -> tuple[str, ...]:
+    found = _read_names(values, "sip_trunks.pseudonymize", 'the fields ["phone_number", "sip_username"]')
     if not found:
         return ()
     from transforms.names import column_name

@@ -19,7 +19,7 @@ from pipelines.destination import open_destination
 from pipelines.errors import SettingsError
 from pipelines.show import number_twins, write_rows
 from transforms.answer import printable
-from transforms.report_schema import CURRENT_FINDINGS
+from transforms.report_schema import CURRENT_FINDINGS, RUNS
 
 if TYPE_CHECKING:
     import argparse
@@ -35,6 +35,10 @@ _OTHER_FORMS = (".html", ".htm", ".xlsx", ".png")
 _STANDARD_INPUT = "-"
 _LONGEST_NAME = 200
 _LONGEST_ERROR = 2_000
+_ABSENT = {
+    CURRENT_FINDINGS.name: "findings are there if the last run that saw something new wrote reports, and on no server",
+    RUNS.name: "runs are there after the first run of this release, and on no server: state/runs.jsonl has them",
+}
 _CHUNK = 10_000
 # EXPLAIN ANALYZE would execute whatever it explains. Comments may come before it.
 _EXPLAIN = re.compile(r"^((?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*)EXPLAIN(\s+ANALYZE)?\s", flags=re.IGNORECASE)
@@ -195,8 +199,8 @@ def _refuse_what_is_no_text(query: str, parameters: Mapping[str, str]) -> None:
 def _explained(error: duckdb.Error) -> SettingsError:
     lines = [line for line in str(error).splitlines() if line.strip() != "^"]
     hint = ""
-    if isinstance(error, duckdb.CatalogException) and f"name {CURRENT_FINDINGS.name} does not exist" in lines[0]:
-        hint = " (findings are there if the last run that saw something new wrote reports, and on no server)"
+    if isinstance(error, duckdb.CatalogException):
+        hint = next((f" ({text})" for name, text in _ABSENT.items() if f"name {name} does not exist" in lines[0]), "")
     # The error may quote what the API sent.
     text = printable(" ".join(" ".join(lines).split()), _LONGEST_ERROR)
     return SettingsError(f"SQL: {text}{hint}")

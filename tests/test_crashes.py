@@ -86,6 +86,7 @@ def test_a_run_killed_anywhere_leaves_one_whole_snapshot_and_the_next_run_works(
     assert sorted(entry.name for entry in (place / "data" / "state").iterdir()) == [
         "last_run.json",
         "run.lock",
+        "runs.jsonl",
         "sip-trunks.log",
         "sizes.json",
     ]

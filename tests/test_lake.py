@@ -450,7 +450,7 @@ def assert_nothing_left_over(lake: Path) -> None:
     assert {path.stem for path in files_in(lake / ROWS)} <= moments
     assert sorted(path.name for path in lake.iterdir()) == ["famulor", ROWS, "versions"]
     left = {path.name for path in read_settings().state_dir.iterdir()}
-    assert left <= {"last_run.json", "run.lock", "sip-trunks.log", "sizes.json"}
+    assert left <= {"last_run.json", "metrics.prom", "run.lock", "runs.jsonl", "sip-trunks.log", "sizes.json"}
 
 
 def test_a_first_run_that_is_killed_leaves_no_lake_and_the_next_one_makes_it(api: Api, lake: Path, call: Call) -> None:

@@ -50,10 +50,11 @@ def test_the_documented_defaults_are_the_real_ones(place: Path, monkeypatch: pyt
     documented = tomllib.loads((_PROJECT / ".dlt" / "config.toml").read_text())
     assert documented["sources"]["famulor"] == vars(ApiSettings())
     settings = read_settings()
-    names = ("destination", "lake", "table_format", "drift")
+    names = ("destination", "lake", "table_format", "drift", "log_format", "metrics", "notify_severity")
     assert (settings.expected_interval_seconds, settings.providers, settings.suppressions) == (None, None, ())
-    assert settings.pseudonymize == ()
+    assert (settings.pseudonymize, settings.notify) == ((), "")
     words = {"data_dir": "data", "expected_interval": "auto", "providers": "builtin", "pseudonymize": []}
+    words["notify_on"] = list(settings.notify_on)
     assert documented["sip_trunks"] == words | {name: getattr(settings, name) for name in names}
 
 

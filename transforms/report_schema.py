@@ -262,6 +262,38 @@ CURRENT_FINDINGS = Table(
     primary_key=FINDINGS.primary_key,
 )
 
+RUNS = Table(
+    name="runs",
+    grain="One row per run into this destination, the failed ones included. One that stored nothing is here from the "
+    "next run on that does; until then `sip-trunks status` tells of it. Not of runs before an export or import.",
+    columns=(
+        _column("started_at", "timestamp", "When it began (UTC)."),
+        _column("ended_at", "timestamp", "When it ended (UTC); null if it was killed.", null=True),
+        _column(
+            "exit_code", "bigint", "How it ended, as `sip-trunks --help` has it; null if it was killed.", null=True
+        ),
+        _column("error", "text", "What went wrong, without the names of accounts; null if nothing did.", null=True),
+        _column(
+            "snapshot_at", "timestamp", "The moment that the history knows it by, if it stored anything.", null=True
+        ),
+        _column("loaded_count", "bigint", "How many accounts had something new.", null=True),
+        _column("unchanged_count", "bigint", "How many accounts answered, to the byte, as before.", null=True),
+        _column("failed_count", "bigint", "How many accounts failed, and keep what was stored.", null=True),
+        _column("trunk_count", "bigint", "How many trunks the accounts that did not fail have.", null=True),
+        _column("new_count", "bigint", "How many of them were not there before.", null=True),
+        _column("changed_count", "bigint", "How many of them had changed.", null=True),
+        _column("removed_count", "bigint", "How many trunks were gone.", null=True),
+        _column("drift_count", "bigint", "How many deviations from the declaration there were.", null=True),
+        *(
+            _column(f"{severity}_count", "bigint", f"How many findings were {severity}, if that is known.", null=True)
+            for severity in reversed(SEVERITIES)
+        ),
+        _column("version", "text", "The release that ran; null if it was killed.", null=True),
+    ),
+    primary_key=("started_at",),
+)
+"""The log of the runs: in the schema `reports` beside the reports, but of all runs."""
+
 
 @dataclass(frozen=True)
 class Macro:

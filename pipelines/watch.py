@@ -1,0 +1,73 @@
+"""What follows a run, however it ended: the log of the runs, the metrics, the webhook, and one line that sums it up.
+
+None of it changes what was stored or the exit code: what goes wrong here is a warning.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import Failure, Terminated, describe_error
+from pipelines.metrics import write_metrics
+from pipelines.notify import TOTAL_SECONDS, notify
+from pipelines.progress import log, say
+from pipelines.run_log import note_run, summarize, summarize_failure
+from transforms.report_schema import SEVERITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from pipelines.outcome import Outcome
+    from pipelines.settings import Settings
+
+_SECONDS_TO_STOP = 1.5
+
+
+def follow_up(settings: Settings, outcome: Outcome) -> None:
+    """Note and tell how a run ended, and sum it up in one line: in the log and, where nobody looks on, to be piped."""
+    run = summarize(outcome)
+    _spread(settings, run, outcome, None)
+    extra = {"event": "run", "fields": run | {"destination": settings.destination}}
+    (say if not sys.stderr.isatty() else log)(logging.INFO, describe_run(run), **extra)
+
+
+def follow_up_failure(settings: Settings, error: BaseException, started_at: datetime) -> None:
+    """Note and tell that an error ended a run, which whoever called says."""
+    _spread(settings, summarize_failure(error, started_at), None, error)
+
+
+def _spread(settings: Settings, run: Mapping[str, Any], outcome: Outcome | None, error: BaseException | None) -> None:
+    steps: list[tuple[str, Callable[[], None]]] = [
+        ("the run is not in the log of the runs", lambda: note_run(settings, run)),
+        ("the metrics are not written", lambda: write_metrics(settings, run, outcome)),
+    ]
+    is_interrupted = isinstance(error, KeyboardInterrupt)
+    # Who pressed Ctrl-C knows; who sent SIGTERM may be a timer, and waits for no answer.
+    if settings.notify and (not is_interrupted or isinstance(error, Terminated)):
+        seconds = _SECONDS_TO_STOP if is_interrupted else TOTAL_SECONDS
+        steps.append(("no news were sent", lambda: notify(settings, run, outcome, error, total_seconds=seconds)))
+    for what, step in steps:
+        try:
+            step()
+        except (Failure, OSError) as problem:
+            say(logging.WARNING, f"{what}: {describe_error(problem)}")
+
+
+def describe_run(run: Mapping[str, Any]) -> str:
+    """Return a row of `runs` as one line."""
+    seconds = (run["ended_at"] - run["started_at"]).total_seconds()
+    parts = [f"exit code {run['exit_code']} after {seconds:.1f} s"]
+    if run["loaded_count"] is not None:
+        statuses = ("loaded", "unchanged", "failed")
+        parts.append(", ".join(f"{run[f'{status}_count']} {status}" for status in statuses))
+    if run["trunk_count"] is not None:
+        changes = ", ".join(f"{run[f'{change}_count']} {change}" for change in ("new", "changed", "removed"))
+        parts += [f"trunks {run['trunk_count']} ({changes})", f"drift {run['drift_count']}"]
+    counts = [(name, run[f"{name}_count"]) for name in reversed(SEVERITIES)]
+    if counts[0][1] is not None:
+        found = ", ".join(f"{count} {name}" for name, count in counts if count)
+        parts.append(f"findings {found or 'none'}")
+    return "; ".join(parts)
