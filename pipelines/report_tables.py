@@ -133,12 +133,12 @@ def write_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[Mapping[str
     """Put these runs into the log of the runs, each in place of what it had of it; those that it has stay."""
     declared = report_schema.RUNS
     table = f"{REPORTS_SCHEMA}.{declared.name}"
-    if declared.name not in _list_reports(connection):
+    if not has_runs(connection):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
         columns = ", ".join(f"{column.name} {SQL_TYPES[column.type]}" for column in declared.columns)
         connection.execute(f"CREATE TABLE {table} ({columns})")
         comment_on(connection, "TABLE", table, declared.grain, declared.meanings)
-    create_runs(connection)
+        create_runs(connection)
     stored = dict(connection.execute(f"SELECT started_at, exit_code FROM {table}").fetchall())
     missing = [run for run in runs if stored.get(run["started_at"], "none") != run["exit_code"]]
     if not missing:

@@ -299,7 +299,7 @@ def _read_suppressions(values: _Values) -> tuple[dict[str, Any], ...]:
 def _read_names(values: _Values, key: str, example: str) -> list[str] | None:
     """Return the names that a setting lists, or None if it is not set. Raises SettingsError."""
     found, variable = values.find(key), key.upper().replace(".", "__")
-    if found is None and not os.environ.get(variable, "[]").strip():
+    if not found and not os.environ.get(variable, "[]").strip():
         raise SettingsError(f"{variable} is set, but empty; give it a value, [] for none, or unset it")
     if isinstance(found, str):
         # dlt writes lists in variables as JSON; commas are easier to type.
