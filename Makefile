@@ -33,7 +33,7 @@ notebook: $(READY) ## explore what is stored, in the browser
 test: $(READY) ## run the tests
 	@$(BIN)/pytest -q -n 3 --dist worksteal
 
-slow: $(READY) ## run the tests that `make test` leaves out: of a lake in a store, as Delta or Iceberg
+slow: $(READY) ## run the tests that `make test` leaves out: of a lake in a store, as Delta or Iceberg, of Spark
 	@$(BIN)/pytest -q -n 3 --dist worksteal -m slow
 
 check: $(READY) format lint types docs test ## what to run before each commit
@@ -62,7 +62,7 @@ pictures: $(READY) ## take the pictures of the README anew; needs Chromium
 
 # Without the extras `iceberg` and `dagster`: where SQLAlchemy is installed, dlt imports it in every run (0.16 s).
 lock: $(READY) ## resolve the dependencies anew into requirements.lock
-	@$(BIN)/uv pip compile pyproject.toml --group dev --extra postgres --extra s3 --extra delta --extra notebook \
+	@$(BIN)/uv pip compile pyproject.toml --group dev --extra postgres --extra s3 --extra delta --extra notebook --extra dask \
 	  --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet -o requirements.lock
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from pipelines.errors import SettingsError
 from transforms import report_schema, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import pyarrow as pa
@@ -109,6 +110,21 @@ def find_tables(query: str) -> list[str] | None:
     """Return the tables that a query names, those behind a view or macro included; None if it names none of them."""
     words = set(re.findall(r"\w+", query.lower()))
     return [table for name in sorted(words & set(_TABLES_BEHIND)) for table in _TABLES_BEHIND[name]] or None
+
+
+def refuse_unknown_columns(columns: Sequence[str], stored: Collection[str]) -> None:
+    """Raise SettingsError if the trunks do not have these columns."""
+    unknown = [name for name in columns if name not in stored]
+    if unknown:
+        raise SettingsError(f"no column {unknown[0]!r} in sip_trunks; there are {', '.join(stored)}")
+
+
+def tally_trunks(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> pa.Table:
+    """Return how many current trunks have each combination of these columns, as `trunk_count`."""
+    refuse_unknown_columns(columns, read_columns(connection, schema.SIP_TRUNKS.name))
+    names = ", ".join(map(quoted, columns))
+    query = f"SELECT {names}, count(*) AS trunk_count FROM {DATASET}.{schema.SIP_TRUNKS.name} GROUP BY {names}"
+    return connection.execute(query).to_arrow_table()
 
 
 # ---------------------------------------------------------------------- what a run needs to know
@@ -253,8 +269,10 @@ def comment_on(
     connection.execute("; ".join(comments))
 
 
-def show_files(connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[str]) -> None:
-    """Make `famulor.<table>` a view on Parquet files, with the types that the warehouse has.
+def show_files(
+    connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[str], condition: str = "true"
+) -> None:
+    """Make `famulor.<table>` a view on Parquet files, with the types that the warehouse has, or on some of their rows.
 
     The last of the files has every column of the others; lists and JSON travel as such, and are JSON here.
     """
@@ -269,5 +287,6 @@ def show_files(connection: duckdb.DuckDBPyConnection, table: str, files: Sequenc
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {DATASET}")
     connection.execute(
         f"CREATE OR REPLACE VIEW {DATASET}.{quoted(table)} AS SELECT *{replaced} "
-        f"FROM read_parquet([{', '.join(map(literal, files))}], union_by_name = true, hive_partitioning = false)"
+        f"FROM read_parquet([{', '.join(map(literal, files))}], union_by_name = true, hive_partitioning = false) "
+        f"WHERE {condition}"
     )

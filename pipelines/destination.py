@@ -134,6 +134,12 @@ class Destination(Protocol):
     def reading(self, tables: Collection[str] | None = None) -> AbstractContextManager[DuckDBPyConnection]:
         """Yield a connection to read these tables from, all without them; it can change nothing."""
 
+    def tally(self, columns: Sequence[str]) -> pa.Table:
+        """Return how many trunks have each combination of these columns, `trunk_count`, counted where the trunks are.
+
+        Raises SettingsError if nothing is stored yet, or a column is not.
+        """
+
 
 def open_destination(settings: Settings) -> Destination:
     """Return the destination that the settings name."""

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from pipelines.catalog import DATASET, known_accounts, literal, quoted, read_columns
-from pipelines.errors import SettingsError
+from pipelines.catalog import DATASET, known_accounts, literal, quoted, read_columns, refuse_unknown_columns
 from pipelines.report_tables import FINDINGS, REPORTS_SCHEMA
 from transforms import schema
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import pandas as pd
+    import pyarrow as pa
 
 
 def read_trunks(
@@ -25,10 +25,7 @@ def read_trunks(
 
     Grain: one row per (account, id), in that order. Raises SettingsError if a column is not stored.
     """
-    stored = read_columns(connection, schema.SIP_TRUNKS.name)
-    unknown = [name for name in columns if name not in stored]
-    if unknown:
-        raise SettingsError(f"no column {unknown[0]!r} in sip_trunks; there are {', '.join(stored)}")
+    refuse_unknown_columns(columns, read_columns(connection, schema.SIP_TRUNKS.name))
     names = ", ".join(quoted(name) for name in columns)
     if as_of is None:
         return _frame(connection, f"SELECT {names} FROM {DATASET}.{schema.SIP_TRUNKS.name} ORDER BY account, id")
@@ -119,7 +116,11 @@ def read_findings(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame | None:
 
 
 def _frame(connection: duckdb.DuckDBPyConnection, query: str) -> pd.DataFrame:
-    """Return the rows of a query with types in which a missing value turns no integer into a float."""
+    return as_frame(connection.execute(query).to_arrow_table())
+
+
+def as_frame(table: pa.Table) -> pd.DataFrame:
+    """Return the rows of an Arrow table with types in which a missing value turns no integer into a float."""
     import numpy as np
     import pandas as pd
     import pyarrow as pa
@@ -129,6 +130,6 @@ def _frame(connection: duckdb.DuckDBPyConnection, query: str) -> pd.DataFrame:
         pa.bool_(): pd.BooleanDtype(),
         pa.string(): pd.StringDtype("pyarrow", na_value=np.nan),
     }
-    frame: pd.DataFrame = connection.execute(query).to_arrow_table().to_pandas(types_mapper=types.get)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=types.get)
     # What Arrow hands over without a single row has text columns that pandas 3 cannot merge; made anew, it can.
     return frame if len(frame) else frame.astype(object).astype(frame.dtypes)

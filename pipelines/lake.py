@@ -60,10 +60,24 @@ _ROWS_AT_ONCE = 100_000  # of a row group, as dlt writes them
 
 
 @dataclass(frozen=True)
+class Part:
+    """Of a version of the lake, the rows of some accounts: the tables alone, without views and reports."""
+
+    version: str
+    accounts: tuple[str, ...]
+
+    @property
+    def condition(self) -> str:
+        """Which rows that are, in SQL."""
+        return f"account IN ({', '.join(map(catalog.literal, self.accounts))})" if self.accounts else "false"
+
+
+@dataclass(frozen=True)
 class Lake:
-    """Folders of Parquet files, as a destination."""
+    """Folders of Parquet files, as a destination; with a part, nothing else is seen by who reads."""
 
     settings: Settings
+    part: Part | None = None
     name = "parquet"
     publishes_reports = True
     is_atomic = True
@@ -92,6 +106,8 @@ class Lake:
     @cached_property
     def _version(self) -> str | None:
         """The version that was current when this was first asked. Raises DestinationFailed if that cannot be told."""
+        if self.part:
+            return self.part.version
         version = self._files.read_pointer()
         if version is None and not self._files.has_begun():
             versions = self._versions()
@@ -115,6 +131,13 @@ class Lake:
         """Return the folder with the full snapshots of a version: as with their files, the newest that it may know."""
         known = [folder for since, folder in self._generations().items() if since <= (version or "")]
         return known[-1] if known else _ROWS
+
+    @property
+    def version(self) -> str:
+        """What is current, by its name. Raises SettingsError if nothing is stored yet."""
+        if self._version is None:
+            raise nothing_stored(self.place)
+        return self._version
 
     def exists(self) -> bool:
         """Whether a version has been published."""
@@ -385,20 +408,30 @@ class Lake:
         """
         if not self.exists():
             raise nothing_stored(self.place)
-        from pipelines.facts import read_facts
-        from pipelines.views import create_views
-
         every = [*(table.name for table in schema.TABLES), _ROWS]
         with self._failing_by_name(), self._connection() as connection:
             self._show(connection, [n for n in every if tables is None or n in tables], with_drafts=False)
-            create_views(connection, partial(read_facts, self.settings), kind="VIEW")
-            self._show_reports(connection, kind="VIEW")
-            if report_tables.has_reports(connection):
-                report_tables.create_findings(connection)
-            if report_tables.has_runs(connection):
-                report_tables.create_runs(connection)
+            if self.part is None:
+                self._show_the_rest(connection)
             self._files.confine(connection)
             yield connection
+
+    def _show_the_rest(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Make what is derived from the tables: views, macros, reports."""
+        from pipelines.facts import read_facts
+        from pipelines.views import create_views
+
+        create_views(connection, partial(read_facts, self.settings), kind="VIEW")
+        self._show_reports(connection, kind="VIEW")
+        if report_tables.has_reports(connection):
+            report_tables.create_findings(connection)
+        if report_tables.has_runs(connection):
+            report_tables.create_runs(connection)
+
+    def tally(self, columns: Sequence[str]) -> pa.Table:
+        """Return how many trunks have each combination of these columns."""
+        with self.reading((schema.SIP_TRUNKS.name,)) as connection:
+            return catalog.tally_trunks(connection, columns)
 
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -438,7 +471,7 @@ class Lake:
         for table in tables:
             files = (self._drafted(table) if with_drafts else []) or self._published(table)
             if files:
-                catalog.show_files(connection, table, files)
+                catalog.show_files(connection, table, files, self.part.condition if self.part else "true")
 
     def _show_reports(self, connection: duckdb.DuckDBPyConnection, kind: str) -> None:
         for file in (

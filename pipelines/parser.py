@@ -172,6 +172,8 @@ def _add_destination(*parsers: argparse.ArgumentParser, default: str | None = No
 
 
 def _add_delivery(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", choices=("pandas", "dask"), default="pandas", help="dask: in parts, of a lake")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, instead of processes started here")
     parser.add_argument("--as-of", type=_moment, metavar="TIME", help="what was known at this time")
     parser.add_argument("--mask", action="store_true", help="make phone numbers and usernames unreadable")
     parser.add_argument(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import __version__, catalog
+from pipelines import __version__, catalog, frames
 from pipelines.delivery import choose_form, deliver, print_rules
 from pipelines.destination import open_destination
 from pipelines.errors import CHECK_FAILED, SettingsError
@@ -15,18 +16,18 @@ from pipelines.reporting import read_basis, read_options, stored_tables
 from transforms.audit import RULES, expired, select_rules
 from transforms.counts import COUNT_COLUMNS
 from transforms.report_schema import SEVERITIES
-from transforms.reports import REPORTS
+from transforms.reports import COUNTS, REPORTS, Basis, trunk_columns
+from transforms.schema import SIP_TRUNK_SNAPSHOTS
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     import pandas as pd
     from duckdb import DuckDBPyConnection
 
     from pipelines.settings import Settings
-    from transforms.reports import Basis
 
 _EVERY_REPORT = {"html": PAGED, "xlsx": tuple(REPORTS)}
 """What a form shows when no report is named; the others show the overview."""
@@ -49,7 +50,8 @@ def report(settings: Settings, options: argparse.Namespace) -> int:
     asked["is_log"] = "overview" in names and options.since is None
     if options.by:
         asked["by"] = options.by
-    _deliver(settings, options, names, _derive(settings, options, names, asked))
+    with _deriving(settings, options, names, asked) as basis:
+        _deliver(settings, options, names, basis)
     return 0
 
 
@@ -59,17 +61,17 @@ def audit(settings: Settings, options: argparse.Namespace) -> int:
         rules = select_rules(_split(options.select), _split(options.ignore))
     except ValueError as error:
         raise SettingsError(str(error)) from None
-    basis = _derive(settings, options, ["audit"], {"rules": rules})
-    code = _exit_code(basis, options.fail_on)
-    try:
-        _deliver(settings, options, ["audit"], basis)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # A reader that has what it wanted (`| head`) must not turn a failure into a success.
-        if not code:
-            raise
-        sys.stderr.close()
-        return code
+    with _deriving(settings, options, ["audit"], {"rules": rules}) as basis:
+        code = _exit_code(basis, options.fail_on)
+        try:
+            _deliver(settings, options, ["audit"], basis)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # A reader that has what it wanted (`| head`) must not turn a failure into a success.
+            if not code:
+                raise
+            sys.stderr.close()
+            return code
     for suppression in expired(basis.options.suppressions, basis.options.as_of):
         what = f"{suppression.rule} for trunk {suppression.trunk_id}"
         print(f"sip-trunks: the suppression of {what} has expired on {suppression.until}", file=sys.stderr)
@@ -113,8 +115,11 @@ def _check_names(names: Sequence[str], by: Sequence[str] | None) -> None:
         raise SettingsError(f"--by {taken[0]}: the report itself has a column of that name")
 
 
-def _derive(settings: Settings, options: argparse.Namespace, names: list[str], asked: dict[str, Any]) -> Basis:
-    """Return what the reports follow from, as of the moment that is asked for."""
+@contextmanager
+def _deriving(
+    settings: Settings, options: argparse.Namespace, names: list[str], asked: dict[str, Any]
+) -> Iterator[Basis]:
+    """Yield what the reports follow from, as of the moment that is asked for."""
     is_past = options.as_of is not None
     if is_past:
         asked["as_of"] = options.as_of
@@ -122,10 +127,26 @@ def _derive(settings: Settings, options: argparse.Namespace, names: list[str], a
     if wanted.since is not None and wanted.since > wanted.as_of:
         raise SettingsError(f"--since {wanted.since.isoformat()} is after {wanted.as_of.isoformat()}")
     destination = open_destination(settings)
+    if options.engine == "dask":
+        from pipelines.engine import reporting_in_parts
+
+        if is_past:
+            with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+                _refuse_unknown_past(connection, wanted.as_of)
+        with reporting_in_parts(settings, names, wanted, scheduler=options.scheduler, is_past=is_past) as parted:
+            yield parted
+        return
+    if options.scheduler:
+        raise SettingsError("--scheduler is for --engine dask")
+    if set(names) <= COUNTS and not is_past:
+        tallies = frames.as_frame(destination.tally(trunk_columns(names, wanted.by)))
+        yield Basis({"tallies": tallies}, wanted)
+        return
     with destination.reading(stored_tables(names, is_past=is_past)) as connection:
         if is_past:
             _refuse_unknown_past(connection, wanted.as_of)
-        return read_basis(connection, names, wanted, is_past=is_past)
+        basis = read_basis(connection, names, wanted, is_past=is_past)
+    yield basis
 
 
 def _deliver(settings: Settings, options: argparse.Namespace, names: list[str], basis: Basis) -> None:

@@ -286,6 +286,24 @@ class Server:
             connection.execute("SET lock_configuration = true")
             yield connection
 
+    def tally(self, columns: Sequence[str]) -> pa.Table:
+        """Return how many trunks have each combination of these columns; the server counts them."""
+        with self._failing_by_name():
+            types = self._columns_of(schema.SIP_TRUNKS.name)
+            if not self.exists() or any(types.get(name) == "json" for name in columns):
+                # What is equal but for its blanks, only DuckDB knows.
+                with self.reading((schema.SIP_TRUNKS.name,)) as connection:
+                    return catalog.tally_trunks(connection, columns)
+            catalog.refuse_unknown_columns(columns, types)
+            names = ", ".join(map(quoted, columns))
+            query = f"SELECT {names}, COUNT(*) AS trunk_count FROM {schema.SIP_TRUNKS.name} GROUP BY {names}"
+            tallied = self._dataset(query).arrow()
+        with self._connection() as connection:
+            connection.register("tallied", tallied)
+            kinds = {name: schema.SQL_TYPES[types[name]] for name in columns} | {"trunk_count": "BIGINT"}
+            casts = ", ".join(f"CAST({quoted(name)} AS {kind}) AS {quoted(name)}" for name, kind in kinds.items())
+            return connection.execute(f"SELECT {casts} FROM tallied").to_arrow_table()
+
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with duckdb.connect() as connection:

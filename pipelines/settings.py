@@ -38,6 +38,9 @@ NEWS = ("failure", "recovery", "findings", "drift", "changes")
 """What a webhook can be told of."""
 _TABLE_FORMATS: tuple[TableFormat, ...] = ("parquet", "delta", "iceberg")
 _OURS = (
+    "dask_partition_rows",
+    "dask_worker_bytes",
+    "dask_workers",
     "data_dir",
     "destination",
     "drift",
@@ -85,6 +88,15 @@ class ApiSettings:
 
 
 @dataclass(frozen=True)
+class DaskSettings:
+    """What `--engine dask` starts and hands out; `dask_…` under `[sip_trunks]` in the settings."""
+
+    workers: int = 2
+    worker_bytes: int = 2 * 2**30
+    partition_rows: int = 100_000
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that a command needs to know; `config_dir` is the `.dlt` in use, if there is one.
 
@@ -104,6 +116,7 @@ class Settings:
     suppressions: tuple[dict[str, Any], ...] = ()
     pseudonymize: tuple[str, ...] = ()
     pseudonym_key: bytes = field(default=b"", repr=False)
+    dask: DaskSettings = DaskSettings()
     log_format: LogFormat = "text"
     metrics: str = "state/metrics.prom"
     notify: str = field(default="", repr=False)
@@ -175,6 +188,9 @@ def read_settings(destination: str | None = None) -> Settings:
         suppressions=_read_suppressions(values),
         pseudonymize=_read_pseudonymized(values),
         pseudonym_key=str(values.find("sip_trunks.pseudonym_key") or "").strip().encode(),
+        dask=DaskSettings(
+            **{f.name: values.get(f"sip_trunks.dask_{f.name}", like=f.default) for f in fields(DaskSettings)}
+        ),
         log_format=values.choose("sip_trunks.log_format", _LOG_FORMATS),
         metrics=values.get("sip_trunks.metrics", like="state/metrics.prom"),
         notify=str(values.find("sip_trunks.notify") or "").strip(),

@@ -211,6 +211,11 @@ class Warehouse:
         finally:
             connection.close()
 
+    def tally(self, columns: Sequence[str]) -> pa.Table:
+        """Return how many trunks have each combination of these columns."""
+        with self.reading((schema.SIP_TRUNKS.name,)) as connection:
+            return catalog.tally_trunks(connection, columns)
+
 
 def _write_all(connection: duckdb.DuckDBPyConnection) -> None:
     """Write the log into the file; closing would do it too, but keep silent if it cannot."""

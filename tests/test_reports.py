@@ -6,13 +6,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 
 from tests.frames import day, drift, frame, looks, rows, trunks, versions
 from transforms.countries import derive_country_name
-from transforms.counts import PRESETS, count_trunks
+from transforms.counts import BY_FORMAT_AND_COUNTRY, PRESETS, count_trunks, tally_trunks
 from transforms.overview import derive_overview
 from transforms.report_schema import OVERVIEW
-from transforms.reports import REPORTS, Basis, Options, tables_needed, trunk_columns
+from transforms.reports import COUNTS, REPORTS, Basis, Options, tables_needed, trunk_columns
 
 NOW = day(3)
 TRUNKS = trunks(
@@ -63,6 +64,17 @@ def test_the_presets_count_by_what_they_are_called(preset: str, expected: list[t
 def test_trunks_are_counted_by_any_columns_in_their_order() -> None:
     counts = REPORTS["counts"].derive(basis(by=("outbound_proxy", "account", "calling_code")))
     assert rows(counts) == [(False, "acme", 49, 3, 75.0), (False, "acme", None, 1, 25.0)]
+
+
+@pytest.mark.parametrize("name", sorted(COUNTS))
+def test_counts_are_the_same_of_tallies_whatever_fields_the_api_has(name: str) -> None:
+    names = trunk_columns([name], BY_FORMAT_AND_COUNTRY)
+    odd = TRUNKS.assign(trunk_count=1000)
+    tallies = pd.concat([tally_trunks(odd.iloc[:1], names), tally_trunks(odd.iloc[1:], names)])
+    assert tallies["trunk_count"].sum() == len(TRUNKS)
+    counts = REPORTS[name].derive(Basis({"tallies": tallies}, Options(as_of=NOW)))
+    assert_frame_equal(counts, REPORTS[name].derive(Basis({"trunks": odd}, Options(as_of=NOW))))
+    assert counts["trunk_count"].sum() == len(TRUNKS)
 
 
 def test_no_trunks_are_no_rows_and_no_division_by_zero() -> None:

@@ -513,6 +513,9 @@ def test_the_commands_say_the_same_as_on_the_file(api: Api, call: Call) -> None:
 
     assert "+e164" in same("report", "counts", "by_provider", "changes")
     same("report", "--by", "nickname", "--format", "csv")
+    same("report", "--by", "allowed_inbound_ips", "number_kind", "provider", "outbound_proxy", "--format", "csv")
+    assert len(open_destination(read_settings("postgres")).tally(["inbound_authorization_type"])) == 2
+    assert "there are" in call("report", "--by", "nothing", code=2)
     trunks = same("sql", "SELECT * EXCLUDE (_dlt_load_id) FROM sip_trunks ORDER BY id", "--format", "json")
     assert [entry["id"] for entry in json.loads(trunks)] == [42, 43, 44, 45]
     same("sql", "SELECT id, row_version, valid_to IS NULL FROM sip_trunks_history ORDER BY ALL", "--format", "csv")

@@ -55,6 +55,7 @@ def test_the_documented_defaults_are_the_real_ones(place: Path, monkeypatch: pyt
     assert (settings.pseudonymize, settings.notify) == ((), "")
     words = {"data_dir": "data", "expected_interval": "auto", "providers": "builtin", "pseudonymize": []}
     words["notify_on"] = list(settings.notify_on)
+    words |= {f"dask_{name}": value for name, value in vars(settings.dask).items()}
     assert documented["sip_trunks"] == words | {name: getattr(settings, name) for name in names}
 
 

@@ -91,6 +91,16 @@ def audit_trunks(
     return pd.concat(findings, axis="columns")[FINDINGS.names].astype(_TYPES)
 
 
+def merge_findings(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return the findings of audits of several accounts each, or of several rules each, as those of one audit."""
+    found = pd.concat(parts, ignore_index=True)
+    places = found["severity"].map(_PLACES)
+    ordered = found.assign(**{"~place": places}).sort_values(
+        ["~place", "account", "trunk_id", "rule"], ignore_index=True
+    )
+    return ordered[list(found.columns)].astype(_TYPES)
+
+
 def _complete(rule: Rule, found: pd.DataFrame) -> pd.DataFrame:
     return found.fillna({"severity": rule.severity, "fix": rule.fix}).assign(rule=rule.code)
 

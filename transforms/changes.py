@@ -112,9 +112,13 @@ def _list_changes(pairs: pd.DataFrame, looks: pd.DataFrame, drift: pd.DataFrame)
     changes = _drop_drift(changes.loc[~moved | (touched == 1)], looks, drift)
     changes["legs"] = changes["field"].map(_LEGS).astype("str")
     changes["note"] = changes["note"].mask(changes["field"] == "updated_at", CREDENTIAL_NOTE)
+    return order_changes(changes[CHANGES.names])
+
+
+def order_changes(changes: pd.DataFrame) -> pd.DataFrame:
+    """Return the changes, the latest first, those of one moment by account, trunk and field."""
     order = ["observed_at", "account", "trunk_id", "field"]
-    changes = changes.sort_values(order, ascending=[False, True, True, True], ignore_index=True)
-    return changes[CHANGES.names]
+    return changes.sort_values(order, ascending=[False, True, True, True], ignore_index=True)
 
 
 def _rows(

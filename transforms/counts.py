@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
 
@@ -34,7 +34,27 @@ def count_trunks(trunks: pd.DataFrame, by: Sequence[str] = BY_FORMAT_AND_COUNTRY
     taken = [name for name in by if name in COUNT_COLUMNS]
     if taken:
         raise ValueError(f"{taken[0]}: the report itself has a column of that name")
-    counts = trunks.groupby(list(by), dropna=False, sort=False).size().rename("trunk_count").reset_index()
-    counts["share_pct"] = (counts["trunk_count"] * 100 / max(len(trunks), 1)).round(2)
+    return rank_tallies([tally_trunks(trunks, by)], by)
+
+
+def tally_trunks(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Return how many trunks each combination of the columns `by` has, in no order, without shares.
+
+    Grain: one row per combination that occurs. Needs one row per trunk with the columns `by`; adds `trunk_count`.
+    """
+    return trunks.groupby(list(by), dropna=False, sort=False).size().rename("trunk_count").reset_index()
+
+
+def rank_tallies(tallies: Iterable[pd.DataFrame], by: Sequence[str]) -> pd.DataFrame:
+    """Return the tallies of several parts of the trunks as the one that `count_trunks` returns of all of them.
+
+    Grain: one row per combination of the columns `by`. Needs the columns `by` and `trunk_count`, adds `share_pct`; a
+    combination may be in several rows.
+    """
+    import pandas as pd
+
+    groups = pd.concat(tallies, ignore_index=True).groupby(list(by), dropna=False, sort=False)
+    counts = groups["trunk_count"].sum().astype("int64").reset_index()
+    counts["share_pct"] = (counts["trunk_count"] * 100 / max(counts["trunk_count"].sum(), 1)).round(2)
     order = ["trunk_count", *by]
     return counts.sort_values(order, ascending=[False, *(True for _ in by)], ignore_index=True)

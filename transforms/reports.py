@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from transforms.audit import RULES, audit_trunks, suppress
 from transforms.changes import derive_changes, log_changes
 from transforms.countries import derive_country_name
-from transforms.counts import BY_FORMAT_AND_COUNTRY, PRESETS, count_trunks
+from transforms.counts import BY_FORMAT_AND_COUNTRY, PRESETS, count_trunks, rank_tallies, tally_trunks
 from transforms.findings import with_ages
 from transforms.freshness import derive_freshness
 from transforms.growth import derive_growth
@@ -75,7 +75,8 @@ class Basis:
 
     `tables` has the frames that `tables_needed` asks for: `trunks` (current state), `lifetimes` and `versions` (rows of
     the history), `looks` (`sip_trunk_snapshots`) and `drift` (`schema_drift`); and `log`, the findings that runs have
-    published so far, if there are any.
+    published so far, if there are any. For `COUNTS`, `tallies` will do in place of `trunks`: how many (`trunk_count`)
+    have each combination of what is counted by, or of what that follows from.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -95,12 +96,20 @@ class Basis:
 
     def count(self, by: Sequence[str]) -> pd.DataFrame:
         """Return the trunks counted by these columns, names of countries beside their codes."""
+        if "tallies" in self.tables:
+            return self._present(rank_tallies([self._with(self.tables["tallies"], by)], by), by)
         # What is derived for the audit is there; for a count alone, only what it counts by.
         derived = self.trunks if "trunks" in vars(self) else self._with(self.tables["trunks"], by)
-        counts = count_trunks(derived, by)
+        return self._present(count_trunks(derived, by), by)
+
+    def _present(self, counts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         if "country_code" in by and "country_name" not in by:
             counts = derive_country_name(counts)
         return mask_columns(counts, set(by) - set(_DECLARED) - set(DERIVED)) if self.options.is_masked else counts
+
+    def tally(self, by: Sequence[str]) -> pd.DataFrame:
+        """Return how many trunks each combination of these columns has, for `rank_tallies`."""
+        return tally_trunks(self._with(self.tables["trunks"], by), by)
 
     @cached_property
     def growth(self) -> pd.DataFrame:
@@ -232,6 +241,9 @@ REPORTS = {
         ),
     )
 }
+
+COUNTS = frozenset(("counts", *PRESETS))
+"""The reports that count trunks, and need nothing but `tallies`."""
 
 
 def tables_needed(names: Sequence[str]) -> set[str]:

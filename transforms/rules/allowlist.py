@@ -18,7 +18,7 @@ from transforms.rules.wording import enumerate_first, enumerate_some, quote
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from transforms.addresses import Entry, Network
+    from transforms.addresses import Entry, Network, NetworkSet
     from transforms.rules.facts import Facts
 
     Entries = tuple[Entry, ...]
@@ -156,6 +156,15 @@ def check_unused(facts: Facts) -> pd.DataFrame:
     return facts.judge(["allowlist"], judge, ~facts.trunks["is_allowlist_used"])
 
 
+def list_networks(facts: Facts) -> pd.Series:
+    """Return the ordinary networks of the allowlists in use that accounts are compared by: those of no provider."""
+    provided = facts.providers.known_addresses
+    places = facts.trunks.loc[facts.trunks["is_allowlist_used"], "allowlist"]
+    texts = {place: [str(n) for n in _comparable(facts.allowlists[place], provided)] for place in places.unique()}
+    networks: pd.Series = places.map(texts).explode().dropna().astype("str")
+    return networks
+
+
 @rule(
     "allowlist-shared",
     severity="info",
@@ -163,7 +172,7 @@ def check_unused(facts: Facts) -> pd.DataFrame:
     why="One that is left over from another customer is a way in; one of a common PBX is as it should be.",
     fix="make sure that the accounts share a PBX or carrier at that address",
     source="comparison of the accounts; addresses of known providers do not count",
-    is_cross_account=True,
+    keys=list_networks,
 )
 def check_shared(facts: Facts) -> pd.DataFrame:
     """Find ordinary addresses that are on allowlists in use of several accounts."""
@@ -173,9 +182,8 @@ def check_shared(facts: Facts) -> pd.DataFrame:
         return say(pd.Series(dtype="str"))
     accounts: dict[Network, dict[str, None]] = {}
     for account, place in used.sort_values("account").itertuples(index=False):
-        for network in _ordinary(facts.allowlists[place]):
-            if not provided.overlaps(network):
-                accounts.setdefault(network, {})[account] = None
+        for network in _comparable(facts.allowlists[place], provided):
+            accounts.setdefault(network, {})[account] = None
     # Looked up for every entry: only those that several accounts have are kept.
     accounts = {network: names for network, names in accounts.items() if len(names) > 1}
 
@@ -189,6 +197,10 @@ def check_shared(facts: Facts) -> pd.DataFrame:
         return enumerate_first((quote(name) for name in names if name != account), len(names) - 1, 3)
 
     return facts.judge(["account", "allowlist"], judge, facts.trunks["is_allowlist_used"])
+
+
+def _comparable(entries: Entries, provided: NetworkSet) -> list[Network]:
+    return [network for network in _ordinary(entries) if not provided.overlaps(network)]
 
 
 def _ordinary(entries: Entries) -> list[Network]:

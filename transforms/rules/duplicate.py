@@ -50,6 +50,11 @@ def check_number(facts: Facts) -> pd.DataFrame:
     return say("same number as trunk " + others)
 
 
+def list_dids(facts: Facts) -> pd.Series:
+    """Return the numbers, looking like DIDs, that accounts are compared by."""
+    return facts.trunks["normalized_number"].where(facts.trunks["number_kind"] == "DID").dropna()
+
+
 @rule(
     "duplicate-across-accounts",
     severity="high",
@@ -57,12 +62,12 @@ def check_number(facts: Facts) -> pd.DataFrame:
     why="Only one of them gets the calls; the other was forgotten when the number moved, or is not the customer's.",
     fix="find out whose number it is, and delete the trunk in the other account",
     source="comparison of the accounts",
-    is_cross_account=True,
+    keys=list_dids,
 )
 def check_across_accounts(facts: Facts) -> pd.DataFrame:
     """Find the same number, looking like a DID, in different accounts."""
     trunks = facts.trunks
-    numbers = trunks["normalized_number"].where(trunks["number_kind"] == "DID")
+    numbers = list_dids(facts).reindex(trunks.index)
     accounts = trunks["account"].map({name: quote(name) for name in trunks["account"].unique()})
     others = name_others(numbers, trunks["account"], "trunk " + ids(trunks) + " of account " + accounts)
     return say("same number as " + others)

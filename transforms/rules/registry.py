@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from transforms.rules.facts import Facts
 
     Check = Callable[[Facts], pd.DataFrame]
+    Keys = Callable[[Facts], pd.Series]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class Rule:
 
     `severity` is that of its findings, or the highest where they differ. `check` returns the findings, each trunk at
     most once: index: rows of the facts' trunks; columns `seen`, and `fix` and `severity`, null for the rule's own. A
-    rule looks at one account at a time; one that is cross-account needs `account`, `id`, the number and the allowlist.
+    rule looks at one account at a time, but for those that compare accounts: `keys` returns by what, as text; index:
+    rows of the trunks, several times if there is more than one key. Only trunks with a key that is in several accounts
+    can have a finding of theirs, and what it says depends on those alone.
     """
 
     code: str
@@ -31,7 +34,12 @@ class Rule:
     fix: str
     source: str
     check: Check
-    is_cross_account: bool = False
+    keys: Keys | None = None
+
+    @property
+    def is_cross_account(self) -> bool:
+        """Whether it compares accounts."""
+        return self.keys is not None
 
     @property
     def family(self) -> str:
@@ -44,12 +52,12 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(
-    code: str, *, severity: str, question: str, why: str, fix: str, source: str, is_cross_account: bool = False
+    code: str, *, severity: str, question: str, why: str, fix: str, source: str, keys: Keys | None = None
 ) -> Callable[[Check], Check]:
     """Register the decorated check as a rule."""
 
     def register(check: Check) -> Check:
-        RULES[code] = Rule(code, severity, question, why, fix, source, check, is_cross_account)
+        RULES[code] = Rule(code, severity, question, why, fix, source, check, keys)
         return check
 
     return register
