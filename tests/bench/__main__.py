@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from tests.bench import accounts, document, linear, reports, shares, start
+from tests.bench import accounts, document, linear, reports, scale, shares, start
 from tests.bench.compare import compare
 from tests.bench.competitors import WAYS
 from tests.bench.cost import Failed
@@ -16,7 +16,7 @@ from tests.bench.targets import COMPARED, judge
 
 LIMIT = 120
 LINEAR_ROUNDS = 3  # a round takes a minute, nearly all of it for the largest
-PARTS = ("compare", start.NAME, linear.NAME, accounts.NAME, reports.NAME, shares.NAME)
+PARTS = ("compare", start.NAME, linear.NAME, accounts.NAME, reports.NAME, scale.NAME, shares.NAME)
 
 
 def positive(text: str) -> int:
@@ -52,6 +52,8 @@ def bench(options: argparse.Namespace) -> None:
         finish(accounts.compare_accounts(min(options.rounds, LINEAR_ROUNDS)))
     if reports.NAME in options.parts:
         finish(reports.compare_reports(min(options.rounds, LINEAR_ROUNDS)))
+    if scale.NAME in options.parts:
+        finish(scale.compare_engines(min(options.rounds, LINEAR_ROUNDS)))
     if shares.NAME in options.parts:
         parts = shares.compare_shares(min(options.rounds, LINEAR_ROUNDS))
         print(shares.told(parts))

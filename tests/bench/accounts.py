@@ -3,7 +3,8 @@
 A server of its own process answers each token with the trunks of its account, after a pause such as an API takes. What
 a loader cannot be faster than is the same downloads by the same number of connections, with nothing done about them.
 
-`python -m tests.bench.accounts serve` is that server, `… download` those downloads.
+`python -m tests.bench.accounts serve ACCOUNTS TRUNKS` is that server, with `LATER` one that says something else when it
+is asked again; `… download` those downloads.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from tests.bench.answer import END, HOST, START, TRUNKS_PATH, build_answer
+from tests.bench.answer import END, HOST, START, TRUNKS_PATH, Moment, build_answer
 from tests.bench.compare import environment
 from tests.bench.cost import Failed, measure
 from tests.bench.results import Result, Row
 from tests.bench.serving import PROJECT, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 NAME = "accounts"
 SIZES = (100, 1000, 3000)
@@ -59,7 +60,7 @@ def compare_accounts(rounds: int) -> Result:
                 for turn in random.Random(number).sample(_TURNS, len(_TURNS)):
                     with TemporaryDirectory(prefix="sip-trunks-bench-") as home:
                         folder = Path(home)
-                        variables = _configure(folder, size, port)
+                        variables = configure(folder, size, port)
                         for way, command in turn.items():
                             row = rows[size, way]
                             say(row.label)
@@ -78,7 +79,7 @@ def _refuse_less_than(trunks: int, output: Path) -> None:
         raise Failed(f"a run of {trunks} trunks says something else:\n{output.read_text('utf-8')}")
 
 
-def _configure(folder: Path, accounts: int, port: int) -> dict[str, str]:
+def configure(folder: Path, accounts: int, port: int) -> dict[str, str]:
     """Write the accounts' tokens where a run finds them; return its environment."""
     settings = folder / ".dlt"
     settings.mkdir()
@@ -97,10 +98,11 @@ def _token(number: int) -> str:
 
 
 @contextmanager
-def serving(accounts: int) -> Iterator[int]:
-    """Yield the port at which each account's token gets its trunks."""
+def serving(accounts: int, trunks: int = TRUNKS, *moments: Moment) -> Iterator[int]:
+    """Yield the port at which each account's token gets its trunks, as of one moment after the other."""
     say(f"generating {accounts:,} accounts")
-    command = (sys.executable, "-m", "tests.bench.accounts", "serve", str(accounts))
+    names = [moment.name for moment in moments]
+    command = (sys.executable, "-m", "tests.bench.accounts", "serve", str(accounts), str(trunks), *names)
     with subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout
@@ -109,17 +111,25 @@ def serving(accounts: int) -> Iterator[int]:
             process.kill()
 
 
-async def _serve(accounts: int) -> None:
+def _build_bodies(accounts: int, count: int, moment: Moment) -> list[bytes]:
+    """Return the answer of each account, which has the same trunks at every moment but for those that come and go."""
+    parts: list[list[object]] = [[] for _ in range(accounts)]
+    for trunk in json.loads(build_answer(count, moment).body)["data"]:
+        parts[trunk["id"] % accounts].append(trunk)
+    return [START + json.dumps(part).encode() + END for part in parts]
+
+
+async def _serve(accounts: int, count: int, moments: Sequence[Moment]) -> None:
     """Answer until standard input ends, so that nobody outlives the process that started this one."""
-    trunks = json.loads(build_answer(accounts * TRUNKS).body)["data"]
-    parts = (trunks[begin : begin + TRUNKS] for begin in range(0, len(trunks), TRUNKS))
-    bodies = {_token(number): START + json.dumps(part).encode() + END for number, part in enumerate(parts)}
+    editions = [_build_bodies(accounts, count, moment) for moment in moments]
+    left = {_token(number): [bodies[number] for bodies in editions] for number in range(accounts)}
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                body = bodies[head.partition(b"Bearer ")[2].partition(b"\r\n")[0].decode()]
+                answers = left[head.partition(b"Bearer ")[2].partition(b"\r\n")[0].decode()]
+                body = answers.pop(0) if len(answers) > 1 else answers[0]
                 await asyncio.sleep(PAUSE_SECONDS)
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
                 await writer.drain()
@@ -153,6 +163,8 @@ def _download(port: int, accounts: int) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        asyncio.run(_serve(int(sys.argv[2])))
+        accounts, trunks, *names = sys.argv[2:]
+        moments = [Moment[name] for name in names] or [Moment.FIRST]
+        asyncio.run(_serve(int(accounts), int(accounts) * int(trunks), moments))
     else:
         _download(int(os.environ["BENCH_PORT"]), int(os.environ["BENCH_ACCOUNTS"]))

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 INTERVAL = 0.03  # seconds from one look at the memory to the next
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in one unit of ru_maxrss
+GRACE = 1.0  # seconds that processes may take to notice that the one that started them is gone
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -68,7 +70,7 @@ def measure(command: Sequence[str], folder: Path, variables: Mapping[str, str], 
             wall = time.perf_counter() - started
             process.returncode = os.waitstatus_to_exitcode(status)
             # What goes on behind our back, nobody would count.
-            if process.returncode == 0 and _is_alive(process.pid):
+            if process.returncode == 0 and _stays_alive(process.pid):
                 raise Failed(f"{' '.join(command)} left processes behind")
     if process.returncode:
         words = "".join(path.read_text(errors="replace")[-2000:] for path in (output_file, folder / "errors.txt"))
@@ -88,12 +90,30 @@ def _killed_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
             process.wait()
 
 
+def _stays_alive(group: int) -> bool:
+    """Whether there are processes of a group whose first one has ended, once those that end with it have."""
+    end = time.monotonic() + GRACE
+    while _is_alive(group):
+        if time.monotonic() > end:
+            return True
+        time.sleep(INTERVAL)
+    return False
+
+
 def _is_alive(group: int) -> bool:
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
-    return True
+    # Those that have ended are there until their parent, which may be nobody who cares, has taken note of it.
+    return not Path("/proc").exists() or any(map(partial(_is_running_in, group), Path("/proc").glob("[0-9]*/stat")))
+
+
+def _is_running_in(group: int, stat: Path) -> bool:
+    with suppress(OSError):
+        state, _, process_group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
+        return state != "Z" and int(process_group) == group
+    return False
 
 
 def _out_of_time(_signal: int, _frame: object) -> NoReturn:
