@@ -38,7 +38,7 @@ from pipelines.lock import holding_lock
 from pipelines.outcome import AccountOutcome, Outcome, RuleFindings, format_moment
 from pipelines.progress import logger
 from pipelines.run_log import note_death, store_runs, summarize
-from pipelines.settings import find_shared_tokens, with_pseudonym_key
+from pipelines.settings import PSEUDONYM_MARK, find_shared_tokens, with_pseudonym_key
 from pipelines.sizes import note_size
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def run(
             duration_seconds=round(time.monotonic() - clock, 3),
             report_error=describe_error(failure) if failure else None,
             exit_code=_exit_code(done.accounts) or (exit_code_of(failure) if failure else 0),
-            warnings=tuple(map(_warn_of_shared, find_shared_tokens(accounts))),
+            warnings=(*map(_warn_of_shared, find_shared_tokens(accounts)), *_warn_of_plain(settings, done)),
             findings=done.findings,
             stored=done.stored,
         )
@@ -136,6 +136,23 @@ def _tidy(settings: Settings, destination: Destination) -> None:
 
 def _warn_of_shared(names: Sequence[str]) -> str:
     return f"{name_some(names)} have the same token, so the same trunks: give each its own, or remove one"
+
+
+def _warn_of_plain(settings: Settings, done: _Done) -> list[str]:
+    """Return at most one warning: pseudonyms do not reach what was stored before them."""
+    loaded = [entry.account for entry in done.accounts if entry.status == "loaded" and entry.account in done.stored]
+    fields = _marks(settings.loader_version)
+    others = [name for name in loaded if _marks(done.stored[name].loader_version) != fields]
+    if not fields or not others:
+        return []
+    return [
+        f"sip_trunks.pseudonymize has changed: the history of {name_some(others)} keeps the values that were stored "
+        "before (docs/privacy.md, Another key)"
+    ]
+
+
+def _marks(loader_version: str) -> str:
+    return loader_version.partition(PSEUDONYM_MARK)[2]
 
 
 def _exit_code(done: Sequence[AccountOutcome]) -> int:

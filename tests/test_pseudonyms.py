@@ -202,6 +202,19 @@ def test_what_is_hidden_is_in_no_file_and_history_joins_and_reports_go_on(
     assert "number" not in capsys.readouterr().out.partition("\n")[2]
 
 
+def test_a_run_says_once_that_pseudonyms_do_not_reach_what_is_stored(
+    api: Api, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.answer(snapshot())
+    said = []
+    for fields in ("[]", "phone_number", "phone_number,sip_username", "phone_number,sip_username"):
+        monkeypatch.setenv("SIP_TRUNKS__PSEUDONYMIZE", fields)
+        monkeypatch.setenv("SIP_TRUNKS__PSEUDONYM_KEY", KEY.decode())
+        assert main(["run", "--no-reports"]) == 0
+        said.append("the history of default keeps the values that were stored before" in capsys.readouterr().err)
+    assert said == [False, True, True, False]
+
+
 def test_a_run_that_would_say_what_is_hidden_is_refused(
     api: Api, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
