@@ -8,6 +8,7 @@ what it holds at a time is one part, of about `sip_trunks.dask_partition_rows` t
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
     from transforms.parts import Job
     from transforms.reports import Options
 
-_PATIENCE = "15s"
+_PATIENCE_SECONDS = 15
+_PAUSE_SECONDS = 0.05
+_ADVICE = (
+    "probably out of memory: give them more, sip_trunks.dask_worker_bytes, or less to hold, "
+    "sip_trunks.dask_partition_rows"
+)
 _MOST_SHUFFLED = 64
 _CONFIG = {
     "dataframe.convert-string": False,
@@ -111,17 +117,31 @@ class DaskEngine:
             return job(read_basis(connection, [report], options, is_past=self.is_past))
 
     def _gather(self, partitions: Any) -> list[pd.DataFrame]:
-        """Return the partitions, of which no worker ever has more than its own. Raises DestinationFailed."""
+        """Return the partitions in their order, each fetched as soon as it is done, so that workers need not hold it.
+
+        Raises DestinationFailed if workers die of it, or there is none.
+        """
+        from distributed import as_completed
         from distributed.scheduler import KilledWorker
 
+        futures = self.client.compute(partitions.to_delayed())
+        places = {future.key: place for place, future in enumerate(futures)}
+        gathered: list[pd.DataFrame] = [pd.DataFrame()] * len(futures)
+        waiting, seen_at = as_completed(futures, with_results=True), time.monotonic()
+        del futures
         try:
-            futures = self.client.compute(partitions.to_delayed())
-            gathered: list[pd.DataFrame] = self.client.gather(futures)
+            while not waiting.is_empty():
+                for future, result in waiting.next_batch(block=False):
+                    # A batch has errors as if they were results; to ask for one raises it.
+                    gathered[places[future.key]] = result if future.status == "finished" else future.result()
+                    future.release()
+                if self.client.nthreads():
+                    seen_at = time.monotonic()
+                elif time.monotonic() - seen_at > _PATIENCE_SECONDS:
+                    raise DestinationFailed(f"there was no Dask worker for {_PATIENCE_SECONDS} s; {_ADVICE}")
+                time.sleep(_PAUSE_SECONDS)
         except KilledWorker:
-            raise DestinationFailed(
-                "workers died again and again, probably out of memory: give them more, sip_trunks.dask_worker_bytes, "
-                "or less to hold, sip_trunks.dask_partition_rows"
-            ) from None
+            raise DestinationFailed(f"workers died again and again; {_ADVICE}") from None
         return gathered
 
 
@@ -157,14 +177,19 @@ def _connecting(settings: Settings, scheduler: str | None) -> Iterator[Any]:
         import distributed
     except ImportError:
         raise SettingsError("--engine dask needs Dask: pip install 'sip-trunks[dask]'") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with dask.config.set(_CONFIG):
         if scheduler:
             try:
-                client = distributed.Client(scheduler, timeout=_PATIENCE)
-            except (OSError, ValueError) as error:
+                client = distributed.Client(scheduler, timeout=_PATIENCE_SECONDS)
+            except Exception as error:  # noqa: BLE001 - an address may have a transport with errors of its own
                 raise SettingsError(f"--scheduler: no Dask scheduler answers there ({type(error).__name__})") from None
             with client:
+                try:
+                    client.wait_for_workers(1, timeout=_PATIENCE_SECONDS)
+                except TimeoutError:
+                    raise SettingsError("--scheduler: the Dask scheduler there has no workers; start some") from None
                 yield client
             return
         with (

@@ -19,6 +19,7 @@ from pandas.testing import assert_frame_equal
 from pipelines.cli import main
 from pipelines.destination import open_destination
 from pipelines.engine import DaskEngine, reporting_in_parts
+from pipelines.errors import DestinationFailed
 from pipelines.lake import Lake
 from pipelines.load import run
 from pipelines.reporting import read_basis, read_options, stored_tables
@@ -74,7 +75,8 @@ class OneByOne:
 
     def work_out(self, report: str, options: Options, job: Job) -> list[pd.DataFrame]:
         engine = DaskEngine(None, self.settings, Lake(self.settings).version, [(n,) for n in ACCOUNTS], self.is_past)
-        return [engine.work_on(group, report=report, options=options, job=job) for group in engine.groups]
+        # In which order the parts come must not matter.
+        return [engine.work_on(group, report=report, options=options, job=job) for group in reversed(engine.groups)]
 
     def find_shared(self, report: str, options: Options, job: Job) -> pd.Series:
         keys = pd.concat(self.work_out(report, options, job))["key"]
@@ -154,6 +156,27 @@ def test_what_dask_cannot_do_is_said_in_a_line(lake: Settings, capsys: pytest.Ca
         assert main(arguments) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert words in line
+
+
+def die(part: Basis) -> pd.DataFrame:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError(part)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning")
+def test_a_cluster_without_workers_and_one_whose_workers_die_are_given_up(
+    lake: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL) as cluster:
+        capsys.readouterr()
+        assert main(["report", "counts", "--engine", "dask", "--scheduler", cluster.scheduler_address]) == 2
+        assert "has no workers" in capsys.readouterr().err
+    with (
+        reporting_in_parts(lake, ["counts"], read_options(lake), scheduler=None) as parted,
+        pytest.raises(DestinationFailed, match="dask_worker_bytes"),
+    ):
+        parted.engine.work_out("counts", parted.options, die)
 
 
 def test_nothing_is_stored_yet(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

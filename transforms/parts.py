@@ -68,17 +68,16 @@ class PartedBasis(Basis):
 
     @cached_property
     def _judged(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        findings = self._audit([rule for rule in self.options.rules if not rule.is_cross_account])
+        alone = [rule for rule in self.options.rules if not rule.is_cross_account]
+        findings = self.engine.work_out("audit", self.options, partial(_find, rules=alone))
         comparing = [rule for rule in self.options.rules if rule.is_cross_account]
         if comparing:
             shared = self.engine.find_shared("audit", self.options, partial(_list_keys, rules=comparing))
             if len(shared):
                 trunks = self.engine.work_out("audit", self.options, partial(_pick, rules=comparing, shared=shared))
-                findings.append(_find(Basis({"trunks": _concat(trunks)}, self.options), comparing))
+                together = _concat(trunks).sort_values(["account", "id"], ignore_index=True)
+                findings.append(_find(Basis({"trunks": together}, self.options), comparing))
         return suppress(merge_findings(findings), self.options.suppressions, self.options.as_of)
-
-    def _audit(self, rules: Sequence[Rule]) -> list[pd.DataFrame]:
-        return self.engine.work_out("audit", self.options, partial(_find, rules=rules))
 
     @cached_property
     def findings(self) -> pd.DataFrame:
