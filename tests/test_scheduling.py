@@ -180,6 +180,7 @@ def test_a_crontab_that_refuses_stays_as_it_is(kept: Path, monkeypatch: pytest.M
 
 def test_the_line_of_a_crontab_runs_and_speaks_only_when_it_fails(kept: Path, api: Api, begin: Begin) -> None:
     begin(TRUNK)
+    asked = len(api.requests)
     folder = kept.parent / "it's 100% here"
     (folder / ".dlt").mkdir(parents=True)
     settings = read_settings()
@@ -203,7 +204,7 @@ def test_the_line_of_a_crontab_runs_and_speaks_only_when_it_fails(kept: Path, ap
 
     done = called()
     assert (done.stdout, done.stderr) == ("", "")
-    assert len(api.requests) == 2
+    assert len(api.requests) == asked + 1
     with holding_lock(settings):
         done = called()
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -234,9 +235,10 @@ def test_a_service_of_the_machine_is_confined_to_the_folders_that_a_run_writes(
     assert "PrivateTmp" not in systemd.service_of(job("/tmp/sip-trunks"), is_system=True)
     assert "ProtectSystem" not in systemd.service_of(job(), is_system=False)
     monkeypatch.setenv("SIP_TRUNKS__LAKE", "/lakes/trunks")
+    monkeypatch.setenv("SIP_TRUNKS__METRICS", "/var/lib/textfile/sip_trunks.prom")
     settings = read_settings("parquet")
     described = describe_run(settings, "sip-trunks", read_cron("@daily"), accounts=[], destination="parquet")
-    assert described.writable == (kept.parent / "data", Path("/lakes/trunks"))
+    assert described.writable == (kept.parent / "data", Path("/lakes/trunks"), Path("/var/lib/textfile"))
     assert described.folder == kept.parent
     assert described.command == (COMMAND, "run", "--destination", "parquet")
     assert offset_minutes(settings) == offset_minutes(read_settings())

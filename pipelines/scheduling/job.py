@@ -103,11 +103,11 @@ def _program() -> tuple[str, ...]:
 
 
 def _writable(settings: Settings) -> tuple[Path, ...]:
-    """Return the folders that a run writes into: the data directory, and a lake elsewhere on this machine."""
+    """Return the folders that a run writes into: the data directory, a lake and metrics elsewhere on this machine."""
     lake = settings.lake.removeprefix("file://")
     place = settings.data_dir / Path(lake).expanduser()
-    is_elsewhere = "://" not in lake and not place.is_relative_to(settings.data_dir)
-    return (settings.data_dir, place) if is_elsewhere else (settings.data_dir,)
+    places = [settings.metrics_path.parent] if "://" in lake else [place, settings.metrics_path.parent]
+    return (settings.data_dir, *(place for place in places if not place.is_relative_to(settings.data_dir)))
 
 
 def _folder(settings: Settings) -> Path:
