@@ -73,12 +73,14 @@ def forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
 
 def _forget(settings: Settings, destination: Destination, name: str) -> dict[str, int]:
     """Delete the account's rows in every table and every version of it, and its part of what the last run noted."""
+    from pipelines.notify import forget_news
     from pipelines.retention import drops_of, rewrite
 
     counts = rewrite(settings, destination, drops_of(name))
     destination.forget_past()
     _forget_last_run(settings, name)
     forget_metrics(settings, name)
+    forget_news(settings, name)
     return counts
 
 

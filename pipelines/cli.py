@@ -98,7 +98,7 @@ def _fail(options: argparse.Namespace, message: str, code: int) -> int:
     if options.command == "run" and options.log_format == "json":
         from pipelines.progress import format_event
 
-        print(format_event("error", "run", message, exit_code=code), file=sys.stderr)
+        print(format_event("error", "error", message, exit_code=code), file=sys.stderr)
     else:
         print(f"sip-trunks: {message}", file=sys.stderr)
     return code
@@ -119,19 +119,26 @@ def _run(options: argparse.Namespace) -> int:
 
     started_at = datetime.now(UTC)
     settings = _settings_of_run(options)
-    with logging_to_file(settings, with_stderr=True):
+    with ExitStack() as logging:
         try:
+            logging.enter_context(logging_to_file(settings, with_stderr=True))
             outcome = _load(settings, options)
         except BaseException as error:
             follow_up_failure(settings, error, started_at)
             raise
-        if options.json:
-            from pipelines.show import print_json
+        try:
+            if options.json:
+                from pipelines.show import print_json
 
-            print_json(outcome.as_json())
-        else:
-            print_outcome(settings, outcome)
-        sys.stdout.flush()
+                print_json(outcome.as_json())
+            else:
+                print_outcome(settings, outcome)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # A reader that has what it wanted (`| head`) must not turn a failure into a success.
+            follow_up(settings, outcome)
+            sys.stderr.close()
+            return outcome.exit_code
         follow_up(settings, outcome)
     if settings.log_format == "text":
         # A structured log has them already.

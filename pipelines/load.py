@@ -132,6 +132,8 @@ def _tidy(settings: Settings, destination: Destination) -> None:
     """Throw away what a run works on: nothing in it counts before it starts or once it has ended."""
     destination.discard_work()
     discard_dlt_folder(settings)
+    for draft in settings.state_dir.glob(".*.draft"):
+        draft.unlink(missing_ok=True)
 
 
 def _warn_of_shared(names: Sequence[str]) -> str:
@@ -145,10 +147,8 @@ def _warn_of_plain(settings: Settings, done: _Done) -> list[str]:
     others = [name for name in loaded if _marks(done.stored[name].loader_version) != fields]
     if not fields or not others:
         return []
-    return [
-        f"sip_trunks.pseudonymize has changed: the history of {name_some(others)} keeps the values that were stored "
-        "before (docs/privacy.md, Another key)"
-    ]
+    what = f"the history of {name_some(others)} keeps the values that were stored before"
+    return [f"sip_trunks.pseudonymize has changed: {what} (docs/privacy.md, Another key)"]
 
 
 def _marks(loader_version: str) -> str:
@@ -221,7 +221,7 @@ def _run(
             stored,
         )
         if destination.publishes_reports:
-            store_runs(settings, connection, summarize(outcome(done)))
+            _attempt(lambda: store_runs(settings, connection, summarize(outcome(done))), what="the table of the runs")
     announce("publishing")
     destination.publish(snapshot_at)
     note_size(settings)
@@ -283,12 +283,14 @@ _FATAL = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException
 """What is no report's fault: with it, nothing can be published."""
 
 
-def _attempt(make: Callable[[], T], *, is_published: bool = False) -> tuple[T | None, Exception | None]:
+def _attempt(
+    make: Callable[[], T], *, what: str = "the reports", is_published: bool = False
+) -> tuple[T | None, Exception | None]:
     """Return what was made, or why not: what is wrong with a report must not keep a snapshot from being stored."""
     try:
         return make(), None
     except Exception as error:  # the outcome tells it, and the exit code
         if isinstance(error, _FATAL) and not is_published:
             raise
-        logger.exception("the reports could not be written")
+        logger.exception("%s could not be written", what)
         return None, error

@@ -55,6 +55,9 @@ def write_metrics(settings: Settings, run: Mapping[str, Any], outcome: Outcome |
         samples |= _describe_accounts(outcome)
         if outcome.findings is not None:
             samples["findings"] = [({"severity": name}, outcome.count_findings(name) or 0) for name in SEVERITIES]
+        elif outcome.snapshot_at is not None:
+            # What was found in another answer, or elsewhere, is no longer current.
+            samples["findings"] = []
     before = _read_lines(settings)
     lines: list[str] = []
     for name, meaning in _MEANINGS.items():
@@ -66,11 +69,12 @@ def write_metrics(settings: Settings, run: Mapping[str, Any], outcome: Outcome |
 
 
 def forget_metrics(settings: Settings, account: str) -> None:
-    """Take an account's lines out of the metrics, if there are any."""
-    label = _labels({"account": account})
+    """Take an account's lines out of the metrics, if there are any, and the findings, of which some were its."""
+    gone = (_labels({"account": account}), f"{_PREFIX}findings{{")
     with suppress(FileNotFoundError):
         lines = settings.metrics_path.read_text("utf-8").splitlines(keepends=True)
-        write_whole(settings.metrics_path, "".join(line for line in lines if label not in line).encode())
+        kept = [line for line in lines if not any(text in line for text in gone)]
+        write_whole(settings.metrics_path, "".join(kept).encode())
 
 
 def _describe_accounts(outcome: Outcome) -> Samples:

@@ -14,15 +14,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import urllib3
 
-from pipelines.errors import Failure, SettingsError, describe_error, name_some
+from pipelines.errors import Failure, SettingsError, name_some
 from pipelines.famulor.connections import Connections, is_loopback
 from pipelines.files import write_whole
-from transforms.answer import printable
+from pipelines.outcome import without_name
+from transforms.answer import UnusableAnswer, printable
 from transforms.report_schema import SEVERITIES
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ _LONGEST_WAIT_SECONDS = 3.0
 _TELL_AGAIN_AFTER = timedelta(days=1)
 _MOST_LINES = 20
 _LONGEST_LINE = 300
-_MANY_DIGITS = re.compile(r"\+?\d(?:[ ().-]?\d){6,}")
+_MANY_DIGITS = re.compile(r"\+?\(?\d(?:[ ()./-]{0,3}\d){5,}")
+_HARMLESS = re.compile(r"\d{4}-\d\d-\d\d|\d{1,3}(?:\.\d{1,3}){3}")  # a date, an IPv4 address
 _ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
@@ -91,33 +94,38 @@ def notify(
     memory, now = _recall(settings), datetime.now(UTC)
     failure = _identify_failure(run, outcome)
     is_told = failure == memory.failure and memory.told_at is not None and _is_recent(memory.told_at, now)
-    lines = list(memory.unsent)
+    failures: list[str] = []
+    news = list(memory.unsent)
     after = replace(memory, unsent=())
     if failure is None:
         if memory.failure is not None and "recovery" in settings.notify_on:
-            lines.append(f"works again; it had failed since {memory.failing_since}")
+            news.append(f"works again; it had failed since {memory.failing_since}")
         after = _Memory()
     elif not is_told:
         since = memory.failing_since or _as_minute(run["started_at"])
         after = _Memory(failure, since, now.isoformat())
         if "failure" in settings.notify_on:
-            lines += _describe_failure(run, outcome, error)
-            lines += [f"it has failed since {since}"] if memory.failure else []
+            failures += _describe_failure(run, outcome, error)
+            failures += [f"it has failed since {since}"] if memory.failure else []
     if outcome is not None:
-        lines += _describe_news(settings, outcome)
-    if not lines:
-        if after != memory:
-            _remember(settings, after)
+        news += _describe_news(settings, outcome)
+    if failures or news:
+        # Whatever ends this early, the next run tells it: a failure that goes on is described anew.
+        told_at = None if failures else after.told_at
+        with suppress(OSError):
+            _remember(settings, replace(after, told_at=told_at, unsent=tuple(news[-_MOST_LINES:])))
+        _post_in_time(settings.notify, _as_message([*failures, *news]), total_seconds)
+    elif after == memory:
         return
-    try:
-        _post(settings.notify, _as_message(lines), total_seconds)
-    except NotTold:
-        # Of a failure, telling will be tried anew.
-        is_failing = failure is not None and not is_told
-        unsent = tuple(line for line in lines if not is_failing or line in memory.unsent)[-_MOST_LINES:]
-        _remember(settings, replace(after, told_at=None if is_failing else after.told_at, unsent=unsent))
-        raise
     _remember(settings, after)
+
+
+def forget_news(settings: Settings, account: str) -> None:
+    """Leave news of an account unsaid that could not be sent so far. Raises OSError."""
+    memory = _recall(settings)
+    kept = tuple(line for line in memory.unsent if without_name(line, account) == line)
+    if kept != memory.unsent:
+        _remember(settings, replace(memory, unsent=kept))
 
 
 def _identify_failure(run: Mapping[str, Any], outcome: Outcome | None) -> str | None:
@@ -130,7 +138,9 @@ def _identify_failure(run: Mapping[str, Any], outcome: Outcome | None) -> str | 
 
 def _describe_failure(run: Mapping[str, Any], outcome: Outcome | None, error: BaseException | None) -> list[str]:
     if outcome is None:
-        reason = describe_error(error) if error else run["error"]
+        # What a library says of an error that nobody foresaw may quote values.
+        is_ours = error is None or isinstance(error, Failure | UnusableAnswer | KeyboardInterrupt)
+        reason = run["error"] if is_ours else f"{type(error).__name__}; sip-trunks status says more"
         return [f"the run failed with exit code {run['exit_code']}: {_safe(reason)}"]
     failed = [entry for entry in outcome.accounts if entry.error]
     count = f": {len(failed)} of {len(outcome.accounts)} accounts" if failed and len(outcome.accounts) > 1 else ""
@@ -165,7 +175,7 @@ def _changes(entry: AccountOutcome) -> tuple[int, int, int]:
 
 
 def _as_message(lines: Sequence[str]) -> str:
-    """Return the text of a message, which calls and links nobody, whatever the lines have in them."""
+    """Return the text of a message in which nothing is Slack's markup, whatever the lines have in them."""
     kept = [line[:_LONGEST_LINE] for line in lines[:_MOST_LINES]]
     if len(lines) > _MOST_LINES:
         kept.append(f"… and {len(lines) - _MOST_LINES} more lines: sip-trunks status")
@@ -176,7 +186,26 @@ def _as_message(lines: Sequence[str]) -> str:
 
 def _safe(text: str, most: int = _LONGEST_LINE) -> str:
     """Return text that may quote what the API sent: on one line, without anything that could be a phone number."""
-    return _MANY_DIGITS.sub("…", printable(text, most))
+    return _MANY_DIGITS.sub(lambda found: found[0] if _HARMLESS.fullmatch(found[0]) else "…", printable(text, most))
+
+
+def _post_in_time(address: str, text: str, total_seconds: float) -> None:
+    """Send a message as `_post` does, which cannot be sure of its time: to look up a name has no limit."""
+    problems: list[Exception] = []
+
+    def post() -> None:
+        try:
+            _post(address, text, total_seconds)
+        except Exception as error:  # noqa: BLE001 - it is raised where somebody waits for it
+            problems.append(error)
+
+    sender = Thread(target=post, daemon=True)
+    sender.start()
+    sender.join(total_seconds)
+    if sender.is_alive():
+        raise NotTold(f"the webhook was not told within {total_seconds:g} s; sip_trunks.notify has its address")
+    if problems:
+        raise problems[0]
 
 
 def _post(address: str, text: str, total_seconds: float) -> None:
@@ -215,7 +244,7 @@ def _post(address: str, text: str, total_seconds: float) -> None:
 
 def _recall(settings: Settings) -> _Memory:
     """Return what was said before; what is no memory of ours counts as nothing."""
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, ValueError, TypeError, LookupError):
         noted = json.loads(_path(settings).read_text("utf-8"))
         memory = _Memory(**noted | {"unsent": tuple(map(str, noted["unsent"]))})
         if all(isinstance(text, str | None) for text in (memory.failure, memory.failing_since, memory.told_at)):

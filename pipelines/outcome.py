@@ -83,7 +83,7 @@ class Outcome:
     @property
     def errors(self) -> list[str]:
         """What went wrong, without the names of the accounts, each with how many it went wrong for."""
-        counts = Counter(_without_name(entry.error, entry.account) for entry in self.accounts if entry.error)
+        counts = Counter(without_name(entry.error, entry.account) for entry in self.accounts if entry.error)
         lines = [f"{count} accounts: {error}" if count > 1 else error for error, count in counts.most_common()]
         return [*lines[:_MOST_FAILURES], *([self.report_error] if self.report_error else [])]
 
@@ -107,7 +107,8 @@ class Outcome:
         return {name: _as_plain(value) for name, value in values.items()}
 
 
-def _without_name(error: str, account: str) -> str:
+def without_name(error: str, account: str) -> str:
+    """Return an error without the name of an account."""
     for phrase in (f" of account {account!r}", f" --account {account}"):
         error = error.replace(phrase, "")
     return re.sub(rf"(?<![\w.-]){re.escape(account)}(?![\w-])", "…", error)

@@ -11,6 +11,7 @@ from pipelines.errors import SettingsError, nothing_stored
 from pipelines.lock import holding_lock
 from pipelines.outcome import format_moment
 from pipelines.retention import Drops, count_rows, drops_before, rewrite
+from pipelines.run_log import forget_runs
 from pipelines.settings import parse_duration
 from pipelines.show import as_size, print_table
 
@@ -37,6 +38,8 @@ def prune(settings: Settings, older_than: str | None, *, is_agreed: bool) -> int
         destination = open_destination(settings)
         size = destination.size_bytes()
         counts = rewrite(settings, destination, _drops(destination, limit))
+        if limit is not None:
+            forget_runs(settings, limit)
     print_table(["table", "dropped_rows"], list(counts.items()))
     after = open_destination(settings).size_bytes()
     if size is not None and after is not None:

@@ -133,21 +133,27 @@ def write_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[Mapping[str
     """Put these runs into the log of the runs, each in place of what it had of it; those that it has stay."""
     declared = report_schema.RUNS
     table = f"{REPORTS_SCHEMA}.{declared.name}"
-    if not has_runs(connection):
+    there = _list_columns(connection, declared.name)
+    lacking = [f"{column.name} {SQL_TYPES[column.type]}" for column in declared.columns if column.name not in there]
+    if lacking:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
-        columns = ", ".join(f"{column.name} {SQL_TYPES[column.type]}" for column in declared.columns)
-        connection.execute(f"CREATE TABLE {table} ({columns})")
+        if there:  # of another release
+            connection.execute("; ".join(f"ALTER TABLE {table} ADD COLUMN {column}" for column in lacking))
+        else:
+            connection.execute(f"CREATE TABLE {table} ({', '.join(lacking)})")
         comment_on(connection, "TABLE", table, declared.grain, declared.meanings)
         create_runs(connection)
-    stored = dict(connection.execute(f"SELECT started_at, exit_code FROM {table}").fetchall())
-    missing = [run for run in runs if stored.get(run["started_at"], "none") != run["exit_code"]]
+    # When a run is put here it has not quite ended: the next one, which reads what it noted then, puts that right.
+    found = connection.execute(f"SELECT started_at, ended_at, exit_code FROM {table}").fetchall()
+    stored = {started_at: rest for started_at, *rest in found}
+    missing = [run for run in runs if stored.get(run["started_at"]) != [run["ended_at"], run["exit_code"]]]
     if not missing:
         return
     outdated = ", ".join(_as_sql(run["started_at"]) for run in missing)
     rows = ", ".join(f"({', '.join(_as_sql(run.get(name)) for name in declared.names)})" for run in missing)
     with transaction(connection):
         connection.execute(f"DELETE FROM {table} WHERE started_at IN ({outdated})")
-        connection.execute(f"INSERT INTO {table} VALUES {rows}")
+        connection.execute(f"INSERT INTO {table} ({', '.join(declared.names)}) VALUES {rows}")
 
 
 def has_runs(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -164,6 +170,14 @@ def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _as_sql(value: Any) -> str:
     return "NULL" if value is None else literal(value)
+
+
+def _list_columns(connection: duckdb.DuckDBPyConnection, report: str) -> list[str]:
+    columns = (
+        f"SELECT column_name FROM information_schema.columns WHERE table_schema = {literal(REPORTS_SCHEMA)} "
+        f"AND table_name = {literal(report)}"
+    )
+    return [name for (name,) in connection.execute(columns).fetchall()]
 
 
 def _list_reports(connection: duckdb.DuckDBPyConnection) -> list[str]:

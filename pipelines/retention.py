@@ -41,7 +41,7 @@ class Drops(NamedTuple):
 def drops_of(account: str) -> Drops:
     """Return what is stored of an account: everything."""
     condition = f"account = {catalog.literal(account)}"
-    # The log of the runs names no account.
+    # The log of the runs names no account that was configured.
     return Drops(dict.fromkeys(EVERY_TABLE, condition), {report_tables.FINDINGS: condition})
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines import __version__, report_tables
 from pipelines.errors import describe_error, exit_code_of
 from pipelines.files import write_whole
+from pipelines.outcome import without_name
 from transforms.report_schema import RUNS, SEVERITIES
 
 if TYPE_CHECKING:
@@ -49,13 +50,16 @@ def summarize(outcome: Outcome) -> dict[str, Any]:
     return row | {"version": __version__}
 
 
-def summarize_failure(error: BaseException, started_at: datetime) -> dict[str, Any]:
+def summarize_failure(settings: Settings, error: BaseException, started_at: datetime) -> dict[str, Any]:
     """Return a run that an error ended before anything was stored as a row of `runs`."""
+    reason = describe_error(error)
+    for account in settings.accounts:
+        reason = without_name(reason, account.name)
     return dict.fromkeys(RUNS.names) | {
         "started_at": started_at,
         "ended_at": datetime.now(UTC),
         "exit_code": exit_code_of(error),
-        "error": describe_error(error),
+        "error": reason,
         "version": __version__,
     }
 
@@ -81,6 +85,19 @@ def note_death(settings: Settings) -> None:
             started_at = datetime.fromisoformat(last["started_at"])
             dead = dict.fromkeys(RUNS.names) | {"started_at": started_at, "error": last["error"]}
             note_run(settings, dead | {"destination": last["destination"]})
+
+
+def forget_runs(settings: Settings, limit: datetime) -> None:
+    """Take the runs that began before `limit` out of the file."""
+    with suppress(FileNotFoundError):
+        lines = _path(settings).read_bytes().splitlines(keepends=True)
+        write_whole(_path(settings), b"".join(line for line in lines if not _is_before(line, limit)))
+
+
+def _is_before(line: bytes, limit: datetime) -> bool:
+    with suppress(ValueError, TypeError, KeyError):
+        return datetime.fromisoformat(json.loads(line)["started_at"]) < limit
+    return False
 
 
 def store_runs(settings: Settings, connection: duckdb.DuckDBPyConnection, run: Mapping[str, Any]) -> None:

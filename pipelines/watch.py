@@ -9,7 +9,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import Failure, Terminated, describe_error
+from pipelines.errors import Failure, RunActive, Terminated, describe_error
 from pipelines.metrics import write_metrics
 from pipelines.notify import TOTAL_SECONDS, notify
 from pipelines.progress import log, say
@@ -30,18 +30,42 @@ def follow_up(settings: Settings, outcome: Outcome) -> None:
     """Note and tell how a run ended, and sum it up in one line: in the log and, where nobody looks on, to be piped."""
     run = summarize(outcome)
     _spread(settings, run, outcome, None)
-    extra = {"event": "run", "fields": run | {"destination": settings.destination}}
-    (say if not sys.stderr.isatty() else log)(logging.INFO, describe_run(run), **extra)
+    (log if sys.stderr.isatty() else say)(logging.INFO, describe_run(run), **_as_event(settings, run))
 
 
 def follow_up_failure(settings: Settings, error: BaseException, started_at: datetime) -> None:
     """Note and tell that an error ended a run, which whoever called says."""
-    _spread(settings, summarize_failure(error, started_at), None, error)
+    run = summarize_failure(settings, error, started_at)
+    _spread(settings, run, None, error)
+    log(logging.ERROR, f"{describe_run(run)}: {run['error']}", **_as_event(settings, run))
+
+
+def _as_event(settings: Settings, run: Mapping[str, Any]) -> dict[str, Any]:
+    return {"event": "run", "fields": {**run, "destination": settings.destination}}
 
 
 def _spread(settings: Settings, run: Mapping[str, Any], outcome: Outcome | None, error: BaseException | None) -> None:
     steps: list[tuple[str, Callable[[], None]]] = [
         ("the run is not in the log of the runs", lambda: note_run(settings, run)),
+    ]
+    # That another run is active is no news of these trunks; that one will tell.
+    if not isinstance(error, RunActive):
+        steps += _tellings(settings, run, outcome, error)
+    for what, step in steps:
+        try:
+            step()
+        except Exception as problem:  # noqa: BLE001 - the run has ended as it has, and whoever waits is to hear of that
+            kind = "" if isinstance(problem, Failure | OSError) else f"{type(problem).__name__}: "
+            say(logging.WARNING, f"{what}: {kind}{describe_error(problem)}")
+        except KeyboardInterrupt:
+            # Too late to stop the run; news that are not sent yet come with the next one.
+            say(logging.WARNING, f"{what}: stopped")
+
+
+def _tellings(
+    settings: Settings, run: Mapping[str, Any], outcome: Outcome | None, error: BaseException | None
+) -> list[tuple[str, Callable[[], None]]]:
+    steps: list[tuple[str, Callable[[], None]]] = [
         ("the metrics are not written", lambda: write_metrics(settings, run, outcome)),
     ]
     is_interrupted = isinstance(error, KeyboardInterrupt)
@@ -49,11 +73,7 @@ def _spread(settings: Settings, run: Mapping[str, Any], outcome: Outcome | None,
     if settings.notify and (not is_interrupted or isinstance(error, Terminated)):
         seconds = _SECONDS_TO_STOP if is_interrupted else TOTAL_SECONDS
         steps.append(("no news were sent", lambda: notify(settings, run, outcome, error, total_seconds=seconds)))
-    for what, step in steps:
-        try:
-            step()
-        except (Failure, OSError) as problem:
-            say(logging.WARNING, f"{what}: {describe_error(problem)}")
+    return steps
 
 
 def describe_run(run: Mapping[str, Any]) -> str:

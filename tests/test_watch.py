@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,12 +18,14 @@ import pytest
 
 from pipelines.catalog import SeenDrift
 from pipelines.cli import main
-from pipelines.errors import ApiRefused, Failure, SettingsError, Terminated
-from pipelines.notify import NotTold, check_address, notify
+from pipelines.errors import ApiRefused, Failure, RunActive, SettingsError, Terminated
+from pipelines.notify import NotTold, check_address, forget_news, notify
 from pipelines.outcome import AccountOutcome, Outcome, RuleFindings
 from pipelines.run_log import note_run, summarize, summarize_failure
 from pipelines.settings import Settings, prepare_state_dir, read_settings
+from pipelines.watch import follow_up_failure
 from tests.builders import IP_TRUNK, TRUNK, trunk
+from tests.test_cli import COMMAND
 from transforms.report_schema import RUNS
 
 if TYPE_CHECKING:
@@ -40,12 +45,16 @@ class Hook:
         self.texts: list[str] = []
         self.asked = 0
         self.statuses: list[int] = []
+        self.delay = 0.0
+        self.is_asked = threading.Event()
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 hook.asked += 1
+                hook.is_asked.set()
+                time.sleep(hook.delay)
                 status = hook.statuses.pop(0) if hook.statuses else 200
                 if status == 200:
                     assert list(body) == ["text"]
@@ -125,8 +134,12 @@ def test_an_error_that_ends_a_run_is_an_object_too(
 ) -> None:
     monkeypatch.setenv("SIP_TRUNKS__LOG_FORMAT", "json")
     assert main(["run", "--account", "nobody"]) == 2
-    (*_, last) = capsys.readouterr().err.splitlines()
-    assert json.loads(last).items() >= {"event": "run", "level": "error", "exit_code": 2}.items()
+    summary, last = map(json.loads, capsys.readouterr().err.splitlines())
+    assert summary.keys() >= {*RUNS.names, "destination"}
+    assert summary.items() >= {"event": "run", "level": "error", "exit_code": 2}.items()
+    assert "default" not in summary["error"]
+    assert last.items() >= {"event": "error", "level": "error", "exit_code": 2}.items()
+    assert "no account named 'nobody'; configured: default" in last["message"]
     monkeypatch.setenv("SIP_TRUNKS__LOG_FORMAT", "xml")
     assert main(["run"]) == 2
     assert "sip_trunks.log_format" in capsys.readouterr().err
@@ -194,7 +207,7 @@ def read_runs(place: Path, destination: str) -> list[dict[str, Any]]:
 
 
 def test_the_file_of_runs_stays_short(told: Settings) -> None:
-    run = summarize_failure(Failure("x" * 1000), NOON)
+    run = summarize_failure(told, Failure("x" * 1000), NOON)
     for _ in range(400):
         note_run(told, run)
     lines = (told.state_dir / "runs.jsonl").read_text().splitlines()
@@ -211,6 +224,46 @@ def test_old_runs_are_pruned(begin: Begin, place: Path, capsys: pytest.CaptureFi
     assert main(["prune", "--older-than", "400d", "--yes"]) == 0
     assert re.search(r"^runs +1$", capsys.readouterr().out, re.MULTILINE)
     assert len(read_runs(place, "duckdb")) == 2
+    assert main(["run", "--no-reports"]) == 0
+    assert len(read_runs(place, "duckdb")) == 3
+
+
+def test_a_run_has_ended_when_it_was_over_and_not_when_its_row_was_written(begin: Begin, place: Path) -> None:
+    begin(TRUNK)
+    for _ in range(2):
+        assert main(["run", "--no-reports"]) == 0
+    noted = [json.loads(line) for line in (place / "data" / "state" / "runs.jsonl").read_text().splitlines()]
+    before, *_ = [row for row in read_runs(place, "duckdb") if row["started_at"] == _moment(noted[-2]["started_at"])]
+    assert before["ended_at"] == _moment(noted[-2]["ended_at"])
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def test_a_table_of_runs_of_another_release_goes_on(begin: Begin, place: Path) -> None:
+    begin(TRUNK)
+    with duckdb.connect(str(place / "data" / "warehouse.duckdb")) as writer:
+        writer.execute("ALTER TABLE reports.runs DROP COLUMN drift_count")
+        writer.execute("ALTER TABLE reports.runs ADD COLUMN weather VARCHAR DEFAULT 'fair'")
+    assert main(["run", "--no-reports"]) == 0
+    rows = read_runs(place, "duckdb")
+    assert [(row["drift_count"], row["trunk_count"]) for row in rows[-1:]] == [(0, 1)]
+    assert rows[-1]["weather"] == "fair"
+
+
+def test_a_reader_that_leaves_early_changes_neither_the_exit_code_nor_the_log(place: Path, api: Api) -> None:
+    for answered, code in (([TRUNK], 0), ([], 3)):
+        api.answer(answered, 401 if code else 200)
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "w") as nowhere:
+            done = subprocess.run([COMMAND, "run", "--no-reports"], stdout=nowhere, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == code
+        assert "Traceback" not in done.stderr
+        *_, last = (place / "data" / "state" / "runs.jsonl").read_text().splitlines()
+        assert json.loads(last)["exit_code"] == code
+        assert f"sip_trunks_run_exit_code {code}\n" in (place / "data" / "state" / "metrics.prom").read_text()
 
 
 # ---------------------------------------------------------------------- metrics
@@ -261,8 +314,14 @@ def test_metrics_say_how_the_last_run_went_and_keep_what_it_did_not_find_out(
         assert {n: v for n, v in failed.items() if n not in changing} == {
             n: v for n, v in good.items() if n not in changing
         }
+    api.answer([TRUNK])
+    assert main(["run", "--no-reports"]) == 0
+    # What was found in the answer before is not current, and what would be found in this one nobody has looked at.
+    assert not [name for name in samples() if "findings" in name]
+    assert main(["run"]) == 0
+    assert [name for name in samples() if "findings" in name]
     assert main(["accounts", "forget", "default", "--yes"]) == 0
-    assert not [name for name in samples() if "default" in name]
+    assert not [name for name in samples() if "default" in name or "findings" in name]
 
 
 def test_that_metrics_cannot_be_written_is_a_warning(
@@ -273,6 +332,9 @@ def test_that_metrics_cannot_be_written_is_a_warning(
     begin(TRUNK)
     assert main(["run", "--no-reports"]) == 0
     assert "sip-trunks: the metrics are not written: " in capsys.readouterr().err
+    monkeypatch.setenv("SIP_TRUNKS__METRICS", "~nobody-of-that-name/sip_trunks.prom")
+    assert main(["run", "--no-reports"]) == 0
+    assert "sip-trunks: the metrics are not written: RuntimeError: " in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------- the webhook
@@ -339,6 +401,98 @@ def test_a_webhook_that_stumbles_is_told_again_and_one_that_refuses_is_not(told:
     assert hook.told().count("works again") == 1
 
 
+def test_what_a_run_that_failed_in_part_has_found_is_not_lost_with_a_webhook_that_is_away(
+    told: Settings, hook: Hook
+) -> None:
+    hook.statuses = [404, 404]
+    found = (RuleFindings("critical", "allowlist-open", 1, 1),)
+    for findings in (found, ()):
+        with pytest.raises(NotTold):
+            tell(told, outcome_of(REFUSED, QUIET, exit_code=8, findings=findings))
+    tell(told, outcome_of(REFUSED, QUIET, exit_code=8))
+    said = hook.told()
+    assert said.count("failed with exit code 8") == 1
+    assert said.count("1 new finding: 1 critical of allowlist-open") == 1
+    tell(told, outcome_of(REFUSED, QUIET, exit_code=8))
+    assert hook.told() == ""
+
+
+@pytest.mark.parametrize("noted", ["{}", "[]", '{"unsent": 1}', '{"unsent": [], "told_at": 3}', "\0"])
+def test_a_memory_that_is_none_is_no_obstacle(noted: str, told: Settings, hook: Hook) -> None:
+    (told.state_dir / "notified.json").write_text(noted)
+    tell(told, outcome_of(REFUSED, exit_code=3))
+    assert "failed with exit code 3" in hook.told()
+
+
+def test_news_that_wait_for_the_webhook_are_forgotten_with_their_account(told: Settings, hook: Hook) -> None:
+    for name in ("acme", "acme-2"):
+        hook.statuses = [404]
+        with pytest.raises(NotTold):
+            tell(told, outcome_of(AccountOutcome(name, "loaded", 1, 1, 0, 0)))
+    forget_news(told, "acme")
+    tell(told, outcome_of(QUIET))
+    assert hook.told().splitlines()[0].endswith(": trunks: 1 new, 0 changed, 0 removed (acme-2)")
+
+
+def test_a_webhook_that_is_slow_is_left_alone_and_told_the_next_time(told: Settings, hook: Hook) -> None:
+    hook.delay = 1.0
+    outcome = outcome_of(REFUSED, exit_code=3)
+    with pytest.raises(NotTold, match=r"within 0\.2 s|no answer"):
+        notify(told, summarize(outcome), outcome, None, total_seconds=0.2)
+    assert json.loads((told.state_dir / "notified.json").read_text())["told_at"] is None
+
+
+def test_a_signal_while_the_webhook_is_told_changes_nothing_of_a_run_that_is_over(
+    place: Path, api: Api, hook: Hook
+) -> None:
+    api.answer([TRUNK])
+    hook.delay = 8.0
+    command = [COMMAND, "run", "--no-reports", "--notify", hook.address]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert hook.is_asked.wait(60)
+    process.terminate()
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "no news were sent: stopped" in said
+    assert "exit code 0 after" in said
+    hook.delay = 0
+    hook.told()
+    assert main(["run", "--no-reports", "--notify", hook.address]) == 0
+    assert "trunks: 1 new, 0 changed, 0 removed (default)" in hook.told()
+
+
+def test_that_another_run_is_active_is_no_news(told: Settings, hook: Hook) -> None:
+    follow_up_failure(told, RunActive("another run is active"), NOON)
+    assert hook.asked == 0
+    assert not told.metrics_path.exists()
+    (line,) = (told.state_dir / "runs.jsonl").read_text().splitlines()
+    assert json.loads(line)["exit_code"] == 6
+
+
+def test_a_data_directory_that_cannot_be_used_is_told(
+    place: Path, hook: Hook, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "file").write_text("")
+    monkeypatch.setenv("SIP_TRUNKS__DATA_DIR", str(place / "file" / "data"))
+    assert main(["run", "--notify", hook.address]) == 7
+    assert "failed with exit code 7" in hook.told()
+    *_, last = capsys.readouterr().err.splitlines()
+    assert "Not a directory" in last
+
+
+def test_a_message_has_no_number_however_it_is_written_and_keeps_hosts_and_dates(told: Settings, hook: Hook) -> None:
+    numbers = ("030/123456", "(030) 123 456", "12 34 56", "+49 30 - 123456", "0049.30.123456")
+    for number in numbers:
+        failed = replace(REFUSED, account=f"acme{len(number)}", error=f"at 192.168.10.20 on 2026-11-26: {number}")
+        tell(told, outcome_of(failed, exit_code=3))
+    said = hook.told()
+    assert said.count("at 192.168.10.20 on 2026-11-26") == len(numbers)
+    assert "123" not in said.replace("192.168.10.20", "")
+    follow_up_failure(told, ValueError("cannot convert 'ana.lopez'"), NOON)
+    assert "exit code 1: ValueError" in (said := hook.told())
+    assert "ana.lopez" not in said
+
+
 def test_a_webhook_that_is_away_costs_a_run_nothing(
     begin: Begin, api: Api, place: Path, hook: Hook, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -362,8 +516,6 @@ def test_a_webhook_that_is_away_costs_a_run_nothing(
 def test_an_error_that_ends_a_run_is_told_unless_somebody_pressed_ctrl_c(
     told: Settings, hook: Hook, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pipelines.watch import follow_up_failure
-
     follow_up_failure(told, KeyboardInterrupt(), NOON)
     assert hook.asked == 0
     follow_up_failure(told, Terminated(), NOON)
