@@ -126,6 +126,7 @@ def _run(options: argparse.Namespace) -> int:
         except BaseException as error:
             follow_up_failure(settings, error, started_at)
             raise
+        is_read = True
         try:
             if options.json:
                 from pipelines.show import print_json
@@ -136,14 +137,15 @@ def _run(options: argparse.Namespace) -> int:
             sys.stdout.flush()
         except BrokenPipeError:
             # A reader that has what it wanted (`| head`) must not turn a failure into a success.
-            follow_up(settings, outcome)
-            sys.stderr.close()
-            return outcome.exit_code
+            is_read = False
         follow_up(settings, outcome)
     if settings.log_format == "text":
         # A structured log has them already.
         for line in (*outcome.warnings, *outcome.failures):
             print(f"sip-trunks: {line}", file=sys.stderr)
+    if not is_read:
+        # Python would complain once more while it shuts down.
+        sys.stderr.close()
     return outcome.exit_code
 
 

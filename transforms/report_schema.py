@@ -272,7 +272,12 @@ RUNS = Table(
         _column(
             "exit_code", "bigint", "How it ended, as `sip-trunks --help` has it; null if it was killed.", null=True
         ),
-        _column("error", "text", "What went wrong, without the names of configured accounts; null if nothing did.", null=True),
+        _column(
+            "error",
+            "text",
+            "What went wrong, without the names of configured accounts; null if nothing did.",
+            null=True,
+        ),
         _column(
             "snapshot_at", "timestamp", "The moment that the history knows it by, if it stored anything.", null=True
         ),
