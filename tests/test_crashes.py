@@ -83,13 +83,9 @@ def test_a_run_killed_anywhere_leaves_one_whole_snapshot_and_the_next_run_works(
     load()
     assert assert_whole(path, new) == 0
     assert closed <= closed_versions(path)
-    assert sorted(entry.name for entry in (place / "data" / "state").iterdir()) == [
-        "last_run.json",
-        "run.lock",
-        "runs.jsonl",
-        "sip-trunks.log",
-        "sizes.json",
-    ]
+    left = {entry.name for entry in (place / "data" / "state").iterdir()}
+    # A run that was killed as it ended may have noted how, or not.
+    assert left - {"runs.jsonl", "metrics.prom"} == {"last_run.json", "run.lock", "sip-trunks.log", "sizes.json"}
 
 
 def test_a_first_run_that_is_killed_leaves_no_file_and_the_next_one_makes_it(api: Api, place: Path) -> None:
