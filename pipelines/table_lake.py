@@ -211,6 +211,11 @@ class TableLake(Server):
         except FileNotFoundError:
             return set()
 
+    def tally(self, columns: Sequence[str]) -> pa.Table:
+        """Return how many trunks have each combination of these columns; there is nobody but us to count them."""
+        with self.reading((schema.SIP_TRUNKS.name,)) as connection:
+            return catalog.tally_trunks(connection, columns)
+
     def _read(self, table: schema.Table) -> pa.Table:
         """Return a table as it is stored or, if it is not, without rows."""
         columns = self._columns_of(table.name)
