@@ -33,7 +33,7 @@ notebook: $(READY) ## explore what is stored, in the browser
 test: $(READY) ## run the tests
 	@$(BIN)/pytest -q -n 3 --dist worksteal
 
-slow: $(READY) ## run the tests that `make test` leaves out: of a lake in a store, as Delta or Iceberg, of Spark
+slow: $(READY) ## run the tests that `make test` leaves out: of a lake in a store, as Delta or Iceberg, of Spark, Dagster
 	@$(BIN)/pytest -q -n 3 --dist worksteal -m slow
 
 check: $(READY) format lint types docs test ## what to run before each commit

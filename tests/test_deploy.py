@@ -109,6 +109,7 @@ def test_the_workflow_may_write_nothing_and_never_runs_twice_at_once(workflow: d
     assert [step["name"] for step in steps if "secrets." in json.dumps(step)] == ["run"]
 
 
+@pytest.mark.slow
 def test_dagster_loads_every_account_as_a_partition_and_keeps_those_that_are_loaded(
     environments: Environments, place: Path, api: Api
 ) -> None:

@@ -64,7 +64,9 @@ def used(disk: Path) -> int:
     return (room.f_blocks - room.f_bfree) * room.f_frsize
 
 
-@pytest.mark.parametrize("slack", [0, 2.3, 4.6, 6, 8])
+@pytest.mark.parametrize(
+    "slack", [0, pytest.param(2.3, marks=pytest.mark.slow), 4.6, pytest.param(6, marks=pytest.mark.slow), 8]
+)
 def test_a_disk_that_fills_up_at_any_stage_costs_nothing_stored(api: Api, disk: Path, slack: float) -> None:
     api.answer(STORED)
     load()

@@ -319,6 +319,7 @@ def test_a_copy_in_any_form_begins_any_destination_which_goes_on_as_its_source_d
             assert without_rows(contents(begun, again.moment)) == without_rows(expected)
 
 
+@pytest.mark.slow
 def test_a_postgresql_begins_with_a_copy_goes_on_and_is_copied_in_turn(
     past: Past,
     api: Api,
@@ -600,6 +601,7 @@ def test_a_copy_is_of_one_moment_while_runs_go_on(api: Api, place: Path) -> None
     assert failed == []
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_postgresql_is_of_one_moment_while_a_run_goes_on(
     api: Api, place: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
