@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebook test slow check format lint types notebooks docs cookbook pictures lock bench clean
+.PHONY: help setup demo notebook test test-rest test-all check format lint types notebooks docs cookbook pictures lock bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,11 +30,17 @@ demo: $(READY) ## load the embedded demo account and show what came of it
 notebook: $(READY) ## explore what is stored, in the browser
 	@$(BIN)/sip-trunks notebook
 
-test: $(READY) ## run the tests
-	@$(BIN)/pytest -q -n 3 --dist worksteal
+# One worker more than there are processors, since some always wait. OPTIONS are pytest's, such as `-k sql` or `-x`.
+PYTEST = $(BIN)/pytest -q -n auto --dist worksteal $(OPTIONS)
+SMALL := tests/unit tests/integration tests/system/paths
 
-slow: $(READY) ## run the tests that `make test` leaves out: of a lake in a store, as Delta or Iceberg, of Spark, Dagster
-	@$(BIN)/pytest -q -n 3 --dist worksteal -m slow
+test: $(READY) ## run the tests that answer in three minutes
+	@$(PYTEST) $(SMALL)
+
+test-rest: $(READY) ## run the tests that `make test` leaves out: processes, disks, browsers, servers, extras
+	@$(PYTEST) tests $(SMALL:%=--ignore=%)
+
+test-all: test test-rest ## run every test; half an hour
 
 check: $(READY) format lint types docs test ## what to run before each commit
 
@@ -49,16 +55,16 @@ types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
 notebooks: $(READY) ## write the notebook for Jupyter, with what its cells show
-	@$(BIN)/python -m tests.export_notebook
+	@$(BIN)/python -m tests.tools.export_notebook
 
 docs: $(READY) ## write the generated parts of the documents
-	@$(BIN)/python -m tests.generated_docs
+	@$(BIN)/python -m tests.tools.generated_docs
 
 cookbook: $(READY) ## ask the queries of docs/sql.md and write down what they print
-	@$(BIN)/python -m tests.cookbook
+	@$(BIN)/python -m tests.tools.cookbook
 
 pictures: $(READY) ## take the pictures of the README anew; needs Chromium
-	@$(BIN)/python -m tests.pictures
+	@$(BIN)/python -m tests.tools.pictures
 
 # Without the extras `iceberg` and `dagster`: where SQLAlchemy is installed, dlt imports it in every run (0.16 s).
 lock: $(READY) ## resolve the dependencies anew into requirements.lock

@@ -1,0 +1,50 @@
+"""The lake as Delta tables: it keeps the promises of every destination."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipelines.destination import open_destination
+from pipelines.settings import read_settings
+from tests.support.builders import IP_TRUNK, TRUNK
+from tests.support.destination_contract import ComparedDestinationContract, assert_whole, load_trunks
+from tests.support.lakes import contents, places_with
+from tests.support.runs import query
+
+if TYPE_CHECKING:
+    from tests.support.api import Api
+
+pytest.importorskip("deltalake", reason="NOT TESTED: Delta; pip install '.[delta]'")
+
+
+class TestDeltaLake(ComparedDestinationContract):
+    name = "parquet"
+
+    @pytest.fixture(autouse=True)
+    def delta(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SIP_TRUNKS__TABLE_FORMAT", "delta")
+
+    def contents(self) -> object:
+        return contents(Path("data/lake"))
+
+    def values_in_storage(self, table: str, id_: int) -> set[Any]:
+        import polars as pl
+
+        rows = pl.read_delta(str(Path("data/lake/famulor_delta") / table)).filter(pl.col("id") == id_).rows()
+        return {value for row in rows for value in row if isinstance(value, str)}
+
+    def places_with(self, text: str) -> set[str]:
+        return places_with(text)
+
+    def test_tables_that_were_set_aside_by_a_process_that_died_are_put_back(self, api: Api, place: Path) -> None:
+        load_trunks(api, TRUNK)
+        folder = place / "data" / "lake" / "famulor_delta"
+        folder.rename(folder.with_suffix(".before"))
+        (folder / "sip_trunks").mkdir(parents=True)
+        assert open_destination(read_settings()).is_work_pending()
+        load_trunks(api, TRUNK, IP_TRUNK)
+        assert_whole([TRUNK, IP_TRUNK])
+        assert query("SELECT count(*) FROM sip_trunk_snapshots") == [(2,)]

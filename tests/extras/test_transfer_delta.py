@@ -1,0 +1,24 @@
+"""Copies of a lake of Delta tables and into one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipelines.moving import export_tables, import_tables
+from tests.support.transfers import at, contents
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.transfers import Past
+
+
+def test_a_delta_lake_begins_with_a_copy_and_is_copied_in_turn(past: Past, place: Path) -> None:
+    lake = replace(at(place / "lake", "parquet"), table_format="delta")
+    stored = contents(past.settings("parquet"))
+    import_tables(lake, past.copy("parquet", "duckdb"))
+    assert contents(lake) == stored
+    export_tables(lake, place / "copy", "csv")
+    import_tables(at(place / "begun", "parquet"), place / "copy")
+    assert contents(at(place / "begun", "parquet")) == stored

@@ -1,0 +1,85 @@
+"""Runs of many accounts that are asked side by side."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipelines.cli import main
+from pipelines.intake import Taken, load_of, take
+from pipelines.settings import prepare_state_dir, read_settings
+from pipelines.warehouse import Warehouse
+from tests.support.builders import trunk
+from tests.support.runs import query
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.api import Api
+
+
+@pytest.fixture
+def tokens(place: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A configuration of eight accounts that are asked side by side."""
+    names = [f"acct-{number}" for number in range(8)]
+    lines = "\n".join(f'{name} = "token-of-{name}"' for name in names)
+    (place / ".dlt").mkdir()
+    (place / ".dlt" / "secrets.toml").write_text(f"[sources.famulor.accounts]\n{lines}\n")
+    monkeypatch.setenv("SOURCES__FAMULOR__CONCURRENCY", "4")
+    return [f"token-of-{name}" for name in names]
+
+
+def test_good_accounts_are_loaded_and_the_run_says_why_the_others_failed(
+    api: Api, tokens: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, token in enumerate(tokens):
+        api.answer_to(token, [trunk(id=number), trunk(id=100 + number)])
+    api.answer_to(tokens[2], b"", status=500)
+    api.answer_to(tokens[6], b"", status=500)
+    assert main(["run", "--no-reports"]) == 8
+    said = capsys.readouterr()
+    assert "accounts   8: 6 loaded, 2 failed" in said.out
+    assert "trunks     12: 12 new, 0 changed, 0 removed" in said.out
+    (why,) = [line for line in said.err.splitlines() if "status 500" in line and "attempts:" in line]
+    assert why.startswith("sip-trunks: acct-2, acct-6: ")
+    for token in (tokens[2], tokens[6]):
+        api.answer_to(token, [trunk(id=7)])
+    api.answer_to(tokens[0], [trunk(id=0)])
+    assert main(["run", "--no-reports"]) == 0
+    assert "accounts   8: 3 loaded, 5 unchanged" in capsys.readouterr().out
+    single = "SELECT account FROM sip_trunks GROUP BY 1 HAVING count(*) = 1 ORDER BY 1"
+    assert query(single) == [("acct-0",), ("acct-2",), ("acct-6",)]
+
+
+def test_one_token_under_two_names_is_noticed(
+    place: Path, api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__ACME", "same")
+    monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__BETA", "same")
+    api.answer([trunk()])
+    assert main(["check"]) == 2
+    assert "FAIL  tokens: acme, beta have the same token" in capsys.readouterr().out
+    assert main(["run", "--no-reports"]) == 0
+    assert "sip-trunks: acme, beta have the same token" in capsys.readouterr().err
+
+
+def test_a_run_loads_in_batches_of_a_limited_size(api: Api, tokens: list[str]) -> None:
+    for number, token in enumerate(tokens):
+        api.answer_to(token, [trunk(id=number, zz_note=number), trunk(id=100 + number)])
+    settings, moment, parts = read_settings(), datetime.now(UTC), list[int]()
+    destination, taken = Warehouse(settings), Taken()
+    prepare_state_dir(settings)
+    with destination.working() as connection:
+        coming = take(
+            settings, connection, settings.accounts, {}, taken, accept_shrink=False, trunks_at_once=3, announce=print
+        )
+        for judged in coming:
+            parts.append(len(judged))
+            destination.load(connection, load_of(judged, moment, "1.0"))
+    destination.publish(moment)
+    assert parts == [2, 2, 2, 2]
+    stored = """SELECT count(*), count(zz_note), count(DISTINCT account), count(DISTINCT valid_from),
+        (SELECT count(DISTINCT snapshot_at) FROM sip_trunk_snapshots) FROM sip_trunks_history"""
+    assert query(stored) == [(16, 8, 8, 1, 1)]

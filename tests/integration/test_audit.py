@@ -1,0 +1,46 @@
+"""The audit of what a run has stored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from pipelines.famulor.demo import trunks_at
+from pipelines.frames import read_trunks
+from pipelines.settings import read_settings
+from tests.support.frames import TRUNK, rows
+from transforms.audit import audit_trunks
+from transforms.providers import default_providers
+from transforms.rules.facts import AUDITED
+
+if TYPE_CHECKING:
+    from tests.support.fixtures import Begin
+
+
+def test_the_demo_account_has_the_findings_that_were_put_into_it(begin: Begin) -> None:
+    begin(*trunks_at(0))
+    with duckdb.connect(str(read_settings().warehouse_path), read_only=True) as connection:
+        stored = read_trunks(connection, AUDITED)
+    assert set(AUDITED) <= set(TRUNK)
+    audited = audit_trunks(stored, providers=default_providers(), as_of=datetime(2026, 7, 1, tzinfo=UTC))
+    found: dict[str, list[int]] = {}
+    for code, trunk in rows(audited, "rule", "trunk_id"):
+        found.setdefault(code, []).append(trunk)
+    assert found == {
+        "allowlist-empty": [2112],
+        "allowlist-open": [2121],
+        "allowlist-private": [2129],
+        "allowlist-reserved": [2102, 2107, 2118, 2129, 2134, 2145],  # the demo's PBX have addresses of examples
+        "provider-ips-missing": [2106, 2123, 2133, 2139, 2150],  # three of Twilio's eight are there
+        "provider-calling-format": [2130, 2131],
+        "provider-outbound-proxy": [2104],
+        "host-platform": [2143],
+        "number-malformed": [2135],
+        "number-without-plus": [2132],
+        "country-unknown": [2108],
+        "duplicate-number": [2111, 2138],
+        "exposure-username-blank": [2118],
+        "exposure-username-number": [2139],
+    }

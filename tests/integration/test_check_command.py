@@ -1,0 +1,23 @@
+"""`check` as a user calls it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.builders import TRUNK
+from tests.support.runs import call, capture
+
+if TYPE_CHECKING:
+    from tests.support.api import Api
+
+
+@pytest.mark.usefixtures("place")
+def test_check_shows_what_is_ready_and_what_is_not(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.answer([TRUNK])
+    assert "ok    account default: token accepted, 1 trunks" in call("check")
+    api.answer(b"", 401)
+    assert b"FAIL  account default" in capture("check", code=3).out
+    monkeypatch.delenv("FAMULOR_API_KEY")
+    assert b"FAIL  token" in capture("check", code=2).out

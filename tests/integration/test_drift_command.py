@@ -1,0 +1,39 @@
+"""`drift` as a user calls it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.support.builders import TRUNK, trunk
+from tests.support.runs import call, load
+
+if TYPE_CHECKING:
+    from tests.support.api import Api
+    from tests.support.fixtures import Begin
+
+
+def test_drift_shows_since_when_and_what_is_over(api: Api, begin: Begin) -> None:
+    begin(TRUNK)
+    assert "no drift" in call("drift")
+    api.answer([trunk(sip_calling_format="E.164"), trunk(id=43, sip_calling_format="E.164")])
+    first = json.loads(call("run", "--json", "--no-reports"))
+    second = json.loads(call("run", "--json", "--no-reports"))
+    assert (second["accounts"][0]["status"], second["accounts"][0]["drift_count"]) == ("unchanged", 1)
+    (seen,) = json.loads(call("drift", "--format", "json"))
+    assert (seen["column_name"], seen["kind"], seen["row_count"], seen["is_current"]) == (
+        "sip_calling_format",
+        "unknown_value",
+        2,
+        True,
+    )
+    assert (seen["first_seen_at"], seen["last_seen_at"]) == (first["snapshot_at"], second["snapshot_at"])
+    assert second["accounts"][0]["drift"][0]["first_seen_at"] == first["snapshot_at"]
+    assert "still drifting" in call("status")
+    api.answer([TRUNK])
+    assert load().exit_code == 0
+    assert "still drifting" not in call("status")
+    assert "no drift" in call("drift")
+    (over,) = json.loads(call("drift", "--since", "2026-01-01", "--format", "json"))
+    assert over["is_current"] is False
+    assert "no drift" in call("drift", "--since", "2999-01-01")

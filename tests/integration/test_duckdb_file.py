@@ -1,0 +1,114 @@
+"""The DuckDB file: it keeps the promises of every destination, and mends what somebody else has done to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+
+from pipelines.errors import DestinationFailed
+from pipelines.settings import read_settings
+from tests.support.builders import IP_TRUNK, TRUNK, trunk
+from tests.support.destination_contract import AtomicDestinationContract
+from tests.support.lakes import places_with
+from tests.support.runs import load, query
+
+if TYPE_CHECKING:
+    from tests.support.api import Api
+    from tests.support.fixtures import Begin
+
+
+class TestDuckdbFile(AtomicDestinationContract):
+    name = "duckdb"
+
+    def contents(self) -> object:
+        path = read_settings().warehouse_path
+        return path.read_bytes(), path.stat().st_mtime_ns
+
+    def values_in_storage(self, table: str, id_: int) -> set[Any]:
+        with duckdb.connect(str(read_settings().warehouse_path), read_only=True) as connection:
+            rows = connection.execute(f"SELECT * FROM famulor.{table} WHERE id = {id_}").fetchall()
+        return {value for row in rows for value in row if isinstance(value, str)}
+
+    def places_with(self, text: str) -> set[str]:
+        return places_with(text)
+
+    def assert_tidy(self) -> None:
+        # dlt stores its schema once more with every load.
+        assert query("SELECT count(*) FROM famulor._dlt_version") == [(1,)]
+        assert query("SELECT schema_name FROM duckdb_schemas() WHERE schema_name LIKE '%staging%'") == []
+        assert {path.name for path in Path("data").iterdir()} <= {"state", "warehouse.duckdb"}
+        assert {path.name for path in Path("data/state").iterdir()} <= {"last_run.json", "run.lock", "sizes.json"}
+
+
+def test_an_unchanged_response_adds_no_load_to_those_of_dlt(begin: Begin) -> None:
+    begin(TRUNK)
+    loads = query("FROM famulor._dlt_loads")
+    load()
+    assert query("FROM famulor._dlt_loads") == loads
+
+
+def test_the_file_keeps_its_permissions(api: Api, begin: Begin) -> None:
+    begin(TRUNK)
+    read_settings().warehouse_path.chmod(0o600)
+    api.answer([IP_TRUNK, TRUNK])
+    load()
+    assert read_settings().warehouse_path.stat().st_mode & 0o777 == 0o600
+
+
+def test_every_table_and_column_has_a_comment(api: Api, place: Path) -> None:
+    api.answer([TRUNK | {"zz_label": "Front desk"}])
+    load(with_reports=True)
+    ours = "schema_name IN ('famulor', 'main', 'reports') AND table_name NOT LIKE '~_dlt%' ESCAPE '~' AND NOT internal"
+    assert query(f"SELECT table_name FROM duckdb_tables() WHERE {ours} AND comment IS NULL") == []
+    assert query(f"SELECT table_name, column_name FROM duckdb_columns() WHERE {ours} AND comment IS NULL") == []
+
+
+def test_what_a_dead_run_left_is_thrown_away(api: Api, begin: Begin, place: Path) -> None:
+    begin(TRUNK)
+    state_dir = place / "data" / "state"
+    (state_dir / "warehouse.duckdb").write_bytes(b"garbage")
+    (state_dir / "warehouse.duckdb.wal").write_bytes(b"garbage")
+    (state_dir / "dlt" / "sip_trunks").mkdir(parents=True)
+    (state_dir / "dlt" / "sip_trunks" / "state.json").write_text("garbage")
+    api.answer([TRUNK, IP_TRUNK])
+    assert load().exit_code == 0
+    assert query("SELECT count(*) FROM sip_trunks_history") == [(2,)]
+
+
+def test_a_broken_file_is_named_and_left_alone(api: Api, place: Path) -> None:
+    (place / "data").mkdir()
+    (place / "data" / "warehouse.duckdb").write_bytes(b"not a database" * 1000)
+    with pytest.raises(DestinationFailed, match="restore it from a backup"):
+        load()
+    assert (place / "data" / "warehouse.duckdb").read_bytes() == b"not a database" * 1000
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        """
+        DELETE FROM famulor.sip_trunks WHERE id = 43;
+        DELETE FROM famulor.sip_trunks_history WHERE id = 50;
+        DELETE FROM famulor.sip_trunk_allowed_ips WHERE trunk_id = 51;
+        CREATE SCHEMA famulor_work;
+        CREATE TABLE famulor_work.stale (x INTEGER);
+        """,
+        "DROP TABLE famulor.sip_trunks",
+    ],
+    ids=["rows deleted", "table dropped"],
+)
+def test_a_file_that_somebody_has_written_into_is_mended_by_the_next_load(api: Api, begin: Begin, damage: str) -> None:
+    trunks = [TRUNK, IP_TRUNK, IP_TRUNK | {"id": 50}, IP_TRUNK | {"id": 51}]
+    begin(*trunks)
+    with duckdb.connect(str(read_settings().warehouse_path)) as connection:
+        connection.execute(damage)
+    api.answer([trunk(phone_number="1001"), *trunks[1:]])
+    assert load().exit_code == 0
+    current = query("SELECT id, row_version FROM famulor.sip_trunks ORDER BY id")
+    assert [id_ for id_, _ in current] == [42, 43, 50, 51]
+    assert query("SELECT id, row_version FROM famulor.sip_trunks_history WHERE valid_to IS NULL ORDER BY id") == current
+    entries = query("SELECT ip FROM famulor.sip_trunk_allowed_ips ORDER BY trunk_id, position")
+    assert [ip for (ip,) in entries] == IP_TRUNK["allowed_inbound_ips"] * 3

@@ -1,0 +1,139 @@
+"""What a run publishes beside the data: the tables of the schema `reports`, and the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+import pytest
+
+from pipelines.destination import open_destination
+from pipelines.reporting import read_basis, read_options, stored_tables
+from pipelines.settings import read_settings
+from tests.support.builders import TRUNK, trunk
+from tests.support.frames import rows
+from tests.support.published import OPEN
+from tests.support.runs import call, load, query
+from transforms import schema
+from transforms.reports import REPORTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.api import Api
+    from tests.support.published import Published
+
+
+# ---------------------------------------------------------------------- run by run
+
+
+def test_every_report_is_a_table_with_documented_columns(published: Published) -> None:
+    with published.reading(0) as connection:
+        for report in REPORTS.values():
+            described = f"SELECT column_name, column_type FROM (DESCRIBE reports.{report.table.name})"
+            declared = [(column.name, schema.SQL_TYPES[column.type]) for column in report.table.columns]
+            assert connection.execute(described).fetchall() == declared, report.name
+        found = "SELECT trunk_id, rule, severity, is_current FROM reports.audit_findings"
+        assert connection.execute(found).fetchone() == (43, "allowlist-open", "critical", True)
+        types = "SELECT DISTINCT typeof(first_seen_at), typeof(trunk_id) FROM reports.audit_findings"
+        assert connection.execute(types).fetchall() == [("TIMESTAMP WITH TIME ZONE", "BIGINT")]
+    page = published.page(0)
+    assert page is not None
+    assert "allowlist-open" in page
+    assert "+14155551299" in page
+
+
+def test_a_run_without_reports_leaves_none_that_are_out_of_date(published: Published) -> None:
+    assert published.page(1) is None
+    for view in ("reports.counts", "findings"):
+        with pytest.raises(duckdb.CatalogException, match=view.rpartition(".")[2]):
+            published.query(1, f"FROM {view}")
+    assert published.page(2) is not None
+
+
+def test_a_finding_keeps_its_age_from_run_to_run_and_stays_when_it_is_over(published: Published) -> None:
+    log = "SELECT first_seen_at, last_seen_at, is_current FROM reports.audit_findings WHERE rule = 'allowlist-open'"
+    seen = published.moments
+    # The run between them wrote no reports.
+    assert published.query(2, log) == [(seen[0], seen[2], True)]
+    assert published.query(3, log) == [(seen[0], seen[2], False)]
+    if published.kind == "duckdb":
+        again = [(seen[0], seen[2], False), (seen[4], seen[4], True)]
+        assert published.query(4, f"{log} ORDER BY first_seen_at") == again
+
+
+def test_the_view_of_findings_has_the_current_ones(published: Published) -> None:
+    found = "SELECT trunk_id, severity FROM findings WHERE rule = 'allowlist-open'"
+    assert published.query(0, found) == [(43, "critical")]
+    assert published.query(3, found) == []
+
+
+# ---------------------------------------------------------------------- one run
+
+
+def test_a_run_publishes_what_the_command_derives_and_an_unchanged_one_leaves_it(
+    api: Api, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two accounts and with a suppression, so that both are in what is compared."""
+    monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__ACME", "token-a")
+    monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__BETA", "token-b")
+    (place / ".dlt").mkdir()
+    (place / ".dlt" / "config.toml").write_text(
+        '[[sip_trunks.suppressions]]\nrule = "allowlist-open"\ntrunk_id = 43\nreason = "a test"\nuntil = 2999-01-01\n'
+    )
+    api.answer([TRUNK, OPEN, trunk(id=9, country_code=None)])
+    moment = load(with_reports=True).snapshot_at
+    found = query("SELECT account, trunk_id, rule FROM reports.audit_findings")
+    assert {("acme", 43, "duplicate-across-accounts"), ("beta", 43, "duplicate-across-accounts")} <= set(found)
+    assert "allowlist-open" not in {rule for _, _, rule in found}
+    assert "0.0.0.0/0" not in read_settings().page_path.read_text("utf-8")
+    assert query("SELECT account, trunk_count FROM reports.freshness ORDER BY ALL") == [("acme", 3), ("beta", 3)]
+    with open_destination(read_settings()).reading(stored_tables(list(REPORTS))) as connection:
+        basis = read_basis(connection, list(REPORTS), read_options(read_settings(), as_of=moment, is_log=True))
+        for report in REPORTS.values():
+            derived = report.derive(basis)
+            columns = ", ".join(derived.columns)
+            published = connection.execute(f"SELECT {columns} FROM reports.{report.table.name}").fetchall()
+            assert published == rows(derived), report.name
+
+    written = read_settings().page_path.stat().st_mtime_ns
+    before = query("FROM reports.audit_findings")
+    assert {account.status for account in load(with_reports=True).accounts} == {"unchanged"}
+    assert query("FROM reports.audit_findings") == before
+    assert read_settings().page_path.stat().st_mtime_ns == written
+
+
+# ---------------------------------------------------------------------- reports that cannot be written
+
+
+def test_a_page_or_a_report_that_cannot_be_written_costs_no_snapshot(api: Api, place: Path) -> None:
+    (place / "data").mkdir()
+    (place / "data" / "reports").write_text("in the way")
+    api.answer([OPEN])
+    outcome = load(with_reports=True)
+    assert outcome.exit_code == 7
+    assert "reports" in str(outcome.report_error)
+    assert query("SELECT sum(trunk_count) FROM reports.counts") == [(1,)]
+    assert f"exit code 7: no reports: {outcome.report_error}" in call("status")
+    (place / "data" / "reports").unlink()
+    outcome = load(with_reports=True)
+    assert (outcome.accounts[0].status, outcome.exit_code) == ("unchanged", 0)
+    assert read_settings().page_path.exists()
+
+    (place / ".dlt").mkdir()
+    (place / ".dlt" / "config.toml").write_text('[sip_trunks]\nproviders = "missing.toml"\n')
+    api.answer([OPEN, TRUNK])
+    outcome = load(with_reports=True)
+    assert (outcome.accounts[0].status, outcome.exit_code) == ("loaded", 2)
+    assert outcome.report_error is not None
+    assert "missing.toml cannot be read: No such file or directory" in outcome.report_error
+    assert query("SELECT count(*) FROM sip_trunks") == [(2,)]
+    with pytest.raises(duckdb.CatalogException):  # better none than those of an older snapshot
+        query("FROM reports.counts")
+    assert not read_settings().page_path.exists()
+    # Once it is mended the next run writes them, though the response is unchanged.
+    (place / ".dlt" / "config.toml").unlink()
+    outcome = load(with_reports=True)
+    assert (outcome.accounts[0].status, outcome.exit_code, outcome.report_error) == ("unchanged", 0, None)
+    assert query("SELECT sum(trunk_count) FROM reports.counts") == [(2,)]
+    assert read_settings().page_path.exists()

@@ -1,0 +1,48 @@
+"""Runs that are killed, at any stage, and the accounts that they load."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from tests.support.builders import IP_TRUNK, trunk
+from tests.support.runs import COMMAND, PATIENCE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KILLED = -signal.SIGKILL
+"""The exit code of a process that was killed."""
+STAGES = ("asking the API", "reading", "loading", "writing reports", "publishing")
+
+
+def snapshot(step: int) -> list[dict[str, Any]]:
+    """An account of twelve trunks of which some change, vanish and appear with every step."""
+    ips = [f"192.0.2.{step % 250}", "203.0.113.10"]
+    steady = [trunk(id=n, phone_number=str(1000 + n)) for n in range(6)]
+    changing = [IP_TRUNK | {"id": 100 + n, "country_code": "US" if step % (n + 2) else "DE"} for n in range(3)]
+    moving = [IP_TRUNK | {"id": 200 + step + n, "allowed_inbound_ips": ips[: n + 1]} for n in range(3)]
+    return [*steady, *changing, *moving]
+
+
+def kill_at(stage: str, delay: float, *options: str, until: Callable[[], bool] | None = None) -> int:
+    """Start a run, kill it `delay` seconds after it announced a stage; return its exit code.
+
+    With `until` it is killed as soon as that can be seen as well.
+    """
+    # Reports take their time; without them, everything else can be killed as well.
+    command = [COMMAND, "run", *(["--no-reports"] if stage != "writing reports" else []), *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    with process.stderr:
+        for line in process.stderr:
+            if stage in line:
+                time.sleep(delay)
+                while until and not until() and process.poll() is None:
+                    pass
+                process.kill()
+                break
+        process.stderr.read()
+    return process.wait(PATIENCE_SECONDS)

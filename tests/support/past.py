@@ -1,0 +1,83 @@
+"""A past of one's own: what runs at any moments would have stored, made in memory and stored at once."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines import __version__
+from pipelines.destination import Load, open_destination
+from pipelines.dlt_load import discard_dlt_folder
+from pipelines.lake import tables_after
+from pipelines.lock import holding_lock
+from pipelines.publish import publish_tables
+from tests.support.builders import body, raw
+from transforms import schema
+from transforms.snapshot import read_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from pipelines.settings import Settings
+
+    Answer = tuple[str, datetime, list[dict[str, Any]]]
+
+_ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
+_TABLES = {table.name: table for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)}
+
+
+def tables_of(answers: Sequence[Answer]) -> dict[str, pa.Table]:
+    """Return all tables once accounts have given these answers at these moments, the same answer twice being one."""
+    stored = {table.name: table.full_arrow_schema().empty_table() for table in schema.TABLES}
+    rows: list[pa.Table] = []
+    types: dict[str, schema.ColumnType] = {}
+    last: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {}
+    for number, (account, moment, trunks) in enumerate(answers):
+        known, look = last.get(account, (None, {}))
+        if known == trunks:
+            again = look | {"snapshot_at": moment, "is_unchanged": True}
+            table = pa.Table.from_pylist([again], stored["sip_trunk_snapshots"].schema)
+            stored["sip_trunk_snapshots"] = pa.concat_tables([stored["sip_trunk_snapshots"], table])
+            continue
+        snapshot, sent = read_snapshot(raw(*trunks), account=account, known=types), body(*trunks)
+        types |= snapshot.types
+        look = {
+            "account": account, "snapshot_at": moment, "trunk_count": len(trunks), "body_bytes": len(sent),
+            "body_sha256": sha256(sent).hexdigest(), "drift_count": len(snapshot.drift), "is_unchanged": False,
+            "loader_version": __version__,
+        }  # fmt: skip
+        stored = tables_after(Load([account], [snapshot], [], [look], moment), stored)
+        stored = {name: _with_load(table, f"load-{number}") for name, table in stored.items()}
+        rows.append(stored.pop(_ROWS))
+        last[account] = trunks, look | {"_dlt_load_id": f"load-{number}"}
+    stored[_ROWS] = pa.concat_tables(rows, promote_options="default")
+    return {name: _as_declared(table, _TABLES[name]) for name, table in stored.items()}
+
+
+def _as_declared(table: pa.Table, declared: schema.Table) -> pa.Table:
+    """Return the table with columns that may be null only where they are declared so, as runs write them."""
+    return table.cast(pa.schema([field.with_nullable(declared.may_be_null(field.name)) for field in table.schema]))
+
+
+def _with_load(table: pa.Table, load_id: str) -> pa.Table:
+    if "_dlt_load_id" not in table.column_names:
+        return table.append_column("_dlt_load_id", pa.repeat(pa.scalar(load_id), len(table)))
+    place = table.column_names.index("_dlt_load_id")
+    return table.set_column(place, "_dlt_load_id", pc.fill_null(table["_dlt_load_id"], load_id))
+
+
+def store(settings: Settings, answers: Sequence[Answer], *, with_reports: bool = False) -> None:
+    """Store what accounts have answered where nothing is stored yet."""
+    destination, moment = open_destination(settings), max(moment for _, moment, _ in answers)
+    with holding_lock(settings):
+        with destination.working() as connection:
+            destination.seed(connection, tables_of(answers))
+            if with_reports and destination.publishes_reports:
+                publish_tables(connection, settings, moment)
+        destination.publish(moment)
+        destination.discard_work()
+        discard_dlt_folder(settings)

@@ -1,0 +1,61 @@
+"""The benchmarks check what they measure: what was served is what was stored, and every process is counted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bench import cost as cost_module
+from tests.bench.answer import Moment, build_answer
+from tests.bench.compare import environment
+from tests.bench.competitors import NO_REPORTS
+from tests.bench.cost import Failed, OutOfTime, measure
+from tests.bench.serving import serving
+from tests.bench.stored import read_stored
+
+
+def test_what_is_stored_has_the_fingerprint_of_what_was_served(tmp_path: Path) -> None:
+    with serving([2]) as served:
+        answer = served[2, Moment.FIRST]
+        measure(NO_REPORTS, tmp_path, environment(tmp_path) | answer.variables())
+    found, _ = read_stored("sip-trunks", tmp_path / "data" / "warehouse.duckdb")
+    assert set(found.values()) == {answer.fingerprint}
+
+
+def test_a_large_response_is_made_of_pieces_in_order() -> None:
+    assert build_answer(30, at_once=7) == build_answer(30)
+
+
+def test_a_cost_is_that_of_the_whole_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = tmp_path / "measured"
+    look = cost_module._resident
+
+    def resident(pid: int) -> int:
+        """Let both processes go once they were seen at the same time, however late that is."""
+        found = look(pid)
+        if found > 120e6:
+            measured.touch()
+        return found
+
+    monkeypatch.setattr(cost_module, "_resident", resident)
+    if not Path("/proc/self/statm").exists():
+        measured.touch()
+    child = (
+        "import os, time; held = bytearray(60_000_000); sum(range(3_000_000))\n"
+        "while not os.path.exists('measured'): time.sleep(0.01)"
+    )
+    both = f"import subprocess, sys; two = [subprocess.Popen([sys.executable, '-c', {child!r}]) for _ in 'ab']; "
+    cost = measure((sys.executable, "-c", f"{both} [one.wait() for one in two]"), tmp_path, {})
+    assert cost.peak_mb > 120 or sys.platform == "darwin"
+    assert cost.cpu_seconds > 0.05
+
+
+def test_a_command_that_fails_or_lasts_or_leaves_something_running_is_no_result(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match=r"ended with 3:\nlast words"):
+        measure(("sh", "-c", "echo last words; exit 3"), tmp_path, {})
+    with pytest.raises(Failed, match="left processes behind"):
+        measure(("sh", "-c", "sleep 60 &"), tmp_path, {})
+    with pytest.raises(OutOfTime):
+        measure(("sleep", "60"), tmp_path, {}, limit=0.05)

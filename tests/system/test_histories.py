@@ -1,0 +1,157 @@
+"""Long sequences of snapshots: history is the same on every destination, in its files, and in SQL."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pyarrow.dataset import dataset
+from pyarrow.parquet import read_schema
+
+from pipelines.destination import open_destination
+from pipelines.frames import read_delivered, read_looks, read_trunks, read_versions
+from pipelines.load import run
+from pipelines.settings import Account, read_settings
+from pipelines.show import frame_rows
+from tests.support.histories import VERSION_COLUMNS, some_trunks
+from tests.support.runs import TOKEN
+from transforms.changes import derive_changes, log_changes
+from transforms.history import derive_history
+from transforms.report_schema import CHANGES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    import pyarrow as pa
+
+    from tests.support.api import Api
+
+SEQUENCES = 10
+SNAPSHOTS = 6
+COMPARED = 3
+ACCOUNTS = ("acme", "beta")
+
+
+def stored(table: str, destination: str, columns: str = "* EXCLUDE (_dlt_load_id)") -> list[tuple[Any, ...]]:
+    with open_destination(read_settings(destination)).reading() as connection:
+        return connection.execute(f"SELECT {columns} FROM {table} ORDER BY ALL").fetchall()
+
+
+def closed_versions(destination: str) -> set[tuple[Any, ...]]:
+    versions = stored("sip_trunks_history", destination, "account, id, row_version, valid_from, valid_to")
+    return {version for version in versions if version[-1] is not None}
+
+
+def load_sequence(api: Api, rng: random.Random, destinations: tuple[str, ...]) -> dict[str, list[Any]]:
+    """Load the same sequence of responses everywhere and return the moments of the runs by destination.
+
+    Of two accounts, one or both change from edition to edition; now and then a response comes twice.
+    """
+    responses: dict[str, list[dict[str, Any]]] = {}
+    moments: dict[str, list[Any]] = {destination: [] for destination in destinations}
+    closed: dict[str, set[tuple[Any, ...]]] = {destination: set() for destination in destinations}
+    for edition in range(SNAPSHOTS):
+        asked = sorted(rng.sample(ACCOUNTS, rng.choice((1, 1, 2))))
+        responses |= {name: some_trunks(rng, edition) for name in asked if name not in responses or rng.random() < 0.8}
+        for name in asked:
+            api.answer_to(f"{TOKEN}-{name}", responses[name])
+        repeat = rng.choice((1, 1, 2))
+        for destination in destinations:
+            for _ in range(repeat):
+                accounts = [Account(name, f"{TOKEN}-{name}") for name in asked]
+                outcome = run(read_settings(destination), accounts, accept_shrink=True, with_reports=False)
+                assert outcome.exit_code == 0
+                moments[destination].append(outcome.snapshot_at)
+            now_closed = closed_versions(destination)
+            assert closed[destination] <= now_closed, "a closed version has changed"
+            closed[destination] = now_closed
+    return moments
+
+
+def assert_same_history(moments: dict[str, list[Any]]) -> None:
+    """Assert that destinations that were loaded one after the other have the same versions.
+
+    Their moments are compared by their number.
+    """
+    versions, current = {}, {}
+    for destination, seen in moments.items():
+        number: dict[Any, int | None] = {moment: number for number, moment in enumerate(seen)} | {None: None}
+        rows = stored("sip_trunks_history", destination, VERSION_COLUMNS)
+        versions[destination] = sorted(((*row[:-2], number[row[-2]], number[row[-1]]) for row in rows), key=repr)
+        current[destination] = [stored(table, destination) for table in ("sip_trunks", "sip_trunk_allowed_ips")]
+    expected, *others = moments
+    assert len(versions[expected]) > 8
+    for destination in others:
+        assert versions[destination] == versions[expected], destination
+        assert current[destination] == current[expected], destination
+
+
+def assert_sql_agrees(destination: str, rng: random.Random) -> None:
+    """Assert that the views and macros on changes say what the transforms say, between any two moments."""
+    with open_destination(read_settings(destination)).reading() as connection:
+
+        def said(query: str) -> list[tuple[Any, ...]]:
+            return sorted(
+                connection.execute(f"SELECT {', '.join(CHANGES.names)} FROM {query}").fetchall(),
+                key=lambda row: list(map(str, row)),
+            )
+
+        def derived(changes: pd.DataFrame) -> list[tuple[Any, ...]]:
+            return sorted(map(tuple, frame_rows(changes)), key=lambda row: list(map(str, row)))
+
+        moments = [
+            moment
+            for (moment,) in connection.execute("SELECT snapshot_at FROM sip_trunk_snapshots ORDER BY ALL").fetchall()
+        ]
+        begin, as_of = moments[0] - timedelta(days=1), moments[-1]
+        observations, drift = read_looks(connection, as_of), read_delivered(connection, as_of)
+        whole = read_versions(connection, begin, as_of), observations, drift
+        assert said("sip_trunk_changes") == derived(log_changes(*whole, since=begin, as_of=as_of)) != []
+        pairs = [*combinations(dict.fromkeys([begin, *moments]), 2)]
+        for since, as_of in rng.sample(pairs, min(COMPARED, len(pairs))):
+            observations, drift = read_looks(connection, as_of), read_delivered(connection, as_of)
+            versions = read_versions(connection, since, as_of)
+            changes = derive_changes(versions, observations, drift, since=since, as_of=as_of)
+            assert said(f"changes_between('{since}', '{as_of}')") == derived(changes), (since, as_of)
+            state = connection.execute(f"SELECT account, id, row_version FROM trunks_as_of('{as_of}')").fetchall()
+            known = read_trunks(connection, ["account", "id", "row_version"], as_of)
+            assert sorted(state) == sorted(map(tuple, frame_rows(known)))
+
+
+def files_of(table: str) -> pa.Table:
+    """Return a table of the lake as its files have it; the newest of them has all columns."""
+    files = sorted((read_settings().data_dir / "lake" / "famulor" / table).rglob("*.parquet"))
+    return dataset(files, schema=read_schema(files[-1])).to_table()
+
+
+def rows_of(table: pa.Table, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    return sorted(zip(*(table[name].to_pylist() for name in columns), strict=True), key=repr)
+
+
+@pytest.mark.parametrize("seed", range(SEQUENCES))
+def test_file_and_lake_keep_the_same_versions(seed: int, api: Api, place: Path) -> None:
+    """Only random sequences find an order of changes that one way of merging gets wrong."""
+    rng = random.Random(seed)
+    assert_same_history(load_sequence(api, rng, ("duckdb", "parquet")))
+    for destination in ("duckdb", "parquet"):
+        assert_sql_agrees(destination, rng)
+    # The full snapshots of the lake alone show the same history.
+    derived = derive_history(files_of("sip_trunk_snapshot_rows"), files_of("sip_trunk_snapshots"))
+    columns = tuple(name for name in derived.column_names if name != "_dlt_load_id")
+    assert rows_of(derived, columns) == rows_of(files_of("sip_trunks_history"), columns)
+    assert {"valid_from", "valid_to", "country_code"} <= set(columns)
+
+
+@pytest.mark.parametrize("seed", range(100, 100 + SEQUENCES))
+def test_the_server_keeps_the_same_versions_as_the_file(
+    seed: int, api: Api, place: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above; here the database merges, and not this project."""
+    monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres_url)
+    rng = random.Random(seed)
+    assert_same_history(load_sequence(api, rng, ("duckdb", "postgres")))
+    assert_sql_agrees("postgres", rng)

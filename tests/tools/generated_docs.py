@@ -1,0 +1,92 @@
+"""The generated parts of the documents and the files to copy, which a test keeps in step.
+
+`python -m tests.tools.generated_docs` writes them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.describe import list_entries, markdown_of
+from pipelines.parser import build_parser
+from pipelines.scheduling import crontab, systemd
+from pipelines.scheduling.job import Job
+from pipelines.scheduling.timetable import read_cron
+from pipelines.show import as_markdown
+from transforms.reports import REPORTS
+from transforms.rules.registry import RULES
+
+PROJECT = Path(__file__).resolve().parents[2]
+README = PROJECT / "README.md"
+DOCUMENTS = (README, PROJECT / "docs" / "data-dictionary.md", PROJECT / "docs" / "reports.md")
+
+
+def _trunks() -> str:
+    return markdown_of(list_entries()[0])
+
+
+def _dictionary() -> str:
+    return "\n\n".join(markdown_of(entry) for entry in list_entries())
+
+
+def _help() -> str:
+    return f"```text\n{build_parser().format_help().strip()}\n```"
+
+
+def _reports() -> str:
+    return as_markdown(["report", "question"], [[report.name, report.question] for report in REPORTS.values()])
+
+
+def _rules() -> str:
+    columns = ["rule", "severity", "question", "why", "fix", "source"]
+    rows = [[rule.code, rule.severity, rule.question, rule.why, rule.fix, rule.source] for rule in RULES.values()]
+    return as_markdown(columns, rows)
+
+
+PARTS = {"trunks": _trunks, "dictionary": _dictionary, "help": _help, "reports": _reports, "rules": _rules}
+
+
+DEPLOY = PROJECT / "deploy"
+JOB = Job(
+    name="sip-trunks",
+    timetable=read_cron("7 * * * *"),
+    command=("/srv/sip-trunks/.venv/bin/sip-trunks", "run"),
+    folder=Path("/srv/sip-trunks"),
+    writable=(Path("/srv/sip-trunks/data"),),
+    user="sip-trunks",
+)
+"""What the files to copy schedule; `sip-trunks schedule install` writes the same for where it is."""
+_LINE = """\
+# Every hour at a minute of your own, as the user whose the data is. Add it to a crontab as this user:
+#   (crontab -l; cat deploy/cron/sip-trunks.cron) | crontab -
+"""
+_UNIT = """\
+# For /etc/systemd/system, with the user and the paths of your own; both units, then:
+#   systemctl daemon-reload && systemctl enable --now sip-trunks.timer
+# The data directory has to be there: mkdir /srv/sip-trunks/data && chown sip-trunks /srv/sip-trunks/data
+"""
+DEPLOYED = {
+    DEPLOY / "cron" / "sip-trunks.cron": f"{_LINE}{crontab.line_of(JOB)}\n",
+    DEPLOY / "systemd" / "sip-trunks.service": f"{_UNIT}{systemd.service_of(JOB, is_system=True)}",
+    DEPLOY / "systemd" / "sip-trunks.timer": f"{_UNIT}{systemd.timer_of(JOB)}",
+}
+
+
+def generate(text: str) -> str:
+    """Return the document with every generated part made anew."""
+    for name, make in PARTS.items():
+        start = f"<!-- generated: {name} -->\n"
+        before, found, rest = text.partition(start)
+        if not found:
+            continue
+        _, end, after = rest.partition("<!-- end -->")
+        text = f"{before}{start}{make()}\n{end}{after}"
+    return text
+
+
+if __name__ == "__main__":
+    for document in DOCUMENTS:
+        document.write_text(generate(document.read_text("utf-8")), "utf-8")
+    for path, text in DEPLOYED.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")

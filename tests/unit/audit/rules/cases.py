@@ -1,0 +1,493 @@
+"""Trunks in which a rule of the audit finds something, and trunks that it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def ips(*entries: str, **others: Any) -> Row:
+    return {"allowed_inbound_ips": json.dumps(entries)} | others
+
+
+def host(address: str | None, **others: Any) -> Row:
+    return {"sip_address": address} | others
+
+
+def number(text: str | None, country: str | None = "DE", **others: Any) -> Row:
+    return {"phone_number": text, "country_code": country} | others
+
+
+def auth(**others: Any) -> Row:
+    return {"inbound_authorization_type": "auth", "allowed_inbound_ips": None} | others
+
+
+def pbx(**others: Any) -> Row:
+    return {"sip_address": "pbx.example.com", "sip_calling_format": "national"} | others
+
+
+def proxied(address: str, **others: Any) -> Row:
+    return {"sip_address": address, "outbound_proxy": True} | others
+
+
+US, EU, AU = ["192.76.120.10"], ["185.246.41.140", "185.246.41.141"], ["103.115.244.145", "103.115.244.146"]
+
+
+TWILIO = [f"54.{place}.{last}" for place in ("244.51", "172.60") for last in range(4)]
+
+
+EASYBELL = ["195.52.221.151", "195.185.214.173", "195.52.221.142"]
+
+
+EASYBELL_TLS = ["212.172.204.95", "212.172.58.207"]
+
+
+EASYBELL_PBX = ["62.144.211.104", "195.52.221.134", "195.52.221.137"]
+
+
+A, B = {"account": "a"}, {"account": "b"}
+
+
+LOGIN = {"sip_username": "other-02"}
+
+
+LATEST = {"sip_username": "other-03"}
+
+
+# rule: [(trunks, all of which are found, how bad it is, what the finding says)]; they differ from a sound trunk
+POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
+    "allowlist-empty": [
+        ((ips(),), "critical", "authorised by IP address, but the allowlist is empty"),
+        (({"allowed_inbound_ips": None},), "critical", "the allowlist is empty"),
+        ((ips(), {"allowed_inbound_ips": ""}), "critical", "the allowlist is empty"),
+    ],
+    "allowlist-invalid": [
+        ((ips("8.8.8.8:5060", *EU),), "critical", '"8.8.8.8:5060" is an address with a port'),
+        ((ips("8.8.8.8:5060"),), "critical", "write 8.8.8.8 instead"),
+        ((ips("8.8.8.8/33"),), "critical", '"8.8.8.8/33" is no IP address'),
+        ((ips("sip.telnyx.com"),), "critical", '"sip.telnyx.com" is a host name'),
+        ((ips(" 8.8.8.8"),), "critical", "has spaces around it"),
+        ((ips(""),), "critical", '"" is blank'),
+        ((ips("2a00::1%eth0"),), "critical", "is no IP address or network"),
+        ((ips("a b", "c d", "e f", "g h"),), "critical", "and 1 more"),
+        ((ips("8.8.8", inbound_authorization_type=None),), "critical", "is no IP address"),
+        # What is no list of texts.
+        (({"allowed_inbound_ips": '["8.8.8.8", null]'},), "critical", '"null" is no IP address'),
+        (({"allowed_inbound_ips": '"8.8.8.8"'},), "critical", '""8.8.8.8"" is no IP address'),
+        (({"allowed_inbound_ips": '{"8.8.8.8": true}'},), "critical", '"{"8.8.8.8": true}" is no IP address'),
+        (({"allowed_inbound_ips": "[8.8.8.8]"},), "critical", "write 8.8.8.8 instead"),
+    ],
+    "allowlist-open": [
+        ((ips("0.0.0.0/0"),), "critical", "0.0.0.0/0 allows every address there is"),
+        ((ips("8.8.8.8/0"),), "critical", "0.0.0.0/0 allows"),
+        ((ips("::/0", *EU),), "critical", "::/0 allows"),
+    ],
+    "allowlist-wide": [
+        ((ips("8.8.8.0/23"),), "high", "8.8.8.0/23 allows far more addresses"),
+        ((ips("0.0.0.0/1"),), "high", "0.0.0.0/1"),
+        ((ips("2a00:1450::/63"),), "high", "2a00:1450::/63"),
+        ((ips("203.0.112.0/23"),), "high", "203.0.112.0/23"),  # only half of it is for documentation
+    ],
+    "allowlist-private": [
+        ((ips("10.20.0.5"),), "high", "10.20.0.5 (private) cannot be seen from outside"),
+        ((ips("172.31.255.255"),), "high", "(private)"),
+        ((ips("192.168.0.0/16"),), "high", "192.168.0.0/16 (private)"),
+        ((ips("127.0.0.1"),), "high", "(loopback)"),
+        ((ips("169.254.7.7"),), "high", "(link-local)"),
+        ((ips("100.64.0.0/10"),), "high", "(CGNAT)"),
+        ((ips("100.127.255.255"),), "high", "(CGNAT)"),
+        ((ips("fd00::1", "::1", "fe80::1"),), "high", "fd00::1 (private), ::1 (loopback), fe80::1 (link-local)"),
+        ((ips("::ffff:10.0.0.1"),), "high", "10.0.0.1 (private)"),
+    ],
+    "allowlist-reserved": [
+        ((ips("192.0.2.0/24"),), "medium", "192.0.2.0/24 (documentation) stands for nobody"),
+        ((ips("203.0.113.10"), ips("198.51.100.1")), "medium", "(documentation)"),
+        ((ips("2001:db8::1"),), "medium", "(documentation)"),
+        ((ips("0.0.0.0"),), "medium", "0.0.0.0 (reserved)"),
+        ((ips("240.0.0.1", "224.0.0.1"),), "medium", "240.0.0.1 (reserved), 224.0.0.1 (reserved)"),
+    ],
+    "allowlist-duplicate": [
+        ((ips("8.8.8.8", "8.8.8.8"),), "low", "8.8.8.8 is there 2 times"),
+        ((ips("8.8.8.8", "8.8.8.8/32", "::ffff:8.8.8.8"),), "low", "8.8.8.8 is there 3 times"),
+        ((ips("8.8.8.1/24", "8.8.8.2/24"),), "low", "8.8.8.0/24 is there 2 times"),
+        ((ips("2a00::1", "2A00:0::1"),), "low", "2a00::1 is there 2 times"),
+    ],
+    "allowlist-unused": [
+        ((ips("8.8.8.8", inbound_authorization_type="auth"),), "medium", 'but the allowlist has "8.8.8.8"'),
+        ((ips("junk", inbound_authorization_type="auth"),), "medium", '"junk"'),
+    ],
+    "allowlist-shared": [
+        ((ips("8.8.8.8") | A, ips("8.8.8.8/32", "8.8.4.4") | B), "info", "8.8.8.8 also in account"),
+        ((ips("8.8.8.0/24") | A, ips("8.8.8.1/24") | B, ips("8.8.8.0/24") | A), "info", "8.8.8.0/24 also in account"),
+        ((ips("2a00::1") | A, ips("2a00:0::1") | B), "info", "2a00::1 also in account"),
+    ],
+    "provider-ips-missing": [
+        ((ips(EU[0]),), "high", "1 of 2 addresses that Telnyx (EU) sends calls from are missing"),
+        ((ips(EU[0]),), "high", "add 185.246.41.141"),
+        ((ips(EU[0], "8.8.8.8"),), "high", "1 of 2 addresses"),
+        ((ips("8.8.8.8"),), "high", "no address that Telnyx sends calls from is there"),
+        ((ips("8.8.8.8"),), "high", "add 192.76.120.10 (US) or 185.246.41.140, 185.246.41.141 (EU) or 103."),
+        ((ips(*TWILIO[:3], **host("x.pstn.twilio.com")),), "high", "5 of 8 addresses that Twilio (US)"),
+        # Other regions of Twilio have other addresses, which nobody here knows.
+        ((ips("8.8.8.8", **host("x.pstn.twilio.com")),), "medium", "make sure that these are your region's"),
+        ((ips("89.149.192.7", **proxied("sip.uk.didlogic.net")),), "high", "add 23.19.63.1 (uk)"),
+        ((ips(*EASYBELL_TLS, **host("voip.easybell.de")),), "high", "no address that easybell sends calls from"),
+        ((ips(*EASYBELL_PBX[1:], **host("voip.easybell.de")),), "high", "add 62.144.211.104"),
+    ],
+    "provider-ips-other": [
+        ((ips(*EU, "8.8.8.8"),), "medium", "8.8.8.8 not known as Telnyx's"),
+        ((ips(EU[0], "8.8.8.0/24", "2a00::1"),), "medium", "remove 8.8.8.0/24, 2a00::1"),
+        ((ips(*EASYBELL, "8.8.8.8", **host("voip.easybell.de")),), "medium", "8.8.8.8 not known as easybell's"),
+        ((ips("23.19.63.1", "8.8.8.8", **proxied("sip.uk.didlogic.net")),), "medium", "DIDLogic"),
+    ],
+    "provider-calling-format": [
+        (({"sip_calling_format": "national"},), "high", 'is "national", Telnyx expects "+e164"'),
+        (({"sip_calling_format": "e164"},), "high", 'set sip_calling_format to "+e164"'),
+        ((proxied("out.didww.com"),), "high", 'is "+e164", DIDWW expects "e164"'),
+        *(
+            ((host(name, sip_calling_format="national"),), "high", 'expects "+e164"')
+            for name in (
+                "x.pstn.twilio.com",
+                "sip.nl.didlogic.net",
+                "voip.easybell.de",
+                "sip.plusnet.de",
+                "sip.sipcall.ch",
+                "x.sip.vonage.com",
+                "nl.wavix.net",
+                "x.zt.plivo.com",
+                "sip.ringcentral.com",
+                "x.voiceconnector.chime.aws",
+                "sbc-nyc.five9.com",
+                "x.byoc.usw2.pure.cloud",
+            )
+        ),
+    ],
+    "provider-host": [
+        ((host("acme.sip.telnyx.com"),), "high", "a subdomain is inbound-only, outbound calls get 404"),
+        ((host("acme.sip.telnyx.com"),), "high", 'set sip_address to "sip.telnyx.com"'),
+        ((proxied("in.didww.com", sip_calling_format="e164"),), "high", 'set sip_address to "out.didww.com"'),
+        ((host("sip10.ringcentral.com"),), "high", 'set sip_address to "sip.ringcentral.com"'),
+    ],
+    "provider-outbound-proxy": [
+        ((host("out.didww.com"), host("sip.nl.didlogic.net")), "high", "outbound_proxy is off, DID"),
+    ],
+    "provider-unsupported": [
+        ((host("acme.nfon.com"),), "high", "NFON is not supported"),
+        ((host("sip.peoplefone.ch"), host("peoplefone.de")), "high", "Peoplefone is not supported"),
+        ((host("fpbx.placetel.de"),), "high", "Placetel is not supported"),
+        ((host("acme.Sipgate.de"),), "high", "Sipgate is not supported"),
+    ],
+    "host-malformed": [
+        ((host("sip:pbx.example.com"),), "high", "has a scheme"),
+        ((host("https://pbx.example.com"),), "high", 'set sip_address to "pbx.example.com"'),
+        ((host("pbx.example.com:5060"),), "high", "has a port"),
+        ((host("8.8.8.8:5060"),), "high", 'set sip_address to "8.8.8.8"'),
+        ((host(" pbx.example.com"), host("pbx .example.com")), "high", "has spaces"),
+        ((host("pbx.example.com/trunk"), host("pbx.example.com;transport=tls")), "high", "has a path or parameters"),
+        ((host("me@pbx.example.com"),), "high", "has a user in it"),
+        ((host("localhost"),), "high", "has no domain"),
+        ((host("8.8.8"),), "high", "looks like an IP address but is none"),
+        ((host("a\x00b.example"),), "high", r'"a\x00b.example" is no host name'),
+        ((host("x" * 300 + ".example"),), "high", 'x…" is no host name'),
+    ],
+    "host-platform": [
+        ((host("nordnetz.sip.livekit.cloud"), host("SIP.LiveKit.Cloud.")), "high", "is the platform's own inbound"),
+    ],
+    "host-private": [
+        ((host("10.0.0.1"),), "high", '"10.0.0.1" is a private address'),
+        ((host("127.0.0.1"),), "high", "loopback"),
+        ((host("100.64.0.1"),), "high", "CGNAT"),
+        ((host("[fd00::1]"),), "high", "private"),
+        ((host("192.0.2.1"),), "high", "documentation"),
+    ],
+    "host-ip": [
+        ((host("8.8.8.8"),), "low", '"8.8.8.8" is a bare IP address'),
+        ((host("2a00:1450::1"), host("[2a00:1450::1]")), "low", "is a bare IP address"),
+    ],
+    "number-missing": [((number(None), number(""), number(" \t")), "high", "phone_number is missing or blank")],
+    "number-malformed": [
+        ((number("+49 30 231252"),), "high", '"+49 30 231252" has spaces'),
+        ((number("+49\u00a030231252"),), "high", "has spaces"),
+        ((number("00493023125115"),), "high", "begins with 00 in place of +"),
+        ((number("0049 (0) 30 23125115"),), "high", "begins with 00"),
+        ((number("+49(0)3023125115"),), "high", "has (0), which is dialled at home only"),
+        ((number("(030)23125115"),), "high", "has brackets"),
+        ((number("+49-30-231252"), number("030/231252"), number("+")), "high", "not part of a number"),
+        ((number("\u202a+4930231252"), number("+49ABC"), number("\u0661\u0662\u0663")), "high", "not part of a number"),
+        ((number("1 " * 40),), "high", "a text of 80 characters has spaces"),
+    ],
+    "number-too-long": [
+        ((number("+" + "4" * 16), number("4" * 16), number("a" * 16)), "high", "has 16 digits or characters"),
+        ((number("+49 " + "4" * 15), number("0049" + "4" * 15)), "high", "has 17 digits"),
+    ],
+    "number-invalid": [
+        ((number("+4402079460108", "GB"),), "high", "cannot be a number of +44: wrong length, or no such area"),
+        ((number("+491"), number("+49 1")), "high", "cannot be a number of +49"),
+        ((number("+1212555011", "US"), number("+121255501111", "US")), "high", "cannot be a number of +1"),
+        ((number("+999123"),), "high", "begins with no country's calling code"),
+        ((number("+1000"),), "high", '"+1000" cannot be a number'),
+        ((number("+999" + "1" * 12),), "high", "no country's"),  # 15 digits: not too long
+    ],
+    "number-without-plus": [
+        ((number("498999998432"),), "medium", '"498999998432" looks like a DID, but has no +'),
+        ((number("498999998432"),), "medium", "write a + before it, if it is a DID"),
+        ((number("0741926265", "RO"),), "medium", "write it in E.164: +40 and the number without a leading 0"),
+        ((number("2125550111", "us"),), "medium", "write it in E.164: +1 and"),
+        ((number("0741926265", None), number("0741926265", "ZZ")), "medium", "+, the calling code, the number"),
+        ((number("(030) 23125115"),), "medium", "looks like a DID"),
+        ((number("1" * 15),), "medium", "looks like a DID"),
+    ],
+    "number-country": [
+        ((number("+12125550111"),), "medium", "looks like a DID of +1 (United States and others), country_code is DE"),
+        ((number("+4930231252", "US"),), "medium", "looks like a DID of +49 (Germany), country_code is US (+1)"),
+        ((number("+38328012345", "RS"), number("+383 28 012345", "rs")), "medium", "country_code is RS (+381)"),
+        ((number("+441481960194", "FR"), number("00441481960194", "FR")), "medium", "+44 (United Kingdom and others)"),
+        ((number("+77272501234", "UZ"),), "medium", "+7 (Russia and others), country_code is UZ (+998)"),
+        ((number("498999998432", "AT"),), "medium", "looks like a DID of +49"),
+    ],
+    "country-unknown": [
+        ((number("1000", "ZZ"), number("1000", "DEU"), number("1000", "49")), "medium", "which is no country's"),
+        ((number("1000", "de"), number("1000", " DE")), "medium", "set country_code to DE"),
+        ((number("1000", "UK"), number("1000", "uk")), "medium", "an alias: United Kingdom is GB"),
+        ((number("1000", "xk"),), "medium", "Kosovo is XK"),
+        ((number("1000", None), number("1000", ""), number("1000", " ")), "medium", "country_code is missing or blank"),
+    ],
+    "duplicate-trunk": [
+        (({}, {}), "critical", "same number, username and SIP address as trunk"),
+        ((host(None, sip_username=None), host(None, sip_username="")), "critical", "same number, username"),
+        ((number("+49 ABC"), number("+49 ABC")), "critical", "same number, username"),
+    ],
+    "duplicate-number": [
+        (({}, LOGIN), "high", "same number as trunk"),
+        (({}, number("+49 30 231252"), number("004930231252"), number("+49 (0) 30 231252")), "high", "same number as"),
+        (({}, host("x.pstn.twilio.com")), "high", "same number as trunk"),
+        ((number("498999998432"), number("+498999998432")), "high", "same number as trunk"),
+        ((number("1000"), number("10-00")), "high", "same number as trunk"),
+    ],
+    "duplicate-across-accounts": [
+        ((A, B), "high", "same number as trunk"),
+        ((A, B | number("+49 30 231252")), "high", "of account"),
+        (({"account": "x" * 70 + "1"}, {"account": "x" * 70 + "2"}), "high", 'x…"'),  # alike only where they are cut
+        ((A | number("498999998432"), B | number("+498999998432")), "high", "same number as trunk"),
+    ],
+    "exposure-password": [
+        ((auth(),), "high", "authorised by password, Telnyx sends calls from fixed addresses"),
+        ((auth(),), "high", "allow 192.76.120.10 (US) or 185.246.41.140, 185.246.41.141 (EU) or"),
+        ((auth(**proxied("sip.uk.didlogic.net")),), "high", "allow 23.19.63.1 (uk)"),
+        ((auth(**proxied("sip.xx.didlogic.net")),), "high", "allow the addresses that DIDLogic names for this host"),
+        ((auth(**host("voip.easybell.de")),), "medium", "easybell"),
+        ((auth(**host("x.pstn.twilio.com")),), "low", "Twilio"),
+    ],
+    "exposure-username-blank": [
+        ((auth(sip_username=None), auth(sip_username=" ")), "high", "authorised by username and password, but"),
+        ((auth(sip_username=None, **host(None)),), "high", "there is no username"),
+        (({"sip_username": ""},), "medium", "outbound calls come without a username"),
+    ],
+    "exposure-username-number": [
+        (({"sip_username": "+4930231252"}, {"sip_username": "4930231252"}), "medium", "is the number itself"),
+        (({"sip_username": "+49 30 231252"}, {"sip_username": "004930231252"}), "medium", "is the number itself"),
+        ((number("1000", sip_username="1000"),), "medium", "is the number itself"),
+        # Whatever the number is: a name, or nothing that can be called.
+        ((number("admin", sip_username="admin"),), "medium", "is the number itself"),
+        ((number("+49 ABC", sip_username="+49 ABC"),), "medium", "is the number itself"),
+    ],
+    "exposure-username-default": [
+        (({"sip_username": "admin"},), "high", 'sip_username is "admin"'),
+        (({"sip_username": "ADMIN"}, {"sip_username": "Test"}, {"sip_username": "1234"}), "high", "sip_username is "),
+        ((number(None, sip_username="asterisk"),), "high", "asterisk"),
+    ],
+    "exposure-shared-credential": [
+        ((number("1"), number("2"), number("3")), "low", "same username at the same host as trunk"),
+        ((host("SIP.Telnyx.com"), host("sip.telnyx.com."), {}), "low", "same username at the same host"),
+        ((host(None), host(None), host("")), "low", "same username at the same host"),
+    ],
+    "format-national-countries": [
+        ((pbx(), pbx(country_code="FR")), "medium", '"pbx.example.com" gets national numbers of Germany, France'),
+        ((pbx(country_code="uk"), pbx(country_code="de")), "medium", "of Germany, United Kingdom"),
+        ((pbx(**host("PBX.example.com.")), pbx(country_code="AT"), pbx(country_code="XK")), "medium", "Kosovo"),
+    ],
+    "value-unknown": [
+        (({"sip_calling_format": "E164"},), "medium", 'sip_calling_format is "E164", not +e164 or e164 or national'),
+        (({"sip_calling_format": None}, {"sip_calling_format": " "}), "medium", "sip_calling_format is missing"),
+        (({"inbound_authorization_type": "IP"},), "medium", 'inbound_authorization_type is "IP", not auth or ip'),
+        (({"inbound_authorization_type": None},), "medium", "inbound_authorization_type is missing"),
+        (({"outbound_proxy": None},), "medium", "outbound_proxy is missing"),
+        (({"sip_calling_format": "x", "outbound_proxy": None},), "medium", '"x", not +e164 or e164 or national; out'),
+    ],
+}
+
+
+# rule: [trunks, none of which is found]
+NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
+    "allowlist-empty": [({},), (auth(),), (ips("junk"),), (ips(inbound_authorization_type=None),)],
+    "allowlist-invalid": [
+        (ips("8.8.8.8", "8.8.8.0/24", "8.8.8.7/24", "2a00::1", "2a00::/64", "::ffff:8.8.8.8"),),
+        (ips("junk", inbound_authorization_type="auth"),),
+        (ips(), {"allowed_inbound_ips": None}),
+    ],
+    "allowlist-open": [(ips("0.0.0.0", "0.0.0.0/1", "::"),), (ips("0.0.0.0/0", inbound_authorization_type="auth"),)],
+    "allowlist-wide": [
+        (ips("8.8.8.0/24", "2a00::/64", "8.8.8.8"),),
+        (ips("0.0.0.0/0", "::/0"),),  # worse
+        (ips("10.0.0.0/8", "100.64.0.0/10", "192.0.2.0/24"),),  # private or reserved is what is wrong with these
+        (ips("8.0.0.0/8", inbound_authorization_type="auth"),),
+    ],
+    "allowlist-private": [
+        (ips("172.15.255.255", "172.32.0.0", "192.167.0.1", "11.0.0.1", "100.63.255.255", "100.128.0.0"),),
+        (ips("2a00::1", "192.0.2.1", "0.0.0.0/0"),),
+        (ips("10.0.0.1", inbound_authorization_type="auth"),),
+    ],
+    "allowlist-reserved": [(ips("192.0.3.1", "10.0.0.1", "2a00::1", "223.255.255.255", "0.0.0.0/0"),)],
+    "allowlist-duplicate": [
+        (ips("8.8.8.8", "8.8.8.0/24", "8.8.4.4"),),
+        (ips("8.8.8.8"), ips("8.8.8.8")),
+        (ips("junk", "junk"), ips("8.8.8.8", "8.8.8.8:5060")),  # invalid is what is wrong with these
+    ],
+    "allowlist-unused": [({},), (auth(), auth(allowed_inbound_ips="[]")), ({"inbound_authorization_type": None},)],
+    "allowlist-shared": [
+        (ips("8.8.8.8") | A, ips("8.8.4.4") | B),
+        (ips("8.8.8.8") | A, ips("8.8.8.8") | A),
+        (ips("8.8.8.8") | A, ips("8.8.8.8", inbound_authorization_type="auth") | B),
+        (A, B),  # the provider's
+        (ips("10.0.0.1", "192.0.2.1", "8.0.0.0/8", "junk") | A, ips("10.0.0.1", "192.0.2.1", "8.0.0.0/8", "junk") | B),
+    ],
+    "provider-ips-missing": [
+        (ips(*US), ips(*EU), ips(*AU), ips(*EU, AU[0])),
+        (ips("185.246.41.0/24"), ips("0.0.0.0/0")),
+        (ips(f"{EU[0]}:5060", EU[1]),),  # invalid, but it is clear what was meant
+        (
+            ips(*TWILIO, **host("x.pstn.twilio.com")),
+            ips("54.244.51.0/30", "54.172.60.0/30", **host("x.pstn.twilio.com")),
+        ),
+        (ips(*EASYBELL, **host("voip.easybell.de")), ips(*EASYBELL_PBX, **host("voip.easybell.de"))),
+        (ips("23.19.63.1", **proxied("sip.uk.didlogic.net")), ips("8.8.8.8", **proxied("sip.xx.didlogic.net"))),
+        (
+            ips("8.8.8.8", **host("pbx.example.com")),
+            ips("8.8.8.8", **host(None)),
+            ips("8.8.8.8", **host("out.didww.com")),
+        ),
+        (ips(), ips("8.8.8.8", inbound_authorization_type="auth"), ips("8.8.8.8", inbound_authorization_type=None)),
+    ],
+    "provider-ips-other": [
+        (ips(*EU), ips(*EU, *US), ips("185.246.41.0/24")),
+        (ips(*EASYBELL, *EASYBELL_TLS, *EASYBELL_PBX, **host("voip.easybell.de")),),
+        (ips(*TWILIO, "8.8.8.8", **host("x.pstn.twilio.com")),),  # may be another region's
+        (ips(*EU, "10.0.0.1", "192.0.2.1", "8.0.0.0/8", "0.0.0.0/0", "junk"),),  # each has a finding of its own
+        (ips("8.8.8.8"),),  # so that the provider's are missing
+        (ips(*EU, "8.8.8.8", inbound_authorization_type="auth"),),
+        (ips("8.8.8.8", **host("pbx.example.com")), ips("8.8.8.8", **host("out.didww.com"))),
+    ],
+    "provider-calling-format": [
+        ({}, proxied("out.didww.com", sip_calling_format="e164")),
+        (host("pbx.zadarma.com", sip_calling_format="national"), pbx(), host(None, sip_calling_format="national")),
+        ({"sip_calling_format": "E164"}, {"sip_calling_format": None}),
+        (host("acme.nfon.com", sip_calling_format="national"),),
+    ],
+    "provider-host": [
+        ({}, host("SIP.Telnyx.COM."), host("out.didww.com"), host("sip.ringcentral.com")),
+        (host("a.pstn.twilio.com"), host("eviltelnyx.com"), host("telnyx.com.example"), host(None)),
+    ],
+    "provider-outbound-proxy": [
+        (proxied("out.didww.com"), proxied("sip.nl.didlogic.net")),
+        ({}, host("out.didww.com", outbound_proxy=None), host("notdidww.com"), host(None)),
+    ],
+    "provider-unsupported": [({}, host("notsipgate.de"), host("sipgate.de.example"), host("nfon.example"), host(None))],
+    "host-malformed": [
+        ({}, host("SIP.Example.com."), host("_sip._udp.example.com"), host("8.8.8.8"), host("[2a00::1]")),
+        (host(None), host(""), host(" ")),
+    ],
+    "host-platform": [({}, host("notsip.livekit.cloud"), host("sip.livekit.cloud.example"), host(None), host(""))],
+    "host-private": [({}, host("8.8.8.8"), host("2a00::1"), host("10.0.0.example"), host(None))],
+    "host-ip": [({}, host("10.0.0.1"), host("8.8.8.8:5060"), host("8.8.8.0/24"), host("8.8.8"), host(None))],
+    "number-missing": [({}, number("0"), number("+"))],
+    "number-malformed": [
+        ({}, number("1000"), number("007"), number("00"), number("ext-100"), number("*100#"), number("front.desk_1")),
+        (number("+999123"), number("4" * 16), number("0741926265"), number(None), number(" ")),
+    ],
+    "number-too-long": [
+        (number("+" + "4" * 15), number("4" * 15), number("a" * 15), number("00" + "4" * 15)),
+        (number("+49 (0) 30 / 2312 - 5115"), number(None), {}),
+    ],
+    "number-invalid": [
+        ({}, number("1000"), number("0741926265"), number("498999998432"), number("00493023125115")),
+        (number("+80012345678"), number("+14165550123"), number("+38328012345"), number("+77272501234")),
+        (number("+" + "4" * 16), number("+49 ABC"), number(None)),
+    ],
+    "number-without-plus": [
+        ({}, number("1000"), number("12345678"), number("reception"), number(None)),
+        (number("4" * 16), number("00493023125115"), number("\u202a+4930231252"), number("+49 30 231252")),
+    ],
+    "number-country": [
+        tuple(number("+14165550123", country) for country in ("US", "CA", "JM", "PR", "us")),
+        (number("+18765550123", "JM"), number("+12125550111", "CA")),
+        (number("+441481960194", "GG"), number("+441481960194", "GB"), number("+442079460108", "UK")),
+        (number("+77272501234", "KZ"), number("+77272501234", "RU"), number("+74951234567", "RU")),
+        (number("+38328012345", "XK"), number("+80012345678"), number("1000", "US"), number("0741926265", "US")),
+        (number("+12125550111", None), number("+12125550111", "ZZ"), number("+12125550111", "AQ"), number(None)),
+        (number("+1212555011"),),  # no number, so that it is of no country
+    ],
+    "country-unknown": [tuple(number("1000", country) for country in ("DE", "GB", "XK", "US", "GG", "AQ"))],
+    "duplicate-trunk": [
+        ({}, LOGIN, host("x.pstn.twilio.com"), host("SIP.telnyx.com"), number("+49 30 231252")),
+        (A, B),
+        (number(None), number("")),
+        ({}, {"sip_username": None}, host(None)),
+    ],
+    "duplicate-number": [
+        ({}, {}),  # worse
+        (number("1000"), number("1000", **host("pbx.example.com"))),
+        (A, B, number("+4930231299")),
+        (number(None), number(None) | LOGIN),
+        (number("0100"), number("100")),
+    ],
+    "duplicate-across-accounts": [
+        (A | number("1000"), B | number("1000")),
+        (A, A | LOGIN),
+        (A | number(None), B | number(None)),
+        (A, B | number("+4930231299")),
+    ],
+    "exposure-password": [
+        ({}, {"inbound_authorization_type": None}, {"inbound_authorization_type": "AUTH"}),
+        (
+            auth(**host("sip.plusnet.de")),
+            auth(**host("pbx.example.com")),
+            auth(**host(None)),
+            auth(**host("out.didww.com")),
+        ),
+    ],
+    "exposure-username-blank": [
+        ({}, auth()),
+        ({"sip_username": None, "outbound_proxy": True}, {"sip_username": None, "outbound_proxy": None}),
+        (host(None, sip_username=None),),  # inbound only, by allowlist
+    ],
+    "exposure-username-number": [
+        ({}, {"sip_username": "+4930231253"}, {"sip_username": "x4930231252"}, number(None, sip_username=None)),
+        (number("reception"), number("reception", sip_username="Reception-1")),
+    ],
+    "exposure-username-default": [
+        ({}, {"sip_username": "admin-7"}, {"sip_username": None}, {"sip_username": " "}),
+        (number("100", sip_username="100"), number("admin", sip_username="admin")),  # its own number
+    ],
+    "exposure-shared-credential": [
+        (number("1"), number("2")),
+        ({}, {}, host("pbx.example.com"), host(None)),
+        ({}, {}, A, B),
+        ({"sip_username": None},) * 3,
+        ({}, LOGIN, LATEST),
+    ],
+    "format-national-countries": [
+        (pbx(), pbx()),
+        (pbx(), pbx(country_code="FR", sip_calling_format="+e164")),
+        (pbx(), pbx(country_code="FR", **host("pbx.example.net"))),
+        (pbx(country_code="UK"), pbx(country_code="GB"), pbx(country_code="gb")),
+        (pbx() | A, pbx(country_code="FR") | B),
+        (pbx(**host(None)), pbx(country_code="FR", **host(None))),
+        (pbx(), pbx(country_code=None), pbx(country_code="ZZ")),
+    ],
+    "value-unknown": [
+        tuple({"sip_calling_format": value} for value in ("+e164", "e164", "national")),
+        (auth(), {"outbound_proxy": True}),
+    ],
+}

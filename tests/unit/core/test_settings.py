@@ -1,0 +1,135 @@
+"""Settings by dlt's rules, read without dlt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipelines.errors import SettingsError
+from pipelines.settings import Account, ApiSettings, find_unknown_settings, pick_accounts, read_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def empty_place(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in (
+        "FAMULOR_API_KEY",
+        "SOURCES__FAMULOR__BASE_URL",
+        "SOURCES__FAMULOR__BACKOFF_SECONDS",
+        "SOURCES__FAMULOR__CONCURRENCY",
+        "SIP_TRUNKS__DATA_DIR",
+    ):
+        monkeypatch.delenv(name)
+    (place / ".dlt").mkdir()
+    return place
+
+
+def write(place: Path, secrets: str = "", config: str = "") -> None:
+    (place / ".dlt" / "secrets.toml").write_text(secrets)
+    (place / ".dlt" / "config.toml").write_text(config)
+
+
+def test_without_any_setting_the_defaults_hold(place: Path) -> None:
+    settings = read_settings()
+    assert settings.api == ApiSettings()
+    assert settings.data_dir == place / "data"
+    assert settings.accounts == ()
+
+
+def test_the_documented_defaults_are_the_real_ones(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tomllib
+
+    from pipelines.settings import _PROJECT
+
+    documented = tomllib.loads((_PROJECT / ".dlt" / "config.toml").read_text())
+    assert documented["sources"]["famulor"] == vars(ApiSettings())
+    settings = read_settings()
+    names = ("destination", "lake", "table_format", "drift", "log_format", "metrics", "notify_severity")
+    assert (settings.expected_interval_seconds, settings.providers, settings.suppressions) == (None, None, ())
+    assert (settings.pseudonymize, settings.notify) == ((), "")
+    words = {"data_dir": "data", "expected_interval": "auto", "providers": "builtin", "pseudonymize": []}
+    words["notify_on"] = list(settings.notify_on)
+    words |= {f"dask_{name}": value for name, value in vars(settings.dask).items()}
+    assert documented["sip_trunks"] == words | {name: getattr(settings, name) for name in names}
+
+
+def test_the_environment_wins_over_secrets_and_these_over_config(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(
+        place,
+        '[sources.famulor]\napi_token = "from-secrets"',
+        '[sources.famulor]\napi_token = "from-config"\nattempts = 2',
+    )
+    assert read_settings().accounts == (Account("default", "from-secrets"),)
+    assert read_settings().api.attempts == 2
+    monkeypatch.setenv("FAMULOR_API_KEY", "from-vendor-name")
+    assert read_settings().accounts == (Account("default", "from-vendor-name"),)
+    monkeypatch.setenv("SOURCES__FAMULOR__API_TOKEN", "from-dlt-name")
+    monkeypatch.setenv("SOURCES__FAMULOR__ATTEMPTS", "7")
+    assert read_settings().accounts == (Account("default", "from-dlt-name"),)
+    assert read_settings().api.attempts == 7
+
+
+def test_named_accounts_are_picked_by_name(place: Path) -> None:
+    write(place, '[sources.famulor.accounts]\nacme = "a-token"\nbeta = "b-token"')
+    settings = read_settings()
+    assert [account.name for account in pick_accounts(settings, [])] == ["acme", "beta"]
+    assert pick_accounts(settings, ["beta", "beta"]) == (Account("beta", "b-token"),)
+    with pytest.raises(SettingsError, match="configured: acme, beta"):
+        pick_accounts(settings, ["gamma"])
+
+
+@pytest.mark.parametrize(
+    ("secrets", "config", "says"),
+    [
+        ("", "[sources.famulor]\nattempts = 0", "attempts needs a number above 0"),
+        ("", '[sources.famulor]\nattempts = "many"', "attempts needs a number above 0"),
+        ("", "[sources.famulor]\ntotal_seconds = inf", "total_seconds needs a number above 0"),
+        ("", "[sources.famulor]\ntotal_seconds = true", "total_seconds needs a number above 0"),
+        ("", "[sources.famulor\n", "is no TOML"),
+        ("", '[sip_trunks]\ndrift = "loud"', "report or strict"),
+        ('[sources.famulor]\napi_token = "two words"', "", "characters that no token has"),
+        ('[sources.famulor]\napi_token = ["s3cret"]', "", "is empty or no text"),
+        ('[sources.famulor.accounts]\n"a\'; DROP" = "t"', "", "has the name"),
+        ('[sources.famulor.accounts]\ndemo = "t"', "", "the demo account's"),
+        ('[sources.famulor.accounts]\nacme = ""', "", "is empty"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_no_token_shown(place: Path, secrets: str, config: str, says: str) -> None:
+    write(place, secrets, config)
+    with pytest.raises(SettingsError, match=says) as failure:
+        read_settings()
+    assert "s3cret" not in str(failure.value)
+
+
+def test_a_token_is_not_in_the_text_of_the_settings(place: Path) -> None:
+    write(place, '[sources.famulor]\napi_token = "s3cret"')
+    assert "s3cret" not in repr(read_settings())
+
+
+def test_a_relative_data_directory_counts_from_where_it_was_written(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(place, config='[sip_trunks]\ndata_dir = "store"')
+    assert read_settings().data_dir == place / "store"
+    monkeypatch.setenv("SIP_TRUNKS__DATA_DIR", "here")
+    assert read_settings().data_dir == place / "here"
+
+
+def test_an_empty_variable_does_not_fall_back_to_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCES__FAMULOR__BASE_URL", "")
+    with pytest.raises(SettingsError, match="SOURCES__FAMULOR__BASE_URL is set, but empty"):
+        read_settings()
+
+
+def test_misspelt_settings_are_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(place, config='[sources.famulor]\ntotal_secs = 3\n[sip_trunks]\ndata_dri = "x"')
+    monkeypatch.setenv("SOURCES__FAMULOR__TYPO", "1")
+    monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__ACME", "t")
+    assert find_unknown_settings(read_settings()) == [
+        "sip_trunks.data_dri",
+        "sources.famulor.total_secs",
+        "sources.famulor.typo",
+    ]

@@ -1,0 +1,132 @@
+"""Entries of allowlists and hosts: what kind of address each is, and what is wrong with it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from transforms.addresses import (
+    classify_entry,
+    explain_host,
+    find_host,
+    normalize_host,
+    parse_ip,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "network"),
+    [
+        ("8.8.8.8", "public", "8.8.8.8/32"),
+        ("10.1.2.3", "private", "10.1.2.3/32"),
+        ("172.31.255.255", "private", "172.31.255.255/32"),
+        ("172.32.0.0", "public", "172.32.0.0/32"),
+        ("192.168.0.0/16", "private", "192.168.0.0/16"),
+        ("127.0.0.1", "loopback", "127.0.0.1/32"),
+        ("169.254.1.1", "link-local", "169.254.1.1/32"),
+        ("100.64.0.1", "CGNAT", "100.64.0.1/32"),
+        ("100.128.0.1", "public", "100.128.0.1/32"),
+        ("203.0.113.5", "documentation", "203.0.113.5/32"),
+        ("203.0.113.5/24", "documentation", "203.0.113.0/24"),  # host bits are ignored
+        ("203.0.112.0/23", "public", "203.0.112.0/23"),  # half of it is for documentation
+        ("0.0.0.0", "reserved", "0.0.0.0/32"),
+        ("255.255.255.255", "reserved", "255.255.255.255/32"),
+        ("224.0.0.1", "reserved", "224.0.0.1/32"),
+        ("0.0.0.0/0", "public", "0.0.0.0/0"),
+        ("::/0", "public", "::/0"),
+        ("::1", "loopback", "::1/128"),
+        ("fe80::1", "link-local", "fe80::1/128"),
+        ("fd00::1", "private", "fd00::1/128"),
+        ("2001:db8::1", "documentation", "2001:db8::1/128"),
+        ("2a00:1450::1", "public", "2a00:1450::1/128"),
+        ("4000::1", "reserved", "4000::1/128"),
+        ("::ffff:10.0.0.1", "private", "10.0.0.1/32"),  # an IPv4 address in IPv6's clothes
+        ("::ffff:8.8.8.0/120", "public", "8.8.8.0/24"),
+    ],
+)
+def test_an_entry_is_classified_by_explicit_ranges(text: str, kind: str, network: str) -> None:
+    entry = classify_entry(text)
+    assert (entry.kind, str(entry.network), entry.fault) == (kind, network, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault", "meant"),
+    [
+        (" 8.8.8.8\n", "has spaces around it", "8.8.8.8/32"),
+        ("8.8.8.8:5060", "is an address with a port, scheme or brackets", "8.8.8.8/32"),
+        ("sip:8.8.8.8", "is an address with a port, scheme or brackets", "8.8.8.8/32"),
+        ("[2a00::1]:5060", "is an address with a port, scheme or brackets", "2a00::1/128"),
+        ("8.8.8.010", "has leading zeros", None),  # ten or eight: a guess
+        ("8.8.8", "is no IP address", None),
+        ("8.8.8.8/33", "is no IP address", None),
+        ("8.8.8.0/255.255.255.0", "is no IP address or network", None),
+        ("8.8.8.1-8.8.8.9", "is a host name", None),
+        ("fe80::1%eth0", "is no IP address or network", None),
+        ("sip.example.com", "is a host name", None),
+        ("null", "is no IP address or network", None),
+        ("", "is blank", None),
+    ],
+)
+def test_an_entry_that_cannot_be_read_has_a_fault_and_what_was_meant(text: str, fault: str, meant: str | None) -> None:
+    entry = classify_entry(text)
+    assert (entry.kind, entry.fault, entry.network and str(entry.network)) == ("invalid", fault, meant)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_open", "is_wide"),
+    [
+        ("0.0.0.0/0", True, False),
+        ("::/0", True, False),
+        ("8.0.0.0/8", False, True),
+        ("8.8.8.0/23", False, True),
+        ("8.8.8.0/24", False, False),
+        ("2a00::/63", False, True),
+        ("2a00::/64", False, False),
+        ("10.0.0.0/8", False, False),  # private is what is wrong with it
+    ],
+)
+def test_a_network_is_open_or_wide_by_its_prefix(text: str, is_open: bool, is_wide: bool) -> None:
+    entry = classify_entry(text)
+    assert (entry.is_open, entry.is_wide) == (is_open, is_wide)
+
+
+@given(st.text() | st.text("0123456789.:/[] sipx%-"))
+def test_any_text_is_classified_and_explained(text: str) -> None:
+    entry = classify_entry(text)
+    assert (entry.kind == "invalid") == (entry.fault is not None)
+    explain_host(text)
+    found = find_host(text)
+    assert found is None or explain_host(found) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "fault", "host"),
+    [
+        ("sip.example.com", None, "sip.example.com"),
+        ("SIP.Example.com.", None, "sip.example.com"),
+        ("_sip._udp.example.com", None, "_sip._udp.example.com"),
+        ("8.8.8.8", None, "8.8.8.8"),
+        ("[2a00::1]", None, None),
+        (" sip.example.com", "has spaces", "sip.example.com"),
+        ("sip:sip.example.com", "has a scheme", "sip.example.com"),
+        ("https://sip.example.com/x", "has a scheme", "sip.example.com"),
+        ("sip.example.com:5060", "has a port", "sip.example.com"),
+        ("8.8.8.8:5060", "has a port", "8.8.8.8"),
+        ("me@sip.example.com", "has a user in it", "sip.example.com"),
+        ("sip.example.com/trunk", "has a path or parameters", "sip.example.com"),
+        ("sip.example.com;transport=tls", "has a path or parameters", "sip.example.com"),
+        ("8.8.8", "looks like an IP address but is none", None),
+        ("localhost", "has no domain", None),
+        ("sip..example.com", "is no host name", None),
+        ("münchen.example", "is no host name", None),
+        (f"{'a.' * 130}example", "is no host name", None),
+    ],
+)
+def test_a_host_is_a_host_alone(address: str, fault: str | None, host: str | None) -> None:
+    assert (explain_host(address), find_host(address)) == (fault, host)
+
+
+def test_a_bare_address_is_one_with_or_without_brackets() -> None:
+    hosts = ["8.8.8.8", "[2a00::1]", "2a00::1", "8.8.8.0/24", "sip.example.com"]
+    assert [parse_ip(normalize_host(host)) is not None for host in hosts] == [True, True, True, False, False]

@@ -1,0 +1,175 @@
+"""Every page of a response belongs to the one snapshot, or there is none."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipelines.errors import ApiUnreachable
+from tests.support.builders import IP_TRUNK, TRUNK, body, trunk
+from tests.support.faulty_server import FaultyServer, response, send
+from tests.support.fetching import PATH, failure, fetch, host, ids, paths
+from tests.support.runs import TOKEN
+from transforms.answer import UnusableAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.api import Api
+    from tests.support.faulty_server import Bystander
+
+
+def pages_by_next_page_url(origin: str) -> list[dict[str, Any]]:
+    """A Laravel paginator, whole."""
+    return [
+        {
+            "current_page": number,
+            "last_page": 3,
+            "per_page": 2,
+            "total": 6,
+            "next_page_url": f"{origin}{PATH}?page={number + 1}" if number < 3 else None,
+            "links": [{"url": None, "label": "Next", "active": False}],
+        }
+        for number in (1, 2, 3)
+    ]
+
+
+def pages_by_links(origin: str) -> list[dict[str, Any]]:
+    return [
+        {"links": {"next": f"{origin}{PATH}?page={number + 1}" if number < 3 else None}, "meta": {"total": 6}}
+        for number in (1, 2, 3)
+    ]
+
+
+def pages_by_relative_link(_: str) -> list[dict[str, Any]]:
+    return [{"next_page_url": "?page=2"}, {"next_page_url": f"{PATH}?page=3"}, {}]
+
+
+def pages_by_number(_: str) -> list[dict[str, Any]]:
+    return [{"current_page": number, "last_page": 3} for number in (1, 2, 3)]
+
+
+def pages_by_number_in_meta(_: str) -> list[dict[str, Any]]:
+    return [{"meta": {"current_page": number, "last_page": 3, "total": 6}, "links": {}} for number in (1, 2, 3)]
+
+
+KINDS_OF_PAGES = (
+    pages_by_next_page_url,
+    pages_by_links,
+    pages_by_relative_link,
+    pages_by_number,
+    pages_by_number_in_meta,
+)
+
+
+def bodies_of(pages: list[dict[str, Any]]) -> list[bytes]:
+    """Two trunks on each page: 1 and 2, 3 and 4, …"""
+    return [body(trunk(id=2 * index + 1), trunk(id=2 * index + 2), **envelope) for index, envelope in enumerate(pages)]
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_PAGES)
+def test_every_page_belongs_to_the_one_snapshot(api: Api, kind: Callable[[str], list[dict[str, Any]]]) -> None:
+    pages = bodies_of(kind(api.origin))
+    for page in pages:
+        api.queue(page)
+    snapshot = fetch(api.base_url)
+    assert ids(snapshot) == [1, 2, 3, 4, 5, 6]
+    assert paths(api) == [PATH, f"{PATH}?page=2", f"{PATH}?page=3"]
+    assert {headers["Authorization"] for _, headers in api.requests} == {f"Bearer {TOKEN}"}
+    assert snapshot.body_bytes == sum(map(len, pages))
+    assert snapshot.body_sha256 == hashlib.sha256(b"".join(pages)).hexdigest()
+
+
+def test_a_page_that_fails_once_is_fetched_again(api: Api) -> None:
+    first, second, third = bodies_of(pages_by_number(""))
+    api.queue(first)
+    api.queue(b"", status=500)
+    api.queue(second)
+    api.queue(third)
+    snapshot = fetch(api.base_url)
+    assert ids(snapshot) == [1, 2, 3, 4, 5, 6]
+    assert snapshot.body_sha256 == hashlib.sha256(first + second + third).hexdigest()
+
+
+def test_a_page_that_breaks_off_is_counted_once() -> None:
+    first, second, third = (response(page) for page in bodies_of(pages_by_number("")))
+    with FaultyServer(send(first), send(second[:-10]), send(second), send(third)) as server:
+        assert ids(fetch(server.base_url)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_each_page_has_its_own_attempts(api: Api) -> None:
+    for page in bodies_of(pages_by_number("")):
+        api.queue(b"", status=500)
+        api.queue(b"", status=500)
+        api.queue(page)
+    assert ids(fetch(api.base_url)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_page_that_stays_broken_fails_the_whole_snapshot(api: Api) -> None:
+    api.queue(bodies_of(pages_by_number(""))[0])
+    api.answer(b"", status=500)
+    failure(ApiUnreachable, api.base_url)
+
+
+def test_a_page_that_is_not_a_list_fails_the_whole_snapshot(api: Api) -> None:
+    api.queue(bodies_of(pages_by_number(""))[0])
+    api.answer(b'{"error": "Server is tired"}')
+    failure(UnusableAnswer, api.base_url)
+    assert len(api.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [{"next_page_url": PATH}, {"next_page_url": "?page=2"}, {"current_page": 1, "last_page": 2}],
+    ids=["to the first page", "to itself", "of one number for ever"],
+)
+def test_pages_that_lead_in_a_circle_are_unusable(api: Api, envelope: dict[str, Any]) -> None:
+    api.answer(body(TRUNK, **envelope))
+    assert "expected pages that end" in failure(UnusableAnswer, api.base_url)
+    assert len(api.requests) <= 2
+
+
+@pytest.mark.parametrize("form", ["http://{0}/x", "//{0}/x"])
+@pytest.mark.parametrize("key", ["next_page_url", "links"])
+def test_the_token_never_follows_a_paging_link_to_another_host(
+    api: Api, elsewhere: Bystander, form: str, key: str
+) -> None:
+    link = form.format(elsewhere.host)
+    api.answer(body(TRUNK, **{key: {"next": link} if key == "links" else link}))
+    message = failure(UnusableAnswer, api.base_url)
+    assert f"expected a paging link within {host(api)}, got one to '{elsewhere.host}'" in message
+    assert len(api.requests) == 1
+    assert not elsewhere.was_contacted
+
+
+def test_the_token_never_follows_a_redirect_from_a_later_page(api: Api, elsewhere: Bystander) -> None:
+    api.queue(body(TRUNK, next_page_url="?page=2"))
+    api.answer(b"", status=302, Location=f"http://{elsewhere.host}/x")
+    failure(UnusableAnswer, api.base_url)
+    assert not elsewhere.was_contacted
+
+
+@pytest.mark.parametrize("total", [0, 1, 3, -2])
+@pytest.mark.parametrize("is_in_meta", [True, False])
+def test_a_total_that_is_not_the_number_of_trunks_is_unusable(api: Api, total: int, is_in_meta: bool) -> None:
+    api.answer(body(TRUNK, IP_TRUNK, **({"meta": {"total": total}} if is_in_meta else {"total": total})))
+    message = failure(UnusableAnswer, api.base_url)
+    assert f"expected the {total} trunks" in message
+    assert "got 2" in message
+
+
+def test_a_total_that_fits_is_fine(api: Api) -> None:
+    api.answer(body(TRUNK, IP_TRUNK, total=2))
+    assert ids(fetch(api.base_url)) == [42, 43]
+
+
+def test_a_first_page_that_is_known_does_not_hide_the_others(api: Api) -> None:
+    first, second = body(trunk(id=1), next_page_url="?page=2"), body(trunk(id=2))
+    api.queue(first)
+    api.queue(second)
+    known = fetch(api.base_url).body_sha256
+    api.queue(first)
+    api.queue(body(trunk(id=3)))
+    assert ids(fetch(api.base_url, known_sha256=known)) == [1, 3]

@@ -1,0 +1,88 @@
+"""Metrics for Prometheus: the last run and what is known of the accounts, in its text format."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipelines.metrics import forget_metrics, write_metrics
+from pipelines.outcome import AccountOutcome, Outcome, RuleFindings
+from pipelines.run_log import summarize, summarize_failure
+from pipelines.settings import Settings, read_settings
+from tests.support.hook import NOON, QUIET, REFUSED, outcome_of
+from tests.support.prometheus import samples_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = AccountOutcome("acme", "loaded", 2, 2, 0, 0, drift_count=1)
+FOUND = (RuleFindings("critical", "allowlist-open", 2, 1), RuleFindings("low", "number-format", 9, 9))
+
+
+@pytest.fixture
+def settings(place: Path) -> Settings:
+    return replace(read_settings(), metrics=str(place / "exported" / "sip_trunks.prom"))
+
+
+def after(settings: Settings, outcome: Outcome) -> dict[str, float]:
+    """Return the samples after a run."""
+    write_metrics(settings, summarize(outcome), outcome)
+    return samples_of(settings.metrics_path.read_text("utf-8"))
+
+
+def findings_in(samples: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in samples.items() if name.startswith("sip_trunks_findings")}
+
+
+def test_a_run_that_failed_keeps_what_it_did_not_find_out(settings: Settings) -> None:
+    good = after(settings, outcome_of(GOOD, findings=FOUND))
+    assert good["sip_trunks_run_exit_code"] == 0
+    assert good["sip_trunks_run_duration_seconds"] == 1.5
+    assert good["sip_trunks_last_success_timestamp_seconds"] == good["sip_trunks_last_run_timestamp_seconds"]
+    assert good['sip_trunks_trunks{account="acme"}'] == 2
+    assert good['sip_trunks_drift{account="acme"}'] == 1
+    assert good['sip_trunks_findings{severity="critical"}'] == 2
+    assert good['sip_trunks_findings{severity="high"}'] == 0
+    later: dict[str, Any] = {"started_at": NOON + timedelta(hours=1), "duration_seconds": 2.5}
+    failed = replace(outcome_of(REFUSED, exit_code=3, findings=None), **later, snapshot_at=None)
+    write_metrics(settings, summarize(failed), failed)
+    # Of accounts that failed, what is stored is known.
+    samples = samples_of(settings.metrics_path.read_text("utf-8"))
+    assert samples["sip_trunks_run_exit_code"] == 3
+    assert samples["sip_trunks_last_success_timestamp_seconds"] == good["sip_trunks_last_success_timestamp_seconds"]
+    assert samples["sip_trunks_last_run_timestamp_seconds"] == good["sip_trunks_last_run_timestamp_seconds"] + 3601
+    assert findings_in(samples) == findings_in(good)
+
+
+def test_an_error_that_ended_a_run_changes_nothing_but_how_the_last_run_went(settings: Settings) -> None:
+    good = after(settings, outcome_of(GOOD, findings=FOUND))
+    write_metrics(settings, summarize_failure(settings, ValueError("x"), NOON), None)
+    samples = samples_of(settings.metrics_path.read_text("utf-8"))
+    changed = {name for name in samples if samples[name] != good[name]}
+    assert changed == {
+        "sip_trunks_run_exit_code", "sip_trunks_last_run_timestamp_seconds", "sip_trunks_run_duration_seconds",
+    }  # fmt: skip
+    assert samples["sip_trunks_run_exit_code"] == 1
+
+
+def test_findings_of_an_older_response_are_not_current_and_are_left_out(settings: Settings) -> None:
+    assert findings_in(after(settings, outcome_of(GOOD, findings=FOUND)))
+    assert not findings_in(after(settings, outcome_of(replace(QUIET, status="loaded"), findings=None)))
+    assert findings_in(after(settings, outcome_of(GOOD, findings=())))
+
+
+def test_a_forgotten_account_is_in_no_metric_and_findings_wait_for_the_next_run(settings: Settings) -> None:
+    after(settings, outcome_of(GOOD, replace(GOOD, account="beta"), findings=FOUND))
+    forget_metrics(settings, "acme")
+    samples = samples_of(settings.metrics_path.read_text("utf-8"))
+    assert not [name for name in samples if "acme" in name or "findings" in name]
+    assert samples['sip_trunks_trunks{account="beta"}'] == 2
+
+
+@pytest.mark.parametrize("account", ['say "hi"', "back\\slash", "line\nbreak", "ünï"])
+def test_the_name_of_an_account_is_escaped(account: str, settings: Settings) -> None:
+    samples = after(settings, outcome_of(replace(GOOD, account=account)))
+    assert len([name for name in samples if name.startswith("sip_trunks_trunks")]) == 1

@@ -1,0 +1,414 @@
+"""The envelope of an answer: what is a page of trunks, what is not, and what may be printed of it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.builders import IP_TRUNK, TRUNK, body, raw
+from transforms.answer import Page, UnusableAnswer, json_type, printable, read_page
+
+GOOD = body(TRUNK, IP_TRUNK)
+NOT_TO_BE_QUOTED = "content-of-the-answer"
+
+
+def records(page: Page) -> list[bytes]:
+    return [bytes(record) for record in page.records]
+
+
+def complaint(content: bytes) -> str:
+    """Why the answer is unusable, in one line that can be printed and quotes no content."""
+    with pytest.raises(UnusableAnswer) as caught:
+        read_page(content)
+    message = str(caught.value)
+    assert message.startswith("expected ")
+    assert message.isprintable()
+    assert NOT_TO_BE_QUOTED not in message
+    return message
+
+
+def answer_with(record: bytes, rest: bytes = b"") -> bytes:
+    """An answer with this one record, and after `data` whatever `rest` says."""
+    return b'{"data": [' + record + b"]" + rest + b"}"
+
+
+# Something that only the lenient parser accepts, outside the records.
+LENIENT = rb', "meta": {"note": "\ud800"}'
+
+
+# Records
+
+
+def test_records_are_the_bytes_that_were_sent() -> None:
+    sent = [
+        b'{"id":1}',
+        b'{ "id" : 1 ,\r\n\t"name" : "caf\xc3\xa9 \\u00e9 \\/ \\n" }',
+        b'{"price": 1.50, "big": 1E5, "exact": 0.1000000000000000055511151231257827}',
+        b"{}",
+    ]
+    page = read_page(b'\n{"data" : [ ' + b" ,\n ".join(sent) + b" ] }\n")
+    assert records(page) == sent
+    assert (page.next_page, page.total) == (None, None)
+
+
+@given(st.lists(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text())), st.booleans())
+def test_any_objects_come_out_as_they_went_in(objects: list[dict[str, Any]], is_ascii: bool) -> None:
+    sent = [json.dumps(record, ensure_ascii=is_ascii).encode("utf-8", "surrogatepass") for record in objects]
+    assert [json.loads(record) for record in records(read_page(b'{"data": [' + b",".join(sent) + b"]}"))] == objects
+
+
+def test_a_body_may_be_bytes_or_a_view_of_memory() -> None:
+    assert records(read_page(memoryview(GOOD))) == records(read_page(GOOD)) == raw(TRUNK, IP_TRUNK)
+
+
+def test_an_empty_list_is_a_response() -> None:
+    assert records(read_page(b'{"data": []}')) == []
+
+
+def test_unknown_keys_beside_data_are_ignored() -> None:
+    assert records(read_page(body(TRUNK, success=True, warnings=["x"], pagination={"next": "?page=2"}))) == raw(TRUNK)
+
+
+def test_of_a_key_given_twice_the_last_counts() -> None:
+    assert records(read_page(b'{"data": [{"id": 1}], "data": [{"id": 2}]}')) == [b'{"id": 2}']
+    assert complaint(b'{"data": [{"id": 1}], "data": null}') == "expected a list under `data`, got null"
+
+
+def test_keys_given_twice_in_a_record_are_left_to_its_reader() -> None:
+    assert records(read_page(answer_with(b'{"id": 1, "id": 2}'))) == [b'{"id": 1, "id": 2}']
+
+
+def test_an_integer_of_any_size_keeps_its_digits() -> None:
+    record = b'{"id": ' + b"9" * 5000 + b"}"
+    assert records(read_page(answer_with(record))) == [record]
+
+
+def test_a_number_beyond_every_float_keeps_its_digits() -> None:
+    assert records(read_page(answer_with(b'{"price": 1e999}'))) == [b'{"price": 1e999}']
+
+
+@pytest.mark.parametrize("record", [rb'{"name": "a\ud800b"}', rb'{"\udfff": 1}', rb'{"name": "\ude00\ud83d"}'])
+@pytest.mark.parametrize("rest", [b"", LENIENT])
+def test_a_lone_surrogate_survives_as_an_escape(record: bytes, rest: bytes) -> None:
+    assert records(read_page(answer_with(record, rest))) == [record]
+
+
+def test_a_lone_surrogate_elsewhere_does_not_change_the_records() -> None:
+    assert records(read_page(answer_with(raw(TRUNK)[0], LENIENT))) == raw(TRUNK)
+
+
+# Encodings
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
+)
+def test_every_encoding_that_json_may_have_is_read(encoding: str) -> None:
+    content = '{"data": [{"name": "Café 😀"}], "total": 1}'.encode(encoding)
+    for given_as in (content, memoryview(content)):
+        page = read_page(given_as)
+        assert [json.loads(record) for record in records(page)] == [{"name": "Café 😀"}]
+        assert page.total == 1
+
+
+def test_a_byte_order_mark_does_not_change_the_records() -> None:
+    assert records(read_page(b"\xef\xbb\xbf" + GOOD)) == raw(TRUNK, IP_TRUNK)
+
+
+def test_a_byte_order_mark_alone_is_an_empty_response() -> None:
+    assert complaint(b"\xef\xbb\xbf") == "expected JSON, got an empty answer"
+
+
+@pytest.mark.parametrize(
+    ("content", "offset"),
+    [
+        (b"\xff", 0),
+        (b'{"\xff', 2),
+        (b'{"data": [{"name": "\xff"}]' + LENIENT + b"}", 20),
+        (b'{"error": "\xe9"}', 11),
+    ],
+)
+def test_bytes_that_are_no_utf_8_are_refused_with_their_place(content: bytes, offset: int) -> None:
+    says = complaint(content)
+    assert f"expected JSON in UTF-8, got a byte that is none at offset {offset} of {len(content)}" in says
+
+
+def test_half_a_utf_16_character_is_refused() -> None:
+    assert "expected JSON in UTF-8" in complaint('{"data": []}'.encode("utf-16")[:-1])
+
+
+# What is no answer
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize(
+    "form", ['{{"data": [{{"price": {0}}}]}}', '{{"data": [{0}]}}', '{{"data": [], "total": {0}}}']
+)
+def test_numbers_that_json_has_not_are_refused(constant: str, form: str) -> None:
+    assert complaint(form.format(constant).encode()) == f"expected JSON, got {constant}, which JSON has not"
+
+
+def test_a_number_out_of_range_is_refused_where_it_would_be_lost() -> None:
+    assert "out of range" in complaint(answer_with(b'{"price": 1e999}', LENIENT))
+
+
+DEEP = 100_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * DEEP,
+        b"[" * DEEP + b"]" * DEEP,
+        b'{"data":' * DEEP,
+        b'{"data":' + b"[" * DEEP + b"]" * DEEP + b"}",
+        answer_with(b'{"a":' * DEEP + b"1" + b"}" * DEEP),
+        answer_with(b'{"a":' * DEEP + b"1" + b"}" * DEEP, LENIENT),
+        answer_with(b"{}", b', "unknown": ' + b"[" * DEEP + b"]" * DEEP),
+        answer_with(b"{}", b', "meta": ' + b"[" * DEEP + b"]" * DEEP),
+    ],
+    ids=["open", "closed", "data in data", "data", "record", "record read leniently", "unknown key", "paging key"],
+)
+def test_nesting_without_end_is_refused(content: bytes) -> None:
+    assert complaint(content) == "expected a list of trunks, got JSON nested too deeply to be read"
+
+
+def test_nesting_that_is_merely_unusual_is_read() -> None:
+    record = b'{"a":' * 100 + b"1" + b"}" * 100
+    assert records(read_page(answer_with(record))) == [record]
+
+
+def test_no_beginning_of_a_response_is_taken_for_the_whole() -> None:
+    for length in range(1, len(GOOD)):
+        says = complaint(GOOD[:length])
+        # A cut through null, true or false is not recognised as one.
+        assert f"expected complete JSON, got {length} bytes" in says or "(Expecting value)" in says
+
+
+def test_any_single_wrong_byte_makes_at_most_an_unusable_response() -> None:
+    content = b'{"data": [{"id": 1, "n": "a\\n"}], "x": 1}'
+    outcomes = set()
+    for place in range(len(content)):
+        for byte in range(256):
+            wrong = content[:place] + bytes([byte]) + content[place + 1 :]
+            try:
+                outcomes.add(len(read_page(wrong).records))
+            except UnusableAnswer as error:
+                assert str(error).isprintable()  # noqa: PT017 - most of them are fine
+                outcomes.add(-1)
+    assert outcomes == {-1, 1}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "expected JSON, got an empty answer"),
+        (b" \r\n\t ", "expected JSON, got an empty answer"),
+        (b"\n\n<!DOCTYPE html><p>content-of-the-answer", "expected JSON, got a page of HTML or XML (41 bytes)"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>", "expected JSON, got a page of HTML or XML"),
+        (b"content-of-the-answer", "expected JSON, got something else from character 0 on"),
+        (b"{'data': []}", "expected JSON, got something else from character 1 on"),
+        (b'{"data": [],}', "expected JSON, got something else from character "),
+        (b'{"data": [{"id": 01}]}', "expected JSON, got something else from character 18 on"),
+        (b'{"data": []} content-of-the-answer', "expected JSON, got something else from character 13 on"),
+        (b'{"data": []}\x00', "expected JSON, got something else from character 12 on"),
+        (b'{"data": [{"name": "\x1b"}]}', "expected JSON, got something else from character 20 on"),
+        (b'{"data": [{"name": "\\q"}]}', "expected JSON, got something else from character 20 on"),
+        (b"[]", "expected an object with a list under `data`, got an array"),
+        (b"null", "expected an object with a list under `data`, got null"),
+        (b"true", "expected an object with a list under `data`, got a boolean"),
+        (b"42", "expected an object with a list under `data`, got a number"),
+        (b'"content-of-the-answer"', "expected an object with a list under `data`, got a string"),
+        (b"{}", "expected an object with a list under `data`, got an object with no keys"),
+        (b'{"error": "content-of-the-answer"}', "got an object with the keys error"),
+        (b'{"Data": []}', "got an object with the keys Data"),
+        (b'{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"g":7}', "with the keys a, b, c, d, e and 2 more"),
+        (b'{"data": null}', "expected a list under `data`, got null"),
+        (b'{"data": {"0": {}}}', "expected a list under `data`, got an object"),
+        (b'{"data": "content-of-the-answer"}', "expected a list under `data`, got a string"),
+        (b'{"data": [null]}', "expected objects in `data`, got null at index 0"),
+        (b'{"data": [{}, true]}', "expected objects in `data`, got a boolean at index 1"),
+        (b'{"data": [{}, -1.5]}', "expected objects in `data`, got a number at index 1"),
+        (b'{"data": [{}, {}, "content-of-the-answer"]}', "expected objects in `data`, got a string at index 2"),
+        (b'{"data": [[]]}', "expected objects in `data`, got an array at index 0"),
+        (b'{"data": ["\\ud800"]}', "expected objects in `data`, got a string at index 0"),
+        (answer_with(b"[]", LENIENT), "expected objects in `data`, got an array at index 0"),
+    ],
+)
+def test_a_response_that_is_not_a_list_of_trunks_is_named(content: bytes, says: str) -> None:
+    assert says in complaint(content)
+
+
+def test_keys_that_would_move_the_cursor_are_named_harmlessly() -> None:
+    says = complaint(json.dumps({"\x1b[2J\r\n": 1, "\u202egpj": 2, "\ud800": 3, "k" * 1000: 4}).encode())
+    assert says.endswith(f"the keys \\x1b[2J\\r\\n, \\u202egpj, \\ud800, {'k' * 39}…")
+
+
+# Paging
+
+NEXT = "https://app.famulor.de/api/x?page=2"
+
+
+@pytest.mark.parametrize(
+    ("paging", "next_page"),
+    [
+        ({"next_page_url": NEXT}, NEXT),
+        ({"next_page_url": NEXT, "current_page": 1, "last_page": 3}, NEXT),
+        ({"links": {"first": "x", "next": NEXT, "prev": None}}, NEXT),
+        ({"links": {"next": NEXT}, "meta": {"current_page": 1, "last_page": 2}}, NEXT),
+        ({"next_page_url": None, "links": {"next": NEXT}}, NEXT),
+        ({"current_page": 1, "last_page": 2}, 2),
+        ({"meta": {"current_page": 2, "last_page": 3}}, 3),
+        ({"next_page_url": None, "current_page": 1, "last_page": 2}, 2),
+        ({"links": [{"url": NEXT, "label": "Next"}], "current_page": 1, "last_page": 2}, 2),
+    ],
+)
+@pytest.mark.parametrize("is_lenient", [False, True])
+def test_the_next_page_is_found(paging: dict[str, Any], next_page: str | int, is_lenient: bool) -> None:
+    extra = {"success": "\ud800", "path": 1} if is_lenient else {}
+    assert read_page(body(TRUNK, **paging, **extra)).next_page == next_page
+
+
+@pytest.mark.parametrize(
+    "paging",
+    [
+        {},
+        {"next_page_url": None, "current_page": 3, "last_page": 3},
+        {"next_page_url": None, "prev_page_url": NEXT},
+        {"links": {"first": NEXT, "last": NEXT, "prev": NEXT, "next": None}},
+        {"links": None, "meta": None},
+        {"links": [{"url": NEXT, "label": "Next"}]},
+        {"links": {"self": NEXT}, "meta": {"path": NEXT}},
+        {"meta": {"current_page": 3, "last_page": 3}},
+        {"current_page": 1, "last_page": 0},
+        {"current_page": 1},
+        {"last_page": 2},
+        {"total": 1, "per_page": 15},
+    ],
+)
+def test_the_last_page_has_no_next(paging: dict[str, Any]) -> None:
+    assert read_page(body(TRUNK, **paging)).next_page is None
+
+
+@pytest.mark.parametrize(
+    ("paging", "total"),
+    [
+        ({"total": 7}, 7),
+        ({"total": 0}, 0),
+        ({"total": "7"}, 7),
+        ({"meta": {"total": 7}}, 7),
+        ({"meta": {"total": 7}, "total": 8}, 7),
+        ({"meta": {"count": 7}}, None),
+        ({"total": None}, None),
+        ({"total": True}, None),
+        ({"total": {"value": 7}}, None),
+    ],
+)
+def test_the_total_is_found_where_it_is_a_count(paging: dict[str, Any], total: int | None) -> None:
+    assert read_page(body(TRUNK, **paging)).total == total
+
+
+# Text from the API on a terminal
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("sip.provider.com", "sip.provider.com"),
+        ("Büro 字 😀", "Büro 字 😀"),
+        ("", ""),
+        ("a\nb\rc\td", "a\\nb\\rc\\td"),
+        ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+        ("\x9b31mred", "\\x9b31mred"),
+        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("\x00\x08\x7f\x85", "\\x00\\x08\\x7f\\x85"),
+        ("\u202efdp.exe", "\\u202efdp.exe"),
+        ("\u200e\u200f\u202a\u2066\u2069", "\\u200e\\u200f\\u202a\\u2066\\u2069"),
+        ("zero\u200bwidth\ufeff", "zero\\u200bwidth\\ufeff"),
+        ("\u2028\u2029", "\\u2028\\u2029"),
+        ("no\u00a0break", "no\\xa0break"),
+        ("\ud800", "\\ud800"),
+        ("\udfff\U000e0041", "\\udfff\\U000e0041"),
+    ],
+)
+def test_only_harmless_characters_are_printed_as_they_are(text: str, shown: str) -> None:
+    assert printable(text, 40) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "shown"),
+    [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("abcd", 1, "…"), ("x" * 10**6, 5, "xxxx…"), ("😀😀😀", 2, "😀…")],
+)
+def test_long_text_is_cut_and_says_so(text: str, limit: int, shown: str) -> None:
+    assert printable(text, limit) == shown
+
+
+@given(st.text(st.characters()), st.integers(1, 50))
+def test_any_text_fits_on_one_line_of_a_terminal(text: str, limit: int) -> None:
+    shown = printable(text, limit)
+    assert shown.isprintable()
+    shown.encode()
+    if text.isprintable():
+        assert len(shown) <= limit
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (None, "null"),
+        (True, "a boolean"),
+        (1, "a number"),
+        (1.5, "a number"),
+        ("", "a string"),
+        ([], "an array"),
+        ({}, "an object"),
+    ],
+)
+def test_types_are_called_what_json_calls_them(value: object, name: str) -> None:
+    assert json_type(value) == name
+
+
+@pytest.mark.parametrize(
+    "paging",
+    [
+        {"current_page": False, "last_page": True},
+        {"current_page": "one", "last_page": 3},
+        {"next_page_url": {"href": NEXT}},
+        {"links": {"next": 3}},
+    ],
+)
+def test_paging_that_cannot_be_followed_is_refused(paging: dict[str, Any]) -> None:
+    with pytest.raises(UnusableAnswer):
+        read_page(body(TRUNK, **paging))
+
+
+@pytest.mark.parametrize("paging", [{"current_page": "1", "last_page": "3"}, {"current_page": 1.0, "last_page": 3.0}])
+def test_page_numbers_may_be_spelled_as_text_or_with_a_fraction_of_zero(paging: dict[str, Any]) -> None:
+    assert read_page(body(TRUNK, **paging)).next_page == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"data":[],"meta":"\xff"}',
+        b'{"data":["\xff"]}',
+        b'{"data":[' + b"1" * 5000 + b"]}",
+        b'{"data":[{"a":"\\ud800"}],"total":' + b"1" * 5000 + b"}",
+        b'{"data":[' + b"[" * 995 + b"]" * 995 + b"]}",
+        b'{"data":[{"a":"\\ud800","b":' + b"[" * 900 + b"]" * 900 + b"}]}",
+    ],
+)
+def test_a_response_that_python_cannot_read_is_unusable(answer: bytes) -> None:
+    with suppress(UnusableAnswer):
+        read_page(answer)
+
+
+def test_printable_counts_what_is_printed() -> None:
+    assert len(printable("\u202e" * 100, 40)) <= 40
+    assert printable("abc", 3) == "abc"
+    assert printable("abcd", 3) == "ab…"

@@ -1,0 +1,35 @@
+"""What the reports of a small account are made from."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from tests.support.frames import day, drift, looks, trunks, versions
+from transforms.reports import Basis, Options
+
+NOW = day(3)
+
+
+TRUNKS = trunks(
+    {"id": 1},
+    {"id": 2, "phone_number": "1001", "sip_calling_format": "national", "sip_address": "pbx.example"},
+    {"id": 3, "country_code": None, "sip_calling_format": "e164-ish", "sip_address": "acme.pstn.twilio.com"},
+    {"id": 4, "phone_number": "+4930231299", "country_code": "QQ", "inbound_authorization_type": "auth"},
+)
+
+
+@cache
+def basis(**options: Any) -> Basis:
+    """Return the tables of the account; what one test derives from them is there for the next one, which only reads."""
+    seen = versions(
+        {"id": 1, "days": (0, None)},
+        {"id": 2, "days": (0, None), "phone_number": "1001"},
+        {"id": 3, "days": (1, None)},
+        {"id": 4, "days": (1, 2)},
+        {"id": 4, "days": (2, None), "sip_address": "pbx.example"},
+        {"id": 5, "days": (0, 2)},
+    )
+    lifetimes = seen[["account", "id", "created_at", "valid_from", "valid_to"]]
+    tables = {"trunks": TRUNKS, "versions": seen, "lifetimes": lifetimes, "looks": looks(0, 1, 2), "drift": drift()}
+    return Basis(tables, Options(as_of=NOW, **options))

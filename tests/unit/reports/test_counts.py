@@ -1,0 +1,67 @@
+"""Counts of trunks, on frames made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from tests.support.frames import rows, trunks
+from tests.unit.reports.basis import NOW, TRUNKS, basis
+from transforms.counts import BY_FORMAT_AND_COUNTRY, PRESETS, count_trunks, tally_trunks
+from transforms.reports import COUNTS, REPORTS, Basis, Options, trunk_columns
+
+
+def test_unknown_and_missing_values_are_rows_of_their_own() -> None:
+    counts = basis().count(("sip_calling_format", "country_code"))
+    assert rows(counts) == [
+        ("+e164", "DE", "Germany", 1, 25.0),
+        ("+e164", "QQ", None, 1, 25.0),
+        ("e164-ish", None, None, 1, 25.0),
+        ("national", "DE", "Germany", 1, 25.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("by_country", [("DE", "Germany", 2, 50.0), ("QQ", None, 1, 25.0), (None, None, 1, 25.0)]),
+        ("by_provider", [("Telnyx", 2, 50.0), ("Twilio", 1, 25.0), ("unknown", 1, 25.0)]),
+        ("by_authorization", [("ip", 3, 75.0), ("auth", 1, 25.0)]),
+        ("by_number_kind", [("DID", 3, 75.0), ("extension", 1, 25.0)]),
+    ],
+)
+def test_the_presets_count_by_the_column_in_their_name(preset: str, expected: list[tuple[Any, ...]]) -> None:
+    assert rows(REPORTS[preset].derive(basis())) == expected
+
+
+def test_trunks_are_counted_by_any_columns_in_their_order() -> None:
+    counts = REPORTS["counts"].derive(basis(by=("outbound_proxy", "account", "calling_code")))
+    assert rows(counts) == [(False, "acme", 49, 3, 75.0), (False, "acme", None, 1, 25.0)]
+
+
+@pytest.mark.parametrize("name", sorted(COUNTS))
+def test_counts_of_partial_counts_are_the_same_with_any_fields(name: str) -> None:
+    names = trunk_columns([name], BY_FORMAT_AND_COUNTRY)
+    odd = TRUNKS.assign(trunk_count=1000)
+    tallies = pd.concat([tally_trunks(odd.iloc[:1], names), tally_trunks(odd.iloc[1:], names)])
+    assert tallies["trunk_count"].sum() == len(TRUNKS)
+    counts = REPORTS[name].derive(Basis({"tallies": tallies}, Options(as_of=NOW)))
+    assert_frame_equal(counts, REPORTS[name].derive(Basis({"trunks": odd}, Options(as_of=NOW))))
+    assert counts["trunk_count"].sum() == len(TRUNKS)
+
+
+def test_no_trunks_are_no_rows_and_no_division_by_zero() -> None:
+    assert rows(count_trunks(trunks(), ("account",))) == []
+
+
+@pytest.mark.parametrize("by", [(), ("account", "account"), ("trunk_count",)])
+def test_columns_that_cannot_be_counted_by_are_refused(by: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="column"):
+        count_trunks(TRUNKS.assign(trunk_count=1), by)
+
+
+def test_every_preset_is_a_report() -> None:
+    assert set(PRESETS) <= set(REPORTS)

@@ -1,0 +1,105 @@
+"""What somebody looks at: the part of what is stored that is of some accounts, countries and providers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from tests.support.frames import day, drift, looks, rows, trunks, versions
+from transforms.reports import Basis, Options
+from transforms.selection import MISSING, Selection, list_choices, select
+
+MOVED: dict[str, Any] = {"id": 2, "country_code": "FR", "sip_address": "out.didww.com"}
+NOWHERE: dict[str, Any] = {"id": 3, "country_code": None, "sip_address": None}
+OTHER: dict[str, Any] = {"id": 1, "account": "beta", "country_code": "US"}
+
+
+def basis() -> Basis:
+    """Two accounts; trunk 2 moved from Germany and Telnyx to France and DIDWW, trunk 4 is gone."""
+    history = versions(
+        {"id": 1, "days": (0, None)},
+        {"id": 2, "days": (0, 5)},
+        MOVED | {"days": (5, None)},
+        NOWHERE | {"days": (0, None)},
+        {"id": 4, "country_code": "AT", "days": (0, 5)},
+        OTHER | {"days": (0, None)},
+    )
+    tables = {
+        "trunks": trunks({"id": 1}, MOVED, NOWHERE, OTHER),
+        "versions": history,
+        "lifetimes": history,
+        "looks": looks_of_both(),
+        "drift": drift(),
+    }
+    return Basis(tables, Options(as_of=day(9), accounts=["acme", "beta"]))
+
+
+def looks_of_both() -> pd.DataFrame:
+    return pd.concat([looks(0, 5), looks(0, 5, account="beta")], ignore_index=True)
+
+
+def chosen(**wanted: list[str]) -> Basis:
+    return select(basis(), Selection(**wanted))
+
+
+def test_where_nothing_is_chosen_nothing_is_left_out() -> None:
+    whole = basis()
+    assert Selection().is_everything
+    assert select(whole, Selection()) is whole
+
+
+def test_of_the_trunks_those_are_left_that_are_of_it_now() -> None:
+    assert rows(chosen(countries=["DE"]).trunks, "account", "id") == [("acme", 1)]
+    assert rows(chosen(accounts=["beta"]).trunks, "account", "id") == [("beta", 1)]
+    assert rows(chosen(providers=["DIDWW"]).trunks, "account", "id") == [("acme", 2)]
+    assert rows(chosen(countries=["DE", "FR"], providers=["DIDWW"]).trunks, "id") == [(2,)]
+
+
+def test_a_trunk_that_moved_is_in_the_history_of_both_places() -> None:
+    for country in ("DE", "FR"):
+        history = chosen(countries=[country]).tables["versions"]
+        assert rows(history.loc[history["id"] == 2], "country_code") == [("DE",), ("FR",)]
+
+
+def test_trunks_without_a_country_or_provider_can_be_chosen() -> None:
+    assert rows(chosen(countries=[MISSING]).trunks, "id") == [(3,)]
+    assert rows(chosen(providers=[MISSING]).trunks, "id") == [(3,)]
+
+
+def test_observations_are_filtered_by_account_only() -> None:
+    only = chosen(accounts=["beta"])
+    assert set(only.tables["looks"]["account"]) == {"beta"}
+    assert list(only.freshness["account"]) == ["beta"]
+    assert len(chosen(countries=["US"]).tables["looks"]) == 4
+
+
+def test_a_choice_without_a_match_leaves_every_report_empty() -> None:
+    nothing = chosen(countries=["BR"])
+    assert nothing.trunks.empty
+    assert nothing.findings.empty
+    assert nothing.changes.empty
+    assert nothing.count(["provider"]).empty
+    assert set(nothing.growth["trunk_count"].dropna()) == {0}
+    assert chosen(accounts=["nobody"]).growth.empty
+
+
+def test_choices_are_those_of_any_version_the_most_frequent_first() -> None:
+    choices = list_choices(basis())
+    assert choices["account"] == {"acme": "acme", "beta": "beta"}
+    assert choices["country"] == {
+        "Germany (DE)": "DE",
+        "Austria (AT)": "AT",
+        "France (FR)": "FR",
+        "United States (US)": "US",
+        MISSING: MISSING,
+    }
+    assert list(choices["provider"]) == ["Telnyx", "DIDWW", MISSING]
+
+
+def test_every_choice_finds_a_version() -> None:
+    choices = list_choices(basis())
+    for country in choices["country"].values():
+        assert len(chosen(countries=[country]).tables["versions"])
+    for provider in choices["provider"].values():
+        assert len(chosen(providers=[provider]).tables["versions"])

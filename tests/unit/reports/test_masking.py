@@ -1,0 +1,94 @@
+"""What is masked before a report travels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.frames import frame, rows, trunks
+from transforms.masking import mask, mask_changes, mask_columns, mask_findings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ["account", "trunk_id", "phone_number", "rule", "severity", "seen", "fix"]
+
+
+def findings(rule: str, **values: Any) -> pd.DataFrame:
+    base = {"account": "acme", "trunk_id": 1, "phone_number": "+4930231252", "severity": "high"}
+    return frame([base | {"rule": rule, "seen": "s", "fix": "f"} | values], COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("value", "masked"),
+    [
+        ("+4930231278", "+49••••••78"),
+        ("498999998432", "49••••••32"),
+        ("hanse-spedition-04", "ha••••••04"),
+        ("1000", "••••••"),
+        ("", ""),
+    ],
+)
+def test_only_the_ends_of_a_masked_value_can_be_read(value: str, masked: str) -> None:
+    assert mask(value) == masked
+
+
+def test_numbers_and_usernames_are_masked_in_columns_and_in_texts() -> None:
+    found = findings("a", seen="+4930231252 is also lindner-01", fix="ask lindner-01")
+    masked = mask_findings(found, trunks({"id": 1}))
+    assert rows(masked, "phone_number", "seen", "fix") == [
+        ("+49••••••52", "+49••••••52 is also li••••••01", "ask li••••••01")
+    ]
+    assert rows(mask_columns(trunks({})), "phone_number", "sip_username", "sip_address") == [
+        ("+49••••••52", "li••••••01", "sip.telnyx.com")
+    ]
+
+
+def test_a_username_that_holds_the_number_leaves_none_of_it() -> None:
+    found = findings("a", seen="username 'x+4930231252y'")
+    masked = mask_findings(found, trunks({"id": 1, "sip_username": "x+4930231252y"}))
+    assert rows(masked, "seen") == [("username 'x+••••••2y'",)]
+
+
+def test_texts_are_masked_wherever_a_trunk_has_numbers_and_users_and_nowhere_else() -> None:
+    values = {
+        "id": 1,
+        "sip_username": "user",
+        "sip_address": "4930123456099@sip.telnyx.com",
+        "allowed_inbound_ips": '["192.76.120.10", "+493012345602"]',
+    }
+    found = findings(
+        "a", seen='sip_username is "user": "+493012345602", 192.76.120.10', fix="not 4930123456099@: a better username"
+    )
+    assert rows(mask_findings(found, trunks(values)), "seen", "fix") == [
+        ('sip_username is "••••••": "+49••••••02", 192.76.120.10', "not 49••••••99@: a better username")
+    ]
+
+
+def test_undeclared_columns_are_masked_where_they_look_like_a_number() -> None:
+    counts = frame([{"zz_invented": "call +4930231278", "trunk_count": 1}], [])
+    assert rows(mask_columns(counts, {"zz_invented"})) == [("call +49••••••78", 1)]
+    assert rows(mask_columns(counts)) == [("call +4930231278", 1)]
+
+
+def test_changes_are_masked_by_field_and_undeclared_fields_where_they_look_like_numbers() -> None:
+    changed = frame(
+        [
+            {"field": "phone_number", "old": "+4930231252", "new": "1000"},
+            {"field": "sip_address", "old": "sip.telnyx.com", "new": None},
+            {
+                "field": "allowed_inbound_ips",
+                "old": '["192.76.120.10", "+4930231278"]',
+                "new": "lindner-01@sip.telnyx.com",
+            },
+            {"field": "zz_caller", "old": "desk of 0041 44 555 01 78", "new": "v1.2.3 4"},
+        ],
+        ["field", "old", "new"],
+    )
+    assert rows(mask_changes(changed), "old", "new") == [
+        ("+49••••••52", "••••••"),
+        ("sip.telnyx.com", None),
+        ('["192.76.120.10", "+49••••••78"]', "li••••••01@sip.telnyx.com"),
+        ("desk of 00••••••78", "v1.2.3 4"),
+    ]

@@ -1,0 +1,58 @@
+"""The overview: what is there, what happened and what is wrong."""
+
+from __future__ import annotations
+
+from tests.support.frames import day, rows, trunks, versions
+from tests.unit.reports.basis import NOW, basis
+from transforms.overview import derive_overview
+from transforms.report_schema import OVERVIEW
+from transforms.reports import Basis, Options
+
+
+def test_the_overview_has_trunks_changes_and_findings() -> None:
+    overview = basis(is_log=True).overview
+    assert list(overview.columns) == OVERVIEW.names
+    assert rows(overview.loc[~overview["section"].isin(["findings"])]) == [
+        ("accounts", "accounts", 1, "acme"),
+        ("trunks", "trunks", 4, None),
+        ("counts", "+e164 · Germany", 1, "25 %"),
+        ("counts", "+e164 · QQ", 1, "25 %"),
+        ("counts", "e164-ish · –", 1, "25 %"),
+        ("counts", "national · Germany", 1, "25 %"),
+        ("changes", "added", 2, "since 2026-02-03"),
+        ("changes", "removed", 1, None),
+        ("changes", "changed", 1, "sip_address"),
+        ("changes", "re-created", 1, "trunks whose leg was down briefly"),
+        ("freshness", "missed runs", 0, "every account seen since 2026-03-04 09:00Z"),
+    ]
+    found = basis().findings
+    severities = overview.loc[overview["section"] == "findings", "item"]
+    assert list(severities) == list(dict.fromkeys(found["severity"]))
+    assert overview.loc[overview["section"] == "findings", "value"].sum() == len(found)
+
+
+def test_the_overview_names_accounts_that_are_late_or_were_never_seen() -> None:
+    # Seen on days 0, 1 and 2, and then not for three days.
+    late = Options(as_of=day(5), accounts=("acme", "new"), is_log=True)
+    overview = Basis(basis().tables, late).overview
+    assert rows(overview.loc[overview["section"] == "freshness"]) == [
+        ("freshness", "new", None, "never seen"),
+        ("freshness", "acme", 2, "missed runs, last seen 2026-03-04 09:00Z"),
+    ]
+
+
+def test_an_overview_of_nothing_says_so() -> None:
+    whole = basis()
+    empty = Basis({**whole.tables, "trunks": trunks(), "versions": versions()}, Options(as_of=NOW))
+    overview = derive_overview(
+        counts=empty.count(("sip_calling_format", "country_code")),
+        changes=empty.changes,
+        changed_since=None,
+        findings=empty.findings,
+        freshness=empty.freshness,
+    )
+    assert rows(overview.loc[overview["section"].isin(["trunks", "changes", "findings"])]) == [
+        ("trunks", "trunks", 0, None),
+        ("changes", "changes", 0, "since the last snapshot but one"),
+        ("findings", "findings", 0, None),
+    ]
