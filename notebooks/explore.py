@@ -12,14 +12,14 @@ app = marimo.App(width="medium", app_title="SIP trunks", css_file="explore.css")
 with app.setup(hide_code=True):
     import marimo as mo
 
-    from pipelines.digest import tell_count
-    from pipelines.errors import Failure
-    from pipelines.exploring import UNREADABLE, ask, chart, controls, figures, notice, read_stored, table
-    from transforms.counts import BY_FORMAT_AND_COUNTRY
-    from transforms.growth import PERIODS, derive_growth
-    from transforms.lives import list_all_changes, list_lives, list_moments, state_at, tell_life
-    from transforms.report_schema import SEVERITIES
-    from transforms.selection import Selection, list_choices, select
+    from sip_trunks.core.errors import Failure
+    from sip_trunks.reporting.notebook import UNREADABLE, ask, chart, controls, figures, notice, read_stored, table
+    from sip_trunks.reporting.summaries import tell_count
+    from trunk_transforms.history.growth import PERIODS, derive_growth
+    from trunk_transforms.history.timeline import list_all_changes, list_lives, list_moments, state_at, tell_life
+    from trunk_transforms.reports.counts import BY_FORMAT_AND_COUNTRY
+    from trunk_transforms.reports.filters import Selection, list_choices, select
+    from trunk_transforms.schema.reports import SEVERITIES
 
 
 @app.cell(hide_code=True)

@@ -15,12 +15,12 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.errors import describe_error, exit_code_of
-from pipelines.load import run
-from pipelines.outcome import AccountOutcome
-from pipelines.settings import DEFAULT_ACCOUNT, pick_accounts, read_settings, use_dlt
-from pipelines.status import find_stale, read_status
-from transforms import schema
+from sip_trunks.core.errors import describe_error, exit_code_of
+from sip_trunks.core.settings import DEFAULT_ACCOUNT, pick_accounts, read_settings, use_dlt
+from sip_trunks.operations.status import find_stale, read_status
+from sip_trunks.run.result import AccountOutcome
+from sip_trunks.run.run import run
+from trunk_transforms import schema
 
 CRON = "7 * * * *"  # a minute of your own: not everybody at the full hour
 CRON_OF_CHECK = "37 * * * *"
@@ -40,7 +40,7 @@ def declare_assets() -> list[dg.AssetSpec]:
     from dagster_dlt import DagsterDltTranslator
     from dagster_dlt.translator import DltResourceTranslatorData
 
-    from pipelines.famulor.source import build_source, merging_snapshots
+    from sip_trunks.famulor.source import build_source, merging_snapshots
 
     source = build_source(lambda _: [], merging_snapshots(ACCOUNTS, datetime.now(UTC)))
     grains = {table.name: table.grain for table in schema.TABLES}

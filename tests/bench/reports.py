@@ -59,13 +59,13 @@ def make() -> dict[str, Cost]:
 
     import duckdb
 
-    from pipelines.destination import open_destination
-    from pipelines.page import PAGED, render_page
-    from pipelines.report_tables import write_report
-    from pipelines.reporting import read_basis, read_options, stored_tables
-    from pipelines.settings import read_settings
-    from transforms.findings import extend_findings
-    from transforms.reports import REPORTS
+    from sip_trunks.core.settings import read_settings
+    from sip_trunks.destinations.base import open_destination
+    from sip_trunks.reporting.html_page import PAGED, render_page
+    from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
+    from sip_trunks.warehouse.report_tables import write_report
+    from trunk_transforms.audit.finding_log import extend_findings
+    from trunk_transforms.reports.registry import REPORTS
 
     gc.set_threshold(50_000, 20, 20)  # as the command does
     lap("imports")

@@ -43,15 +43,15 @@ PARTS = (START, IMPORT, OWN, VIEWS, REST, FETCH, CUT, TYPE, HASH, HAND_OVER, DUC
 """In the order of the picture: what every run costs, then what every trunk does."""
 
 CLOCKED = {
-    "pipelines.load:fetch_snapshot": FETCH,
-    "pipelines.famulor.client:read_page": CUT,
-    "transforms.snapshot:read_records": TYPE,
-    "transforms.snapshot:derive_row_version": HASH,
-    "pipelines.dlt_load:load_with_dlt": OWN,
+    "sip_trunks.famulor.fetch_many:fetch_snapshot": FETCH,
+    "sip_trunks.famulor.client:read_page": CUT,
+    "trunk_transforms.parse.snapshot:read_records": TYPE,
+    "trunk_transforms.parse.snapshot:derive_row_version": HASH,
+    "sip_trunks.destinations.dlt_pipeline:load_with_dlt": OWN,
     "dlt.common.data_writers.writers:ArrowToParquetWriter.write_data": HAND_OVER,
     "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.execute_sql": DUCKDB,
-    "pipelines.warehouse:_write_all": DUCKDB,
-    "pipelines.views:create_views": VIEWS,
+    "sip_trunks.destinations.duckdb_file:_write_all": DUCKDB,
+    "sip_trunks.warehouse.views:create_views": VIEWS,
 }
 """Which part of the run a function is, with all that it calls but what is a part of its own."""
 
@@ -157,7 +157,7 @@ def run_clocked() -> dict[str, float]:
         import pyarrow.compute  # noqa: F401
     with clocking(IMPORT):
         import dlt  # noqa: F401
-    from pipelines.cli import main
+    from sip_trunks.commands.main import main
 
     for place, part in CLOCKED.items():
         module, _, path = place.partition(":")

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from pipelines.lock import holding_lock
-from pipelines.settings import read_settings
+from sip_trunks.core.lock import holding_lock
+from sip_trunks.core.settings import read_settings
 from tests.extras.pinned import pinned
 from tests.support.builders import TRUNK
 from tests.support.environments import Environments, cache_folder

@@ -13,7 +13,7 @@ from tests.support.api import Answer
 from tests.support.builders import IP_TRUNK, TRUNK
 from tests.support.environments import Environments, cache_folder
 from tests.support.runs import PATIENCE_SECONDS, PROJECT
-from transforms import schema
+from trunk_transforms import schema
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,25 +16,25 @@ import pytest
 from distributed import LocalCluster
 from pandas.testing import assert_frame_equal
 
-from pipelines import engine
-from pipelines.destination import open_destination
-from pipelines.engine import DaskEngine, reporting_in_parts
-from pipelines.errors import DestinationFailed
-from pipelines.lake import Lake
-from pipelines.reporting import read_basis, read_options, stored_tables
-from pipelines.settings import read_settings
+from sip_trunks.core.errors import DestinationFailed
+from sip_trunks.core.settings import read_settings
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations.parquet_lake import Lake
+from sip_trunks.reporting import dask_engine as engine
+from sip_trunks.reporting.dask_engine import DaskEngine, reporting_in_parts
+from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
 from tests.support.builders import IP_TRUNK, trunk
 from tests.support.past import store
 from tests.support.runs import PATIENCE_SECONDS, call, capture
-from transforms.parts import PartedBasis
-from transforms.reports import REPORTS, Basis
+from trunk_transforms.reports.partitioned import PartedBasis
+from trunk_transforms.reports.registry import REPORTS, Basis
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.settings import Settings
-    from transforms.parts import Job
-    from transforms.reports import Options
+    from sip_trunks.core.settings import Settings
+    from trunk_transforms.reports.partitioned import Job
+    from trunk_transforms.reports.registry import Options
 
 ACCOUNTS = ("acme", "beta", "none")
 SHARED = "+4930123456"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.destination import open_destination
-from pipelines.settings import read_settings
+from sip_trunks.core.settings import read_settings
+from sip_trunks.destinations.base import open_destination
 from tests.support.builders import IP_TRUNK, TRUNK
 from tests.support.destination_contract import ComparedDestinationContract, assert_whole, load_trunks
 from tests.support.lakes import contents, places_with

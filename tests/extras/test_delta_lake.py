@@ -21,22 +21,22 @@ import pytest
 from deltalake import DeltaTable
 from pyarrow import fs
 
-from pipelines.destination import open_destination
-from pipelines.settings import read_settings
+from sip_trunks.core.settings import read_settings
+from sip_trunks.destinations.base import open_destination
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.consistency import assert_answers_are_whole
 from tests.support.hard_account import hard_trunks
 from tests.support.kills import KILLED, kill_at, snapshot
 from tests.support.runs import call, capture, load, query, start
 from tests.support.shared import built_once
-from transforms import schema
+from trunk_transforms import schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pipelines.outcome import Outcome
-    from pipelines.settings import Settings
+    from sip_trunks.core.settings import Settings
+    from sip_trunks.run.result import Outcome
     from tests.support.api import Api
 
     Trunks = Sequence[dict[str, Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipelines.moving import export_tables, import_tables
+from sip_trunks.operations.transfer import export_tables, import_tables
 from tests.support.transfers import at, contents
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.cli import main
-from pipelines.settings import read_settings
+from sip_trunks.commands.main import main
+from sip_trunks.core.settings import read_settings
 from tests.support.builders import IP_TRUNK
 from tests.support.past import store
 from tests.support.runs import call, handlers_kept, query

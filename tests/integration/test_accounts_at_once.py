@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.cli import main
-from pipelines.intake import Taken, load_of, take
-from pipelines.settings import prepare_state_dir, read_settings
-from pipelines.warehouse import Warehouse
+from sip_trunks.commands.main import main
+from sip_trunks.core.settings import prepare_state_dir, read_settings
+from sip_trunks.destinations.duckdb_file import Warehouse
+from sip_trunks.run.extract import Taken, load_of, take
 from tests.support.builders import trunk
 from tests.support.runs import query
 

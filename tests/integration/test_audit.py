@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from pipelines.famulor.demo import trunks_at
-from pipelines.frames import read_trunks
-from pipelines.settings import read_settings
+from sip_trunks.core.settings import read_settings
+from sip_trunks.famulor.demo import trunks_at
+from sip_trunks.warehouse.frames import read_trunks
 from tests.support.frames import TRUNK, rows
-from transforms.audit import audit_trunks
-from transforms.providers import default_providers
-from transforms.rules.facts import AUDITED
+from trunk_transforms.audit.engine import audit_trunks
+from trunk_transforms.audit.rules.context import AUDITED
+from trunk_transforms.enrich.providers import default_providers
 
 if TYPE_CHECKING:
     from tests.support.fixtures import Begin

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.names import claim_columns, column_name
+from trunk_transforms.parse.column_names import claim_columns, column_name
 
 
 @given(st.text(max_size=60))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from pipelines.errors import DestinationFailed
-from pipelines.settings import read_settings
+from sip_trunks.core.errors import DestinationFailed
+from sip_trunks.core.settings import read_settings
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.destination_contract import AtomicDestinationContract
 from tests.support.lakes import places_with

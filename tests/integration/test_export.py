@@ -13,9 +13,9 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.cli import main
-from pipelines.errors import SettingsError
-from pipelines.moving import export_tables
+from sip_trunks.commands.main import main
+from sip_trunks.core.errors import SettingsError
+from sip_trunks.operations.transfer import export_tables
 from tests.support.builders import IP_TRUNK
 from tests.support.hard_account import LISTS, TEXTS
 from tests.support.runs import call
@@ -33,7 +33,7 @@ from tests.support.transfers import (
     store,
     tables_in,
 )
-from transforms import schema
+from trunk_transforms import schema
 
 if TYPE_CHECKING:
     from tests.support.transfers import Past

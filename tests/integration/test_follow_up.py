@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from pipelines.cli import main
-from pipelines.run_log import note_run, summarize
-from pipelines.settings import read_settings
+from sip_trunks.commands.main import main
+from sip_trunks.core.settings import read_settings
+from sip_trunks.run.run_log import note_run, summarize
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.hook import QUIET, SECRET, outcome_of
 from tests.support.prometheus import samples_of
 from tests.support.runs import call, handlers_kept
-from transforms.report_schema import RUNS
+from trunk_transforms.schema.reports import RUNS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.moving import export_tables, import_tables
-from pipelines.settings import read_settings
+from sip_trunks.core.settings import read_settings
+from sip_trunks.operations.transfer import export_tables, import_tables
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.damaged_copies import DAMAGES
 from tests.support.runs import call, query
@@ -38,7 +38,7 @@ from tests.support.transfers import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.settings import Settings
+    from sip_trunks.core.settings import Settings
     from tests.support.api import Api
     from tests.support.transfers import Past
 

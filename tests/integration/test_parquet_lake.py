@@ -17,11 +17,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.destination import open_destination
-from pipelines.errors import DestinationFailed, RunActive, SettingsError
-from pipelines.load import run
-from pipelines.settings import pick_accounts, read_settings
-from pipelines.sql_command import refuse_all_but_queries
+from sip_trunks.commands.sql import refuse_all_but_queries
+from sip_trunks.core.errors import DestinationFailed, RunActive, SettingsError
+from sip_trunks.core.settings import pick_accounts, read_settings
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.run.run import run
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, trunk
 from tests.support.destination_contract import AtomicDestinationContract, ComparedDestinationContract
 from tests.support.lakes import (
@@ -37,7 +37,7 @@ from tests.support.lakes import (
 from tests.support.past import store
 from tests.support.runs import call, load, query
 from tests.support.story import STORY
-from transforms import schema
+from trunk_transforms import schema
 
 if TYPE_CHECKING:
     from tests.support.api import Api

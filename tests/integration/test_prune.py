@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.settings import read_settings
+from sip_trunks.core.settings import read_settings
 from tests.support.past import store
 from tests.support.runs import call
 from tests.support.story import STORY, at, drop_before

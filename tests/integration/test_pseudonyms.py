@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.cli import main
-from pipelines.errors import SettingsError
-from pipelines.settings import read_settings, with_pseudonym_key
+from sip_trunks.commands.main import main
+from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.settings import read_settings, with_pseudonym_key
 from tests.support.builders import IP_TRUNK, trunk
 from tests.support.runs import call, handlers_kept, query
 

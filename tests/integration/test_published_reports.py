@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
-from pipelines.destination import open_destination
-from pipelines.reporting import read_basis, read_options, stored_tables
-from pipelines.settings import read_settings
+from sip_trunks.core.settings import read_settings
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
 from tests.support.builders import TRUNK, trunk
 from tests.support.frames import rows
 from tests.support.published import OPEN
 from tests.support.runs import call, load, query
-from transforms import schema
-from transforms.reports import REPORTS
+from trunk_transforms import schema
+from trunk_transforms.reports.registry import REPORTS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,18 +14,18 @@ import duckdb
 import openpyxl
 import pytest
 
-from pipelines.delivery import FORMATS, deliver
-from pipelines.destination import open_destination
-from pipelines.errors import SettingsError
-from pipelines.page import render_page
-from pipelines.reporting import read_basis, read_options, stored_tables
-from pipelines.settings import read_settings
+from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.settings import read_settings
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.reporting.html_page import render_page
+from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
+from sip_trunks.reporting.output import FORMATS, deliver
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.runs import call, capture
 from tests.support.shared import built_once
 from tests.support.stored import store_snapshots
-from transforms.audit import RULES
-from transforms.reports import REPORTS
+from trunk_transforms.audit.engine import RULES
+from trunk_transforms.reports.registry import REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

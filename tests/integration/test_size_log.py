@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pipelines.settings import read_settings
-from pipelines.sizes import note_size
+from sip_trunks.core.settings import read_settings
+from sip_trunks.run.size_log import note_size
 from tests.support.builders import trunk
 from tests.support.runs import call
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.settings import read_settings
-from pipelines.sql_command import answer
+from sip_trunks.commands.sql import answer
+from sip_trunks.core.settings import read_settings
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.runs import capture
 from tests.support.shared import built_once

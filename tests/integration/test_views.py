@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from pipelines import catalog, frames, views
-from pipelines.describe import list_entries
-from pipelines.settings import ApiSettings, Settings, read_settings
+from sip_trunks.core.settings import ApiSettings, Settings, read_settings
+from sip_trunks.warehouse import catalog, frames, views
+from sip_trunks.warehouse.dictionary import list_entries
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.past import store
 from tests.support.runs import call, query
 from tests.support.shared import built_once
-from transforms import report_schema, schema
+from trunk_transforms import schema
+from trunk_transforms.schema import reports as report_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

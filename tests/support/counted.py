@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from transforms.report_schema import GROWTH
+from trunk_transforms.schema.reports import GROWTH
 
 
 def counts(*rows: tuple[Any, ...], by: tuple[str, ...] = ("sip_calling_format", "country_code")) -> pd.DataFrame:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pipelines.moving import Form
+    from sip_trunks.operations.transfer import Form
 
 
 def make_file(folder: Path) -> None:

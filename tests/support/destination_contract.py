@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from pipelines.destination import open_destination
-from pipelines.errors import RunActive
-from pipelines.load import run
-from pipelines.lock import holding_lock
-from pipelines.retention import drops_of
-from pipelines.settings import Account, read_settings
+from sip_trunks.core.errors import RunActive
+from sip_trunks.core.lock import holding_lock
+from sip_trunks.core.settings import Account, read_settings
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.operations.retention import drops_of
+from sip_trunks.run.run import run
 from tests.support import story
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, body, trunk
 from tests.support.consistency import assert_answers_are_whole, reads_back
 from tests.support.past import store
 from tests.support.runs import call, load, only, query
-from transforms import schema
-from transforms.reports import REPORTS
+from trunk_transforms import schema
+from trunk_transforms.reports.registry import REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from pipelines.outcome import Outcome
+    from sip_trunks.run.result import Outcome
     from tests.support.api import Api
     from tests.support.fixtures import Begin
 

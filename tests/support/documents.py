@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.famulor.demo import DEMO_TOKEN, serve
+from sip_trunks.famulor.demo import DEMO_TOKEN, serve
 from tests.support.demo_account import work_in
 from tests.support.runs import COMMAND, PATIENCE_SECONDS, PROJECT, call
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.famulor.client import Snapshot, fetch_snapshot
-from pipelines.settings import Account, ApiSettings
+from sip_trunks.core.settings import Account, ApiSettings
+from sip_trunks.famulor.client import Snapshot, fetch_snapshot
 from tests.support.builders import IP_TRUNK, TRUNK, body
 from tests.support.runs import PATIENCE_SECONDS, TOKEN
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.load import run
-from pipelines.settings import ApiSettings, pick_accounts, read_settings
+from sip_trunks.core.settings import ApiSettings, pick_accounts, read_settings
+from sip_trunks.run.run import run
 from tests.support.api import Api
 from tests.support.hook import Hook
 from tests.support.runs import TOKEN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.support.builders import trunk
-from transforms import schema
+from trunk_transforms import schema
 
 if TYPE_CHECKING:
     import random

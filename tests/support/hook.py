@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from pipelines.outcome import AccountOutcome, Outcome
+from sip_trunks.run.result import AccountOutcome, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.outcome import RuleFindings
+    from sip_trunks.run.result import RuleFindings
 
 NOON = datetime(2026, 3, 31, 12, tzinfo=UTC)
 SECRET = "s3cret-part-of-the-address"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow.parquet as pq
 
-from pipelines.settings import read_settings
+from sip_trunks.core.settings import read_settings
 from tests.support.runs import query
-from transforms import schema
+from trunk_transforms import schema
 
 if TYPE_CHECKING:
     from typing import Any

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipelines.page import PAGED, render_page
+from sip_trunks.reporting.html_page import PAGED, render_page
 from tests.support.frames import day, drift, looks, trunks, versions
-from transforms.overview import derive_overview
-from transforms.report_schema import CHANGES, FRESHNESS, GROWTH, SEVERITIES
-from transforms.reports import REPORTS, Basis, Options
-from transforms.rules.registry import RULES
+from trunk_transforms.audit.rules.registry import RULES
+from trunk_transforms.reports.overview import derive_overview
+from trunk_transforms.reports.registry import REPORTS, Basis, Options
+from trunk_transforms.schema.reports import CHANGES, FRESHNESS, GROWTH, SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import __version__
-from pipelines.destination import Load, open_destination
-from pipelines.dlt_load import discard_dlt_folder
-from pipelines.lake import tables_after
-from pipelines.lock import holding_lock
-from pipelines.publish import publish_tables
+from sip_trunks import __version__
+from sip_trunks.core.lock import holding_lock
+from sip_trunks.destinations.base import Load, open_destination
+from sip_trunks.destinations.dlt_pipeline import discard_dlt_folder
+from sip_trunks.destinations.parquet_lake import tables_after
+from sip_trunks.reporting.publish import publish_tables
 from tests.support.builders import body, raw
-from transforms import schema
-from transforms.snapshot import read_snapshot
+from trunk_transforms import schema
+from trunk_transforms.parse.snapshot import read_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from pipelines.settings import Settings
+    from sip_trunks.core.settings import Settings
 
     Answer = tuple[str, datetime, list[dict[str, Any]]]
 

@@ -44,8 +44,8 @@ def file() -> Iterator[duckdb.DuckDBPyConnection]:
 @contextmanager
 def lake() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the lake as our own commands do."""
-    from pipelines.destination import open_destination
-    from pipelines.settings import read_settings
+    from sip_trunks.core.settings import read_settings
+    from sip_trunks.destinations.base import open_destination
 
     with open_destination(read_settings("parquet")).reading() as connection:
         yield connection

@@ -12,16 +12,16 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.cli import main
-from pipelines.destination import open_destination
-from pipelines.load import run
-from pipelines.settings import pick_accounts, read_settings
+from sip_trunks.commands.main import main
+from sip_trunks.core.settings import pick_accounts, read_settings
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.run.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipelines.outcome import AccountOutcome, Outcome
-    from pipelines.settings import Settings
+    from sip_trunks.core.settings import Settings
+    from sip_trunks.run.result import AccountOutcome, Outcome
 
     Rows = list[tuple[Any, ...]]
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from pipelines import frames
-from pipelines.destination import open_destination
-from pipelines.lock import holding_lock
-from pipelines.retention import drops_before, rewrite
+from sip_trunks.core.lock import holding_lock
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.operations.retention import drops_before, rewrite
+from sip_trunks.warehouse import frames
 from tests.support.builders import ABSENT, IP_TRUNK, trunk
-from transforms.freshness import derive_freshness
-from transforms.growth import derive_growth
+from trunk_transforms.history.freshness import derive_freshness
+from trunk_transforms.history.growth import derive_growth
 
 Trunks = list[dict[str, Any]]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

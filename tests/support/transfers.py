@@ -14,18 +14,18 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.cli import main
-from pipelines.destination import open_destination
-from pipelines.load import run
-from pipelines.moving import export_tables
-from pipelines.settings import Account, ApiSettings, Settings, read_settings
+from sip_trunks.commands.main import main
+from sip_trunks.core.settings import Account, ApiSettings, Settings, read_settings
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.operations.transfer import export_tables
+from sip_trunks.run.run import run
 from tests.support import past as history
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.consistency import assert_whole
 from tests.support.hard_account import hard_trunks
 from tests.support.runs import TOKEN, handlers_kept
 from tests.support.shared import built_once
-from transforms import schema
+from trunk_transforms import schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines.moving import Form
+    from sip_trunks.operations.transfer import Form
     from tests.support.api import Api
 
     Rows = dict[str, tuple[dict[str, str], list[str]]]

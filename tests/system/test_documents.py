@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.famulor.demo import DEMO_TOKEN, serve
+from sip_trunks.famulor.demo import DEMO_TOKEN, serve
 from tests.support.demo_account import demo_after, work_in
 from tests.support.documents import README, assert_commands_print_what_it_says, python_blocks, sessions
 from tests.support.runs import PATIENCE_SECONDS, PROJECT, call

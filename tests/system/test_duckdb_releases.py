@@ -23,12 +23,12 @@ from tests.support.demo_account import work_in
 from tests.support.environments import Environments, cache_folder
 from tests.support.runs import COMMAND, TOKEN, load
 from tests.support.shared import built_once
-from transforms.reports import REPORTS
+from trunk_transforms.reports.registry import REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipelines.outcome import Outcome
+    from sip_trunks.run.result import Outcome
 
 # The oldest that has a wheel for this Python; 0.10 was the first to promise that its files stay readable.
 OLDEST = "0.10.3" if sys.version_info < (3, 13) else "1.1.3"

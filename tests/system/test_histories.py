@@ -11,16 +11,16 @@ import pytest
 from pyarrow.dataset import dataset
 from pyarrow.parquet import read_schema
 
-from pipelines.destination import open_destination
-from pipelines.frames import read_delivered, read_looks, read_trunks, read_versions
-from pipelines.load import run
-from pipelines.settings import Account, read_settings
-from pipelines.show import frame_rows
+from sip_trunks.core.settings import Account, read_settings
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.reporting.formats import frame_rows
+from sip_trunks.run.run import run
+from sip_trunks.warehouse.frames import read_delivered, read_looks, read_trunks, read_versions
 from tests.support.histories import VERSION_COLUMNS, some_trunks
 from tests.support.runs import TOKEN
-from transforms.changes import derive_changes, log_changes
-from transforms.history import derive_history
-from transforms.report_schema import CHANGES
+from trunk_transforms.history.changes import derive_changes, log_changes
+from trunk_transforms.history.scd2 import derive_history
+from trunk_transforms.schema.reports import CHANGES
 
 if TYPE_CHECKING:
     from pathlib import Path

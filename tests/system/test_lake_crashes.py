@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.settings import read_settings
+from sip_trunks.core.settings import read_settings
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.consistency import assert_whole, closed_versions
 from tests.support.disk import MEGABYTE, remount, used
@@ -102,7 +102,9 @@ def test_an_unchanged_response_is_recorded_without_importing_dlt(
     monkeypatch.setenv("SIP_TRUNKS__DESTINATION", destination)
     api.answer([TRUNK, IP_TRUNK])
     load()
-    code = "import sys; from pipelines.cli import main\nassert main(['run']) == 0\nprint('\\n', *sys.modules)"
+    code = (
+        "import sys; from sip_trunks.commands.main import main\nassert main(['run']) == 0\nprint('\\n', *sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 0, done.stderr
     assert "the answer is, to the byte, the last one" in done.stdout

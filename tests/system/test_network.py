@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.errors import ApiUnreachable
+from sip_trunks.core.errors import ApiUnreachable
 from tests.support.faulty_server import Bystander
 from tests.support.fetching import failure, forget_proxies, use_proxy
 

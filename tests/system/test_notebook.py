@@ -18,9 +18,9 @@ import marimo as mo
 import nbformat
 import pytest
 
-from pipelines.charts import fluid_specs
-from pipelines.exploring import MOST_ROWS, ask, figures, notice, read_stored
-from pipelines.settings import DEMO_ACCOUNT
+from sip_trunks.core.settings import DEMO_ACCOUNT
+from sip_trunks.reporting.charts import fluid_specs
+from sip_trunks.reporting.notebook import MOST_ROWS, ask, figures, notice, read_stored
 from tests.support.api import Api
 from tests.support.browser import start_browser, visit_server
 from tests.support.builders import IP_TRUNK
@@ -301,7 +301,7 @@ def test_its_cells_run_one_after_the_other_in_plain_python() -> None:
 
 
 def test_without_the_extra_it_says_how_to_get_it(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['marimo'] = None; from pipelines.cli import main; sys.exit(main(['notebook']))"
+    code = "import sys; sys.modules['marimo'] = None; from sip_trunks.commands.main import main; sys.exit(main(['notebook']))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE_SECONDS
     )

@@ -34,8 +34,8 @@ from tests.support.pages import (
     render,
 )
 from tests.support.runs import call
-from transforms.overview import derive_overview
-from transforms.report_schema import SEVERITIES
+from trunk_transforms.reports.overview import derive_overview
+from trunk_transforms.schema.reports import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

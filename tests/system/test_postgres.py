@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from pipelines.cli import main
-from pipelines.destination import open_destination
-from pipelines.errors import DestinationFailed, RunActive
-from pipelines.load import run
-from pipelines.settings import Account, read_settings
+from sip_trunks.commands.main import main
+from sip_trunks.core.errors import DestinationFailed, RunActive
+from sip_trunks.core.settings import Account, read_settings
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.run.run import run
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.consistency import assert_answers_are_whole, reads_back
 from tests.support.destination_contract import TEXTS, ComparedDestinationContract

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from pipelines.settings import read_settings
+from sip_trunks.core.settings import read_settings
 from tests.support.builders import TRUNK, trunk
 from tests.support.consistency import assert_whole
 from tests.support.lakes import current, parquet_files

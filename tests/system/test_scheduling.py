@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.lock import holding_lock
-from pipelines.scheduling import crontab, systemd
-from pipelines.scheduling.job import Job, describe_run
-from pipelines.scheduling.timetable import read_cron
-from pipelines.settings import find_shell_settings, read_settings
+from sip_trunks.core.lock import holding_lock
+from sip_trunks.core.settings import find_shell_settings, read_settings
+from sip_trunks.operations.scheduling import crontab, systemd
+from sip_trunks.operations.scheduling.job import Job, describe_run
+from sip_trunks.operations.scheduling.timetable import read_cron
 from tests.support.builders import TRUNK
 from tests.support.programs import put_on_path
 from tests.support.runs import COMMAND, PATIENCE_SECONDS, TOKEN, as_another_user, call, start

@@ -11,7 +11,7 @@ from itertools import islice
 
 import pytest
 
-from pipelines.scheduling.timetable import read_cron
+from sip_trunks.operations.scheduling.timetable import read_cron
 
 START = datetime(2027, 2, 26, 21, 50)  # noqa: DTZ001 - local time, as schedulers have it
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.destination import open_destination
-from pipelines.moving import FORMS, export_tables, import_tables
-from pipelines.settings import ApiSettings, Settings, read_settings
+from sip_trunks.core.settings import ApiSettings, Settings, read_settings
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.operations.transfer import FORMS, export_tables, import_tables
 from tests.support.api import Api
 from tests.support.builders import trunk
 from tests.support.disk import remount, used
@@ -48,7 +48,7 @@ from tests.support.transfers import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.moving import Form
+    from sip_trunks.operations.transfer import Form
     from tests.support.transfers import Past, Rows
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -203,8 +203,8 @@ def test_zero_bytes_and_very_long_texts_are_copied_by_runs_too(api: Api, place: 
 RUNS = """
 import os, sys
 from dataclasses import replace
-from pipelines.load import run
-from pipelines.settings import pick_accounts, read_settings
+from sip_trunks.run.run import run
+from sip_trunks.core.settings import pick_accounts, read_settings
 enough, one, other, *kinds = sys.argv[1:]
 while not os.path.exists(enough):
     for url in (other, one):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.destination import open_destination
-from pipelines.errors import DestinationFailed, SettingsError
-from pipelines.moving import FORMS, export_tables, import_tables
-from pipelines.settings import Settings, read_settings
+from sip_trunks.core.errors import DestinationFailed, SettingsError
+from sip_trunks.core.settings import Settings, read_settings
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.operations.transfer import FORMS, export_tables, import_tables
 from tests.support.processes import wait_until
 from tests.support.runs import PATIENCE_SECONDS, load
 from tests.support.transfers import (
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from tests.support.transfers import Past
 
 RUN = """
-from pipelines.load import run
-from pipelines.settings import pick_accounts, read_settings
+from sip_trunks.run.run import run
+from sip_trunks.core.settings import pick_accounts, read_settings
 settings = read_settings("postgres")
 outcome = run(settings, pick_accounts(settings, []), accept_shrink=True, with_reports=False)
 assert [account.status for account in outcome.accounts] == ["loaded"], outcome

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.describe import list_entries, markdown_of
-from pipelines.parser import build_parser
-from pipelines.scheduling import crontab, systemd
-from pipelines.scheduling.job import Job
-from pipelines.scheduling.timetable import read_cron
-from pipelines.show import as_markdown
-from transforms.reports import REPORTS
-from transforms.rules.registry import RULES
+from sip_trunks.commands.parser import build_parser
+from sip_trunks.operations.scheduling import crontab, systemd
+from sip_trunks.operations.scheduling.job import Job
+from sip_trunks.operations.scheduling.timetable import read_cron
+from sip_trunks.reporting.formats import as_markdown
+from sip_trunks.warehouse.dictionary import list_entries, markdown_of
+from trunk_transforms.audit.rules.registry import RULES
+from trunk_transforms.reports.registry import REPORTS
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = PROJECT / "README.md"

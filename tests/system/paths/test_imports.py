@@ -21,7 +21,7 @@ HEAVY = {"dlt", "pandas", "pyarrow", "numpy"}
 
 def modules_of(*arguments: str) -> set[str]:
     """Return the names of the modules that a command imports."""
-    code = "import sys; from pipelines.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+    code = "import sys; from sip_trunks.commands.main import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
     code += "print('\\n', *sorted(sys.modules))"
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
@@ -33,7 +33,7 @@ def test_the_light_commands_import_nothing_heavy(api: Api) -> None:
     api.answer([TRUNK])
     assert load(with_reports=True).exit_code == 0
     assert not (HEAVY | {"duckdb", "urllib3"}) & modules_of("--help")
-    asking = {"urllib3", "ssl", "pipelines.load"}
+    asking = {"urllib3", "ssl", "sip_trunks.run.run"}
     for command, unwanted in (
         (["status"], HEAVY | asking),
         (["drift"], HEAVY),

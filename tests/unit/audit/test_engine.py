@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.frames import rows, trunks
-from transforms.audit import (
+from trunk_transforms.audit.engine import (
     RULES,
     Rule,
     audit_trunks,
     select_rules,
 )
-from transforms.numbers import derive_numbers
-from transforms.providers import default_providers, derive_provider
-from transforms.report_schema import FINDINGS, SEVERITIES
+from trunk_transforms.enrich.numbers import derive_numbers
+from trunk_transforms.enrich.providers import default_providers, derive_provider
+from trunk_transforms.schema.reports import FINDINGS, SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from tests.support.frames import day, frame, looks, rows
-from transforms.findings import extend_findings, with_ages
+from trunk_transforms.audit.finding_log import extend_findings, with_ages
 
 COLUMNS = ["account", "trunk_id", "phone_number", "rule", "severity", "seen", "fix"]
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from tests.support.frames import rows, trunks
-from transforms.audit import Suppression, audit_trunks, expired, read_suppressions, suppress
-from transforms.providers import default_providers
+from trunk_transforms.audit.engine import Suppression, audit_trunks, expired, read_suppressions, suppress
+from trunk_transforms.enrich.providers import default_providers
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.cli import main
+from sip_trunks.commands.main import main
 from tests.support.runs import call, handlers_kept
 
 if TYPE_CHECKING:

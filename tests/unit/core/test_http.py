@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.errors import ApiUnreachable, SettingsError
+from sip_trunks.core.errors import ApiUnreachable, SettingsError
 from tests.support.certificates import write_certificate
 from tests.support.faulty_server import DRIPPING, Bystander, FaultyServer, response, send
 from tests.support.fetching import GOOD, failure, fetch, forget_proxies, ids, use_proxy
 from tests.support.runs import TOKEN
-from transforms.answer import UnusableAnswer
+from trunk_transforms.parse.envelope import UnusableAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

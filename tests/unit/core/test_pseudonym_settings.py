@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.errors import SettingsError
-from pipelines.settings import read_settings, with_pseudonym_key
+from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.settings import read_settings, with_pseudonym_key
 
 if TYPE_CHECKING:
     from pathlib import Path

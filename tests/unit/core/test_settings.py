@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.errors import SettingsError
-from pipelines.settings import Account, ApiSettings, find_unknown_settings, pick_accounts, read_settings
+from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.settings import Account, ApiSettings, find_unknown_settings, pick_accounts, read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def test_without_any_setting_the_defaults_hold(place: Path) -> None:
 def test_the_documented_defaults_are_the_real_ones(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tomllib
 
-    from pipelines.settings import _PROJECT
+    from sip_trunks.core.settings import _PROJECT
 
     documented = tomllib.loads((_PROJECT / ".dlt" / "config.toml").read_text())
     assert documented["sources"]["famulor"] == vars(ApiSettings())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.addresses import (
+from trunk_transforms.enrich.addresses import (
     classify_entry,
     explain_host,
     find_host,

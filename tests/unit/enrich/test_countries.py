@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tests.support.frames import frame, rows
-from transforms.countries import COUNTRY_NAMES, canonical_country, derive_country_name
+from trunk_transforms.enrich.countries import COUNTRY_NAMES, canonical_country, derive_country_name
 
 
 def test_the_country_stands_beside_its_code() -> None:

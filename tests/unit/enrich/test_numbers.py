@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumberFormat, PhoneNumberType
 
-from transforms.numbers import as_text, derive_numbers, match_valid_numbers
+from trunk_transforms.enrich.numbers import as_text, derive_numbers, match_valid_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

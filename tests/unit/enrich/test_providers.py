@@ -8,7 +8,7 @@ from ipaddress import ip_network
 import pandas as pd
 import pytest
 
-from transforms.providers import default_providers, derive_provider, read_providers
+from trunk_transforms.enrich.providers import default_providers, derive_provider, read_providers
 
 
 def provider_of(*addresses: str | None) -> list[str | None]:

@@ -13,7 +13,7 @@ import pytest
 from tests.support.builders import IP_TRUNK, TRUNK, body, raw, trunk
 from tests.support.faulty_server import FaultyServer, response, send, send_endlessly
 from tests.support.fetching import GOOD, failure, fetch, ids, records
-from transforms.answer import UnusableAnswer
+from trunk_transforms.parse.envelope import UnusableAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

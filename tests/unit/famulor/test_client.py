@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines import __version__
-from pipelines.errors import ApiRefused, SettingsError
+from sip_trunks import __version__
+from sip_trunks.core.errors import ApiRefused, SettingsError
 from tests.support.builders import IP_TRUNK, TRUNK, raw
 from tests.support.faulty_server import FaultyServer, response, send
 from tests.support.fetching import ACCOUNT, GOOD, NOT_TO_BE_QUOTED, PATH, failure, fetch, host, paths, records
 from tests.support.runs import TOKEN
-from transforms.answer import UnusableAnswer
+from trunk_transforms.parse.envelope import UnusableAnswer
 
 if TYPE_CHECKING:
     from pathlib import Path

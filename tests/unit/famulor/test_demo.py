@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.famulor.demo import DEMO_TOKEN, serve, trunks_at
+from sip_trunks.famulor.demo import DEMO_TOKEN, serve, trunks_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

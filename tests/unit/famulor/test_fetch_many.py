@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.errors import ApiRefused, ApiUnreachable
-from pipelines.famulor.client import Snapshot
-from pipelines.famulor.snapshots import fetching
-from pipelines.settings import Account, ApiSettings, find_shared_tokens
+from sip_trunks.core.errors import ApiRefused, ApiUnreachable
+from sip_trunks.core.settings import Account, ApiSettings, find_shared_tokens
+from sip_trunks.famulor.client import Snapshot
+from sip_trunks.famulor.fetch_many import fetching
 from tests.support.builders import trunk
 from tests.support.runs import PATIENCE_SECONDS
 

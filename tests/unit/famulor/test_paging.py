@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.errors import ApiUnreachable
+from sip_trunks.core.errors import ApiUnreachable
 from tests.support.builders import IP_TRUNK, TRUNK, body, trunk
 from tests.support.faulty_server import FaultyServer, response, send
 from tests.support.fetching import PATH, failure, fetch, host, ids, paths
 from tests.support.runs import TOKEN
-from transforms.answer import UnusableAnswer
+from trunk_transforms.parse.envelope import UnusableAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

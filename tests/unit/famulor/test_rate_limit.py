@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.famulor.pace import Pace
+from sip_trunks.famulor.rate_limit import Pace
 
 
 def test_a_token_keeps_to_the_documented_limits() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.support.builders import TRUNK, body
 from tests.support.fetching import GOOD, PATH, failure, fetch, host, ids, paths
 from tests.support.runs import TOKEN
-from transforms.answer import UnusableAnswer
+from trunk_transforms.parse.envelope import UnusableAnswer
 
 if TYPE_CHECKING:
     from tests.support.api import Api

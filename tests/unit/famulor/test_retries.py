@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.errors import ApiUnreachable
+from sip_trunks.core.errors import ApiUnreachable
 from tests.support.builders import IP_TRUNK, TRUNK, body, raw, trunk
 from tests.support.faulty_server import (
     DRIPPING,

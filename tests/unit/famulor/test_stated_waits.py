@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.errors import ApiUnreachable
+from sip_trunks.core.errors import ApiUnreachable
 from tests.support.faulty_server import FaultyServer, response, send
 from tests.support.fetching import GOOD, NOT_TO_BE_QUOTED, failure, fetch, ids
 from tests.support.runs import PATIENCE_SECONDS

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from tests.support.frames import day, drift, looks, rows, versions
-from transforms.changes import derive_changes, log_changes
-from transforms.report_schema import CHANGES
+from trunk_transforms.history.changes import derive_changes, log_changes
+from trunk_transforms.schema.reports import CHANGES
 
 ALL = versions(
     {"id": 1, "days": (0, 2)},

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.frames import day, looks, rows
-from transforms.freshness import derive_freshness
-from transforms.report_schema import FRESHNESS
+from trunk_transforms.history.freshness import derive_freshness
+from trunk_transforms.schema.reports import FRESHNESS
 
 
 def test_the_expected_interval_is_the_median_of_the_last_ones() -> None:

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from tests.support.frames import day, looks, rows, versions
-from transforms.growth import derive_growth
-from transforms.report_schema import GROWTH
+from trunk_transforms.history.growth import derive_growth
+from trunk_transforms.schema.reports import GROWTH
 
 LIVES = versions(
     {"id": 1, "days": (0, 1)},

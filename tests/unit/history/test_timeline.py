@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tests.support.frames import day, drift, looks, rows, versions
-from transforms.lives import list_all_changes, list_lives, list_moments, state_at, tell_life
+from trunk_transforms.history.timeline import list_all_changes, list_lives, list_moments, state_at, tell_life
 
 HISTORY = versions(
     {"id": 1, "days": (0, None)},

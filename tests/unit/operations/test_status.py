@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pipelines.settings import Account, read_settings
-from pipelines.status import describe_stale, find_stale
+from sip_trunks.core.settings import Account, read_settings
+from sip_trunks.operations.status import describe_stale, find_stale
 
 if TYPE_CHECKING:
     from pathlib import Path

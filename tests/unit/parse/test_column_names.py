@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.builders import TRUNK, raw, trunk
-from transforms.names import claim_columns, column_name
-from transforms.records import Columns, read_records
+from trunk_transforms.parse.column_names import claim_columns, column_name
+from trunk_transforms.parse.records import Columns, read_records
 
 
 def values(columns: Columns, name: str) -> list[Any]:

@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow as pa
 
 from tests.support.builders import IP_TRUNK, TRUNK, raw, trunk
-from transforms.numbers import derive_numbers
-from transforms.pseudonyms import derive_pseudonyms, hide_columns
-from transforms.records import read_records
-from transforms.snapshot import read_snapshot
+from trunk_transforms.enrich.numbers import derive_numbers
+from trunk_transforms.parse.pseudonyms import derive_pseudonyms, hide_columns
+from trunk_transforms.parse.records import read_records
+from trunk_transforms.parse.snapshot import read_snapshot
 
 KEY = b"a key of some length, 32 or more"
 NUMBERS = ["+4930231125000", "1000", "ext-7", "0049 30 231125000", " ", None, "x" * 40, "+4930231125000"]

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, raw, trunk
 from tests.support.consistency import reads_back
-from transforms.answer import UnusableAnswer
-from transforms.records import Columns, read_records
-from transforms.schema import API_COLUMNS, DRIFT_KINDS
+from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.records import Columns, read_records
+from trunk_transforms.schema.tables import API_COLUMNS, DRIFT_KINDS
 
 
 def values(columns: Columns, name: str) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from transforms.guard import Changes, compare_versions
+from trunk_transforms.parse.shrink_guard import Changes, compare_versions
 
 
 def versions(**rows: str) -> pa.Table:

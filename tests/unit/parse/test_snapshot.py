@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, raw, trunk
-from transforms.schema import JSON_FIELD
-from transforms.snapshot import SnapshotTables, pick_trunks, read_snapshot
+from trunk_transforms.parse.snapshot import SnapshotTables, pick_trunks, read_snapshot
+from trunk_transforms.schema.tables import JSON_FIELD
 
 
 def read(*records: dict[str, Any], account: str = "acme") -> SnapshotTables:

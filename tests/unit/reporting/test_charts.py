@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.charts import PICTURED, draw_growth_svg, draw_png
-from pipelines.digest import describe_growth, rank, sum_growth
+from sip_trunks.reporting.charts import PICTURED, draw_growth_svg, draw_png
+from sip_trunks.reporting.summaries import describe_growth, rank, sum_growth
 from tests.support.counted import FRAMES, TWO_ACCOUNTS, counts, findings, growth
-from transforms.counts import PRESETS
+from trunk_transforms.reports.counts import PRESETS
 
 if TYPE_CHECKING:
     import pandas as pd

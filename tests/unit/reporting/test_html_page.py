@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from pipelines.page import PAGED
+from sip_trunks.reporting.html_page import PAGED
 from tests.support.pages import (
     IMAGE,
     KINDS_OF_PAGES,
@@ -21,8 +21,8 @@ from tests.support.pages import (
     page_of,
     render,
 )
-from transforms.reports import REPORTS
-from transforms.rules.registry import RULES
+from trunk_transforms.audit.rules.registry import RULES
+from trunk_transforms.reports.registry import REPORTS
 
 MOST_BYTES = 500_000
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from pipelines.charts import SEVERITY_COLOURS
-from pipelines.digest import (
+from sip_trunks.reporting.charts import SEVERITY_COLOURS
+from sip_trunks.reporting.summaries import (
     Bar,
     counted_by,
     cross,
@@ -18,7 +18,7 @@ from pipelines.digest import (
     sum_growth,
 )
 from tests.support.counted import FRAMES, TWO_ACCOUNTS, counts, findings, growth
-from transforms.report_schema import GROWTH, SEVERITIES
+from trunk_transforms.schema.reports import GROWTH, SEVERITIES
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from pandas.testing import assert_frame_equal
 
 from tests.support.frames import rows, trunks
 from tests.unit.reports.basis import NOW, TRUNKS, basis
-from transforms.counts import BY_FORMAT_AND_COUNTRY, PRESETS, count_trunks, tally_trunks
-from transforms.reports import COUNTS, REPORTS, Basis, Options, trunk_columns
+from trunk_transforms.reports.counts import BY_FORMAT_AND_COUNTRY, PRESETS, count_trunks, tally_trunks
+from trunk_transforms.reports.registry import COUNTS, REPORTS, Basis, Options, trunk_columns
 
 
 def test_unknown_and_missing_values_are_rows_of_their_own() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from tests.support.frames import day, drift, looks, rows, trunks, versions
-from transforms.reports import Basis, Options
-from transforms.selection import MISSING, Selection, list_choices, select
+from trunk_transforms.reports.filters import MISSING, Selection, list_choices, select
+from trunk_transforms.reports.registry import Basis, Options
 
 MOVED: dict[str, Any] = {"id": 2, "country_code": "FR", "sip_address": "out.didww.com"}
 NOWHERE: dict[str, Any] = {"id": 3, "country_code": None, "sip_address": None}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.frames import frame, rows, trunks
-from transforms.masking import mask, mask_changes, mask_columns, mask_findings
+from trunk_transforms.reports.masking import mask, mask_changes, mask_columns, mask_findings
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.support.frames import day, rows, trunks, versions
 from tests.unit.reports.basis import NOW, basis
-from transforms.overview import derive_overview
-from transforms.report_schema import OVERVIEW
-from transforms.reports import Basis, Options
+from trunk_transforms.reports.overview import derive_overview
+from trunk_transforms.reports.registry import Basis, Options
+from trunk_transforms.schema.reports import OVERVIEW
 
 
 def test_the_overview_has_trunks_changes_and_findings() -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tests.unit.reports.basis import NOW, basis
-from transforms.reports import REPORTS, Basis, Options, tables_needed, trunk_columns
+from trunk_transforms.reports.registry import REPORTS, Basis, Options, tables_needed, trunk_columns
 
 
 @pytest.mark.parametrize("name", REPORTS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipelines.outcome import tell_failures
+from sip_trunks.run.result import tell_failures
 
 
 def test_failures_are_reported_in_few_lines_however_many_accounts_failed() -> None:

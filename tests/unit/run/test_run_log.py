@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from pipelines.errors import Failure
-from pipelines.run_log import note_run, summarize_failure
-from pipelines.settings import prepare_state_dir, read_settings
+from sip_trunks.core.errors import Failure
+from sip_trunks.core.settings import prepare_state_dir, read_settings
+from sip_trunks.run.run_log import note_run, summarize_failure
 from tests.support.hook import NOON
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.settings import read_settings
-from pipelines.sizes import read_growth
+from sip_trunks.core.settings import read_settings
+from sip_trunks.run.size_log import read_growth
 
 if TYPE_CHECKING:
     from pathlib import Path

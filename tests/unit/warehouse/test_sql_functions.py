@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.catalog import DATASET, quoted
-from pipelines.views import create_views
-from transforms import schema
-from transforms.countries import derive_country_name
-from transforms.numbers import derive_numbers
-from transforms.providers import default_providers, derive_provider
+from sip_trunks.warehouse.catalog import DATASET, quoted
+from sip_trunks.warehouse.views import create_views
+from trunk_transforms import schema
+from trunk_transforms.enrich.countries import derive_country_name
+from trunk_transforms.enrich.numbers import derive_numbers
+from trunk_transforms.enrich.providers import default_providers, derive_provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

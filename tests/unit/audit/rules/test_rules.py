@@ -26,17 +26,17 @@ from tests.unit.audit.rules.cases import (
     pbx,
     proxied,
 )
-from transforms.audit import RULES, audit_trunks
-from transforms.providers import default_providers, read_providers
-from transforms.report_schema import SEVERITIES
-from transforms.rules.facts import gather_facts
+from trunk_transforms.audit.engine import RULES, audit_trunks
+from trunk_transforms.audit.rules.context import gather_facts
+from trunk_transforms.enrich.providers import default_providers, read_providers
+from trunk_transforms.schema.reports import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from tests.unit.audit.rules.cases import Row
-    from transforms.audit import Rule
-    from transforms.providers import Providers
+    from trunk_transforms.audit.engine import Rule
+    from trunk_transforms.enrich.providers import Providers
 
     Found = list[tuple[Any, ...]]
 

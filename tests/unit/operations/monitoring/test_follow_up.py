@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.errors import ApiRefused, RunActive, Terminated
-from pipelines.settings import Settings, prepare_state_dir, read_settings
-from pipelines.watch import follow_up, follow_up_failure
+from sip_trunks.core.errors import ApiRefused, RunActive, Terminated
+from sip_trunks.core.settings import Settings, prepare_state_dir, read_settings
+from sip_trunks.operations.monitoring.follow_up import follow_up, follow_up_failure
 from tests.support.hook import NOON, QUIET, outcome_of
 
 if TYPE_CHECKING:

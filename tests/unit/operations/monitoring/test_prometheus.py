@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipelines.metrics import forget_metrics, write_metrics
-from pipelines.outcome import AccountOutcome, Outcome, RuleFindings
-from pipelines.run_log import summarize, summarize_failure
-from pipelines.settings import Settings, read_settings
+from sip_trunks.core.settings import Settings, read_settings
+from sip_trunks.operations.monitoring.prometheus import forget_metrics, write_metrics
+from sip_trunks.run.result import AccountOutcome, Outcome, RuleFindings
+from sip_trunks.run.run_log import summarize, summarize_failure
 from tests.support.hook import NOON, QUIET, REFUSED, outcome_of
 from tests.support.prometheus import samples_of
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipelines.catalog import SeenDrift
-from pipelines.errors import SettingsError
-from pipelines.notify import NotTold, check_address, forget_news, notify
-from pipelines.outcome import AccountOutcome, Outcome, RuleFindings
-from pipelines.run_log import summarize
-from pipelines.settings import Settings, prepare_state_dir, read_settings
+from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.settings import Settings, prepare_state_dir, read_settings
+from sip_trunks.operations.monitoring.webhook import NotTold, check_address, forget_news, notify
+from sip_trunks.run.result import AccountOutcome, Outcome, RuleFindings
+from sip_trunks.run.run_log import summarize
+from sip_trunks.warehouse.catalog import SeenDrift
 from tests.support.hook import NOON, QUIET, REFUSED, SECRET, outcome_of
 from tests.support.runs import PATIENCE_SECONDS
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.scheduling import crontab
-from pipelines.scheduling.job import Job
-from pipelines.scheduling.timetable import read_cron
+from sip_trunks.operations.scheduling import crontab
+from sip_trunks.operations.scheduling.job import Job
+from sip_trunks.operations.scheduling.timetable import read_cron
 
 
 def job(folder: str, data_dir: str | None = None) -> Job:

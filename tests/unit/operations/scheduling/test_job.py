@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import SettingsError
-from pipelines.scheduling.job import describe_run, offset_minutes
-from pipelines.scheduling.timetable import read_cron
-from pipelines.settings import read_settings
+from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.settings import read_settings
+from sip_trunks.operations.scheduling.job import describe_run, offset_minutes
+from sip_trunks.operations.scheduling.timetable import read_cron
 from tests.support.runs import call
 
 DAILY = read_cron("@daily")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import SettingsError
-from pipelines.scheduling import systemd
-from pipelines.scheduling.job import Job
-from pipelines.scheduling.timetable import read_cron
+from sip_trunks.core.errors import SettingsError
+from sip_trunks.operations.scheduling import systemd
+from sip_trunks.operations.scheduling.job import Job
+from sip_trunks.operations.scheduling.timetable import read_cron
 
 
 def job(folder: str = "/srv/sip-trunks") -> Job:

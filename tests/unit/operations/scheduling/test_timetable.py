@@ -8,8 +8,8 @@ from itertools import islice, pairwise
 
 import pytest
 
-from pipelines.errors import SettingsError
-from pipelines.scheduling.timetable import read_cron, read_interval
+from sip_trunks.core.errors import SettingsError
+from sip_trunks.operations.scheduling.timetable import read_cron, read_interval
 
 START = datetime(2027, 2, 26, 21, 50)  # noqa: DTZ001 - local time, as schedulers have it
 

@@ -1,0 +1,124 @@
+"""The command `accounts`: which accounts there are, configured and stored, and `accounts forget`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.files import write_whole
+from sip_trunks.core.lock import holding_lock
+from sip_trunks.core.settings import find_shared_tokens
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.operations.monitoring.prometheus import forget_metrics
+from sip_trunks.reporting.formats import print_table, write_rows
+from sip_trunks.run.result import format_moment
+from sip_trunks.warehouse import catalog
+from trunk_transforms import schema
+
+if TYPE_CHECKING:
+    from sip_trunks.core.settings import Settings
+    from sip_trunks.destinations.base import Destination
+
+COLUMNS = (
+    "account",
+    "is_configured",
+    "is_stored",
+    "first_seen_at",
+    "last_seen_at",
+    "trunk_count",
+    "same_token_as",
+)
+
+
+def list_accounts(settings: Settings, *, form: str, raw: bool) -> None:
+    """Print a row per account that is configured or stored, by name; of tokens, only which are the same."""
+    stored = _read_spans(open_destination(settings))
+    twins = {name: names for names in find_shared_tokens(settings.accounts) for name in names}
+    rows: list[list[Any]] = []
+    for name in sorted({account.name for account in settings.accounts} | stored.keys()):
+        first_at, last_at, count = stored.get(name, (None, None, None))
+        moments = [format_moment(moment) if moment else None for moment in (first_at, last_at)]
+        is_configured = any(account.name == name for account in settings.accounts)
+        same = ", ".join(other for other in twins.get(name, ()) if other != name) or None
+        rows.append([name, is_configured, name in stored, *moments, count, same])
+    if not rows and form == "table":
+        print("no accounts yet: sip-trunks run, or sip-trunks run --demo")
+        return
+    write_rows(COLUMNS, rows, form=form, raw=raw)
+
+
+def forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
+    """Delete everything that is stored of an account, after asking, and say what went and what is out of reach.
+
+    Raises SettingsError if nothing is stored of it or nobody agrees, RunActive, DestinationFailed.
+    """
+    destination = open_destination(settings)
+    if not is_agreed:
+        _refuse_unknown(destination, name)
+        _ask(destination, name)
+    with holding_lock(settings):
+        _refuse_unknown(destination := open_destination(settings), name)
+        counts = _forget(settings, destination, name)
+    print_table(["table", "rows"], list(counts.items()))
+    print(f"forgotten  {name}, in {destination.place}")
+    print("kept       the logs, which may name accounts, but no trunk")
+    unreached = ["backups and exports that were made", f"other destinations (this was {destination.name})"]
+    print("unreached  " + "; ".join([*unreached, *filter(None, [destination.remnants])]))
+    if any(account.name == name for account in settings.accounts):
+        print(f"sip-trunks: {name} is still configured: the next run loads it anew", file=sys.stderr)
+    return 0
+
+
+def _forget(settings: Settings, destination: Destination, name: str) -> dict[str, int]:
+    """Delete the account's rows in every table and every version of it, and its part of what the last run noted."""
+    from sip_trunks.operations.monitoring.webhook import forget_news
+    from sip_trunks.operations.retention import drops_of, rewrite
+
+    counts = rewrite(settings, destination, drops_of(name))
+    destination.forget_past()
+    _forget_last_run(settings, name)
+    forget_metrics(settings, name)
+    forget_news(settings, name)
+    return counts
+
+
+def _forget_last_run(settings: Settings, name: str) -> None:
+    """Take the account out of what the last run noted: the details of drift quote what the API sent."""
+    try:
+        noted = json.loads(settings.last_run_path.read_text("utf-8"))
+        entries = [entry for entry in noted["accounts"] if entry["account"] != name]
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    write_whole(settings.last_run_path, json.dumps(noted | {"accounts": entries}, indent=1).encode())
+
+
+def _read_spans(destination: Destination) -> dict[str, Any]:
+    if not destination.exists():
+        return {}
+    with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+        return catalog.read_spans(connection)
+
+
+def _refuse_unknown(destination: Destination, name: str) -> None:
+    stored = _read_spans(destination)
+    if name not in stored:
+        names = ", ".join(stored) or "no account"
+        raise SettingsError(f"nothing is stored of an account named {name!r} in {destination.place}; stored: {names}")
+
+
+def _ask(destination: Destination, name: str) -> None:
+    """Have the name typed once more. Raises SettingsError if there is nobody to ask, or the answer is another."""
+    if not sys.stdin.isatty():
+        raise SettingsError("deleting needs an answer on a terminal, or --yes; nothing was deleted")
+    first_at, last_at, count = _read_spans(destination)[name]
+    print(f"account    {name}: {count} trunks, seen from {format_moment(first_at)} to {format_moment(last_at)}")
+    print(f"place      {destination.place}")
+    print("All of it goes, history included, and cannot be brought back.")
+    try:
+        answer = input("type the name to delete it: ")
+    except EOFError:
+        answer = ""
+    if answer.strip() != name:
+        raise SettingsError("that is not the name; nothing was deleted")

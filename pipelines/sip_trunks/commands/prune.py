@@ -1,0 +1,87 @@
+"""The command `prune`: what would go, then, if somebody agrees, without it."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sip_trunks.core.errors import SettingsError, nothing_stored
+from sip_trunks.core.lock import holding_lock
+from sip_trunks.core.settings import parse_duration
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.operations.retention import Drops, count_rows, drops_before, rewrite
+from sip_trunks.reporting.formats import as_size, print_table
+from sip_trunks.run.result import format_moment
+from sip_trunks.run.run_log import forget_runs
+
+if TYPE_CHECKING:
+    from sip_trunks.core.settings import Settings
+    from sip_trunks.destinations.base import Destination
+
+
+def prune(settings: Settings, older_than: str | None, *, is_agreed: bool) -> int:
+    """Show what would go and, if somebody agrees, publish what is stored without it, as compact as it can be.
+
+    Raises SettingsError, RunActive, DestinationFailed.
+    """
+    limit = _limit(older_than)
+    destination = open_destination(settings)
+    if not destination.exists():
+        raise nothing_stored(destination.place)
+    if not is_agreed:
+        _show(destination, limit)
+        if not _is_agreed():
+            print("nothing was changed; --yes does it")
+            return 0
+    with holding_lock(settings):
+        destination = open_destination(settings)
+        size = destination.size_bytes()
+        counts = rewrite(settings, destination, _drops(destination, limit))
+        if limit is not None:
+            forget_runs(settings, limit)
+    print_table(["table", "dropped_rows"], list(counts.items()))
+    after = open_destination(settings).size_bytes()
+    if size is not None and after is not None:
+        print(f"size       {as_size(after)}, before {as_size(size)}")
+    return 0
+
+
+def _limit(older_than: str | None) -> datetime | None:
+    if older_than is None:
+        return None
+    try:
+        return datetime.now(UTC) - timedelta(seconds=parse_duration("--older-than", older_than))
+    except OverflowError:
+        raise SettingsError(f"--older-than {older_than} is before any date; nothing is so old") from None
+
+
+def _drops(destination: Destination, limit: datetime | None) -> Drops:
+    """Return what is to go; without a limit, no row."""
+    if limit is None:
+        return Drops({}, {})
+    with destination.reading(("sip_trunk_snapshots",)) as connection:
+        return drops_before(connection, limit)
+
+
+def _show(destination: Destination, limit: datetime | None) -> None:
+    size, spare = destination.size_bytes(), destination.spare()
+    print(f"place      {destination.place}")
+    if limit is not None:
+        with destination.reading() as connection:
+            counts = count_rows(connection, drops_before(connection, limit))
+        print(f"older than {format_moment(limit)}")
+        print_table(["table", "rows_to_drop"], list(counts.items()))
+    if size is not None:
+        print(f"size       {as_size(size)}" + (f", of which {as_size(spare.bytes)} are free" if spare.bytes else ""))
+    if spare.files:
+        print(f"files      {spare.files} fewer would do")
+
+
+def _is_agreed() -> bool:
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return input("do it? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False

@@ -1,0 +1,121 @@
+"""Connections to the API's host: TLS, the environment's proxy, and an end to whatever takes too long."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+
+from sip_trunks.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Connections:
+    """Connections to one host after the other requests: kept open between them, and closed with this context.
+
+    For one thread. They are made at the first request, to the host of its address.
+    """
+
+    def __init__(self) -> None:
+        self._pool: urllib3.PoolManager | None = None
+        self._sockets: list[socket.socket] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.clear()
+        for connection in self._sockets:
+            connection.close()
+
+    @contextmanager
+    def limited(self, url: str, total_seconds: float) -> Iterator[urllib3.PoolManager]:
+        """Yield the pool for the URL's host; what is still going on after `total_seconds` is cut off.
+
+        A server that drips a byte a minute meets every other timeout. Raises SettingsError if the environment's
+        proxy is none.
+        """
+        if self._pool is None:
+            self._pool = _open_pool(url, self._sockets)
+        self._sockets[:] = [connection for connection in self._sockets if connection.fileno() != -1]
+        cut_off = threading.Timer(min(total_seconds, threading.TIMEOUT_MAX), _shut_down, [self._sockets])
+        cut_off.daemon = True
+        cut_off.start()
+        try:
+            yield self._pool
+        finally:
+            cut_off.cancel()
+
+
+def _open_pool(url: str, sockets: list[socket.socket]) -> urllib3.PoolManager:
+    """Return a pool for the URL's host, through the proxy that the environment names for it.
+
+    Every socket that it opens is noted in `sockets`.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    proxy = None if is_loopback(host) or proxy_bypass(host) else getproxies().get(parts.scheme)
+    context = _tls() if parts.scheme == "https" else None
+    pool = _through_proxy(proxy, context) if proxy else urllib3.PoolManager(ssl_context=context)
+    base: Any = pool.pool_classes_by_scheme[parts.scheme]
+    remembering = type(base.__name__, (base,), {"ConnectionCls": _remembering(base.ConnectionCls, sockets)})
+    pool.pool_classes_by_scheme = pool.pool_classes_by_scheme | {parts.scheme: remembering}
+    return pool
+
+
+def _through_proxy(proxy: str, context: ssl.SSLContext | None) -> urllib3.ProxyManager:
+    """Return a pool that uses the proxy, with its user and password. Raises SettingsError if it is no http(s) proxy."""
+    try:
+        address = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
+        headers = urllib3.util.make_headers(proxy_basic_auth=unquote(address.auth)) if address.auth else None
+        plain = address._replace(auth=None).url
+        return urllib3.ProxyManager(plain, proxy_headers=headers, ssl_context=context)
+    except (ValueError, urllib3.exceptions.LocationValueError, urllib3.exceptions.HTTPError):
+        raise SettingsError(
+            "the environment's proxy is no address of an http proxy (https_proxy, http_proxy)"
+        ) from None
+
+
+def _remembering(base: Any, sockets: list[socket.socket]) -> Any:
+    """Return the connection class with every socket that it opens noted in `sockets`."""
+
+    class Connection(base):  # type: ignore[misc]
+        def connect(self) -> None:
+            super().connect()
+            sockets.append(self.sock)
+
+    return Connection
+
+
+def _shut_down(sockets: Sequence[socket.socket]) -> None:
+    for connection in sockets:
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+
+def _tls() -> ssl.SSLContext:
+    """The system's root certificates, and certifi's where it has none of its own."""
+    import certifi
+
+    context = ssl.create_default_context()
+    if not context.cert_store_stats()["x509_ca"]:
+        context.load_verify_locations(certifi.where())
+    return context

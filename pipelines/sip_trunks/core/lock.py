@@ -1,0 +1,59 @@
+"""One run at a time per data directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING
+
+from sip_trunks.core.errors import RunActive
+from sip_trunks.core.settings import prepare_state_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sip_trunks.core.settings import Settings
+
+_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.02
+
+
+@contextmanager
+def holding_lock(settings: Settings) -> Iterator[None]:
+    """Hold the data directory for this run. The system frees the lock when the process ends, however it ends."""
+    prepare_state_dir(settings)
+    with (settings.state_dir / "run.lock").open("a+") as file:
+        if not _try_to_lock(file):
+            file.seek(0)
+            raise RunActive(f"another run is active in {settings.data_dir} ({file.read() or 'just started'})")
+        file.truncate(0)
+        file.write(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        file.flush()
+        yield
+
+
+def _try_to_lock(file: IO[str]) -> bool:
+    """Lock the file unless a run has it; somebody who only asks (`is_run_active`) has it for an instant."""
+    for _ in range(_ATTEMPTS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return True
+    return False
+
+
+def is_run_active(settings: Settings) -> bool:
+    """Whether a run holds the data directory at this moment, as far as this user may know."""
+    try:
+        with (settings.state_dir / "run.lock").open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except (FileNotFoundError, PermissionError):
+        return False
+    except BlockingIOError:
+        return True

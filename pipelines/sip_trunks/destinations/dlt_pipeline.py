@@ -1,0 +1,202 @@
+"""One load by dlt: from resources into a destination, and its errors as ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from copy import copy
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from sip_trunks.core.errors import DestinationFailed, describe_error
+from sip_trunks.core.logs import adopt_dlt_log
+from sip_trunks.core.settings import use_dlt
+from sip_trunks.warehouse import catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    import pyarrow as pa
+    from dlt.extract import DltResource, DltSource
+
+    from sip_trunks.core.settings import Settings
+    from sip_trunks.destinations.base import Load
+
+PIPELINE = "sip_trunks"
+KEEPING_LOAD_IDS = {"NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "false"}
+"""For `writing_source`: rows that were stored before keep the load that wrote them."""
+
+
+class Loaded(NamedTuple):
+    """What dlt calls a load, and the schema that it had then."""
+
+    load_id: str
+    schema_hash: str
+
+
+def load_with_dlt(
+    settings: Settings,
+    destination: Callable[[], Any],
+    source: Callable[[], DltSource],
+    config: Mapping[str, str] | None = None,
+    loader_file_format: Any = None,
+    dataset: str = catalog.DATASET,
+) -> Loaded:
+    """Run one dlt pipeline and return what dlt calls the load.
+
+    Destination and source are made once dlt is set up, `config` holds for this run. Raises DestinationFailed.
+    """
+    discard_dlt_folder(settings)
+    use_dlt(settings)
+    import dlt
+    from dlt.common.exceptions import DltException
+
+    adopt_dlt_log()
+    try:
+        with _in_environment(config or {}):
+            pipeline = dlt.pipeline(
+                PIPELINE,
+                pipelines_dir=str(settings.state_dir / "dlt"),
+                destination=_asked_once(destination()),
+                dataset_name=dataset,
+            )
+            info = pipeline.run(source(), loader_file_format=loader_file_format)
+    except DltException as error:
+        raise_failure("dlt could not load the snapshot", error)
+    return Loaded(str(info.loads_ids[0]), str(pipeline.default_schema.version_hash))
+
+
+def _asked_once(destination: Any) -> Any:
+    """Return dlt's destination, which would resolve its whole configuration whenever it is asked what it can do.
+
+    In a run that is some fifty times, an eighth of what a small load costs.
+    """
+    find = destination.capabilities
+    find_once = cache(find)
+
+    def capabilities(config: Any = None, naming: Any = None) -> Any:
+        # A copy, because dlt adjusts what it gets.
+        return copy(find_once(None, naming)) if config is None else find(config, naming)
+
+    destination.capabilities = capabilities
+    return destination
+
+
+def discard_dlt_folder(settings: Settings) -> None:
+    """Throw away dlt's working folder: a load that did not end is never gone on with."""
+    shutil.rmtree(settings.state_dir / "dlt", ignore_errors=True)
+
+
+@contextmanager
+def _in_environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ |= values
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def merging_source(load: Load) -> DltSource:
+    """Return the source that merges whole snapshots into tables, whatever a load that died has done there."""
+    from sip_trunks.famulor.source import build_source, merging_snapshots, tables_of
+
+    tables = tables_of(load.snapshots, load.looks, load.snapshot_at)
+    return build_source(tables.pop, merging_snapshots(load.accounts, load.snapshot_at))
+
+
+def changing_source(load: Load, stale: str | None) -> DltSource:
+    """Return the source that writes only what the snapshots change, into tables that are what was compared with.
+
+    `stale` is a table at the destination with the keys of the stored trunks that have changed or are gone; none if
+    there is no such trunk.
+    """
+    from sip_trunks.famulor.source import ADDING, build_source, merging_changes, tables_of
+    from trunk_transforms.parse.snapshot import pick_trunks
+
+    fresh = [
+        pick_trunks(tables, known.is_fresh) for tables, known in zip(load.snapshots, load.differences, strict=True)
+    ]
+    load.snapshots.clear()
+    tables = tables_of(fresh, load.looks, load.snapshot_at)
+    return build_source(tables.pop, merging_changes(stale, load.snapshot_at) if stale else ADDING)
+
+
+def writing_source(
+    tables: Mapping[str, pa.Table], replaced: Collection[str] = (), table_format: Any = None
+) -> DltSource:
+    """Return the source that writes tables as they are: in place of those stored if `replaced`, else added to them.
+
+    A row without a `_dlt_load_id` gets this load's.
+    """
+    import dlt
+    from dlt.common.configuration.container import Container
+    from dlt.common.storages.load_package import LoadPackageStateInjectableContext
+
+    from sip_trunks.famulor.source import with_hints
+
+    def rows(name: str) -> Iterator[pa.Table]:
+        load_id = Container()[LoadPackageStateInjectableContext].load_id
+        yield with_hints(_with_load_id(tables[name], load_id))
+
+    @dlt.source(name="famulor")
+    def famulor() -> list[DltResource]:
+        return [
+            dlt.resource(
+                rows,
+                name=name,
+                write_disposition="replace" if name in replaced else "append",
+                table_format=table_format,
+            )(name)
+            for name in tables
+        ]
+
+    return famulor()
+
+
+def _with_load_id(table: pa.Table, load_id: str) -> pa.Table:
+    import pyarrow.compute as pc
+
+    index = table.schema.get_field_index("_dlt_load_id")
+    return table.set_column(index, table.schema.field(index), pc.fill_null(table["_dlt_load_id"], load_id))
+
+
+def raise_failure(what: str, error: Exception) -> NoReturn:
+    """Raise the error as DestinationFailed, in one line; one that may quote a value or a password is not chained."""
+    cause = _root_cause(error)
+    if isinstance(cause, KeyboardInterrupt):
+        raise cause from None
+    told = _tell_without_text(cause)
+    text = told or str(cause).strip().partition("\n")[0] or type(cause).__name__
+    if isinstance(cause, OSError):
+        text = describe_error(cause)
+    raise DestinationFailed(f"{what}: {text}") from (None if told else error)
+
+
+def _tell_without_text(error: BaseException) -> str | None:
+    """Return what kind of error it is, if its own text may quote what nobody should read."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # as every database driver names them
+    name = type(error).__name__
+    if kinds & {"DataError", "IntegrityError"}:
+        return f"the database refused a value ({name}); please report it"
+    if name == "MissingDependencyException":
+        return "its driver is not installed; pip install '.[postgres]' in the project, or dlt's extra for the database"
+    if name == "ConfigFieldMissingException" or any(word in str(error) for word in ("dsn", "URL")):
+        return (
+            f"its credentials are missing or not understood ({name}); they are found by dlt's rules, such as "
+            "DESTINATION__POSTGRES__CREDENTIALS=postgresql://user:password@host:5432/database"
+        )
+    if any(word in str(error) for word in ("@", "://")):
+        return f"{name}; its text is left out, since it may have credentials in it"
+    return None
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error

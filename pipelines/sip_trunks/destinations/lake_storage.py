@@ -1,0 +1,342 @@
+"""The files of a lake, in a directory of this machine or in a store that fsspec knows.
+
+Both have the same few operations; names are relative to the lake, `/` between folders.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sip_trunks.core.errors import DestinationFailed, Failure, RunActive, SettingsError
+from sip_trunks.destinations.duckdb_file import sync_directory
+from sip_trunks.warehouse.catalog import DATASET, literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    import duckdb
+
+    from sip_trunks.core.settings import Settings
+
+
+_BEGINNING = f".{DATASET}-begun"
+"""Stands in a lake while its first version is published: without it, a lake without a pointer has lost it."""
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """A directory; `famulor` in it is a link to the version that is current."""
+
+    root: Path
+    arrow = None
+    remnants = None
+    pointer = f"the link {DATASET}"
+
+    @property
+    def place(self) -> str:
+        """The directory."""
+        return str(self.root)
+
+    def make_known_to(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Do nothing: DuckDB reads files by itself."""
+
+    def confine(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Let the connection read nothing but the lake from now on."""
+        connection.execute(f"SET allowed_directories = [{literal(f'{self.root}/')}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+
+    def read_pointer(self) -> str | None:
+        """Return the version that is current, if there is one."""
+        try:
+            return (self.root / DATASET).readlink().name
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise DestinationFailed(
+                f"{self.root / DATASET} is a folder, where a link to the current version is expected; "
+                "copy a lake with its links, or move it away"
+            ) from None
+
+    @contextmanager
+    def holding_lock(self) -> Iterator[None]:
+        """Be the only one who publishes into the lake. Raises RunActive."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        directory = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise RunActive(f"another run is publishing into {self.place}") from None
+        finally:
+            os.close(directory)
+
+    def has_begun(self) -> bool:
+        """Whether somebody has begun to publish the first version, and not ended."""
+        return (self.root / _BEGINNING).exists()
+
+    def mark_beginning(self) -> None:
+        """Note that the first version is being published."""
+        (self.root / _BEGINNING).touch()
+
+    def write_pointer(self, version: str) -> None:
+        """Make a version the current one, atomically and durably."""
+        draft = self.root / f".{DATASET}"
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(Path("versions") / version)
+        draft.replace(self.root / DATASET)
+        sync_directory(self.root)
+        (self.root / _BEGINNING).unlink(missing_ok=True)
+
+    def find(self, folder: str) -> list[str]:
+        """Return the Parquet files below a folder, in order."""
+        if not (self.root / folder).exists():
+            return []
+        walk = os.walk(self.root / folder, onerror=_raise)
+        return sorted(str(Path(place, name)) for place, _, names in walk for name in names if name.endswith(".parquet"))
+
+    def list_names(self, folder: str) -> list[str]:
+        """Return the names in a folder; none if it is not there."""
+        path = self.root / folder
+        return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+
+    def size_bytes(self, folder: str) -> int:
+        """Return the size of all files below a folder."""
+        return sum(path.stat().st_size for path in (self.root / folder).rglob("*") if path.is_file())
+
+    def adopt(self, source: Path, name: str) -> None:
+        """Move a file or a folder into the lake, durably; a folder joins what is there already."""
+        target = self.root / name
+        for file in [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file()):
+            place = target if file == source else target / file.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(file, place)
+            with place.open("rb") as moved:
+                os.fsync(moved.fileno())
+            self._sync_up(place.parent)
+
+    def _sync_up(self, folder: Path) -> None:
+        """Make durable what is in the folder, and the folder itself."""
+        for place in (folder, *folder.parents):
+            sync_directory(place)
+            if place == self.root:
+                break
+
+    def share(self, files: Sequence[str], name: str) -> None:
+        """Give files, as `find` returns them, a second place in a folder."""
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in map(Path, files):
+            os.link(file, folder / file.name)
+        self._sync_up(folder)
+
+    def link_rows(self, name: str, rows: str) -> None:
+        """Let the rows of the snapshots, which versions share, be found in a version under this name too."""
+        (self.root / rows).mkdir(exist_ok=True)
+        link = self.root / name
+        link.symlink_to(Path("..") / ".." / rows)
+        sync_directory(link.parent)
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder."""
+        path = self.root / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def without_password(url: str) -> str:
+    """Return the URL without the user and the password that may be in it."""
+    return re.sub(r"//.*@", "//", url)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+@dataclass(frozen=True)
+class RemoteFiles:
+    """A folder of a store such as `s3://bucket/lake`; the object `famulor.json` in it names the current version.
+
+    Credentials are found by dlt's rules, under `destination.filesystem.credentials`.
+    """
+
+    settings: Settings
+    url: str
+    pointer = f"the object {DATASET}.json"
+    remnants = "versions of objects that the store keeps"
+
+    @property
+    def place(self) -> str:
+        """The URL, without a password that may be in it."""
+        return without_password(self.url)
+
+    @cached_property
+    def arrow(self) -> Any:
+        """The fsspec filesystem. Raises SettingsError if it cannot be had."""
+        from sip_trunks.core.settings import use_dlt
+
+        use_dlt(self.settings)
+        from dlt.common.configuration import resolve_configuration
+        from dlt.common.storages import FilesystemConfiguration, fsspec_from_config
+
+        try:
+            config = resolve_configuration(
+                FilesystemConfiguration(bucket_url=self.url), sections=("destination", "filesystem")
+            )
+            return fsspec_from_config(config)[0]
+        except Exception as error:
+            kind = type(error).__name__
+            raise SettingsError(
+                f"the lake {self.place} cannot be used ({kind}): the extra for its protocol, such as '.[s3]', "
+                "and credentials under [destination.filesystem.credentials] are needed"
+            ) from error
+
+    @contextmanager
+    def _asking(self) -> Iterator[Any]:
+        """Yield the filesystem; what it raises is told in one line. Every store has errors of its own."""
+        try:
+            yield self.arrow
+        except (Failure, FileNotFoundError):
+            raise
+        except Exception as error:
+            text = str(error).replace(self.url, self.place).partition("\n")[0]
+            raise DestinationFailed(f"the lake {self.place} cannot be used ({type(error).__name__}): {text}") from error
+
+    def _at(self, name: str) -> str:
+        return f"{self.url}/{name}"
+
+    def make_known_to(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Let DuckDB read the lake, and nothing else of the store, through fsspec: its own way is to be downloaded."""
+        connection.register_filesystem(_confined(self.arrow, self.url))
+
+    def confine(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Let the connection read nothing of this machine from now on."""
+        # Without external access at all, DuckDB would not ask fsspec either.
+        connection.execute("SET disabled_filesystems = 'LocalFileSystem'")
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("SET lock_configuration = true")
+
+    def read_pointer(self) -> str | None:
+        """Return the version that is current, if there is one."""
+        with self._asking() as store:
+            try:
+                return str(json.loads(store.cat_file(self._at(f"{DATASET}.json")))["version"])
+            except FileNotFoundError:
+                return None
+
+    def holding_lock(self) -> AbstractContextManager[None]:
+        """Do nothing: a store has no locks; who publishes looks at the pointer once more before the switch."""
+        return nullcontext()
+
+    def has_begun(self) -> bool:
+        """Whether somebody has begun to publish the first version, and not ended."""
+        with self._asking() as store:
+            store.invalidate_cache()
+            return bool(store.exists(self._at(_BEGINNING)))
+
+    def mark_beginning(self) -> None:
+        """Note that the first version is being published."""
+        with self._asking() as store:
+            store.pipe_file(self._at(_BEGINNING), b"{}")
+
+    def write_pointer(self, version: str) -> None:
+        """Make a version the current one; stores write an object as a whole."""
+        with self._asking() as store:
+            store.pipe_file(self._at(f"{DATASET}.json"), json.dumps({"version": version}).encode())
+            if store.exists(self._at(_BEGINNING)):
+                store.rm(self._at(_BEGINNING))
+
+    def find(self, folder: str) -> list[str]:
+        """Return the Parquet files below a folder, in order."""
+        with self._asking() as store:
+            store.invalidate_cache()
+            found = store.find(self._at(folder))
+            return sorted(store.unstrip_protocol(path) for path in found if path.endswith(".parquet"))
+
+    def list_names(self, folder: str) -> list[str]:
+        """Return the names in a folder; none if it is not there."""
+        with self._asking() as store:
+            store.invalidate_cache()
+            try:
+                return sorted(path.rstrip("/").rpartition("/")[2] for path in store.ls(self._at(folder), detail=False))
+            except FileNotFoundError:
+                return []
+
+    def size_bytes(self, folder: str) -> int:
+        """Return the size of all files below a folder."""
+        with self._asking() as store:
+            return int(sum(store.du(self._at(folder), total=False).values()))
+
+    def adopt(self, source: Path, name: str) -> None:
+        """Copy a file, or the files of a folder, into the lake."""
+        with self._asking() as store:
+            for file in [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file()):
+                target = name if file == source else f"{name}/{file.relative_to(source).as_posix()}"
+                store.put_file(str(file), self._at(target))
+
+    def share(self, files: Sequence[str], name: str) -> None:
+        """Give files, as `find` returns them, a second place in a folder."""
+        with self._asking() as store:
+            for file in files:
+                store.cp_file(file, self._at(f"{name}/{file.rpartition('/')[2]}"))
+
+    def link_rows(self, name: str, rows: str) -> None:
+        """Do nothing: a store has no links; the rows are found beside the versions."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder."""
+        with self._asking() as store:
+            store.rm(self._at(name), recursive=True)
+
+
+def _confined(store: Any, url: str) -> Any:
+    """Return a filesystem that reads what is below the URL, and nothing else; it asks about each file once only."""
+    from fsspec.spec import AbstractFileSystem
+
+    root = store._strip_protocol(url)  # noqa: SLF001 - fsspec has no public name for it
+    known: dict[str, Any] = {}
+
+    class Confined(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships no types
+        protocol = store.protocol
+        cachable = False
+
+        def _inside(self, path: str) -> str:
+            bare = str(store._strip_protocol(path))  # noqa: SLF001
+            if not bare.startswith(f"{root}/") or ".." in bare.split("/"):
+                raise PermissionError(f"{path} is outside of the lake")
+            return bare
+
+        def info(self, path: str, **_: Any) -> Any:
+            bare = self._inside(path)
+            if bare not in known:
+                known[bare] = store.info(bare)
+            return known[bare]
+
+        def ls(self, path: str, detail: bool = True, **_: Any) -> Any:
+            return store.ls(self._inside(path), detail=detail)
+
+        def modified(self, path: str) -> Any:
+            found = self.info(path)
+            return found.get("LastModified") or store.modified(self._inside(path))
+
+        def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
+            if mode != "rb":
+                raise PermissionError("a lake is read only")
+            return store.open(self._inside(path), mode)
+
+    return Confined()

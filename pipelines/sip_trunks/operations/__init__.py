@@ -1,0 +1,1 @@
+"""Keeping it running: retention, transfer, status, preflight, scheduling, monitoring."""

@@ -1,0 +1,115 @@
+"""Metrics for Prometheus: a text file that every run writes, for node_exporter's textfile collector.
+
+https://prometheus.io/docs/instrumenting/exposition_formats/ has the format.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from sip_trunks import __version__
+from sip_trunks.core.files import write_whole
+from trunk_transforms.schema.reports import SEVERITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from sip_trunks.core.settings import Settings
+    from sip_trunks.run.result import Outcome
+
+    Samples = dict[str, list[tuple[dict[str, str], float]]]
+
+_MEANINGS = {
+    "last_run_timestamp_seconds": "When the last run ended, in seconds since 1970.",
+    "last_success_timestamp_seconds": "When the last run with exit code 0 ended, in seconds since 1970.",
+    "run_duration_seconds": "How long the last run took.",
+    "run_exit_code": "The exit code of the last run.",
+    "info": "The release that made the last run.",
+    "account_seen_timestamp_seconds": "When the account was last seen, in seconds since 1970.",
+    "trunks": "How many trunks the account had when it was last seen.",
+    "drift": "How many deviations from the declaration the account's last answer had.",
+    "findings": "How many findings of this severity are current.",
+}
+_PREFIX = "sip_trunks_"
+_SAMPLE = re.compile(rf"{_PREFIX}(\w+)(?:\{{.*\}})? \S+")
+_ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+def write_metrics(settings: Settings, run: Mapping[str, Any], outcome: Outcome | None) -> None:
+    """Write the metrics after a run, a row of `runs`, in place of those before.
+
+    What it did not find out stays as the run before left it. Raises OSError.
+    """
+    samples: Samples = {
+        "last_run_timestamp_seconds": [({}, run["ended_at"].timestamp())],
+        "run_duration_seconds": [({}, round((run["ended_at"] - run["started_at"]).total_seconds(), 3))],
+        "run_exit_code": [({}, run["exit_code"])],
+        "info": [({"version": __version__, "destination": settings.destination}, 1)],
+    }
+    if run["exit_code"] == 0:
+        samples["last_success_timestamp_seconds"] = [({}, run["ended_at"].timestamp())]
+    if outcome is not None:
+        samples |= _describe_accounts(outcome)
+        if outcome.findings is not None:
+            samples["findings"] = [({"severity": name}, outcome.count_findings(name) or 0) for name in SEVERITIES]
+        elif outcome.snapshot_at is not None:
+            # What was found in another answer, or elsewhere, is no longer current.
+            samples["findings"] = []
+    before = _read_lines(settings)
+    lines: list[str] = []
+    for name, meaning in _MEANINGS.items():
+        found = [_format(name, *sample) for sample in samples.get(name, ())] if name in samples else before.get(name)
+        if found:
+            lines += [f"# HELP {_PREFIX}{name} {meaning}", f"# TYPE {_PREFIX}{name} gauge", *found]
+    settings.metrics_path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(settings.metrics_path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def forget_metrics(settings: Settings, account: str) -> None:
+    """Take an account's lines out of the metrics, if there are any, and the findings, of which some were its."""
+    gone = (_labels({"account": account}), f"{_PREFIX}findings{{")
+    with suppress(FileNotFoundError):
+        lines = settings.metrics_path.read_text("utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if not any(text in line for text in gone)]
+        write_whole(settings.metrics_path, "".join(kept).encode())
+
+
+def _describe_accounts(outcome: Outcome) -> Samples:
+    """Return what is known of every account that is stored, those that failed or were not asked included."""
+    known: dict[str, tuple[datetime, int, int]] = {
+        name: (account.snapshot_at, account.trunk_count, account.drift_count)
+        for name, account in outcome.stored.items()
+    }
+    known |= {
+        entry.account: (outcome.snapshot_at, entry.trunk_count or 0, entry.drift_count or 0)
+        for entry in outcome.accounts
+        if entry.status != "failed" and outcome.snapshot_at is not None
+    }
+    names = ("account_seen_timestamp_seconds", "trunks", "drift")
+    samples: Samples = {name: [] for name in names}
+    for account, (seen_at, trunk_count, drift_count) in sorted(known.items()):
+        for name, value in zip(names, (seen_at.timestamp(), trunk_count, drift_count), strict=True):
+            samples[name].append(({"account": account}, value))
+    return samples
+
+
+def _read_lines(settings: Settings) -> dict[str, list[str]]:
+    """Return the samples of the run before, by metric; what is none of ours is left out."""
+    lines: dict[str, list[str]] = {}
+    with suppress(OSError, UnicodeDecodeError):
+        for line in settings.metrics_path.read_text("utf-8").splitlines():
+            if found := _SAMPLE.fullmatch(line):
+                lines.setdefault(found[1], []).append(line)
+    return lines
+
+
+def _format(name: str, labels: Mapping[str, str], value: float) -> str:
+    return f"{_PREFIX}{name}{_labels(labels)} {value!r}"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    listed: Iterable[str] = (f'{name}="{text.translate(_ESCAPED)}"' for name, text in labels.items())
+    return f"{{{','.join(listed)}}}" if labels else ""

@@ -1,0 +1,175 @@
+"""What is stored and how the last run ended, without looking at a trunk."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sip_trunks.core.lock import is_run_active
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.reporting.formats import as_size, print_table
+from sip_trunks.run.result import format_moment, tell_failures
+from sip_trunks.run.size_log import read_growth
+from sip_trunks.warehouse import catalog
+from trunk_transforms import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sip_trunks.core.settings import Settings
+
+_MOST_NAMES = 5
+
+
+def read_status(settings: Settings) -> dict[str, Any]:
+    """Return the state of the data directory as plain values; moments are UTC, ages in seconds."""
+    now = datetime.now(UTC)
+    destination = open_destination(settings)
+    accounts: list[dict[str, Any]] = []
+    free_bytes, size = None, destination.size_bytes()
+    if destination.exists():
+        with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)) as connection:
+            stored = catalog.read_stored_accounts(connection)
+            drift = catalog.read_drift(connection)
+            free_bytes = catalog.read_free_bytes(connection) or None
+        accounts = [
+            {
+                "account": name,
+                "snapshot_at": format_moment(account.snapshot_at),
+                "age_seconds": round((now - account.snapshot_at).total_seconds()),
+                "trunk_count": account.trunk_count,
+                "drift_count": account.drift_count,
+                "drift": [
+                    {
+                        "column_name": seen.column_name,
+                        "kind": seen.kind,
+                        "detail": seen.detail,
+                        "row_count": seen.row_count,
+                        "first_seen_at": format_moment(seen.first_seen_at),
+                    }
+                    for seen in drift
+                    if seen.account == name
+                ],
+            }
+            for name, account in stored.items()
+        ]
+    known = {account["account"] for account in accounts}
+    never: dict[str, Any] = {
+        "snapshot_at": None,
+        "age_seconds": None,
+        "trunk_count": None,
+        "drift_count": None,
+        "drift": [],
+    }
+    accounts += [{"account": account.name} | never for account in settings.accounts if account.name not in known]
+    is_active = is_run_active(settings)
+    return {
+        "destination": destination.name,
+        "warehouse": destination.place,
+        "warehouse_bytes": size,
+        "free_bytes": free_bytes,
+        "growth": read_growth(settings, destination.place, size) if size is not None else None,
+        "is_run_active": is_active,
+        "is_work_pending": destination.is_work_pending() and not is_active,
+        "accounts": accounts,
+        "last_run": _read_last_run(settings),
+    }
+
+
+def watched_accounts(settings: Settings, stored: Iterable[str]) -> list[str]:
+    """Return the accounts that should be seen again and again: those configured, or else those that are stored.
+
+    One that is no longer configured keeps what is stored of it; that it is not seen any more is no fault.
+    """
+    return [account.name for account in settings.accounts] or list(stored)
+
+
+def find_stale(settings: Settings, accounts: Sequence[dict[str, Any]], max_age_seconds: float) -> list[dict[str, Any]]:
+    """Return the accounts of a status that should have been seen and were not for so long, or never were."""
+    watched = set(watched_accounts(settings, [entry["account"] for entry in accounts]))
+    stale = [entry for entry in accounts if entry["account"] in watched and _is_older(entry, max_age_seconds)]
+    return sorted(stale, key=lambda entry: entry["snapshot_at"] or "")
+
+
+def _is_older(entry: dict[str, Any], seconds: float) -> bool:
+    return entry["age_seconds"] is None or bool(entry["age_seconds"] > seconds)
+
+
+def describe_stale(stale: Sequence[dict[str, Any]], max_age: str) -> str:
+    """Return one line on the accounts that are stale, the oldest first; without any, nothing was ever seen."""
+    if not stale:
+        return "no account was ever seen, and none is configured: sip-trunks run"
+    named = [f"{entry['account']} ({_as_age(entry['age_seconds'])})" for entry in stale[:_MOST_NAMES]]
+    rest = f" and {len(stale) - _MOST_NAMES} more" if len(stale) > _MOST_NAMES else ""
+    count = "1 account was" if len(stale) == 1 else f"{len(stale)} accounts were"
+    return f"{count} not seen for {max_age}: {', '.join(named)}{rest}"
+
+
+def _read_last_run(settings: Settings) -> dict[str, Any] | None:
+    try:
+        noted = json.loads(settings.last_run_path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(noted, dict):
+        return None
+    failed = [entry for entry in noted.get("accounts", ()) if entry.get("error")]
+    errors = tell_failures((entry["account"], entry["error"]) for entry in failed)
+    if noted.get("report_error"):
+        errors.append(f"no reports: {noted['report_error']}")
+    return {
+        "started_at": noted.get("started_at"),
+        "destination": noted.get("destination"),
+        "exit_code": noted.get("exit_code"),
+        "error": noted.get("error") or "; ".join(errors) or None,
+    }
+
+
+def print_status(status: dict[str, Any]) -> None:
+    """Print the status for a person."""
+    size = status["warehouse_bytes"]
+    is_empty = not any(account["snapshot_at"] for account in status["accounts"])
+    note = " (not there yet)" if is_empty else f" ({_describe_size(status)})" if size else ""
+    print(f"warehouse  {status['warehouse']}{note}")
+    last = status["last_run"]
+    if status["is_run_active"]:
+        print("run        active now")
+    if status["is_work_pending"]:
+        print("pending    a run did not end; the next one starts anew from what is published")
+    if last and not status["is_run_active"]:
+        how = "ended well" if last["exit_code"] == 0 else f"exit code {last['exit_code']}: {last['error']}"
+        how = last["error"] if last["exit_code"] is None else how
+        elsewhere = f" into {last['destination']}" if last["destination"] not in (None, status["destination"]) else ""
+        print(f"last run   {last['started_at']}{elsewhere}, {how}")
+    if not status["accounts"]:
+        print("accounts   none yet: sip-trunks run, or sip-trunks run --demo")
+        return
+    print()
+    columns = ["account", "snapshot_at", "age", "trunk_count", "drift_count"]
+    rows = [
+        [a["account"], a["snapshot_at"], _as_age(a["age_seconds"]), a["trunk_count"], a["drift_count"]]
+        for a in status["accounts"]
+    ]
+    print_table(columns, rows)
+    drifting = [[a["account"], *list(seen.values())] for a in status["accounts"] for seen in a["drift"]]
+    if drifting:
+        print("\nstill drifting")
+        print_table(["account", "column_name", "kind", "detail", "row_count", "first_seen_at"], drifting)
+
+
+def _describe_size(status: dict[str, Any]) -> str:
+    text, free, growth = as_size(status["warehouse_bytes"]), status["free_bytes"], status["growth"]
+    if free:
+        text += f", {as_size(free)} of it free"
+    if growth and growth["bytes"]:
+        text += f"; {as_size(abs(growth['bytes']))} {'more' if growth['bytes'] > 0 else 'less'} than {growth['since']}"
+    return text
+
+
+def _as_age(seconds: int | None) -> str:
+    if seconds is None:
+        return "never seen"
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,339 @@
+"""Moving: a consistent copy of everything that is stored, and a new destination that begins with one.
+
+    any destination ──export──▶ DIR: manifest.json and the tables ──import──▶ an empty destination
+
+A copy has the same tables wherever it comes from. The manifest says their types and how many rows they have, so that
+what is cut short, or was made by something else, is not taken for a copy.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Literal
+
+import duckdb
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from sip_trunks import __version__
+from sip_trunks.core.errors import DestinationFailed, SettingsError, describe_error
+from sip_trunks.core.lock import holding_lock
+from sip_trunks.core.provider_catalog import read_usable_facts
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations.dlt_pipeline import discard_dlt_folder
+from sip_trunks.reporting.publish import publish_page, publish_tables
+from sip_trunks.run.result import format_moment
+from sip_trunks.warehouse import catalog
+from sip_trunks.warehouse.catalog import DATASET, literal, quoted
+from sip_trunks.warehouse.views import create_views
+from trunk_transforms import schema
+from trunk_transforms.parse.column_names import claim_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sip_trunks.core.settings import Settings
+    from sip_trunks.destinations.base import Destination
+
+Form = Literal["parquet", "csv", "duckdb"]
+FORMS: tuple[Form, ...] = ("parquet", "csv", "duckdb")
+_TABLES = {table.name: table for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)}
+_MANIFEST = "manifest.json"
+_WAREHOUSE = "warehouse.duckdb"
+_ROWS_AT_ONCE = 100_000
+_LONGEST_LINE_BYTES = 2**27
+
+Types = dict[str, schema.ColumnType]
+
+
+@dataclass(frozen=True)
+class _Copied:
+    """A table of a copy: its columns and how many rows it has."""
+
+    columns: Types
+    row_count: int
+
+
+# ---------------------------------------------------------------------- export
+
+
+def export_tables(settings: Settings, folder: Path, form: Form, as_of: datetime | None = None) -> dict[str, int]:
+    """Write a copy of all tables into a new folder and return how many rows each has.
+
+    With `as_of` (UTC) it is what was known at that moment: later snapshots and versions are not in it, and versions
+    that ended later are current. Raises SettingsError if nothing is stored or the folder has something in it.
+    """
+    destination = open_destination(settings)
+    folder = folder.resolve()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SettingsError(f"{folder} is there already and not empty; --output needs a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(mkdtemp(prefix=f".{folder.name[:50]}.", dir=folder.parent))
+    try:
+        with destination.reading() as connection:
+            queries = _queries(connection, destination, as_of)
+            copied = _write_tables(connection, draft, form, queries)
+            if form == "duckdb":
+                _complete_warehouse(settings, draft / _WAREHOUSE)
+        _write_manifest(draft / _MANIFEST, form, as_of, copied)
+        draft.chmod(0o755)
+        try:
+            draft.replace(folder)
+        except OSError as error:
+            raise SettingsError(f"{folder} has been taken meanwhile ({error.strerror})") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return {name: table.row_count for name, table in copied.items()}
+
+
+def _write_tables(
+    connection: duckdb.DuckDBPyConnection, folder: Path, form: Form, queries: Mapping[str, str]
+) -> dict[str, _Copied]:
+    """Write all tables. Raises DestinationFailed if the folder cannot hold them."""
+    try:
+        return {name: _write_table(connection, name, query, folder, form) for name, query in queries.items()}
+    except duckdb.Error as error:
+        raise _unwritable(error) from error
+
+
+def _complete_warehouse(settings: Settings, path: Path) -> None:
+    """Give a copied file what a published one has: views, comments, reports. Raises DestinationFailed."""
+    try:
+        with duckdb.connect(path) as copy:
+            copy.execute("SET TimeZone = 'UTC'")
+            create_views(copy, partial(read_usable_facts, settings))
+            span = catalog.read_looks_span(copy)
+            if span:
+                publish_tables(copy, settings, span[1])
+            copy.execute("CHECKPOINT")
+    except duckdb.Error as error:
+        raise _unwritable(error) from error
+
+
+def _unwritable(error: duckdb.Error) -> DestinationFailed:
+    return DestinationFailed(f"the copy cannot be written: {str(error).partition(chr(10))[0]}")
+
+
+def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as_of: datetime | None) -> dict[str, str]:
+    """Return the query of each table that is stored: all of it, or what was known at a moment.
+
+    Where readers may see half of a run, the moment is that of the last whole one.
+    """
+    names = [name for name in _TABLES if catalog.exists(connection, name)]
+    ((newest, oldest),) = connection.execute(
+        f"SELECT max(snapshot_at), min(snapshot_at) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
+    ).fetchall()
+    if as_of is not None and oldest > as_of:
+        raise SettingsError(f"nothing was stored yet at {as_of}: the first snapshot is of {oldest}")
+    if as_of is None and not destination.is_atomic:
+        as_of = newest
+    if as_of is None:
+        return {name: f"SELECT * FROM {DATASET}.{name}" for name in names}
+    moment = f"TIMESTAMPTZ {literal(as_of)}"
+    was_known = f"valid_from <= {moment} AND {catalog.known_accounts(as_of)}"
+    history = f"{DATASET}.{schema.SIP_TRUNKS_HISTORY.name}"
+    columns = ", ".join(map(quoted, catalog.read_columns(connection, schema.SIP_TRUNKS.name)))
+    trunks = f"SELECT {columns} FROM {history} WHERE {was_known} AND coalesce(valid_to > {moment}, true)"
+    entries = ", ".join(map(quoted, catalog.read_columns(connection, schema.SIP_TRUNK_ALLOWED_IPS.name)))
+    special = {
+        schema.SIP_TRUNKS.name: trunks,
+        schema.SIP_TRUNKS_HISTORY.name: f"SELECT * REPLACE (CASE WHEN valid_to <= {moment} THEN valid_to END AS "
+        f"valid_to) FROM {history} WHERE {was_known}",
+        schema.SIP_TRUNK_ALLOWED_IPS.name: f"SELECT {entries} FROM (SELECT *, list[position + 1] AS ip "
+        f"FROM (SELECT *, unnest(range(len(list))) AS position FROM "
+        f"(SELECT account, id AS trunk_id, row_version, _dlt_load_id, "
+        f"from_json(allowed_inbound_ips, '[\"VARCHAR\"]') AS list FROM ({trunks}))))",
+    }
+    return {name: special.get(name, f"SELECT * FROM {DATASET}.{name} WHERE snapshot_at <= {moment}") for name in names}
+
+
+def _write_table(connection: duckdb.DuckDBPyConnection, name: str, query: str, folder: Path, form: Form) -> _Copied:
+    types = _types_of(connection, _TABLES[name], query)
+    arrow_schema = _arrow_schema(_TABLES[name], types, with_lists=form == "parquet")
+    row_count = 0
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        nonlocal row_count
+        rows = connection.execute(_select_lists(types, query) if form == "parquet" else query)
+        for batch in rows.to_arrow_reader(_ROWS_AT_ONCE):
+            row_count += len(batch)
+            yield batch.cast(arrow_schema)
+
+    if form == "duckdb":
+        with duckdb.connect(folder / _WAREHOUSE) as copy:
+            columns = ", ".join(f"{quoted(column)} {schema.SQL_TYPES[kind]}" for column, kind in types.items())
+            copy.execute(f"CREATE SCHEMA IF NOT EXISTS {DATASET}")
+            copy.execute(f"CREATE TABLE {DATASET}.{name} ({columns})")
+            copy.register("copied", pa.RecordBatchReader.from_batches(arrow_schema, batches()))
+            copy.execute(f"INSERT INTO {DATASET}.{name} SELECT * FROM copied")
+    elif form == "parquet":
+        with pq.ParquetWriter(folder / f"{name}.parquet", arrow_schema, compression="zstd") as writer:
+            for batch in batches():
+                writer.write_batch(batch)
+    else:
+        # Quotes tell an empty text from a missing one.
+        options = pyarrow.csv.WriteOptions(quoting_style="all_valid")
+        with pyarrow.csv.CSVWriter(folder / f"{name}.csv", arrow_schema, write_options=options) as writer:
+            for batch in batches():
+                writer.write_batch(batch)
+    return _Copied(types, row_count)
+
+
+def _types_of(connection: duckdb.DuckDBPyConnection, table: schema.Table, query: str) -> Types:
+    declared = {column.name: column.type for column in table.columns}
+    described = connection.execute(f"DESCRIBE {query}").fetchall()
+    return {name: declared.get(name) or catalog.TYPES_BY_SQL[sql_type] for name, sql_type, *_ in described}
+
+
+def _select_lists(types: Types, query: str) -> str:
+    """Return the query with the lists that are JSON in it as lists."""
+    lists = [name for name, kind in types.items() if kind == "text_list"]
+    casts = ", ".join(f"from_json({quoted(name)}, '[\"VARCHAR\"]') AS {quoted(name)}" for name in lists)
+    return f"SELECT * REPLACE ({casts}) FROM ({query})" if lists else query
+
+
+def _arrow_schema(table: schema.Table, types: Types, *, with_lists: bool) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field(
+                name,
+                schema.arrow_type("text" if kind == "text_list" and not with_lists else kind),
+                nullable=table.may_be_null(name),
+                metadata=schema.JSON_FIELD if kind == "json" else None,
+            )
+            for name, kind in types.items()
+        ]
+    )
+
+
+def _write_manifest(path: Path, form: Form, as_of: datetime | None, copied: Mapping[str, _Copied]) -> None:
+    manifest = {
+        "sip_trunks": __version__,
+        "exported_at": format_moment(datetime.now(UTC)),
+        "as_of": as_of and format_moment(as_of),
+        "format": form,
+        "tables": {name: vars(table) for name, table in copied.items()},
+    }
+    path.write_text(json.dumps(manifest, indent=1), "utf-8")
+
+
+# ---------------------------------------------------------------------- import
+
+
+def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
+    """Begin a destination with a copy and return how many rows each table got.
+
+    Raises SettingsError if the folder holds no complete copy or the destination has something stored already.
+    """
+    form, manifest = _read_manifest(folder)
+    destination = open_destination(settings)
+    with holding_lock(settings):
+        if _has_accounts(destination):
+            raise SettingsError(f"{destination.place} has trunks already; a copy can only begin an empty destination")
+        tables = _read_tables(folder, form, manifest)
+        snapshot_at = max(tables[schema.SIP_TRUNK_SNAPSHOTS.name]["snapshot_at"].to_pylist())
+        destination.discard_work()
+        try:
+            with destination.working() as connection:
+                destination.seed(connection, tables)
+                basis = publish_tables(connection, settings, snapshot_at) if destination.publishes_reports else None
+            destination.publish(snapshot_at)
+            try:
+                publish_page(settings, destination, snapshot_at, basis)
+            except OSError as error:
+                raise DestinationFailed(f"all of it is stored, but not the page: {describe_error(error)}") from error
+        finally:
+            destination.discard_work()
+            discard_dlt_folder(settings)
+    return {name: len(table) for name, table in tables.items()}
+
+
+def _has_accounts(destination: Destination) -> bool:
+    """Whether anything is stored: all accounts may have been forgotten."""
+    if not destination.exists():
+        return False
+    with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+        return catalog.read_looks_span(connection) is not None
+
+
+def _read_manifest(folder: Path) -> tuple[Form, dict[str, _Copied]]:
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
+        tables = {name: _Copied(**values) for name, values in manifest["tables"].items()}
+        form: Form = FORMS[FORMS.index(manifest["format"])]
+        are_sound = all(_is_sound(_TABLES[name], table) for name, table in tables.items())
+    except (FileNotFoundError, NotADirectoryError):
+        raise SettingsError(f"{folder} holds no copy: there is no {_MANIFEST}; sip-trunks export makes one") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        are_sound = False
+    if not are_sound:
+        raise SettingsError(f"{folder / _MANIFEST} is none of sip-trunks export")
+    missing = [table.name for table in schema.TABLES if table.name not in tables]
+    if missing:
+        raise SettingsError(f"{folder / _MANIFEST} lacks the table {missing[0]}")
+    if not tables[schema.SIP_TRUNK_SNAPSHOTS.name].row_count:
+        raise SettingsError(f"{folder / _MANIFEST} says that nothing was stored; there is nothing to begin with")
+    return form, tables
+
+
+def _is_sound(table: schema.Table, copied: _Copied) -> bool:
+    """Whether the columns are those that a run could have made: a manifest may come from anywhere."""
+    declared = {column.name: column.type for column in table.columns}
+    others = {name: kind for name, kind in copied.columns.items() if name not in declared}
+    fields = {name.removesuffix(schema.VARIANT_SUFFIX) for name in others} - set(declared)
+    return (
+        declared.items() <= copied.columns.items()
+        and set(others.values()) <= set(catalog.TYPES_BY_SQL.values())
+        and all(claim_columns([name]) == {name: name} for name in fields)
+    )
+
+
+def _read_tables(folder: Path, form: Form, manifest: Mapping[str, _Copied]) -> dict[str, pa.Table]:
+    tables: dict[str, pa.Table] = {}
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for name, expected in manifest.items():
+            try:
+                source = _source(folder, name, form, expected.columns)
+                query = source if form == "parquet" else _select_lists(expected.columns, source)
+                if form == "duckdb" and not tables:
+                    connection.execute(f"ATTACH {literal(folder / _WAREHOUSE)} AS copy (READ_ONLY)")
+                    # What is called a table may be a view on any file of this machine.
+                    connection.execute("SET enable_external_access = false")
+                table = connection.execute(query).to_arrow_table()
+                tables[name] = table.cast(_arrow_schema(_TABLES[name], expected.columns, with_lists=True))
+            except (duckdb.Error, ValueError, LookupError, NotImplementedError) as error:
+                reason = str(error).partition("\n")[0]
+                raise SettingsError(f"{folder} is no complete copy: {name} cannot be read ({reason})") from None
+            if len(table) != expected.row_count:
+                raise SettingsError(
+                    f"{folder} is no complete copy: {name} has {len(table)} rows, its manifest {expected.row_count}"
+                )
+    return tables
+
+
+def _source(folder: Path, name: str, form: Form, types: Types) -> str:
+    columns = ", ".join(map(quoted, types))
+    match form:
+        case "parquet":
+            return (
+                f"SELECT {columns} FROM read_parquet({literal(folder / f'{name}.parquet')}, hive_partitioning = false)"
+            )
+        case "duckdb":
+            return f"SELECT {columns} FROM copy.{DATASET}.{name}"
+        case "csv":
+            file = literal(folder / f"{name}.csv")
+            kinds = ", ".join(f"{literal(column)}: {literal(schema.SQL_TYPES[kind])}" for column, kind in types.items())
+            return (
+                f"SELECT {columns} FROM read_csv({file}, header = true, auto_detect = false, "
+                f"columns = {{{kinds}}}, delim = ',', quote = '\"', escape = '\"', nullstr = '', "
+                f"allow_quoted_nulls = false, hive_partitioning = false, max_line_size = {_LONGEST_LINE_BYTES}, "
+                f"buffer_size = {2 * _LONGEST_LINE_BYTES})"
+            )

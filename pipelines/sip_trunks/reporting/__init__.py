@@ -1,0 +1,1 @@
+"""Report frames → people: page, charts, workbook, terminal, formats, Dask."""

@@ -1,0 +1,210 @@
+"""Reports on a lake by Dask: on processes of this machine, or on the workers of a cluster.
+
+A task reads what is of some accounts, of one version of the lake, and works a report out on it as pandas does without
+Dask. It needs nothing that another task has made, so a worker that dies costs its tasks, which another one does anew;
+what it holds at a time is one part, of about `sip_trunks.dask_partition_rows` trunks or else of one account.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from sip_trunks.core.errors import DestinationFailed, SettingsError
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations.parquet_lake import Lake, Part
+from sip_trunks.reporting.inputs import read_basis, stored_tables
+from sip_trunks.warehouse import catalog, frames
+from trunk_transforms.reports.partitioned import KEY, REPORTS_IN_PARTS, PartedBasis
+from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from sip_trunks.core.settings import Settings
+    from trunk_transforms.reports.partitioned import Job
+    from trunk_transforms.reports.registry import Options
+
+_PATIENCE_SECONDS = 15
+_PAUSE_SECONDS = 0.05
+_ADVICE = (
+    "probably out of memory: give them more, sip_trunks.dask_worker_bytes, or less to hold, "
+    "sip_trunks.dask_partition_rows"
+)
+_MOST_SHUFFLED = 64
+_CONFIG = {
+    "dataframe.convert-string": False,
+    # What a worker holds are phone numbers: it has to do with its memory, and puts nothing on a disk.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.admin.tick.limit": "1h",
+    "distributed.logging.distributed": "critical",
+    "distributed.scheduler.allowed-failures": 3,
+}
+
+
+@contextmanager
+def reporting_in_parts(
+    settings: Settings, names: Sequence[str], options: Options, *, scheduler: str | None, is_past: bool = False
+) -> Iterator[PartedBasis]:
+    """Yield what these reports follow from, worked out by Dask when it is asked for.
+
+    Raises SettingsError if Dask is not installed, a report or the destination is nothing for it, or there is no
+    scheduler at the address.
+    """
+    unfit = [name for name in names if name not in REPORTS_IN_PARTS]
+    if unfit:
+        raise SettingsError(f"--engine dask works out {', '.join(REPORTS_IN_PARTS)}; not {unfit[0]}")
+    lake = open_destination(settings)
+    if not isinstance(lake, Lake):
+        raise SettingsError(
+            f"--engine dask reads a lake of Parquet files, not {lake.place}: --destination parquet, and no table_format"
+        )
+    version = lake.version
+    with lake.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+        stored = catalog.read_stored_accounts(connection)
+        log = None if is_past or "audit" not in names else frames.read_findings(connection)
+        if options.by and "counts" in names:
+            # A column that is not there is nothing for a worker to find out.
+            with Lake(settings, Part(version, ())).reading(stored_tables(["counts"], is_past=is_past)) as empty:
+                read_basis(empty, ["counts"], options, is_past=is_past)
+    groups = _group({name: account.trunk_count for name, account in stored.items()}, settings.dask.partition_rows)
+    with _connecting(settings, scheduler) as client:
+        engine = DaskEngine(client, _without_secrets(settings), version, groups, is_past)
+        yield PartedBasis({} if log is None else {"log": log}, options, engine)
+
+
+@dataclass(frozen=True)
+class DaskEngine:
+    """Runs jobs on parts of a version of a lake, as partitions of Dask DataFrames."""
+
+    client: Any
+    settings: Settings
+    version: str
+    groups: Sequence[tuple[str, ...]]
+    is_past: bool
+
+    def work_out(self, report: str, options: Options, job: Job) -> list[pd.DataFrame]:
+        """Return what the job makes of each part."""
+        return self._gather(self._partitions(report, options, job, pd.DataFrame()))
+
+    def find_shared(self, report: str, options: Options, job: Job) -> pd.Series:
+        """Return the keys that the job returns for more than one row of all parts together, each once."""
+        keys = self._partitions(report, options, job, pd.DataFrame({KEY: pd.Series(dtype="uint64")}))
+        if len(self.groups) > 1:
+            # By tasks: peer to peer, what a worker had received would be lost with it.
+            count = min(len(self.groups), _MOST_SHUFFLED)
+            keys = keys.shuffle(KEY, npartitions=count, shuffle_method="tasks")
+        shared: pd.Series = pd.concat([frame[KEY] for frame in self._gather(keys.map_partitions(_find_repeated))])
+        return shared
+
+    def _partitions(self, report: str, options: Options, job: Job, like: pd.DataFrame) -> Any:
+        import dask.dataframe as dd
+
+        work = partial(replace(self, client=None, groups=()).work_on, report=report, options=options, job=job)
+        return dd.from_map(work, self.groups, meta=like, enforce_metadata=False)
+
+    def work_on(self, accounts: tuple[str, ...], *, report: str, options: Options, job: Job) -> pd.DataFrame:
+        """Return what a job makes of some accounts; this is what a worker does."""
+        part = Lake(self.settings, Part(self.version, accounts))
+        with part.reading(stored_tables([report], is_past=self.is_past)) as connection:
+            return job(read_basis(connection, [report], options, is_past=self.is_past))
+
+    def _gather(self, partitions: Any) -> list[pd.DataFrame]:
+        """Return the partitions in their order, each fetched as soon as it is done, so that workers need not hold it.
+
+        Raises DestinationFailed if workers die of it, or there is none.
+        """
+        from distributed import as_completed
+        from distributed.scheduler import KilledWorker
+
+        futures = self.client.compute(partitions.to_delayed())
+        places = {future.key: place for place, future in enumerate(futures)}
+        gathered: list[pd.DataFrame] = [pd.DataFrame()] * len(futures)
+        waiting, seen_at = as_completed(futures, with_results=True), time.monotonic()
+        del futures
+        try:
+            while not waiting.is_empty():
+                for future, result in waiting.next_batch(block=False):
+                    # A batch has errors as if they were results; to ask for one raises it.
+                    gathered[places[future.key]] = result if future.status == "finished" else future.result()
+                    future.release()
+                if self.client.nthreads():
+                    seen_at = time.monotonic()
+                elif time.monotonic() - seen_at > _PATIENCE_SECONDS:
+                    raise DestinationFailed(f"there was no Dask worker for {_PATIENCE_SECONDS} s; {_ADVICE}")
+                time.sleep(_PAUSE_SECONDS)
+        except KilledWorker:
+            raise DestinationFailed(f"workers died again and again; {_ADVICE}") from None
+        return gathered
+
+
+def _find_repeated(keys: pd.DataFrame) -> pd.DataFrame:
+    return keys.loc[keys[KEY].duplicated()].drop_duplicates()
+
+
+def _group(trunk_counts: Mapping[str, int], most_rows: int) -> list[tuple[str, ...]]:
+    """Return the accounts in groups of about so many trunks, neighbours together; an account is never split."""
+    groups: list[tuple[str, ...]] = []
+    group: list[str] = []
+    rows = 0
+    for account, count in sorted(trunk_counts.items()):
+        if group and rows + count > most_rows:
+            groups.append(tuple(group))
+            group, rows = [], 0
+        group.append(account)
+        rows += count
+    return [*groups, tuple(group)]
+
+
+def _without_secrets(settings: Settings) -> Settings:
+    """Return what a worker needs to read the lake."""
+    return replace(settings, accounts=(), pseudonym_key=b"", notify="", providers=None)
+
+
+@contextmanager
+def _connecting(settings: Settings, scheduler: str | None) -> Iterator[Any]:
+    """Yield a client of the scheduler, or of workers started for it. Raises SettingsError."""
+    try:
+        import dask
+        import dask.dataframe
+        import distributed
+    except ImportError:
+        raise SettingsError("--engine dask needs Dask: pip install 'sip-trunks[dask]'") from None
+    for name in ("distributed", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    with dask.config.set(_CONFIG):
+        if scheduler:
+            try:
+                client = distributed.Client(scheduler, timeout=_PATIENCE_SECONDS)
+            except Exception as error:  # noqa: BLE001 - an address may have a transport with errors of its own
+                raise SettingsError(f"--scheduler: no Dask scheduler answers there ({type(error).__name__})") from None
+            with client:
+                try:
+                    client.wait_for_workers(1, timeout=_PATIENCE_SECONDS)
+                except TimeoutError:
+                    raise SettingsError("--scheduler: the Dask scheduler there has no workers; start some") from None
+                yield client
+            return
+        with (
+            distributed.LocalCluster(
+                n_workers=settings.dask.workers,
+                threads_per_worker=1,
+                memory_limit=settings.dask.worker_bytes,
+                # Nothing that somebody else's machine could ask, on no port that may be taken.
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False},
+                # Who else is on this machine must not hand tasks to our workers: certificates for this run.
+                security=True,
+                silence_logs=logging.CRITICAL,
+            ) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            yield client

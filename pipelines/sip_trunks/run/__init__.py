@@ -1,0 +1,1 @@
+"""One run: extract → validate → load → publish → result."""

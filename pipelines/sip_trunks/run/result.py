@@ -1,0 +1,234 @@
+"""What a run did: the values that `--json` prints, and the lines that a person reads."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sip_trunks.core.errors import name_some
+from sip_trunks.core.settings import DEMO_ACCOUNT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sip_trunks.core.settings import Settings
+    from sip_trunks.warehouse.catalog import SeenDrift, StoredAccount
+
+_MOST_DRIFT_LINES = 8
+_MOST_FAILURES = 10
+_MOST_ACCOUNTS = 5
+
+
+@dataclass(frozen=True)
+class AccountOutcome:
+    """What a run did for one account.
+
+    `loaded`: the snapshot is stored; `unchanged`: the answer was, to the byte, the last one, which is noted;
+    `failed`: nothing of the account was touched, `error` says why.
+    """
+
+    account: str
+    status: Literal["loaded", "unchanged", "failed"]
+    trunk_count: int | None = None
+    new_count: int | None = None
+    changed_count: int | None = None
+    removed_count: int | None = None
+    drift_count: int | None = None
+    drift: tuple[SeenDrift, ...] = ()
+    error: str | None = None
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class RuleFindings:
+    """How many findings of a rule there are, and how many of them this snapshot brought."""
+
+    severity: str
+    rule: str
+    finding_count: int
+    new_count: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did, and when: `snapshot_at` is the moment that the history knows it by (UTC).
+
+    `findings` is None where they are not known: without reports, or if nothing was stored. `stored` has what was stored
+    of each account before, and is no part of what `--json` prints.
+    """
+
+    accounts: tuple[AccountOutcome, ...]
+    destination: str
+    warehouse: str
+    snapshot_at: datetime | None
+    started_at: datetime
+    duration_seconds: float
+    report_error: str | None
+    exit_code: int
+    warnings: tuple[str, ...] = ()
+    findings: tuple[RuleFindings, ...] | None = None
+    stored: Mapping[str, StoredAccount] = field(default_factory=dict, repr=False)
+
+    @property
+    def ended_at(self) -> datetime:
+        """When it ended (UTC)."""
+        return self.started_at + timedelta(seconds=self.duration_seconds)
+
+    @property
+    def errors(self) -> list[str]:
+        """What went wrong, without the names of the accounts, each with how many it went wrong for."""
+        counts = Counter(without_name(entry.error, entry.account) for entry in self.accounts if entry.error)
+        lines = [f"{count} accounts: {error}" if count > 1 else error for error, count in counts.most_common()]
+        return [*lines[:_MOST_FAILURES], *([self.report_error] if self.report_error else [])]
+
+    def count_findings(self, severity: str) -> int | None:
+        """Return how many findings of a severity there are, if that is known."""
+        if self.findings is None:
+            return None
+        return sum(found.finding_count for found in self.findings if found.severity == severity)
+
+    @property
+    def failures(self) -> list[str]:
+        """What went wrong, one line for all accounts that failed for the same reason; then the reports."""
+        lines = tell_failures((entry.account, entry.error) for entry in self.accounts if entry.error)
+        if self.report_error:
+            lines.append(f"the trunks are stored, but not the reports: {self.report_error}")
+        return lines
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the outcome as plain values."""
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "stored"}
+        return {name: _as_plain(value) for name, value in values.items()}
+
+
+def without_name(error: str, account: str) -> str:
+    """Return an error without the name of an account."""
+    for phrase in (f" of account {account!r}", f" --account {account}"):
+        error = error.replace(phrase, "")
+    return re.sub(rf"(?<![\w.-]){re.escape(account)}(?![\w-])", "…", error)
+
+
+def tell_failures(failed: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a line for all accounts that failed for the same reason; of many reasons, only the first ones."""
+    whose: dict[str, list[str]] = defaultdict(list)
+    for account, error in failed:
+        whose[error].append(account)
+    lines = [f"{name_some(names)}: {error}" for error, names in whose.items()]
+    rest = sum(map(len, [*whose.values()][_MOST_FAILURES:]))
+    return (
+        [*lines[:_MOST_FAILURES], f"… and {rest} more accounts failed: state/last_run.json has all"] if rest else lines
+    )
+
+
+def _as_plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return format_moment(value)
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return _as_plain(asdict(value))
+        case dict():
+            return {name: _as_plain(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_as_plain(item) for item in value]
+        case _:
+            return value
+
+
+def format_moment(moment: datetime) -> str:
+    """Return the moment in ISO 8601 with microseconds and Z."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def print_outcome(settings: Settings, outcome: Outcome) -> None:
+    """Print what was done, what there is now, and what to try next."""
+    if len(outcome.accounts) <= _MOST_ACCOUNTS:
+        for account in outcome.accounts:
+            _print_account(account)
+    else:
+        _print_accounts(outcome)
+    if outcome.snapshot_at is None:
+        return
+    print(f"warehouse  {outcome.warehouse}")
+    if settings.page_path.exists():
+        print(f"page       {settings.page_path}")
+    print(f"took       {outcome.duration_seconds:.1f} s\n")
+    _print_overview(settings)
+    program = _program()
+    where = settings.destination_option
+    print("try next")
+    print(f'  {program} sql "FROM sip_trunk_changes ORDER BY observed_at DESC LIMIT 9"{where}')
+    print(f"  {program} audit{where}")
+    print(f"  {program} report counts --by country_code{where}")
+    print(f"  {program} status{where}")
+    if outcome.destination == "duckdb":
+        print(f"  {program} run{_again(outcome)} --destination parquet")
+
+
+def _again(outcome: Outcome) -> str:
+    return " --demo" if [account.account for account in outcome.accounts] == [DEMO_ACCOUNT] else ""
+
+
+def _program() -> str:
+    """Return what to type for this program: its name where the shell finds it, else its path."""
+    here = Path(sys.argv[0]).absolute()
+    if here.name != "sip-trunks" or shutil.which("sip-trunks") == str(here):
+        return "sip-trunks"
+    return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
+
+
+def _print_account(account: AccountOutcome) -> None:
+    print(f"account    {account.account}")
+    if account.status == "failed":
+        print(f"failed     {account.error}")
+        return
+    if account.status == "unchanged":
+        print(f"trunks     {account.trunk_count}: the answer is, to the byte, the last one")
+    else:
+        print(
+            f"trunks     {account.trunk_count}: {account.new_count} new, {account.changed_count} changed, "
+            f"{account.removed_count} removed since the last run"
+        )
+    print(f"drift      {account.drift_count or 'none'}")
+    for entry in account.drift[:_MOST_DRIFT_LINES]:
+        since = f", since {entry.first_seen_at:%Y-%m-%d}" if entry.first_seen_at < entry.last_seen_at else ""
+        records = "1 record" if entry.row_count == 1 else f"{entry.row_count} records"
+        print(f"           {entry.column_name}: {entry.detail} ({entry.kind}, {records}{since})")
+    if len(account.drift) > _MOST_DRIFT_LINES:
+        print(f"           … and {len(account.drift) - _MOST_DRIFT_LINES} more: sip-trunks drift")
+
+
+def _print_accounts(outcome: Outcome) -> None:
+    """Print what was done for many accounts together; which of them failed is told on standard error."""
+    counts = Counter(entry.status for entry in outcome.accounts)
+    told = ", ".join(f"{counts[status]} {status}" for status in ("loaded", "unchanged", "failed") if counts[status])
+    print(f"accounts   {len(outcome.accounts)}: {told}")
+    done = [entry for entry in outcome.accounts if entry.status != "failed"]
+    if not done:
+        return
+    trunks, new, changed, removed, drift = (
+        sum(getattr(entry, name) or 0 for entry in done)
+        for name in ("trunk_count", "new_count", "changed_count", "removed_count", "drift_count")
+    )
+    print(f"trunks     {trunks}: {new} new, {changed} changed, {removed} removed since the last run")
+    drifting = [entry.account for entry in done if entry.drift_count]
+    print(f"drift      {f'{drift} ({name_some(drifting)}): sip-trunks drift' if drift else 'none'}")
+
+
+def _print_overview(settings: Settings) -> None:
+    """Print the published overview, if there is one: it costs no second look at the trunks."""
+    from sip_trunks.destinations.base import open_destination
+    from sip_trunks.reporting.output import print_overview
+    from sip_trunks.warehouse import report_tables
+
+    with open_destination(settings).reading(()) as connection:
+        overview = report_tables.read_report(connection, "overview")
+    if overview:
+        _, rows = overview
+        print_overview(rows)
+        print()

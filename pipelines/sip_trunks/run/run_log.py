@@ -1,0 +1,138 @@
+"""The log of the runs: `state/runs.jsonl`, a line for each as it ends, and from there the table `runs`.
+
+A run that stores nothing cannot write a table. So every run appends a line to the file, and the next one that publishes
+puts what the table lacks into it, with a row of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sip_trunks import __version__
+from sip_trunks.core.errors import describe_error, exit_code_of
+from sip_trunks.core.files import write_whole
+from sip_trunks.run.result import without_name
+from sip_trunks.warehouse import report_tables
+from trunk_transforms.schema.reports import RUNS, SEVERITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    import duckdb
+
+    from sip_trunks.core.settings import Settings
+    from sip_trunks.run.result import Outcome
+
+_MOST_BYTES = 2**18
+_MOMENTS = {column.name for column in RUNS.columns if column.type == "timestamp"}
+_TYPES = {column.name: str if column.type == "text" else int for column in RUNS.columns if column.type != "timestamp"}
+
+
+def summarize(outcome: Outcome) -> dict[str, Any]:
+    """Return a run that came to an end as a row of `runs`."""
+    statuses = [entry.status for entry in outcome.accounts]
+    row: dict[str, Any] = {
+        "started_at": outcome.started_at,
+        "ended_at": outcome.ended_at,
+        "exit_code": outcome.exit_code,
+        "error": "; ".join(outcome.errors) or None,
+        "snapshot_at": outcome.snapshot_at,
+        **{f"{status}_count": statuses.count(status) for status in ("loaded", "unchanged", "failed")},
+    }
+    seen = [entry for entry in outcome.accounts if entry.status != "failed"]
+    for name in ("trunk_count", "new_count", "changed_count", "removed_count", "drift_count"):
+        row[name] = sum(getattr(entry, name) or 0 for entry in seen) if seen else None
+    for severity in SEVERITIES:
+        row[f"{severity}_count"] = outcome.count_findings(severity)
+    return row | {"version": __version__}
+
+
+def summarize_failure(settings: Settings, error: BaseException, started_at: datetime) -> dict[str, Any]:
+    """Return a run that an error ended before anything was stored as a row of `runs`."""
+    reason = describe_error(error)
+    for account in settings.accounts:
+        reason = without_name(reason, account.name)
+    return dict.fromkeys(RUNS.names) | {
+        "started_at": started_at,
+        "ended_at": datetime.now(UTC),
+        "exit_code": exit_code_of(error),
+        "error": reason,
+        "version": __version__,
+    }
+
+
+def note_run(settings: Settings, run: Mapping[str, Any]) -> None:
+    """Append a run to the file, which is cut to its latter half where it gets long."""
+    path = _path(settings)
+    if path.exists() and path.stat().st_size > _MOST_BYTES:
+        lines = path.read_bytes().splitlines(keepends=True)
+        write_whole(path, b"".join(lines[len(lines) // 2 :]))
+    plain = {name: value.isoformat() if name in _MOMENTS and value else value for name, value in run.items()}
+    line = json.dumps({"destination": settings.destination} | plain, default=str)
+    with path.open("ab") as file:
+        # A line that a full disk cut short must not swallow this one.
+        file.write(f"{_line_break_after(path)}{line}\n".encode())
+
+
+def note_death(settings: Settings) -> None:
+    """Note that the last run was killed, if it left no word of its end; whoever calls holds the lock."""
+    with suppress(OSError, ValueError, TypeError, LookupError):
+        last = json.loads(settings.last_run_path.read_text("utf-8"))
+        if last["exit_code"] is None:
+            started_at = datetime.fromisoformat(last["started_at"])
+            dead = dict.fromkeys(RUNS.names) | {"started_at": started_at, "error": last["error"]}
+            note_run(settings, dead | {"destination": last["destination"]})
+
+
+def forget_runs(settings: Settings, limit: datetime) -> None:
+    """Take the runs that began before `limit` out of the file."""
+    with suppress(FileNotFoundError):
+        lines = _path(settings).read_bytes().splitlines(keepends=True)
+        write_whole(_path(settings), b"".join(line for line in lines if not _is_before(line, limit)))
+
+
+def _is_before(line: bytes, limit: datetime) -> bool:
+    with suppress(ValueError, TypeError, KeyError):
+        return datetime.fromisoformat(json.loads(line)["started_at"]) < limit
+    return False
+
+
+def store_runs(settings: Settings, connection: duckdb.DuckDBPyConnection, run: Mapping[str, Any]) -> None:
+    """Put this run, and what is noted of others into this destination, into the table `runs` of the connection."""
+    report_tables.write_runs(connection, [*_read(settings), run])
+
+
+def _read(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield the runs that are noted for this destination; what is no line of ours is left out."""
+    with suppress(OSError):
+        for line in _path(settings).read_bytes().splitlines():
+            with suppress(ValueError, TypeError, KeyError):
+                noted = json.loads(line)
+                if noted["destination"] == settings.destination:
+                    yield _checked(noted)
+
+
+def _checked(noted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of `runs`. Raises ValueError, TypeError or KeyError if this is none."""
+    moments = {name: datetime.fromisoformat(noted[name]) if noted.get(name) else None for name in _MOMENTS}
+    others = {name: noted.get(name) for name in _TYPES}
+    if moments["started_at"] is None or not all(v is None or type(v) is _TYPES[n] for n, v in others.items()):
+        raise ValueError(noted)
+    return {**moments, **others}
+
+
+def _line_break_after(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, 2)
+            return "" if file.read(1) == b"\n" else "\n"
+    except OSError:
+        return ""
+
+
+def _path(settings: Settings) -> Path:
+    return settings.state_dir / "runs.jsonl"

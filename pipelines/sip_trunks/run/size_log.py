@@ -1,0 +1,56 @@
+"""How much room a destination has taken, noted once a day in `state/sizes.json`, so that its growth can be told."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from sip_trunks.core.errors import Failure
+from sip_trunks.core.files import write_whole
+from sip_trunks.destinations.base import open_destination
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sip_trunks.core.settings import Settings
+
+_DAYS_KEPT = 400
+_DAYS_COMPARED = 30
+
+
+def note_size(settings: Settings) -> None:
+    """Note how large the destination is, once a day, if that is known; that it cannot be noted is no failure."""
+    noted, today, destination = _read(settings), f"{datetime.now(UTC):%Y-%m-%d}", open_destination(settings)
+    sizes = noted.setdefault(destination.place, {})
+    if today in sizes:
+        return
+    with suppress(OSError, Failure):
+        size = destination.size_bytes()
+        if size is not None:
+            noted[destination.place] = dict(sorted((sizes | {today: size}).items())[-_DAYS_KEPT:])
+            write_whole(_path(settings), json.dumps(noted).encode())
+
+
+def read_growth(settings: Settings, place: str, size: int) -> dict[str, Any] | None:
+    """Return since which day, at most 30 ago if one is noted, and by how many bytes a destination has grown."""
+    now = datetime.now(UTC)
+    begin = f"{now - timedelta(days=_DAYS_COMPARED):%Y-%m-%d}"
+    sizes = _read(settings).get(place, {})
+    days = sorted(day for day in sizes if day < f"{now:%Y-%m-%d}")
+    since = next((day for day in days if day >= begin), days[-1] if days else None)
+    return {"since": since, "bytes": size - sizes[since]} if since else None
+
+
+def _path(settings: Settings) -> Path:
+    return settings.state_dir / "sizes.json"
+
+
+def _read(settings: Settings) -> dict[str, dict[str, int]]:
+    """Return what is noted: bytes by day by place. What is none of that counts as nothing."""
+    try:
+        noted = json.loads(_path(settings).read_text("utf-8"))
+        return {str(name): {str(day): int(size) for day, size in sizes.items()} for name, sizes in noted.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

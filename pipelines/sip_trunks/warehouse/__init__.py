@@ -1,0 +1,1 @@
+"""What is stored, as SQL: catalog, views, report tables, frames, dictionary."""

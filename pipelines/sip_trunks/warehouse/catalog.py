@@ -1,0 +1,293 @@
+"""The tables as SQL sees them, wherever they are kept: views and comments, and what runs and readers ask of them.
+
+Every destination is read through a DuckDB connection that has the tables in schema `famulor`: the DuckDB file itself,
+or views on the files of a lake, or copies of what a server has. The functions here are the same for all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from sip_trunks.core.errors import SettingsError
+from trunk_transforms import schema
+from trunk_transforms.schema import reports as report_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    import pyarrow as pa
+
+DATASET = "famulor"
+TYPES_BY_SQL: dict[str, schema.ColumnType] = {
+    "VARCHAR": "text",
+    "BIGINT": "bigint",
+    "DOUBLE": "double",
+    "BOOLEAN": "bool",
+    "JSON": "json",
+}
+"""The types of columns that are not declared."""
+
+_CHANGES_BEHIND = (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)
+_TABLES_BEHIND = {
+    **{table.name: (table.name,) for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)},
+    schema.DRIFT.name: (schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name),
+    report_schema.TRUNK_COUNTS.name: (schema.SIP_TRUNKS.name,),
+    report_schema.SIP_TRUNK_CHANGES.name: _CHANGES_BEHIND,
+    report_schema.TRUNKS_AS_OF.name: (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.name),
+    report_schema.CHANGES_BETWEEN.name: _CHANGES_BEHIND,
+}
+"""Which stored tables each table, view and macro is read from."""
+
+LOOKS_QUERY = f"""
+    SELECT account, snapshot_at, trunk_count, _dlt_load_id AS load_id,
+        lag(snapshot_at) OVER (PARTITION BY account ORDER BY snapshot_at) AS previous_at,
+        min(snapshot_at) OVER (PARTITION BY account) AS first_at,
+        max(snapshot_at) OVER (PARTITION BY account) AS latest_at
+    FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}
+"""
+"""The looks, and the load of the answer that each had: one that was, to the byte, the last one has its load."""
+
+DRIFT_QUERY = f"""
+    WITH looks AS ({LOOKS_QUERY})
+    SELECT drift.account, column_name, kind, detail,
+        arg_max(row_count, looks.snapshot_at) AS row_count,
+        min(looks.snapshot_at) AS first_seen_at,
+        max(looks.snapshot_at) AS last_seen_at,
+        max(looks.snapshot_at) = any_value(latest_at) AS is_current
+    FROM {DATASET}.{schema.SCHEMA_DRIFT.name} AS drift
+    JOIN looks ON looks.account = drift.account AND looks.load_id = drift._dlt_load_id
+    GROUP BY drift.account, column_name, kind, detail
+"""
+"""The deviations, and when each was seen."""
+
+JSON_COLUMNS = "json_columns"
+"""The key under which a Parquet file says which of its text columns are JSON, as a JSON array of names."""
+
+
+@dataclass(frozen=True)
+class StoredAccount:
+    """What is stored of an account's last snapshot."""
+
+    snapshot_at: datetime
+    trunk_count: int
+    body_sha256: str
+    drift_count: int
+    loader_version: str
+    load_id: str
+
+
+@dataclass(frozen=True)
+class SeenDrift:
+    """A deviation of an account's answers from the declaration, and when it was seen; a row of the view `drift`."""
+
+    account: str
+    column_name: str
+    kind: str
+    detail: str
+    row_count: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    is_current: bool
+
+
+def quoted(identifier: str) -> str:
+    """Return the identifier quoted for SQL; names of columns come from the API."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(value: object) -> str:
+    """Return the value quoted for SQL. Parameters would be shorter, but DuckDB imports pandas to bind them."""
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+def find_tables(query: str) -> list[str] | None:
+    """Return the tables that a query names, those behind a view or macro included; None if it names none of them."""
+    words = set(re.findall(r"\w+", query.lower()))
+    return [table for name in sorted(words & set(_TABLES_BEHIND)) for table in _TABLES_BEHIND[name]] or None
+
+
+def refuse_unknown_columns(columns: Sequence[str], stored: Collection[str]) -> None:
+    """Raise SettingsError if the trunks do not have these columns."""
+    unknown = [name for name in columns if name not in stored]
+    if unknown:
+        raise SettingsError(f"no column {unknown[0]!r} in sip_trunks; there are {', '.join(stored)}")
+
+
+def tally_trunks(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> pa.Table:
+    """Return how many current trunks have each combination of these columns, as `trunk_count`."""
+    refuse_unknown_columns(columns, read_columns(connection, schema.SIP_TRUNKS.name))
+    names = ", ".join(map(quoted, columns))
+    query = f"SELECT {names}, count(*) AS trunk_count FROM {DATASET}.{schema.SIP_TRUNKS.name} GROUP BY {names}"
+    return connection.execute(query).to_arrow_table()
+
+
+# ---------------------------------------------------------------------- what a run needs to know
+
+
+def read_stored_accounts(connection: duckdb.DuckDBPyConnection) -> dict[str, StoredAccount]:
+    """Return the last snapshot of each account that is stored, by account."""
+    if not exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
+        return {}
+    rows = connection.execute(
+        f"""
+        SELECT account, snapshot_at, trunk_count, body_sha256, drift_count, loader_version, _dlt_load_id
+        FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}
+        QUALIFY row_number() OVER (PARTITION BY account ORDER BY snapshot_at DESC) = 1
+        ORDER BY account
+        """
+    ).fetchall()
+    return {account: StoredAccount(*values) for account, *values in rows}
+
+
+def read_spans(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[datetime, datetime, int]]:
+    """Return by account when it was first and last seen, and how many trunks it had then."""
+    if not exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
+        return {}
+    rows = connection.execute(
+        "SELECT account, min(snapshot_at), max(snapshot_at), arg_max(trunk_count, snapshot_at) "
+        f"FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} GROUP BY account ORDER BY account"
+    ).fetchall()
+    return {account: (first_at, last_at, count) for account, first_at, last_at, count in rows}
+
+
+def read_stored_versions(connection: duckdb.DuckDBPyConnection, account: str) -> pa.Table:
+    """Return `id` and `row_version` of the current trunks of an account that is stored."""
+    query = f"SELECT id, row_version FROM {DATASET}.{schema.SIP_TRUNKS.name} WHERE account = {literal(account)}"
+    return connection.execute(query).to_arrow_table()
+
+
+def read_drift(connection: duckdb.DuckDBPyConnection, since: datetime | None = None) -> list[SeenDrift]:
+    """Return the deviations seen at or after `since`, by account, the latest first; without it, the current ones."""
+    condition = "is_current" if since is None else f"last_seen_at >= {literal(since)}"
+    try:
+        rows = connection.execute(
+            f"SELECT * FROM ({DRIFT_QUERY}) WHERE {condition} "
+            "ORDER BY account, last_seen_at DESC, column_name, kind, detail"
+        ).fetchall()
+    except duckdb.CatalogException:  # nothing is stored yet
+        return []
+    return [SeenDrift(*row) for row in rows]
+
+
+def read_known_types(connection: duckdb.DuckDBPyConnection) -> dict[str, schema.ColumnType]:
+    """Return the types that undeclared columns have got in earlier runs."""
+    declared = {column.name for column in schema.SIP_TRUNKS.columns}
+    columns = read_columns(connection, schema.SIP_TRUNKS.name)
+    return {name: TYPES_BY_SQL[t] for name, t in columns.items() if name not in declared and t in TYPES_BY_SQL}
+
+
+def read_columns(connection: duckdb.DuckDBPyConnection, table: str, place: str = DATASET) -> dict[str, str]:
+    """Return the columns of a table or view and their types; none if there is none of that name."""
+    rows = connection.execute(
+        "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
+        f"AND schema_name = {literal(place)} AND table_name = {literal(table)} ORDER BY column_index"
+    ).fetchall()
+    return dict(rows)
+
+
+def read_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+    """Return the stored tables, each with its columns and their types."""
+    rows = connection.execute(
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
+        f"AND schema_name = {literal(DATASET)} ORDER BY table_name, column_index"
+    ).fetchall()
+    tables: dict[str, dict[str, str]] = {}
+    for table, column, column_type in rows:
+        tables.setdefault(table, {})[column] = column_type
+    return tables
+
+
+def exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Whether the connection has a table of that name."""
+    return bool(read_columns(connection, table))
+
+
+def read_free_bytes(connection: duckdb.DuckDBPyConnection) -> int:
+    """Return how much of the file is free blocks; nothing where the tables are in no file of DuckDB's."""
+    query = "SELECT block_size * free_blocks FROM pragma_database_size() WHERE database_name = current_database()"
+    rows = connection.execute(query).fetchall()
+    return sum(free for (free,) in rows)
+
+
+def count_looks(connection: duckdb.DuckDBPyConnection, account: str) -> int:
+    """Return how many snapshots of the account are stored."""
+    if not exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
+        return 0
+    query = f"SELECT count(*) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} WHERE account = {literal(account)}"
+    rows = connection.execute(query).fetchall()
+    return int(rows[0][0])
+
+
+# ---------------------------------------------------------------------- what a run writes beside dlt
+
+
+def read_looks_span(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, datetime] | None:
+    """Return when an account was seen for the first and for the last time; None if none ever was."""
+    query = f"SELECT min(snapshot_at), max(snapshot_at) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
+    ((first, last),) = connection.execute(query).fetchall()
+    return (first, last) if first else None
+
+
+def known_accounts(moment: datetime) -> str:
+    """Return the SQL condition for rows of accounts that were looked at by then, as far as the looks are kept."""
+    looks = f"{DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
+    return f"account IN (SELECT account FROM {looks} WHERE snapshot_at <= TIMESTAMPTZ {literal(moment)})"
+
+
+def insert_looks(connection: duckdb.DuckDBPyConnection, table: str, looks: Sequence[Mapping[str, Any]]) -> None:
+    """Add rows to a table that is, or is like, `sip_trunk_snapshots`; all have the same columns."""
+    names = ", ".join(quoted(name) for name in looks[0])
+    rows = ", ".join(f"({', '.join(map(literal, look.values()))})" for look in looks)
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES {rows}")
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Run the statements of this context as one: each that commits on its own costs as much again."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        with suppress(duckdb.Error):  # that DuckDB has given it up is no news
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def comment_on(
+    connection: duckdb.DuckDBPyConnection, kind: str, name: str, meaning: str, columns: Mapping[str, str]
+) -> None:
+    """Say what a table or view means, and what each of its columns does."""
+    comments = [f"COMMENT ON {kind} {name} IS {literal(meaning)}"]
+    comments += [f"COMMENT ON COLUMN {name}.{quoted(column)} IS {literal(text)}" for column, text in columns.items()]
+    connection.execute("; ".join(comments))
+
+
+def show_files(
+    connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[str], condition: str = "true"
+) -> None:
+    """Make `famulor.<table>` a view on Parquet files, with the types that the warehouse has, or on some of their rows.
+
+    The last of the files has every column of the others; lists and JSON travel as such, and are JSON here.
+    """
+    last = literal(files[-1])
+    marked = connection.execute(
+        f"SELECT decode(value) FROM parquet_kv_metadata({last}) WHERE decode(key) = {literal(JSON_COLUMNS)}"
+    ).fetchall()
+    types = connection.execute(f"DESCRIBE FROM read_parquet({last}, hive_partitioning = false)").fetchall()
+    casts = [f"to_json({quoted(name)}) AS {quoted(name)}" for name, kind, *_ in types if kind.endswith("[]")]
+    casts += [f"{quoted(name)}::JSON AS {quoted(name)}" for (text,) in marked for name in json.loads(text)]
+    replaced = f" REPLACE ({', '.join(casts)})" if casts else ""
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {DATASET}")
+    connection.execute(
+        f"CREATE OR REPLACE VIEW {DATASET}.{quoted(table)} AS SELECT *{replaced} "
+        f"FROM read_parquet([{', '.join(map(literal, files))}], union_by_name = true, hive_partitioning = false) "
+        f"WHERE {condition}"
+    )

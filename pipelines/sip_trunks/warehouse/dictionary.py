@@ -1,0 +1,130 @@
+"""The data dictionary: what every table, view, macro and column means, from the declaration and what is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sip_trunks.core.errors import SettingsError
+from sip_trunks.destinations.base import open_destination
+from sip_trunks.reporting.formats import print_json, print_table
+from sip_trunks.warehouse import catalog
+from sip_trunks.warehouse.views import describe_column
+from trunk_transforms import schema
+from trunk_transforms.schema import reports as report_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sip_trunks.core.settings import Settings
+
+Kind = Literal["table", "view", "macro", "report"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the dictionary: what it is called in SQL, what it is, what it means, its columns."""
+
+    name: str
+    kind: Kind
+    grain: str
+    columns: tuple[Mapping[str, Any], ...] = ()
+
+
+def describe(settings: Settings, name: str | None, *, form: str) -> None:
+    """Print the dictionary, or one entry of it, as table, json or markdown.
+
+    Columns that the API has added are in it once they are stored. Raises SettingsError for a name that is none.
+    """
+    every = list_entries(_read_stored_columns(settings))
+    entries = [entry for entry in every if name is None or name in (entry.name, entry.name.partition("(")[0])]
+    entries = entries or [entry for entry in every if entry.name == f"reports.{name}"]
+    if not entries:
+        raise SettingsError(f"nothing is named {name!r}; there are {', '.join(entry.name for entry in every)}")
+    if form == "json":
+        print_json({e.name: {"kind": e.kind, "grain": e.grain, "columns": list(e.columns)} for e in entries})
+        return
+    for entry in entries:
+        if form == "markdown":
+            print(markdown_of(entry))
+        else:
+            print(f"{entry.name}: {entry.grain}")
+            if entry.columns:
+                print()
+                print_table(
+                    ["column", "type", "meaning"], [[c["name"], c["type"], c["meaning"]] for c in entry.columns]
+                )
+        print()
+
+
+def list_entries(stored: Mapping[str, Mapping[str, str]] | None = None) -> list[Entry]:
+    """Return the whole dictionary; `stored` has the columns of the tables that are stored, and their types."""
+    stored = stored or {}
+    views = (
+        schema.DRIFT,
+        report_schema.SIP_TRUNK_CHANGES,
+        report_schema.TRUNK_COUNTS,
+        report_schema.CURRENT_FINDINGS,
+        report_schema.RUNS,
+    )
+    tables = (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)
+    return [
+        *(Entry(table.name, "table", table.grain, _columns(table, stored.get(table.name, {}))) for table in tables),
+        *(Entry(table.name, "view", table.grain, _columns(table)) for table in views),
+        *(Entry(macro.signature, "macro", macro.meaning) for macro in report_schema.MACROS),
+        *(
+            Entry(f"reports.{table.name}", "report", table.grain, _columns(table))
+            for table in report_schema.REPORT_TABLES
+        ),
+    ]
+
+
+def markdown_of(entry: Entry) -> str:
+    """Return one entry of the dictionary in Markdown."""
+    lines = [f"**`{entry.name}`** – {entry.grain}"]
+    if entry.columns:
+        lines += ["", "| column | type | meaning |", "|---|---|---|"]
+    for column in entry.columns:
+        meaning = column["meaning"].replace("|", "\\|")
+        lines.append(f"| `{column['name']}` | {column['type']} | {meaning} |")
+    return "\n".join(lines)
+
+
+def _columns(table: schema.Table, stored: Mapping[str, str] | None = None) -> tuple[Mapping[str, Any], ...]:
+    """Return the columns of a table, those that are derived from one of them right after it."""
+    stored = stored or {}
+    columns = []
+    for column in table.columns:
+        columns.append(_declared(column))
+        if table in (schema.SIP_TRUNKS, schema.SIP_TRUNKS_HISTORY):
+            derived = [report_schema.DERIVED[name] for name in report_schema.IN_VIEWS if name not in stored]
+            columns += [_declared(d.column, is_derived=True) for d in derived if d.base == column.name]
+    columns += [
+        {"name": name, "type": kind, "meaning": describe_column(table, name), "source": "api", "is_declared": False}
+        for name, kind in stored.items()
+        if name not in table.meanings
+    ]
+    return tuple(columns)
+
+
+def _declared(column: schema.Column, *, is_derived: bool = False) -> dict[str, Any]:
+    return {
+        "name": column.name,
+        "type": schema.SQL_TYPES[column.type],
+        "meaning": column.explanation,
+        "source": "derived" if is_derived else column.source,
+        "is_nullable": column.is_nullable,
+        "allowed": list(column.allowed),
+        "is_sensitive": column.is_sensitive,
+        "is_declared": True,
+    }
+
+
+def _read_stored_columns(settings: Settings) -> dict[str, dict[str, str]]:
+    destination = open_destination(settings)
+    if not destination.exists():
+        return {}
+    with destination.reading() as connection:
+        stored = catalog.read_tables(connection)
+    # The rows of a lake have what the trunks have: the dictionary is the same wherever they are kept.
+    return {table.name: stored[table.name] for table in schema.TABLES if table.name in stored}

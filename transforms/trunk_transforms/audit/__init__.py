@@ -1,0 +1,1 @@
+"""What is misconfigured: rules, findings, suppressions."""

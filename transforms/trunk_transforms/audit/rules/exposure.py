@@ -1,0 +1,133 @@
+"""Rules on what makes it easy to place calls at somebody else's expense."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow.compute as pc
+
+from trunk_transforms.audit.rules.context import Verdict, combine, ids, name_others, say
+from trunk_transforms.audit.rules.registry import rule
+from trunk_transforms.audit.rules.wording import enumerate_some, quote_own
+from trunk_transforms.enrich.addresses import show_network
+from trunk_transforms.enrich.numbers import as_flags, as_text, normalize_numbers
+
+if TYPE_CHECKING:
+    from trunk_transforms.audit.rules.context import Facts
+
+_FEWEST_SHARING = 3
+# fmt: off
+_DEFAULT_USERNAMES = (
+    "100", "1234", "123456", "admin", "administrator", "anonymous", "asterisk", "cisco", "default", "demo", "freepbx",
+    "freeswitch", "guest", "operator", "pbx", "phone", "root", "sip", "sipuser", "support", "test", "test1", "tester",
+    "testuser", "trunk", "trunk1", "user", "user1", "username", "voip",
+)
+# fmt: on
+
+
+@rule(
+    "exposure-password",
+    severity="high",
+    question="Which trunks authorise inbound calls by password although the provider sends them from fixed addresses?",
+    why="A password can be guessed or leak, from anywhere in the world; an address cannot.",
+    fix='set inbound_authorization_type to "ip" and allow the provider\'s addresses',
+    source="the provider facts (providers.toml); the vendor recommends allowlists",
+)
+def check_password(facts: Facts) -> pd.DataFrame:
+    """Find password authorisation where a provider's facts say how bad that is."""
+
+    def judge(name: str, host: str) -> Verdict | None:
+        provider = facts.providers.by_name[name]
+        if provider.password_severity is None:
+            return None
+        groups = provider.groups_for(host)
+        listed = " or ".join(f"{enumerate_some([show_network(ip) for ip in g.addresses])} ({g.name})" for g in groups)
+        allow = f"allow {listed}" if groups else f"allow the addresses that {name} names for this host"
+        seen = f"authorised by password, {name} sends calls from fixed addresses{facts.age(provider)}"
+        return Verdict(seen, f'set inbound_authorization_type to "ip" and {allow}', provider.password_severity)
+
+    is_password = facts.trunks["inbound_authorization_type"] == "auth"
+    return facts.judge(
+        ["provider", "host"], judge, is_password & facts.trunks["provider"].isin(facts.providers.by_name)
+    )
+
+
+@rule(
+    "exposure-username-blank",
+    severity="high",
+    question="Which trunks have no username where one is needed?",
+    why="Calls carry no credentials: whoever takes them has to trust an address, or everybody.",
+    fix="set sip_username and a password",
+    source="the vendor's API documentation, June 2026; inferred from the other settings",
+)
+def check_username_blank(facts: Facts) -> pd.DataFrame:
+    """Find blank usernames: high where inbound calls are authorised by them, medium where only outbound ones are.
+
+    With the outbound proxy on, the server can know the platform by its address, and without a host there are no
+    outbound calls: such trunks need no username.
+    """
+
+    def judge(authorization: str | None, proxy: bool | None, host: str | None) -> Verdict | None:
+        if authorization == "auth":
+            return Verdict("inbound calls are authorised by username and password, but there is no username")
+        if proxy is False and host is not None:
+            return Verdict(
+                "outbound calls come without a username and, as the outbound proxy is off, from changing addresses",
+                "set sip_username and a password, or switch outbound_proxy on and allow its address at the server",
+                "medium",
+            )
+        return None
+
+    is_blank = facts.trunks["sip_username"].isna()
+    return facts.judge(["inbound_authorization_type", "outbound_proxy", "host"], judge, is_blank)
+
+
+@rule(
+    "exposure-username-number",
+    severity="medium",
+    question="Which usernames are the trunk's own number?",
+    why="The number is public, and the first username that scanners try: only the password is left to guess.",
+    fix="choose a username that cannot be guessed (this re-creates both legs: a short outage)",
+    source="comparison of the two",
+)
+def check_username_number(facts: Facts) -> pd.DataFrame:
+    """Find usernames that are the number, or have its digits with or without +."""
+    names = normalize_numbers(as_text(facts.trunks["sip_username"]))
+    names, numbers = (pc.utf8_ltrim(text, "+") for text in (names, as_text(facts.trunks["normalized_number"])))
+    # What is no digits, such as the extension "reception", is compared as it is.
+    is_same = (facts.trunks["sip_username"] == facts.trunks["phone_number"]).to_numpy(dtype=bool)
+    rows = facts.trunks.index[is_same | as_flags(pc.equal(names, numbers))]
+    return say(pd.Series("sip_username is the number itself", index=rows))
+
+
+@rule(
+    "exposure-username-default",
+    severity="high",
+    question="Which usernames are such as everybody tries first?",
+    why="Scanners try these around the clock: only the password is left to guess.",
+    fix="choose a username that cannot be guessed (this re-creates both legs: a short outage)",
+    source="a list of defaults in common PBX and scanners",
+)
+def check_username_default(facts: Facts) -> pd.DataFrame:
+    """Find common default usernames, in capital letters or not."""
+    names = facts.trunks["sip_username"]
+    is_default = names.str.lower().isin(_DEFAULT_USERNAMES) & (names != facts.trunks["phone_number"])
+    return facts.judge(["sip_username"], lambda name: Verdict(f"sip_username is {quote_own(name)}"), is_default)
+
+
+@rule(
+    "exposure-shared-credential",
+    severity="low",
+    question="Which usernames are on three or more trunks at the same host?",
+    why="Whoever has the one password has all these trunks, and it cannot be changed for one alone.",
+    fix="give each trunk a username and a password of its own, where the provider allows it",
+    source="comparison of the account's trunks",
+)
+def check_shared_credential(facts: Facts) -> pd.DataFrame:
+    """Find usernames that several trunks of the account have at a host."""
+    trunks = facts.trunks
+    credentials = combine(trunks["account"], trunks["sip_username"], trunks["host"])
+    is_shared = (credentials.map(credentials.value_counts()) >= _FEWEST_SHARING) & trunks["sip_username"].notna()
+    others = name_others(credentials.where(is_shared), trunks.index.to_series(), ids(trunks))
+    return say("same username at the same host as trunk " + others)

@@ -1,0 +1,158 @@
+"""Rules on `phone_number`. What kind of number it is, is inferred: the API does not say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trunk_transforms.audit.rules.context import Verdict, say
+from trunk_transforms.audit.rules.registry import rule
+from trunk_transforms.audit.rules.wording import quote_all_own
+from trunk_transforms.enrich.countries import country_name
+from trunk_transforms.enrich.numbers import CALLING_CODES, as_flags, as_text, match_pseudonyms
+
+if TYPE_CHECKING:
+    from trunk_transforms.audit.rules.context import Facts
+    from trunk_transforms.enrich.numbers import Flags
+
+_API = "the vendor's API documentation, June 2026"
+_PLANS = "Google's libphonenumber (numbering plans of all countries)"
+_MOST_DIGITS = 15
+_PLAIN = r"^(?:\+?[0-9]+|[0-9A-Za-z_.*#-]+)$"
+
+
+@rule(
+    "number-missing",
+    severity="high",
+    question="Which trunks have no number?",
+    why="Nobody can call the trunk, and what it calls from is unknown.",
+    fix="set phone_number to an extension or to a DID in E.164",
+    source=_API,
+)
+def check_missing(facts: Facts) -> pd.DataFrame:
+    """Find trunks whose number is missing or blank."""
+    rows = facts.trunks.index[facts.trunks["phone_number"].isna()]
+    return say(pd.Series("phone_number is missing or blank", index=rows))
+
+
+@rule(
+    "number-malformed",
+    severity="high",
+    question="Which numbers have spaces, brackets, 00 in place of the +, or other things that do not belong there?",
+    why="A number is compared literally: calls to or from the number in E.164 do not match it.",
+    fix="write digits only: an extension, or a DID in E.164 such as +14155551234",
+    source=_API,
+)
+def check_malformed(facts: Facts) -> pd.DataFrame:
+    """Find what is neither digits, with or without +, nor a name without spaces."""
+    numbers, normalized = _texts(facts.trunks)
+    # 030-123456 is of the same characters as the name ext-100, but once its dash is gone, only digits are left.
+    is_separated = _matches(numbers, "[^+0-9]") & as_flags(pc.is_valid(normalized))
+    is_malformed = is_separated | _is_prefixed(numbers, normalized) | ~_matches(numbers, _PLAIN)
+    is_malformed &= ~match_pseudonyms(numbers)
+    found = facts.trunks.loc[is_malformed].dropna(subset="phone_number")
+    numbers, normalized = _texts(found)
+    remarks = pd.Series("has characters that are not part of a number", index=found.index)
+    remarks[_matches(numbers, r"[\s\p{Z}]")] = "has spaces"
+    remarks[_matches(numbers, "[()]")] = "has brackets"
+    remarks[_matches(numbers, r"\(0\)")] = "has (0), which is dialled at home only"
+    remarks[_is_prefixed(numbers, normalized)] = "begins with 00 in place of +"
+    return say(quote_all_own(found["phone_number"]) + " " + remarks)
+
+
+@rule(
+    "number-too-long",
+    severity="high",
+    question="Which numbers have more than 15 digits or characters?",
+    why="No number in the world is longer (E.164), and the API documents 15 characters for an extension.",
+    fix="correct the number",
+    source=f"ITU-T E.164; {_API}",
+)
+def check_too_long(facts: Facts) -> pd.DataFrame:
+    """Find long numbers, the + and what separates digits not counted, and long names."""
+    numbers = facts.trunks["phone_number"]
+    names = numbers.where(_matches(as_text(numbers), _PLAIN))
+    lengths = facts.trunks["normalized_number"].fillna(names).str.removeprefix("+").str.len()
+    too_long = lengths[lengths > _MOST_DIGITS].astype("int64").astype("str")
+    return say("phone_number has " + too_long + " digits or characters")
+
+
+@rule(
+    "number-invalid",
+    severity="high",
+    question="Which numbers with a + cannot exist?",
+    why="Nobody can call the trunk, and providers refuse calls from a number that does not exist.",
+    fix="correct the number",
+    source=_PLANS,
+)
+def check_invalid(facts: Facts) -> pd.DataFrame:
+    """Find international numbers that no numbering plan has."""
+    _, normalized = _texts(facts.trunks)
+    found = facts.trunks.loc[_matches(normalized, r"^\+[0-9]{1,15}$") & ~facts.trunks["is_valid"]]
+    remarks = "cannot be a number of +" + found["calling_code"].astype("str") + ": wrong length, or no such area"
+    remarks = remarks.where(found["calling_code"].notna(), "begins with no country's calling code")
+    return say(quote_all_own(found["phone_number"]) + " " + remarks)
+
+
+@rule(
+    "number-without-plus",
+    severity="medium",
+    question="Which numbers look like a DID, but have no +?",
+    why="Without it a number is taken for an extension, or for a number of another country.",
+    fix="write it in E.164: +, the calling code, the number without a leading 0",
+    source=f"inferred from the length; {_API}",
+)
+def check_without_plus(facts: Facts) -> pd.DataFrame:
+    """Find DIDs without +, by their length; those that begin with 00 have a finding already."""
+    dids = facts.trunks.loc[facts.trunks["number_kind"] == "DID"]
+    numbers, normalized = _texts(dids)
+    is_bare = ~_matches(numbers, r"\+") & ~_is_prefixed(numbers, normalized) & ~match_pseudonyms(numbers)
+    found = dids.loc[is_bare & ~_matches(normalized, rf"^\+?[0-9]{{{_MOST_DIGITS + 1}}}")]
+    codes = found["country"].map(CALLING_CODES).astype("Int64").astype("str")
+    fix = "write it in E.164: +" + codes + " and the number without a leading 0"
+    fix = fix.where(~found["normalized_number"].str.startswith("+"), "write a + before it, if it is a DID")
+    return say(quote_all_own(found["phone_number"]) + " looks like a DID, but has no +", fix)
+
+
+@rule(
+    "number-country",
+    severity="medium",
+    question="Which DIDs are not from the country that the trunk declares?",
+    why="Calls are sent out as from another country, national numbers are read wrongly, and rules on callers differ.",
+    fix="set country_code to the country of the number, unless the trunk is meant to be elsewhere",
+    source=f"{_PLANS}; calling codes are compared, since +1, +7 and +44 are of several countries",
+)
+def check_country(facts: Facts) -> pd.DataFrame:
+    """Find valid DIDs whose calling code is not the declared country's; +800 and the like are of none."""
+
+    def judge(calling_code: int, country: str | None) -> Verdict | None:
+        declared = CALLING_CODES.get(country or "")
+        if country is None or declared is None or declared == calling_code:
+            return None
+        countries = [region for region, code in CALLING_CODES.items() if code == calling_code]
+        if not countries:
+            return None
+        main = f"{country_name(countries[0])}{' and others' if len(countries) > 1 else ''}"
+        return Verdict(
+            f"the number looks like a DID of +{calling_code} ({main}), country_code is {country} (+{declared})"
+        )
+
+    is_meant = facts.trunks["is_valid"] & (facts.trunks["number_kind"] == "DID")
+    return facts.judge(["calling_code", "country"], judge, is_meant)
+
+
+def _texts(trunks: pd.DataFrame) -> tuple[pa.Array, pa.Array]:
+    """Return the numbers as they are and as they should be."""
+    return as_text(trunks["phone_number"]), as_text(trunks["normalized_number"])
+
+
+def _matches(text: pa.Array, pattern: str) -> Flags:
+    return as_flags(pc.match_substring_regex(text, pattern))
+
+
+def _is_prefixed(numbers: pa.Array, normalized: pa.Array) -> Flags:
+    """Return which numbers have 00 in place of the +."""
+    return _matches(numbers, "^[^+1-9]*0") & _matches(normalized, r"^\+")

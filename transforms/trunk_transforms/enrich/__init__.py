@@ -1,0 +1,1 @@
+"""What follows from a value: kind of number, address, country, provider."""

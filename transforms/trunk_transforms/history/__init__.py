@@ -1,0 +1,1 @@
+"""Versions, changes, growth and freshness over time."""

@@ -1,0 +1,1 @@
+"""Bytes of a response → typed columns, versions and drift."""

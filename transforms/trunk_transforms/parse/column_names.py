@@ -1,0 +1,88 @@
+"""Names of fields: which column a field of the API gets, and whether its name says that it holds a secret."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
+
+from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS, VARIANT_SUFFIX
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterable
+
+_DECLARED = frozenset(column.name for column in API_COLUMNS)
+_LONGEST_NAME = 46  # leaves room for a tag and the variants' suffix below the 63 that PostgreSQL allows
+
+
+def claim_columns(fields: Iterable[str]) -> dict[str, str]:
+    """Return a column of its own for every undeclared field, whatever their order.
+
+    A field that is named like a column gets it before one that is only normalised to it; who comes too late gets the
+    name with a tag.
+    """
+    claimed: dict[str, str] = {}
+    taken = {*_DECLARED, *RESERVED_COLUMNS}
+    for field in sorted(fields, key=lambda field: (column_name(field) != field, field)):
+        column = column_name(field) or "field"
+        if column in taken or column == "field" != field or column.endswith(VARIANT_SUFFIX):
+            column = f"{column[:_LONGEST_NAME].rstrip('_')}_{_tag(field)}"
+        while column in taken:
+            column = f"{column[:_LONGEST_NAME].rstrip('_')}_{_tag(column + field)}"
+        claimed[field] = column
+        taken.add(column)
+    return claimed
+
+
+def column_name(field: str) -> str:
+    """Return the column that a field of the API would have: snake case, as dlt normalises; "" if nothing is left."""
+    name = _snake_case(field)
+    if name[:1].isdigit():
+        name = f"_{name}"
+    if name.startswith("_dlt"):  # dlt's own
+        name = f"api{name}"
+    if name.strip("_") and not name.endswith("_") and len(name) <= _LONGEST_NAME:
+        return name
+    stem = name[:_LONGEST_NAME].rstrip("_")
+    return f"{stem}_{_tag(field)}" if stem else ""
+
+
+def _snake_case(field: str) -> str:
+    name = re.sub(r"\W", "_", field.strip(), flags=re.ASCII)
+    name = re.sub(r"([^_])([A-Z][a-z]+)", r"\1_\2", name)
+    name = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
+    return re.sub(r"_{2,}", "_", name)
+
+
+def _tag(field: str) -> str:
+    return blake2b(field.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+
+
+_SECRET_WORD = re.compile(
+    r"(^|_)(passw(or)?d|passphrase|passcode|pass|pwd?|psk|pin|otp|secret|token|credential|bearer|jwt|cookie"
+    r"|kennwort|passwort|geheimnis|ha1)s?\d*(_|$)"
+)
+_SECRET_SPELLED_TOGETHER = re.compile(
+    r"password|passwort|kennwort|passwd|passphrase|passcode|credential|(secret|token|cookie)s?$|(secret|token)value"
+    r"|(auth|pin|otp|mfa|recovery|zugangs)code|(sip|user|auth)pass$|^authorization$"
+    r"|(api|private|access|secret|auth|encryption|signing|shared|ssh|hmac|master|certificate)key"
+)
+
+
+def says_secret(field: str) -> bool:
+    """Whether a field's name, however it is written, says that its value is a secret."""
+    name = _snake_case(normalize("NFKD", field).encode("ascii", "ignore").decode())
+    return bool(_SECRET_WORD.search(name) or _SECRET_SPELLED_TOGETHER.search(name.replace("_", "")))
+
+
+def drop_secrets(value: Any, dropped: Counter[str]) -> Any:
+    """Return the value without members, at any depth, whose name says secret; `dropped` counts them by name."""
+    if isinstance(value, list):
+        return [drop_secrets(item, dropped) for item in value]
+    if not isinstance(value, dict):
+        return value
+    secret = [name for name, member in value.items() if member is not None and says_secret(name)]
+    dropped.update(secret)
+    return {name: drop_secrets(member, dropped) for name, member in value.items() if name not in secret}

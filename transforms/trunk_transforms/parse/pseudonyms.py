@@ -1,0 +1,164 @@
+"""Values replaced by pseudonyms, before anything is written: `hmac:DID:49:5f0c…` for +4930…, `hmac:unknown::…` for ana.
+
+What is derived from a number, its kind and its calling code, stands in the pseudonym, since nobody can derive it from
+there. The rest is HMAC-SHA256 of the value with a key (128 bits of it): equal values have equal pseudonyms in every
+account and field, so that they can be joined; without the key nobody can try out numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trunk_transforms.enrich.numbers import infer_kinds, list_calling_codes, normalize_numbers
+from trunk_transforms.parse.column_names import column_name
+from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.records import Columns
+from trunk_transforms.parse.values import as_json, as_text, read_integer, read_number
+from trunk_transforms.schema.tables import API_COLUMNS, VARIANT_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    Covers = Callable[[str], bool]
+
+_DIGITS = 32
+_BLOCK_BYTES = 64  # of SHA-256
+_DECLARED = frozenset(column.name for column in API_COLUMNS)
+
+
+def hide_columns(columns: Columns, names: Collection[str], key: bytes) -> Columns:
+    """Return the columns with pseudonyms in place of the values of those named, misfits included.
+
+    What is no text, a number or an object in a field that is not declared, is a misfit then: its column is null, its
+    pseudonym beside it in `<column>__v_text`. In other columns, what is below a member of an object that is called like
+    one of the names is replaced, at any depth. Missing and blank values stay as they are.
+    """
+    covers = _covering(names)
+    table, types = columns.table, dict(columns.types)
+    for name in columns.types.keys() & _bases(columns.types, covers):
+        misfits = name + VARIANT_SUFFIX
+        if misfits in types:
+            table = _with(table, misfits, derive_pseudonyms(table[misfits], key))
+        if types[name] == "text":
+            table = _with(table, name, derive_pseudonyms(table[name], key))
+        elif table[name].null_count < len(table):
+            hidden = derive_pseudonyms(table[name].cast(pa.string()), key)
+            hidden = pc.coalesce(hidden, table[misfits]) if misfits in types else hidden
+            table = _with(table, name, pa.nulls(len(table), table.schema.field(name).type))
+            table, types = _with(table, misfits, hidden), types | {misfits: "text"}
+    for name, column_type in columns.types.items():
+        is_misfits = name.endswith(VARIANT_SUFFIX)
+        if (column_type == "json" or is_misfits) and not covers(name.removesuffix(VARIANT_SUFFIX)):
+            table = _with(table, name, _hide_members(table[name], covers, key))
+    return Columns(table, types, columns.drift)
+
+
+def _covering(names: Collection[str]) -> Covers:
+    """Return what tells of a field or of a column whether it is one of these, however it is written.
+
+    A field that is not declared has a tag in its column's name if the name was taken (`transforms.names`).
+    """
+    tagged = re.compile(f"(?:{'|'.join(map(re.escape, names))})_[0-9a-f]{{8}}")
+
+    @cache
+    def covers(name: str) -> bool:
+        column = column_name(name)
+        return column in names or (column not in _DECLARED and bool(tagged.fullmatch(column)))
+
+    return covers
+
+
+def _bases(names: Collection[str], covers: Covers) -> set[str]:
+    return {name for name in (name.removesuffix(VARIANT_SUFFIX) for name in names) if covers(name)}
+
+
+def derive_pseudonyms(values: pa.ChunkedArray | pa.Array, key: bytes) -> pa.Array:
+    """Return the pseudonym of each text; each distinct one is looked at once. Null and blank text stay."""
+    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    encoded = values.dictionary_encode()
+    distinct = encoded.dictionary
+    numbers = distinct.cast(pa.large_string())
+    normalized = normalize_numbers(numbers)
+    codes = list_calling_codes(normalized).cast(pa.string())
+    digests = pa.array(_digest(distinct.cast(pa.binary()).to_pylist(), key), pa.string())
+    kinds = infer_kinds(numbers, normalized).cast(pa.string())
+    pseudonyms = pc.binary_join_element_wise("hmac", kinds, pc.fill_null(codes, ""), digests, ":")
+    is_blank = pc.equal(pc.utf8_trim_whitespace(distinct), "")
+    return pc.if_else(is_blank, distinct, pseudonyms).take(encoded.indices)
+
+
+def _digest(values: list[bytes], key: bytes) -> list[str]:
+    """Return HMAC-SHA256 of each value, its first 32 digits, by its definition (RFC 2104).
+
+    Both of its hashes begin with the key: hashed once and copied, that takes less than half as long.
+    """
+    short = hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key
+    block = short.ljust(_BLOCK_BYTES, b"\0")
+    begin_inner, begin_outer = (hashlib.sha256(bytes(byte ^ pad for byte in block)).copy for pad in (0x36, 0x5C))
+    found = []
+    for value in values:
+        inner, outer = begin_inner(), begin_outer()
+        inner.update(value)
+        outer.update(inner.digest())
+        found.append(outer.hexdigest()[:_DIGITS])
+    return found
+
+
+# ---------------------------------------------------------------------- members of objects
+
+
+def _hide_members(values: pa.ChunkedArray, covers: Covers, key: bytes) -> pa.ChunkedArray:
+    """Return JSON with pseudonyms below the members that are covered; what is no JSON stays as it is."""
+    try:
+        objects = {text: value for text in values.unique().to_pylist() if (value := _read_object(text)) is not None}
+        plain = pa.array({text for value in objects.values() for text in _list_covered(value, covers)}, pa.string())
+        hidden = dict(zip(plain.to_pylist(), derive_pseudonyms(plain, key).to_pylist(), strict=True))
+        changed = {text: as_json(_replace(value, covers, hidden)) for text, value in objects.items()} if hidden else {}
+    except RecursionError:
+        raise UnusableAnswer("expected trunks, got JSON nested too deeply to be read") from None
+    if not changed:
+        return values
+    return pa.chunked_array([[changed.get(text, text) for text in values.to_pylist()]], values.type)
+
+
+def _read_object(text: str | None) -> Any:
+    if text is None or "{" not in text:
+        return None
+    try:
+        return json.loads(text, parse_float=read_number, parse_int=read_integer)
+    except ValueError:
+        return None
+
+
+def _list_covered(value: Any, covers: Covers, *, is_covered: bool = False) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield from _list_covered(member, covers, is_covered=is_covered or covers(name))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _list_covered(item, covers, is_covered=is_covered)
+    elif is_covered and value is not None:
+        yield as_text(value)
+
+
+def _replace(value: Any, covers: Covers, hidden: dict[str, str], *, is_covered: bool = False) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _replace(member, covers, hidden, is_covered=is_covered or covers(name))
+            for name, member in value.items()
+        }
+    if isinstance(value, list):
+        return [_replace(item, covers, hidden, is_covered=is_covered) for item in value]
+    return hidden[as_text(value)] if is_covered and value is not None else value
+
+
+def _with(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    index = table.schema.get_field_index(name)
+    return table.append_column(name, values) if index < 0 else table.set_column(index, name, values)

@@ -1,0 +1,376 @@
+"""Raw records of one snapshot → one Arrow table, column by column; what did not fit comes out as drift.
+
+Records are read in batches by Arrow's JSON reader against an explicit schema. A batch that does not fit is read
+again value by value: misfits go into `<column>__v_text`, new fields get a type, and the schema that the next
+batches are read against knows them. Both ways end in the same columns.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from trunk_transforms.parse.column_names import claim_columns, column_name, drop_secrets, says_secret
+from trunk_transforms.parse.envelope import UnusableAnswer, json_type, printable
+from trunk_transforms.parse.values import (
+    DOUBLE_HOLDS_EVERY_INTEGER_BELOW,
+    EXACTLY,
+    FIT,
+    as_text,
+    as_timestamps,
+    read_integer,
+    read_number,
+    type_of,
+)
+from trunk_transforms.schema.tables import API_COLUMNS, VARIANT_SUFFIX, ColumnType, arrow_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import msgspec
+
+    Raw = bytes | msgspec.Raw
+
+BATCH_RECORDS = 10_000
+BATCH_BYTES = 64 * 2**20
+_DECLARED = {column.name: column for column in API_COLUMNS}
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One deviation of a snapshot from the declaration; `kind` is one of `schema.DRIFT_KINDS`."""
+
+    column_name: str
+    kind: str
+    detail: str
+    row_count: int
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The records of a snapshot as a table, the type of each of its columns, and the drift seen on the way.
+
+    Grain: one row per record, in the order sent. Declared columns always exist; undeclared fields follow in order
+    of appearance, then the variants. Nothing but `id` is free of nulls.
+    """
+
+    table: pa.Table
+    types: dict[str, ColumnType]
+    drift: tuple[Drift, ...]
+
+
+def read_records(
+    records: Iterable[Raw],
+    known: Mapping[str, ColumnType] | None = None,
+    *,
+    batch_records: int = BATCH_RECORDS,
+    batch_bytes: int = BATCH_BYTES,
+) -> Columns:
+    """Return the records as columns; `known` are the types that undeclared columns got in earlier snapshots.
+
+    The records may be gone through more than once. Raises UnusableAnswer if one has no integer `id` that fits 64
+    bits, or is no JSON.
+    """
+    known = known or {}
+    try:
+        return _read_records(_Reader(known, frozenset()), _batches(records, batch_records, batch_bytes))
+    except _BetterClaim:  # the columns must not depend on the order of the records
+        reader = _Reader(known, _occurring_fields(records))
+        return _read_records(reader, _batches(records, batch_records, batch_bytes))
+
+
+def _occurring_fields(records: Iterable[Raw]) -> frozenset[str]:
+    """Return the undeclared fields that have a value in any record. Raises UnusableAnswer."""
+    names: set[str] = set()
+    try:
+        for record in records:
+            values = json.loads(bytes(record), parse_int=read_integer)
+            names |= {name for name, value in values.items() if value is not None}
+    except (UnicodeDecodeError, RecursionError):
+        raise UnusableAnswer("expected JSON in UTF-8, not nested too deeply to be read, got something else") from None
+    return frozenset(names - _DECLARED.keys())
+
+
+def _read_records(reader: _Reader, batches: Iterator[_Batch]) -> Columns:
+    tables = [reader.read(batch) for batch in batches] or [reader.read(_Batch([], b""))]
+    table = pa.concat_tables(tables, promote_options="default")
+    types = reader.column_types(table.column_names)
+    order = [*_DECLARED, *(name for name in types if name not in _DECLARED)]
+    return Columns(table.select(order), {name: types[name] for name in order}, reader.drift())
+
+
+def _batches(records: Iterable[Raw], batch_records: int, batch_bytes: int) -> Iterator[_Batch]:
+    """Cut the records into batches of bounded count and bounded bytes."""
+    remaining = iter(records)
+    while batch := list(islice(remaining, batch_records)):
+        views: Iterable[Any] = map(memoryview, batch)
+        sizes = [*map(len, views)]
+        if sum(sizes) <= batch_bytes:
+            yield _Batch(batch, b"\n".join(batch))
+            continue
+        start, size = 0, 0
+        for index, record_size in enumerate(sizes):
+            if size and size + record_size > batch_bytes:
+                yield _Batch(batch[start:index], b"\n".join(batch[start:index]))
+                start, size = index, 0
+            size += record_size
+        yield _Batch(batch[start:], b"\n".join(batch[start:]))
+
+
+class _Batch(NamedTuple):
+    """Some records, and the same as lines of text."""
+
+    records: Sequence[Raw]
+    text: bytes
+
+
+@dataclass(frozen=True)
+class _Field:
+    """How one field of the API is read; type None: so far it was only ever null, and has no column."""
+
+    column: str
+    type: ColumnType | None
+    is_secret: bool = False
+
+
+class _BetterClaim(Exception):
+    """A field turned up whose name has a better claim to a column than the field that has it already."""
+
+
+class _Reader:
+    """Reads batch after batch; what it learns about undeclared fields in one serves the next.
+
+    `occurring` are undeclared fields that are known to come; they claim their columns before others do.
+    """
+
+    def __init__(self, known: Mapping[str, ColumnType], occurring: frozenset[str]) -> None:
+        self._fields = {name: _Field(name, column.type) for name, column in _DECLARED.items()}
+        # A stored column is expected again as a field of its name, if a field of that name would get it.
+        self._fields |= {
+            name: _Field(name, column_type, is_secret=says_secret(name))
+            for name, column_type in known.items()
+            if name not in _DECLARED and claim_columns([name]) == {name: name}
+        }
+        self._known = known
+        self._occurring = set(occurring)
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+
+    def read(self, batch: _Batch) -> pa.Table:
+        """Return one batch as columns and count its drift. Raises UnusableAnswer."""
+        try:
+            batch.text.decode()  # Arrow takes bytes that are no UTF-8 for text
+        except UnicodeDecodeError:
+            raise UnusableAnswer("expected JSON in UTF-8, got bytes that are none") from None
+        columns = self._read_fitting(batch)
+        if columns is None:
+            try:
+                columns = self._read_value_by_value(batch.records)
+            except RecursionError:
+                raise UnusableAnswer("expected trunks, got JSON nested too deeply to be read") from None
+        ids = columns["id"]
+        if ids.null_count:
+            raise UnusableAnswer(
+                f"expected an integer `id` of at most 64 bits in every trunk, got {ids.null_count} without"
+            )
+        for name, column in _DECLARED.items():
+            if column.allowed:
+                self._count_unknown_values(name, column.allowed, columns[name])
+        return pa.table(columns)
+
+    def column_types(self, names: Iterable[str]) -> dict[str, ColumnType]:
+        """Return the type of each column, the variants last."""
+        types = {field.column: field.type for field in self._fields.values()}
+        present = set(names)
+        known: dict[str, ColumnType] = {name: t for name, t in types.items() if t is not None and name in present}
+        variants = sorted(present - known.keys())
+        return known | dict.fromkeys(variants, "text")
+
+    def drift(self) -> tuple[Drift, ...]:
+        """Return what was counted, in a stable order."""
+        return tuple(Drift(*key, count) for key, count in sorted(self._counts.items()) if count)
+
+    def _count(self, column: str, kind: str, detail: str, count: int) -> None:
+        self._counts[column, kind, detail] += count
+
+    # ------------------------------------------------------------------ the batch fits
+
+    def _read_fitting(self, batch: _Batch) -> dict[str, pa.Array] | None:
+        """Return the batch read by Arrow in one go, or None if anything in it does not fit."""
+        readable = {name: field for name, field in self._fields.items() if field.type != "json"}
+        if not batch.records:
+            return {f.column: pa.array([], arrow_type(f.type)) for n, f in readable.items() if n in _DECLARED}  # type: ignore[arg-type]
+        schema = pa.schema([(name, _read_as(field.type)) for name, field in readable.items()])
+        try:
+            table = pj.read_json(
+                pa.BufferReader(batch.text),
+                read_options=pj.ReadOptions(block_size=len(batch.text) + 1, use_threads=False),
+                parse_options=pj.ParseOptions(
+                    explicit_schema=schema, unexpected_field_behavior="error", newlines_in_values=True
+                ),
+            ).combine_chunks()
+        except pa.ArrowInvalid:
+            return None
+        arrays = {name: _only_chunk(table.column(name)) for name in table.column_names}
+        if any(_has_inexact(array) for array in arrays.values()):
+            return None
+        columns: dict[str, pa.Array] = {}
+        for name, field in readable.items():
+            array = arrays[name]
+            if name in _DECLARED:
+                self._count_nulls(name, array, batch)
+            elif (
+                field.type is None
+                or array.null_count == len(array)
+                or not self._accept_undeclared(name, field, len(array) - array.null_count)
+            ):
+                continue
+            columns |= self._typed(field, array)
+        return columns
+
+    def _accept_undeclared(self, name: str, field: _Field, count: int) -> bool:
+        """Count a field that the declaration has not; false if it must not be stored."""
+        self._occurring.add(name)
+        if field.is_secret:
+            self._count(field.column, "secret_dropped", "the name says secret; never stored", count)
+            return False
+        if field.column != (column_name(name) or field.column):
+            detail = f"the field {printable(name, 60)!r} would be {column_name(name)}, which is taken"
+            self._count(field.column, "name_collision", detail, count)
+        self._count(field.column, "new_column", f"not declared, stored as {field.type}", count)
+        return True
+
+    def _typed(self, field: _Field, array: pa.Array) -> dict[str, pa.Array]:
+        """Return the column, and its variants if text that should be a timestamp is none."""
+        if field.type != "timestamp":
+            return {field.column: array}
+        moments, misfits = as_timestamps(array)
+        if misfits.null_count == len(misfits):
+            return {field.column: moments}
+        self._count(field.column, "type_mismatch", "a string that is no timestamp", len(misfits) - misfits.null_count)
+        return {field.column: moments, field.column + VARIANT_SUFFIX: misfits}
+
+    def _count_nulls(self, name: str, array: pa.Array, batch: _Batch) -> None:
+        """Tell nulls that were sent from fields that were not: Arrow makes no difference."""
+        if not array.null_count:
+            return
+        # The name with its colon cannot stand in a value, and there are no objects within these records.
+        count, key, missing = len(batch.records), name.encode(), 0
+        if batch.text.count(b'"%s":' % key) != count and len(re.findall(rb'"%s"\s*:' % key, batch.text)) != count:
+            rows = pc.indices_nonzero(pc.is_null(array)).to_pylist()
+            missing = sum(name not in json.loads(bytes(batch.records[row])) for row in rows)
+        self._count_absence(name, missing=missing, null=array.null_count - missing)
+
+    def _count_absence(self, name: str, *, missing: int, null: int) -> None:
+        self._count(name, "missing_column", "declared, but not in the record", missing)
+        if not _DECLARED[name].is_nullable:
+            self._count(name, "type_mismatch", f"null where {_DECLARED[name].type} is expected", null)
+
+    def _count_unknown_values(self, name: str, allowed: tuple[str, ...], array: pa.Array) -> None:
+        for entry in pc.value_counts(array).to_pylist():
+            value = entry["values"]
+            if value is not None and value not in allowed:
+                detail = f"{printable(value, 60)!r} is none of {', '.join(allowed)}"
+                self._count(name, "unknown_value", detail, entry["counts"])
+
+    # ------------------------------------------------------------------ it does not: value by value
+
+    def _read_value_by_value(self, batch: Sequence[Raw]) -> dict[str, pa.Array]:
+        text = b"[" + b",".join(batch) + b"]"
+        records: list[dict[str, Any]] = json.loads(text, parse_float=read_number, parse_int=read_integer)
+        self._learn(records)
+        present = set().union(*records)
+        columns: dict[str, pa.Array] = {}
+        for name, field in self._fields.items():
+            if name in _DECLARED:
+                absent = sum(record.get(name) is None for record in records)
+                missing = sum(name not in record for record in records)
+                self._count_absence(name, missing=missing, null=absent - missing)
+            elif name not in present or field.type is None:
+                continue
+            values = [record.get(name) for record in records]
+            count = len(values) - values.count(None)
+            if name not in _DECLARED and (not count or not self._accept_undeclared(name, field, count)):
+                continue
+            columns |= self._fit(field, self._without_secrets(field.column, values))
+        return columns
+
+    def _learn(self, records: list[dict[str, Any]]) -> None:
+        """Give every field that is not known yet a column and a type. Raises _BetterClaim."""
+        names = dict.fromkeys(name for record in records for name in record)
+        values = {name: [r[name] for r in records if r.get(name) is not None] for name in names}
+        self._occurring |= {name for name in names if values[name] and name not in _DECLARED}
+        columns = claim_columns(self._occurring)
+        for name, column in columns.items():
+            if name in self._fields and self._fields[name].column not in ("", column):
+                raise _BetterClaim
+        for name in names:
+            if self._fields.get(name, _UNKNOWN).type is not None:
+                continue
+            if not values[name]:
+                self._fields[name] = _UNKNOWN
+                continue
+            column = columns[name]
+            if column not in self._occurring:
+                self._fields.pop(column, None)  # no field of the column's own name is expected any more
+            column_type = self._known.get(column) or type_of(values[name])
+            self._fields[name] = _Field(column, column_type, is_secret=says_secret(name))
+
+    def _without_secrets(self, column: str, values: list[Any]) -> list[Any]:
+        """Return the values with every member of a nested object dropped whose name says secret."""
+        dropped: Counter[str] = Counter()
+        clean = [drop_secrets(v, dropped) if isinstance(v, dict | list) else v for v in values]
+        for name, count in dropped.items():
+            detail = f"its member {printable(name, 60)!r} says secret; never stored"
+            self._count(column, "secret_dropped", detail, count)
+        return clean
+
+    def _fit(self, field: _Field, values: list[Any]) -> dict[str, pa.Array]:
+        """Return the values that fit the field's type as one column, the others as text in another."""
+        kind = field.type or "json"
+        if set(map(type, values)) <= {EXACTLY.get(kind), type(None)}:
+            return self._typed(field, pa.array(values, _read_as(kind)))
+        typed: list[Any] = []
+        variants: list[str | None] = []
+        for value in values:
+            fitted = None if value is None else FIT[kind](value)
+            misfits = value is not None and fitted is None
+            if misfits:
+                self._count(field.column, "type_mismatch", f"{json_type(value)} where {kind} is expected", 1)
+            typed.append(fitted)
+            variants.append(as_text(value) if misfits else None)
+        columns = self._typed(field, pa.array(typed, _read_as(kind)))
+        if any(variant is not None for variant in variants):
+            text = pa.array(variants, pa.string())
+            timestamps = columns.get(field.column + VARIANT_SUFFIX)
+            columns[field.column + VARIANT_SUFFIX] = text if timestamps is None else pc.coalesce(text, timestamps)
+        return columns
+
+
+_UNKNOWN = _Field("", None)
+
+
+def _only_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _has_inexact(array: pa.Array) -> bool:
+    """Whether a column of doubles may have rounded an integer on the way in."""
+    if array.type != pa.float64():
+        return False
+    largest = pc.max(pc.abs(array)).as_py()
+    return largest is not None and largest >= DOUBLE_HOLDS_EVERY_INTEGER_BELOW
+
+
+def _read_as(column_type: ColumnType | None) -> pa.DataType:
+    """The Arrow type that the JSON reader is asked for; timestamps are judged afterwards, in one place."""
+    if column_type is None:
+        return pa.null()
+    return pa.string() if column_type == "timestamp" else arrow_type(column_type)

@@ -1,0 +1,242 @@
+"""The records of one snapshot → the tables that are stored: trunks with their `row_version`, allowlists, drift."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import blake2b
+from operator import methodcaller
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trunk_transforms.parse.records import Columns, Drift, read_records
+from trunk_transforms.schema.tables import (
+    JSON_FIELD,
+    SCHEMA_DRIFT,
+    SIP_TRUNK_ALLOWED_IPS,
+    SIP_TRUNK_SNAPSHOTS,
+    SIP_TRUNKS,
+    ColumnType,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+
+    from trunk_transforms.parse.records import Raw
+
+_HASH_BYTES = 16
+_ROWS_AT_ONCE = 10_000
+_ROWS_WORTH_A_TABLE = 100_000
+
+
+@dataclass(frozen=True)
+class SnapshotTables:
+    """What one snapshot of one account says.
+
+    `account` is whose they are; `trunks` has one row per (account, id) with `row_version`; `allowed_ips` one row per
+    entry of an allowlist; `types` names the column types of `trunks` that come from the API; `drift` lists the
+    deviations.
+    """
+
+    account: str
+    trunks: pa.Table
+    allowed_ips: pa.Table
+    types: Mapping[str, ColumnType]
+    drift: tuple[Drift, ...]
+
+
+def read_snapshot(
+    records: Iterable[Raw],
+    *,
+    account: str,
+    known: Mapping[str, ColumnType] | None = None,
+    hide: Callable[[Columns], Columns] | None = None,
+) -> SnapshotTables:
+    """Return the tables of one account's snapshot; `known` are the types of undeclared columns stored before.
+
+    `hide` returns what is to be stored in place of the columns that were sent; hashes are of that.
+    Raises UnusableAnswer if a record has no integer `id`.
+    """
+    columns = read_records(records, known)
+    columns = hide(columns) if hide else columns
+    trunks = columns.table.append_column("row_version", derive_row_version(columns, account))
+    trunks, duplicates = drop_duplicate_ids(trunks)
+    trunks = trunks.add_column(0, "account", pa.repeat(pa.scalar(account, pa.string()), len(trunks)))
+    trunks = trunks.cast(_declared(trunks.schema, columns.types))
+    drift = (*columns.drift, *duplicates)
+    return SnapshotTables(account, trunks, derive_allowed_ips(trunks), columns.types, drift)
+
+
+def _declared(stored: pa.Schema, types: Mapping[str, ColumnType]) -> pa.Schema:
+    """Return the schema with what Arrow alone does not say: which columns are never null, which text is JSON."""
+    return pa.schema(
+        [
+            field.with_nullable(SIP_TRUNKS.may_be_null(field.name)).with_metadata(
+                JSON_FIELD if types.get(field.name) == "json" else None
+            )
+            for field in stored
+        ]
+    )
+
+
+def derive_row_version(columns: Columns, account: str) -> pa.ChunkedArray:
+    """Return a hash per row of the account and the canonical, non-null values of the columns (hexadecimal text).
+
+    Canonical: instants whatever their spelling, allowlists sorted, absent like null, columns by name. Equal hashes
+    mean that nothing changed; the order of columns and the columns that are null do not matter.
+    """
+    batches = columns.table.to_batches(max_chunksize=_ROWS_AT_ONCE)
+    return pa.chunked_array([_hash_rows(batch, columns.types, account) for batch in batches], pa.string())
+
+
+def _hash_rows(batch: pa.RecordBatch, types: Mapping[str, ColumnType], account: str) -> pa.Array:
+    # Name, length and text of every value: no value can pass for two.
+    parts = [pa.repeat(f"{account}\n", len(batch))]
+    for name in sorted(types):
+        text = _canonical_text(batch.column(name), types[name])
+        if text.null_count < len(text):
+            end = pc.if_else(pc.is_valid(text), "\n", None) if text.null_count else "\n"
+            parts += [_labels(name, text), text, end]
+    rows = pc.binary_join_element_wise(*parts, "", null_handling="skip").cast(pa.binary())
+    # All in C: a call of Python's for each of a million rows takes longer than the hash.
+    hashes = map(partial(blake2b, digest_size=_HASH_BYTES), rows.to_numpy(False))
+    return pa.array([*map(methodcaller("hexdigest"), hashes)], pa.string())
+
+
+def _labels(name: str, text: pa.Array) -> pa.Array:
+    """Return the name and the length of each text; null where there is none."""
+    sizes = pc.binary_length(text).dictionary_encode()
+    labels = pc.binary_join_element_wise(f"{name}=", sizes.dictionary.cast(pa.string()), ":", "")
+    return labels.take(sizes.indices)
+
+
+def _canonical_text(array: pa.Array, column_type: ColumnType) -> pa.Array:
+    match column_type:
+        case "text" | "json":
+            return array
+        case "timestamp":
+            return array.cast(pa.int64()).cast(pa.string())
+        case "double":
+            # The bits, since a number's text may differ between releases of Arrow; + 0.0 makes -0.0 equal to 0.0.
+            return pc.add(array, 0.0).view(pa.int64()).cast(pa.string())
+        case "text_list":
+            return _sorted_text(array)
+        case _:
+            return array.cast(pa.string())
+
+
+def _sorted_text(lists: pa.Array) -> pa.Array:
+    """Return the entries of each list in their sort order as one text, each with its length."""
+    entries = pa.table({"row": pc.list_parent_indices(lists), "entry": pc.list_flatten(lists)})
+    entries = entries.sort_by([("row", "ascending"), ("entry", "ascending")])
+    entry = entries["entry"].combine_chunks()
+    size = pc.binary_length(entry).cast(pa.string())
+    text = pc.fill_null(pc.binary_join_element_wise(size, ":", entry, ""), "null")
+    sizes = pc.fill_null(pc.list_value_length(lists), 0)
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(sizes).cast(pa.int32())])
+    joined = pc.binary_join(pa.ListArray.from_arrays(offsets, text), ",")
+    return pc.if_else(pc.is_valid(lists), joined, pa.scalar(None, pa.string()))
+
+
+def drop_duplicate_ids(trunks: pa.Table) -> tuple[pa.Table, tuple[Drift, ...]]:
+    """Return one row per `id`, and the drift of those that came twice and differed.
+
+    Of twins that differ, the one updated last stays, the first sent where that decides nothing.
+    """
+    ids = trunks["id"]
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return trunks, ()
+    numbered = trunks.select(["id", "updated_at", "row_version"]).append_column("row", pa.array(range(len(ids))))
+    order = numbered.sort_by([("id", "ascending"), ("updated_at", "descending"), ("row", "ascending")])
+    kept: dict[int, tuple[int, str]] = {}
+    differing: Counter[int] = Counter()
+    for id_, row, version in zip(*(order[name].to_pylist() for name in ("id", "row", "row_version")), strict=True):
+        if id_ not in kept:
+            kept[id_] = (row, version)
+        elif version != kept[id_][1]:
+            differing[id_] += 1
+    drift = tuple(
+        Drift(
+            "id",
+            "duplicate_id",
+            f"id {id_} came with different contents; kept the one updated last",
+            count + 1,
+        )
+        for id_, count in differing.items()
+    )
+    return trunks.take(sorted(row for row, _ in kept.values())), drift
+
+
+def derive_allowed_ips(trunks: pa.Table) -> pa.Table:
+    """Return the entries of all allowlists in the API's order.
+
+    Grain: one row per (account, trunk_id, position). Needs `account`, `id`, `allowed_inbound_ips`, `row_version`.
+    """
+    tables = []
+    for batch in trunks.select(["account", "id", "allowed_inbound_ips", "row_version"]).to_batches():
+        lists = batch.column("allowed_inbound_ips")
+        rows = pc.list_parent_indices(lists)
+        first = pc.take(lists.offsets, rows) if len(rows) else pa.array([], pa.int32())
+        place = pc.subtract(pc.add(pa.array(range(len(rows)), pa.int64()), lists.offsets[0]), first)
+        tables.append(
+            pa.table(
+                {
+                    "account": pc.take(batch.column("account"), rows),
+                    "trunk_id": pc.take(batch.column("id"), rows),
+                    "position": place,
+                    "ip": pc.list_flatten(lists),
+                    "row_version": pc.take(batch.column("row_version"), rows),
+                },
+                schema=SIP_TRUNK_ALLOWED_IPS.arrow_schema(),
+            )
+        )
+    return pa.concat_tables(tables) if tables else SIP_TRUNK_ALLOWED_IPS.arrow_schema().empty_table()
+
+
+def pick_trunks(snapshot: SnapshotTables, mask: pa.ChunkedArray) -> SnapshotTables:
+    """Return the snapshot with those trunks only that the mask picks, and their allowlists."""
+    if pc.all(mask, min_count=0).as_py():
+        return snapshot
+    trunks = snapshot.trunks.filter(mask)
+    is_theirs = pc.is_in(snapshot.allowed_ips["row_version"], value_set=trunks["row_version"].combine_chunks())
+    return replace(snapshot, trunks=trunks, allowed_ips=snapshot.allowed_ips.filter(is_theirs))
+
+
+def join_tables(tables: Iterable[pa.Table]) -> list[pa.Table]:
+    """Return the rows of the tables in tables of some size: many small ones cost more than their rows.
+
+    A column that one of them lacks is null there.
+    """
+    joined: list[pa.Table] = []
+    pending: list[pa.Table] = []
+    row_count = 0
+    for table in tables:
+        pending.append(table)
+        row_count += len(table)
+        if row_count >= _ROWS_WORTH_A_TABLE:
+            joined.append(_join(pending))
+            pending, row_count = [], 0
+    return [*joined, _join(pending)] if pending else joined
+
+
+def _join(tables: list[pa.Table]) -> pa.Table:
+    return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default").combine_chunks()
+
+
+def drift_table(snapshots: Iterable[SnapshotTables], snapshot_at: datetime) -> pa.Table:
+    """Return the deviations of snapshots as rows of `schema_drift`."""
+    rows = [
+        {"account": snapshot.account, "snapshot_at": snapshot_at, **vars(entry)}
+        for snapshot in snapshots
+        for entry in snapshot.drift
+    ]
+    return pa.Table.from_pylist(rows, schema=SCHEMA_DRIFT.arrow_schema())
+
+
+def snapshot_table(looks: Iterable[Mapping[str, object]]) -> pa.Table:
+    """Return rows of `sip_trunk_snapshots`."""
+    return pa.Table.from_pylist(list(looks), schema=SIP_TRUNK_SNAPSHOTS.arrow_schema())

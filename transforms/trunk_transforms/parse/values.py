@@ -1,0 +1,156 @@
+"""Values of fields: which type they fit, and what they become where they do not."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trunk_transforms.schema.tables import ColumnType, arrow_type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DOUBLE_HOLDS_EVERY_INTEGER_BELOW = 2.0**53
+_LONGEST_INTEGER = 1000
+_FIRST_MICROSECOND = -62_135_596_800_000_000  # 0001-01-01T00:00:00Z
+
+
+def read_number(text: str) -> float | int | Decimal:
+    """Read a number with a fraction or exponent: 42.0 is 42, and one that no double can hold stays exact."""
+    number = float(text)
+    if abs(number) == float("inf"):
+        return Decimal(text)
+    return int(number) if number.is_integer() and abs(number) < DOUBLE_HOLDS_EVERY_INTEGER_BELOW else number
+
+
+def read_integer(text: str) -> int | Decimal:
+    """Read an integer; Python refuses to make one of thousands of digits, a decimal holds them."""
+    return int(text) if len(text) < _LONGEST_INTEGER else Decimal(text)
+
+
+def type_of(values: list[Any]) -> ColumnType | None:
+    """Return the type that most values of a new field have; whole and other numbers together are doubles."""
+    kinds = Counter(_kind_of(value) for value in values)
+    if kinds["bigint"] and kinds["double"]:
+        kinds["double"] += kinds.pop("bigint")
+    return kinds.most_common(1)[0][0] if kinds else None
+
+
+def _kind_of(value: Any) -> ColumnType:
+    for kind in _SCALARS:
+        if FIT[kind](value) is not None:
+            return kind
+    return "json"
+
+
+def _fit_text(value: Any) -> str | None:
+    return value if isinstance(value, str) and _is_unicode(value) else None
+
+
+def _fit_bigint(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_number and -(2**63) <= value < 2**63 else None
+
+
+def _fit_double(value: Any) -> float | None:
+    if isinstance(value, float):
+        return value
+    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**1023
+    return float(value) if is_number and float(value) == value else None
+
+
+def _fit_bool(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _fit_text_list(value: Any) -> list[str | None] | None:
+    is_list = isinstance(value, list) and all(item is None or _fit_text(item) is not None for item in value)
+    return value if is_list else None
+
+
+FIT: dict[ColumnType, Callable[[Any], Any]] = {
+    "text": _fit_text,
+    "timestamp": _fit_text,
+    "bigint": _fit_bigint,
+    "double": _fit_double,
+    "bool": _fit_bool,
+    "text_list": _fit_text_list,
+    "json": lambda value: _fit_json(value),  # noqa: PLW0108 - defined below
+}
+
+"""By type: returns the value as it is stored, or None if it does not fit."""
+
+_SCALARS: tuple[ColumnType, ...] = ("bool", "bigint", "double", "text")
+EXACTLY: dict[ColumnType, type] = {"double": float, "bool": bool}
+"""The Python types of which every value fits."""
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether `text` can be written as UTF-8; a lone surrogate cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_json(value: Any) -> str:
+    """Return canonical JSON: keys sorted, no spaces, text as it is unless it cannot be written."""
+    if isinstance(value, Decimal):
+        return str(value)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return text if _is_unicode(text) else json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+
+
+def _fit_json(value: Any) -> str | None:
+    """Return canonical JSON if databases read it too: they refuse a lone surrogate even as an escape."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return as_json(value) if _is_unicode(text) else None
+
+
+def as_text(value: Any) -> str:
+    """Return a misfit as text: a string as it is, anything else as JSON."""
+    return value if isinstance(value, str) and _is_unicode(value) else as_json(value)
+
+
+def as_timestamps(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return the instants that the texts name, and the texts that name none; UTC where no zone is given."""
+    instants = _cast_to_instants(texts)
+    earliest = pc.min(instants)
+    if earliest.is_valid and earliest.value < _FIRST_MICROSECOND:  # Arrow knows a year 0, Python and pandas do not
+        in_range = pc.greater_equal(instants.cast(pa.int64()), _FIRST_MICROSECOND)
+        instants = pc.if_else(in_range, instants, pa.scalar(None, instants.type))
+    if instants.null_count == texts.null_count:
+        return instants, pa.nulls(len(texts), pa.string())
+    return instants, pc.if_else(pc.is_null(instants), texts, pa.scalar(None, pa.string()))
+
+
+def _cast_to_instants(texts: pa.Array) -> pa.Array:
+    instant = arrow_type("timestamp")
+    try:
+        return texts.cast(instant)
+    except pa.ArrowInvalid:
+        pass
+    has_zone = pc.match_substring_regex(texts, r"(Z|[+-]\d\d:?\d\d)$")
+    zoned = pc.if_else(has_zone, texts, pc.binary_join_element_wise(texts, "Z", ""))
+    try:
+        return zoned.cast(instant)
+    except pa.ArrowInvalid:
+        pass
+    instants = {text: _as_instant(text) for text in pc.unique(zoned).to_pylist()}
+    return pa.array([instants[text] for text in zoned.to_pylist()], pa.int64()).cast(instant)
+
+
+def _as_instant(text: str | None) -> int | None:
+    """Return microseconds since 1970 (UTC), or None if `text` names no instant."""
+    try:
+        return None if text is None else pa.scalar(text).cast(arrow_type("timestamp")).value
+    except pa.ArrowInvalid:
+        return None
