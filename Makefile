@@ -50,6 +50,7 @@ format: $(READY) ## put the code into its format
 lint: $(READY) ## format and rules, changing nothing
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/ruff check -q .
+	@$(BIN)/lint-imports --no-logo
 
 types: $(READY) ## mypy, strict
 	@$(BIN)/mypy
@@ -76,5 +77,5 @@ bench: $(READY) ## measure every way of loading the trunks, side by side; an hou
 	@$(BIN)/python -m tests.bench
 
 clean: ## remove what can be made again; data/ stays
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) build dist .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find pipelines transforms tests -name __pycache__ -type d -prune -exec rm -rf {} +

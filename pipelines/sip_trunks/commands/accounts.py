@@ -10,11 +10,11 @@ from sip_trunks.core.errors import SettingsError
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import find_shared_tokens
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.operations.monitoring.prometheus import forget_metrics
 from sip_trunks.reporting.formats import print_table, write_rows
 from sip_trunks.run.result import format_moment
-from sip_trunks.warehouse import catalog
+from sip_trunks.warehouse import state
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _read_spans(destination: Destination) -> dict[str, Any]:
     if not destination.exists():
         return {}
     with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name,)) as connection:
-        return catalog.read_spans(connection)
+        return state.read_spans(connection)
 
 
 def _refuse_unknown(destination: Destination, name: str) -> None:

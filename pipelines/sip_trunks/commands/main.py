@@ -187,9 +187,9 @@ def _serving_demo(settings: Settings) -> Iterator[tuple[Settings, tuple[Account,
     from dataclasses import replace
 
     from sip_trunks.core.settings import DEMO_ACCOUNT, Account
-    from sip_trunks.destinations.base import open_destination
+    from sip_trunks.destinations import open_destination
     from sip_trunks.famulor.demo import DEMO_TOKEN, serve
-    from sip_trunks.warehouse.catalog import count_looks
+    from sip_trunks.warehouse.state import count_looks
     from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
 
     destination, edition = open_destination(settings), 0
@@ -225,9 +225,9 @@ def _sql(options: argparse.Namespace) -> int:
 
 
 def _drift(options: argparse.Namespace) -> int:
-    from sip_trunks.destinations.base import open_destination
+    from sip_trunks.destinations import open_destination
     from sip_trunks.reporting.formats import write_rows
-    from sip_trunks.warehouse.catalog import read_drift
+    from sip_trunks.warehouse.state import read_drift
     from trunk_transforms.schema.tables import DRIFT, SCHEMA_DRIFT, SIP_TRUNK_SNAPSHOTS
 
     with open_destination(_settings(options)).reading((SIP_TRUNK_SNAPSHOTS.name, SCHEMA_DRIFT.name)) as connection:
@@ -301,7 +301,7 @@ def _schedule(options: argparse.Namespace) -> int:
 
 
 def _describe(options: argparse.Namespace) -> int:
-    from sip_trunks.warehouse.dictionary import describe
+    from sip_trunks.commands.describe import describe
 
     describe(_settings(options), options.table, form=options.format)
     return 0
@@ -323,7 +323,7 @@ def _import(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from sip_trunks.core.logs import logging_to_file
-    from sip_trunks.destinations.base import open_destination
+    from sip_trunks.destinations import open_destination
     from sip_trunks.operations.transfer import import_tables
     from sip_trunks.reporting.formats import print_table
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sip_trunks.core.errors import SettingsError, nothing_stored
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import parse_duration
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.operations.retention import Drops, count_rows, drops_before, rewrite
 from sip_trunks.reporting.formats import as_size, print_table
 from sip_trunks.run.result import format_moment

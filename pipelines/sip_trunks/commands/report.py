@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from sip_trunks import __version__
 from sip_trunks.core.errors import CHECK_FAILED, SettingsError
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.html_page import PAGED, render_page
 from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
-from sip_trunks.reporting.output import choose_form, deliver, print_rules
-from sip_trunks.warehouse import catalog, frames
-from trunk_transforms.audit.engine import RULES, expired, select_rules
-from trunk_transforms.reports.counts import COUNT_COLUMNS
-from trunk_transforms.reports.registry import COUNTS, REPORTS, Basis, trunk_columns
-from trunk_transforms.schema.reports import SEVERITIES
+from sip_trunks.reporting.output import choose_form, deliver
+from sip_trunks.reporting.terminal import print_rules
+from sip_trunks.warehouse import frames, state
+from trunk_transforms.audit.rules import RULES
+from trunk_transforms.audit.selection import select_rules
+from trunk_transforms.audit.suppressions import expired
+from trunk_transforms.reports.inputs import Basis
+from trunk_transforms.reports.registry import COUNTS, REPORTS, trunk_columns
+from trunk_transforms.schema.reports import COUNT_COLUMNS, SEVERITIES
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
 
 if TYPE_CHECKING:
@@ -167,7 +170,7 @@ def _deliver(settings: Settings, options: argparse.Namespace, names: list[str], 
 
 
 def _refuse_unknown_past(connection: DuckDBPyConnection, as_of: datetime) -> None:
-    span = catalog.read_looks_span(connection)
+    span = state.read_looks_span(connection)
     if span and as_of < span[0]:
         raise SettingsError(f"nothing is known of {as_of.isoformat()}: the first snapshot is of {span[0].isoformat()}")
 

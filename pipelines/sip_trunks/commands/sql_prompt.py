@@ -15,13 +15,13 @@ from prompt_toolkit.key_binding import KeyBindings
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
-from sip_trunks.commands.sql import answer, write_answer
+from sip_trunks.commands.sql_query import answer, write_answer
 from sip_trunks.core.errors import Failure, Terminated
 from sip_trunks.core.settings import prepare_state_dir
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import print_table
-from trunk_transforms.parse.envelope import printable
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
+from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,3 +36,12 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file in place of the one before."""
     with writing_whole(path) as file:
         file.write(content)
+
+
+def sync_directory(path: Path) -> None:
+    """Make durable what was renamed in a directory."""
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -5,7 +5,7 @@
                table_lake.py  the same as Delta or Iceberg tables
     any other  server.py      whatever dlt can merge into, by dlt's name for it
 
-All of them are read through a DuckDB connection that has the same tables in it (catalog.py).
+All of them are read through a DuckDB connection that has the same tables in it (state.py).
 """
 
 from __future__ import annotations
@@ -21,29 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-    from sip_trunks.core.settings import Settings
-    from trunk_transforms.parse.shrink_guard import Difference
-    from trunk_transforms.parse.snapshot import SnapshotTables
-
-
-@dataclass(frozen=True)
-class Load:
-    """What one run has to store: snapshots, what each of them changes, and the rows of `sip_trunk_snapshots`.
-
-    `accounts` are those whose rows are replaced; nobody else's are touched. The snapshots may be taken out by who
-    stores them: what follows may need their memory.
-    """
-
-    accounts: Sequence[str]
-    snapshots: list[SnapshotTables]
-    differences: Sequence[Difference]
-    looks: Sequence[Mapping[str, Any]]
-    snapshot_at: datetime
-
-    @property
-    def row_count(self) -> int:
-        """How many trunks there are in all."""
-        return sum(look["trunk_count"] for look in self.looks)
+    from trunk_transforms.parse.batch import Load
 
 
 @dataclass(frozen=True)
@@ -139,22 +117,3 @@ class Destination(Protocol):
 
         Raises SettingsError if nothing is stored yet, or a column is not.
         """
-
-
-def open_destination(settings: Settings) -> Destination:
-    """Return the destination that the settings name."""
-    if settings.destination == "parquet" and settings.table_format != "parquet":
-        from sip_trunks.destinations.delta_lake import TableLake
-
-        return TableLake(settings)
-    if settings.destination == "parquet":
-        from sip_trunks.destinations.parquet_lake import Lake
-
-        return Lake(settings)
-    if settings.destination == "duckdb":
-        from sip_trunks.destinations.duckdb_file import Warehouse
-
-        return Warehouse(settings)
-    from sip_trunks.destinations.server import Server
-
-    return Server(settings)

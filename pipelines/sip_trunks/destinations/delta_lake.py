@@ -25,10 +25,10 @@ from sip_trunks.core.settings import use_dlt
 from sip_trunks.destinations.base import Rewritten, Spare
 from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, writing_source
 from sip_trunks.destinations.lake_storage import without_password
-from sip_trunks.destinations.parquet_lake import tables_after
 from sip_trunks.destinations.server import VERSIONS_SEEN, Server
-from sip_trunks.warehouse import catalog
+from sip_trunks.warehouse import sql, state
 from trunk_transforms import schema
+from trunk_transforms.history.after_load import tables_after
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from sip_trunks.destinations.base import Load
+    from trunk_transforms.parse.batch import Load
 
 _LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
 _HISTORY = schema.SIP_TRUNKS_HISTORY.name
@@ -68,7 +68,7 @@ class TableLake(Server):
     @property
     def dataset(self) -> str:
         """dlt's name of the dataset: a folder of the lake."""  # noqa: D403 - dlt is written so
-        return f"{catalog.DATASET}_{self.settings.table_format}"
+        return f"{sql.DATASET}_{self.settings.table_format}"
 
     @property
     def tables(self) -> list[str]:
@@ -214,7 +214,7 @@ class TableLake(Server):
     def tally(self, columns: Sequence[str]) -> pa.Table:
         """Return how many trunks have each combination of these columns; there is nobody but us to count them."""
         with self.reading((schema.SIP_TRUNKS.name,)) as connection:
-            return catalog.tally_trunks(connection, columns)
+            return state.tally_trunks(connection, columns)
 
     def _read(self, table: schema.Table) -> pa.Table:
         """Return a table as it is stored or, if it is not, without rows."""

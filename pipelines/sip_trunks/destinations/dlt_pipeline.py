@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from sip_trunks.core.errors import DestinationFailed, describe_error
 from sip_trunks.core.logs import adopt_dlt_log
 from sip_trunks.core.settings import use_dlt
-from sip_trunks.warehouse import catalog
+from sip_trunks.warehouse import sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dlt.extract import DltResource, DltSource
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Load
+    from trunk_transforms.parse.batch import Load
 
 PIPELINE = "sip_trunks"
 KEEPING_LOAD_IDS = {"NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "false"}
@@ -41,7 +41,7 @@ def load_with_dlt(
     source: Callable[[], DltSource],
     config: Mapping[str, str] | None = None,
     loader_file_format: Any = None,
-    dataset: str = catalog.DATASET,
+    dataset: str = sql.DATASET,
 ) -> Loaded:
     """Run one dlt pipeline and return what dlt calls the load.
 

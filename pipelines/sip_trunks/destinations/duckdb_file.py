@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from sip_trunks.core.errors import DestinationFailed, nothing_stored
+from sip_trunks.core.files import sync_directory
 from sip_trunks.destinations.base import Rewritten, Spare
-from sip_trunks.warehouse import catalog
+from sip_trunks.warehouse import sql, state
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Load
+    from trunk_transforms.parse.batch import Load
 
 _ROWS_WORTH_THREADS = 300_000
-_STAGING = f"{catalog.DATASET}_staging"
-_WORK = f"{catalog.DATASET}_work"
+_STAGING = f"{sql.DATASET}_staging"
+_WORK = f"{sql.DATASET}_work"
 _DLT_CONFIG = {
     # What dlt writes is read once, a moment later, by threads that share its row groups.
     "DATA_WRITER__COMPRESSION": "none",
@@ -130,7 +131,7 @@ class Warehouse:
         load_with_dlt(self.settings, _through(connection), source, _DLT_CONFIG)
         _drop_passing(connection)
         # dlt stores its schema anew with every load, since the boundary of the history is part of it; the last counts.
-        versions = f"{catalog.DATASET}._dlt_version"
+        versions = f"{sql.DATASET}._dlt_version"
         connection.execute(f"DELETE FROM {versions} WHERE inserted_at < (SELECT max(inserted_at) FROM {versions})")
         create_views(connection, partial(read_usable_facts, self.settings))
 
@@ -146,15 +147,15 @@ class Warehouse:
 
     def write_looks(self, connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to `sip_trunk_snapshots` for answers that dlt has nothing to load from."""
-        catalog.insert_looks(connection, f"{catalog.DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}", looks)
+        state.insert_looks(connection, f"{sql.DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}", looks)
 
     @contextmanager
     def rewriting(self, drops: Mapping[str, str], _moment: datetime) -> Iterator[Rewritten]:
         """Yield a writing connection to a private copy without these rows, which then is written anew."""
         with self.working() as connection:
-            stored = [table for table in drops if catalog.exists(connection, table)]
-            with catalog.transaction(connection):
-                counts = {table: _delete(connection, f"{catalog.DATASET}.{table}", drops[table]) for table in stored}
+            stored = [table for table in drops if sql.exists(connection, table)]
+            with sql.transaction(connection):
+                counts = {table: _delete(connection, f"{sql.DATASET}.{table}", drops[table]) for table in stored}
             yield Rewritten(connection, counts)
         self._write_anew()
 
@@ -164,8 +165,8 @@ class Warehouse:
         try:
             with duckdb.connect() as connection:
                 connection.execute("SET preserve_insertion_order = false")
-                connection.execute(f"ATTACH {catalog.literal(self._private_path)} AS stored (READ_ONLY)")
-                connection.execute(f"ATTACH {catalog.literal(self._fresh_path)} AS fresh")
+                connection.execute(f"ATTACH {sql.literal(self._private_path)} AS stored (READ_ONLY)")
+                connection.execute(f"ATTACH {sql.literal(self._fresh_path)} AS fresh")
                 connection.execute("COPY FROM DATABASE stored TO fresh")
         except duckdb.Error as error:
             raise DestinationFailed(f"{self.path} cannot be written anew: {_first_line(error)}") from error
@@ -178,7 +179,7 @@ class Warehouse:
     def spare(self) -> Spare:
         """Return the size of the blocks that are free."""
         with self.reading() as connection:
-            return Spare(bytes=catalog.read_free_bytes(connection))
+            return Spare(bytes=state.read_free_bytes(connection))
 
     remnants = None
 
@@ -214,7 +215,7 @@ class Warehouse:
     def tally(self, columns: Sequence[str]) -> pa.Table:
         """Return how many trunks have each combination of these columns."""
         with self.reading((schema.SIP_TRUNKS.name,)) as connection:
-            return catalog.tally_trunks(connection, columns)
+            return state.tally_trunks(connection, columns)
 
 
 def _write_all(connection: duckdb.DuckDBPyConnection) -> None:
@@ -233,19 +234,19 @@ def _tables_agree(connection: duckdb.DuckDBPyConnection, accounts: Sequence[str]
 
     They do unless somebody has written into the file; then a merge of whole snapshots mends them.
     """
-    stored = catalog.read_tables(connection)
+    stored = sql.read_tables(connection)
     tables = {table.name for table in schema.TABLES}
     if not tables & stored.keys():
         return True
     if not tables <= stored.keys():
         return False
-    theirs = f"account IN ({', '.join(map(catalog.literal, accounts))})"
+    theirs = f"account IN ({', '.join(map(sql.literal, accounts))})"
     versions = "count(*), coalesce(sum(hash(account, id, row_version)), 0)"
     entry_count = "coalesce(json_array_length(allowed_inbound_ips), 0)"
     expected = f"coalesce(sum({entry_count}), 0), coalesce(sum({entry_count} * hash(row_version)::HUGEINT), 0)"
 
     def read(sums: str, table: schema.Table, condition: str = "") -> tuple[Any, ...]:
-        query = f"SELECT {sums} FROM {catalog.DATASET}.{table.name} WHERE {theirs} {condition}"
+        query = f"SELECT {sums} FROM {sql.DATASET}.{table.name} WHERE {theirs} {condition}"
         return tuple(connection.execute(query).fetchall()[0])
 
     history = read(versions, schema.SIP_TRUNKS_HISTORY, "AND valid_to IS NULL")
@@ -313,15 +314,6 @@ def _through(connection: duckdb.DuckDBPyConnection) -> Callable[[], Any]:
         return dlt.destinations.duckdb(connection)
 
     return destination
-
-
-def sync_directory(path: Path) -> None:
-    """Make durable what was renamed in a directory."""
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _write_ahead_log(path: Path) -> Path:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sip_trunks.core.errors import DestinationFailed, Failure, RunActive, SettingsError
-from sip_trunks.destinations.duckdb_file import sync_directory
-from sip_trunks.warehouse.catalog import DATASET, literal
+from sip_trunks.core.files import sync_directory
+from sip_trunks.warehouse.sql import DATASET, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

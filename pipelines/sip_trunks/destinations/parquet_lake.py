@@ -31,8 +31,9 @@ from sip_trunks.core.errors import DestinationFailed, RunActive, nothing_stored
 from sip_trunks.destinations.base import Rewritten, Spare
 from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
 from sip_trunks.destinations.lake_storage import LocalFiles, RemoteFiles
-from sip_trunks.warehouse import catalog, report_tables
+from sip_trunks.warehouse import report_tables, sql, state
 from trunk_transforms import schema
+from trunk_transforms.history.after_load import tables_after
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Load
+    from trunk_transforms.parse.batch import Load
 
 _VERSION_FORMAT = "%Y%m%dT%H%M%S%fZ"
 _VERSION = re.compile(r"\d{8}T\d{12}Z")
@@ -69,7 +70,7 @@ class Part:
     @property
     def condition(self) -> str:
         """Which rows that are, in SQL."""
-        return f"account IN ({', '.join(map(catalog.literal, self.accounts))})" if self.accounts else "false"
+        return f"account IN ({', '.join(map(sql.literal, self.accounts))})" if self.accounts else "false"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Lake:
 
     @property
     def _draft(self) -> Path:
-        return self._staging / catalog.DATASET
+        return self._staging / sql.DATASET
 
     @cached_property
     def _version(self) -> str | None:
@@ -227,14 +228,14 @@ class Lake:
 
     def write_looks(self, connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
         """Write `sip_trunk_snapshots` as a whole, with rows for answers that dlt has nothing to load from."""
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE looks AS FROM {catalog.DATASET}.{_LOOKS}")
-        catalog.insert_looks(connection, "looks", looks)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE looks AS FROM {sql.DATASET}.{_LOOKS}")
+        state.insert_looks(connection, "looks", looks)
         for draft in self._drafted(_LOOKS):
             Path(draft).unlink()
         folder = self._draft / _LOOKS
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{_version_at(max(look['snapshot_at'] for look in looks))}.parquet"
-        connection.execute(f"COPY looks TO {catalog.literal(file)} (FORMAT parquet, COMPRESSION zstd)")
+        connection.execute(f"COPY looks TO {sql.literal(file)} (FORMAT parquet, COMPRESSION zstd)")
         self._show(connection, [_LOOKS])
 
     def publish(self, snapshot_at: datetime) -> None:
@@ -368,7 +369,7 @@ class Lake:
         import pyarrow.parquet as pq
 
         arrow_schema = pq.ParquetFile(files[-1], filesystem=self._files.arrow).schema_arrow
-        names = ", ".join(map(catalog.quoted, arrow_schema.names))
+        names = ", ".join(map(sql.quoted, arrow_schema.names))
         query = f"SELECT {names} FROM {_parquet(files)} WHERE ({drop}) IS NOT TRUE"
         count = 0
         with pq.ParquetWriter(target, arrow_schema, compression="zstd") as writer:
@@ -431,7 +432,7 @@ class Lake:
     def tally(self, columns: Sequence[str]) -> pa.Table:
         """Return how many trunks have each combination of these columns."""
         with self.reading((schema.SIP_TRUNKS.name,)) as connection:
-            return catalog.tally_trunks(connection, columns)
+            return state.tally_trunks(connection, columns)
 
     @contextmanager
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -471,7 +472,7 @@ class Lake:
         for table in tables:
             files = (self._drafted(table) if with_drafts else []) or self._published(table)
             if files:
-                catalog.show_files(connection, table, files, self.part.condition if self.part else "true")
+                sql.show_files(connection, table, files, self.part.condition if self.part else "true")
 
     def _show_reports(self, connection: duckdb.DuckDBPyConnection, kind: str) -> None:
         for file in (
@@ -487,37 +488,6 @@ class Lake:
             report_tables.copy_reports(connection, folder)
 
 
-def tables_after(load: Load, stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
-    """Return every table as it is once the snapshots are stored; `_dlt_load_id` is null in what is new.
-
-    The rows of `sip_trunk_snapshot_rows` are those of these snapshots only, to be added to what is there.
-    """
-    import pyarrow as pa
-
-    from trunk_transforms.history.scd2 import extend_history, replace_current
-    from trunk_transforms.parse.snapshot import drift_table, snapshot_table
-
-    trunks = _concat(*(snapshot.trunks for snapshot in load.snapshots))
-    allowed_ips = pa.concat_tables([snapshot.allowed_ips for snapshot in load.snapshots])
-    drift = drift_table(load.snapshots, load.snapshot_at)
-    current = stored[schema.SIP_TRUNKS.name]
-    after = {
-        schema.SIP_TRUNKS.name: replace_current(current, trunks, trunks, load.accounts),
-        schema.SIP_TRUNKS_HISTORY.name: extend_history(
-            stored[schema.SIP_TRUNKS_HISTORY.name], trunks, load.accounts, load.snapshot_at
-        ),
-        schema.SIP_TRUNK_ALLOWED_IPS.name: replace_current(
-            stored[schema.SIP_TRUNK_ALLOWED_IPS.name], allowed_ips, trunks, load.accounts
-        ),
-        _LOOKS: _concat(stored[_LOOKS], snapshot_table(load.looks)),
-        schema.SCHEMA_DRIFT.name: _concat(stored[schema.SCHEMA_DRIFT.name], drift),
-    }
-    # The newest file has every column that there ever was: its schema reads them all.
-    rows = _concat(after[schema.SIP_TRUNKS.name].slice(0, 0), trunks)
-    moments = pa.repeat(pa.scalar(load.snapshot_at, schema.arrow_type("timestamp")), len(rows))
-    return after | {_ROWS: rows.add_column(1, "snapshot_at", moments)}
-
-
 def _version_at(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime(_VERSION_FORMAT)
 
@@ -531,7 +501,7 @@ def _folder_of(file: str) -> str:
 
 
 def _parquet(files: Sequence[str], options: str = "") -> str:
-    listed = ", ".join(map(catalog.literal, files))
+    listed = ", ".join(map(sql.literal, files))
     return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false{options})"
 
 
@@ -548,10 +518,4 @@ def _count_by_file(connection: duckdb.DuckDBPyConnection, files: Sequence[str], 
 
 def _with_json_marked(table: pa.Table) -> pa.Table:
     names = [field.name for field in table.schema if field.metadata == schema.JSON_FIELD]
-    return table.replace_schema_metadata({catalog.JSON_COLUMNS: json.dumps(names)})
-
-
-def _concat(*tables: pa.Table) -> pa.Table:
-    import pyarrow as pa
-
-    return pa.concat_tables(tables, promote_options="default")
+    return table.replace_schema_metadata({sql.JSON_COLUMNS: json.dumps(names)})

@@ -26,8 +26,8 @@ from sip_trunks.destinations.dlt_pipeline import (
     raise_failure,
     writing_source,
 )
-from sip_trunks.warehouse import catalog
-from sip_trunks.warehouse.catalog import quoted
+from sip_trunks.warehouse import sql, state
+from sip_trunks.warehouse.sql import quoted
 from trunk_transforms import schema
 from trunk_transforms.parse.envelope import UnusableAnswer
 
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from dlt.extract import DltSource
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Load
     from sip_trunks.destinations.dlt_pipeline import Loaded
+    from trunk_transforms.parse.batch import Load
 
 _STRATEGIES = {"cdc", "scd2", "upsert"}
 _LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
@@ -81,7 +81,7 @@ class Server:
     @property
     def dataset(self) -> str:
         """Dlt's name of the dataset: a schema on the server."""
-        return catalog.DATASET
+        return sql.DATASET
 
     @property
     def tables(self) -> list[str]:
@@ -139,9 +139,9 @@ class Server:
         """Yield a connection to copies of what a run compares with."""
         with self._failing_by_name(), self._connection() as connection, self._holding_lock():
             self._copy_for_run(connection)
-            if catalog.exists(connection, _LOOKS) and self._is_half_done():
+            if sql.exists(connection, _LOOKS) and self._is_half_done():
                 # What a run that died has loaded is no answer that was seen: none is taken for unchanged.
-                connection.execute(f"UPDATE {catalog.DATASET}.{_LOOKS} SET loader_version = '? ' || loader_version")
+                connection.execute(f"UPDATE {sql.DATASET}.{_LOOKS} SET loader_version = '? ' || loader_version")
             yield connection
 
     @contextmanager
@@ -160,7 +160,7 @@ class Server:
         """Merge the snapshots, by dlt, and then say that they are there. Raises DestinationFailed."""
         for snapshot in load.snapshots:
             _refuse_nul(snapshot.trunks)
-        stored = catalog.read_stored_accounts(connection)
+        stored = state.read_stored_accounts(connection)
         is_half_done = self._is_half_done()
         loaded = self._run_dlt(partial(merging_source, replace(load, looks=())), _DLT_CONFIG)
         self.write_looks(connection, [dict(look) | {"_dlt_load_id": loaded.load_id} for look in load.looks])
@@ -293,8 +293,8 @@ class Server:
             if not self.exists() or any(types.get(name) == "json" for name in columns):
                 # What is equal but for its blanks, only DuckDB knows.
                 with self.reading((schema.SIP_TRUNKS.name,)) as connection:
-                    return catalog.tally_trunks(connection, columns)
-            catalog.refuse_unknown_columns(columns, types)
+                    return state.tally_trunks(connection, columns)
+            state.refuse_unknown_columns(columns, types)
             names = ", ".join(map(quoted, columns))
             query = f"SELECT {names}, COUNT(*) AS trunk_count FROM {schema.SIP_TRUNKS.name} GROUP BY {names}"
             tallied = self._dataset(query).arrow()
@@ -308,7 +308,7 @@ class Server:
     def _connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"CREATE SCHEMA {catalog.DATASET}")
+            connection.execute(f"CREATE SCHEMA {sql.DATASET}")
             yield connection
 
     def _copy_for_run(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -336,7 +336,7 @@ class Server:
         rows = fetch() if fetch else self._fetch(table, list(types))
         columns = rows.column_names
         definitions = ", ".join(f"{quoted(name)} {kind}" for name, kind in types.items())
-        connection.execute(f"CREATE OR REPLACE TABLE {catalog.DATASET}.{quoted(table)} ({definitions})")
+        connection.execute(f"CREATE OR REPLACE TABLE {sql.DATASET}.{quoted(table)} ({definitions})")
         connection.register("copied", rows)
         # Lists are made JSON, and JSON loses its blanks, which every database sets its own way.
         functions = {
@@ -344,7 +344,7 @@ class Server:
         }
         compact = ", ".join(f"{functions[n]}({quoted(n)})" if types[n] == "JSON" else quoted(n) for n in columns)
         names = ", ".join(map(quoted, columns))
-        connection.execute(f"INSERT INTO {catalog.DATASET}.{quoted(table)} ({names}) SELECT {compact} FROM copied")
+        connection.execute(f"INSERT INTO {sql.DATASET}.{quoted(table)} ({names}) SELECT {compact} FROM copied")
         connection.unregister("copied")
 
     def _fetch_versions(self) -> pa.Table:

@@ -29,7 +29,8 @@ from sip_trunks.core.errors import ApiRefused, ApiUnreachable, SettingsError
 from sip_trunks.core.http import Connections, is_loopback
 from sip_trunks.famulor.rate_limit import Pace
 from sip_trunks.famulor.spool import SpooledRecords, let_go
-from trunk_transforms.parse.envelope import UnusableAnswer, printable, read_page
+from trunk_transforms.parse.envelope import UnusableAnswer, read_page
+from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from sip_trunks.core.settings import (
     prepare_state_dir,
     with_pseudonym_key,
 )
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.famulor.client import Snapshot
 from sip_trunks.famulor.fetch_many import fetching
 from sip_trunks.operations.monitoring.webhook import check_address

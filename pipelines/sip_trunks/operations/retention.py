@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from sip_trunks.core.logs import logger
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.dlt_pipeline import discard_dlt_folder
-from sip_trunks.warehouse import catalog, report_tables
+from sip_trunks.warehouse import report_tables, sql, state
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import Destination
-    from trunk_transforms.reports.registry import Basis
+    from trunk_transforms.reports.inputs import Basis
 
 EVERY_TABLE = tuple(table.name for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS))
 _LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
@@ -40,7 +40,7 @@ class Drops(NamedTuple):
 
 def drops_of(account: str) -> Drops:
     """Return what is stored of an account: everything."""
-    condition = f"account = {catalog.literal(account)}"
+    condition = f"account = {sql.literal(account)}"
     # The log of the runs names no account that was configured.
     return Drops(dict.fromkeys(EVERY_TABLE, condition), {report_tables.FINDINGS: condition})
 
@@ -51,7 +51,7 @@ def drops_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> Drop
     Of each account stay the last look at or before it, with the answer that it had, and what was known then: all
     that is later is told as before, and the account as if it had been looked at for the first time there.
     """
-    looks = f"{catalog.DATASET}.{_LOOKS}"
+    looks = f"{sql.DATASET}.{_LOOKS}"
     rows = connection.execute(
         f"SELECT account, max(snapshot_at), arg_max(_dlt_load_id, snapshot_at) FROM {looks} "
         f"WHERE snapshot_at <= {_literal(limit)} GROUP BY account"
@@ -64,7 +64,7 @@ def drops_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> Drop
         outdated.setdefault((last_at, load_id), []).append(account)
     of_looks = [f"{_among(names)} AND snapshot_at < {_literal(moment)}" for moment, names in before.items()]
     of_answers = [
-        f"{_among(names)} AND snapshot_at < {_literal(moment)} AND _dlt_load_id <> {catalog.literal(load_id)}"
+        f"{_among(names)} AND snapshot_at < {_literal(moment)} AND _dlt_load_id <> {sql.literal(load_id)}"
         for (moment, load_id), names in outdated.items()
     ]
     return Drops(
@@ -82,11 +82,11 @@ def drops_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> Drop
 
 
 def _literal(moment: datetime) -> str:
-    return catalog.literal(moment.isoformat(sep=" "))
+    return sql.literal(moment.isoformat(sep=" "))
 
 
 def _among(accounts: Sequence[str]) -> str:
-    return f"account IN ({', '.join(map(catalog.literal, accounts))})"
+    return f"account IN ({', '.join(map(sql.literal, accounts))})"
 
 
 def _any_of(conditions: Sequence[str]) -> str:
@@ -97,8 +97,8 @@ def count_rows(connection: duckdb.DuckDBPyConnection, drops: Drops) -> dict[str,
     """Return how many rows of each table that is stored would go."""
     counts = {}
     for name, condition in drops.tables.items():
-        if catalog.exists(connection, name):
-            query = f"SELECT count(*) FROM {catalog.DATASET}.{name} WHERE {condition}"
+        if sql.exists(connection, name):
+            query = f"SELECT count(*) FROM {sql.DATASET}.{name} WHERE {condition}"
             ((counts[name],),) = connection.execute(query).fetchall()
     return counts | report_tables.count_logged(connection, drops.logs)
 
@@ -113,7 +113,7 @@ def rewrite(settings: Settings, destination: Destination, drops: Drops) -> dict[
     try:
         with destination.rewriting(drops.tables, moment) as rewritten:
             connection, counts = rewritten.connection, rewritten.dropped_counts
-            span = catalog.read_looks_span(connection) if catalog.exists(connection, _LOOKS) else None
+            span = state.read_looks_span(connection) if sql.exists(connection, _LOOKS) else None
             basis = None
             if destination.publishes_reports:
                 counts |= report_tables.drop_logged(connection, drops.logs)

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sip_trunks.core.lock import is_run_active
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import as_size, print_table
 from sip_trunks.run.result import format_moment, tell_failures
 from sip_trunks.run.size_log import read_growth
-from sip_trunks.warehouse import catalog
+from sip_trunks.warehouse import state
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def read_status(settings: Settings) -> dict[str, Any]:
     free_bytes, size = None, destination.size_bytes()
     if destination.exists():
         with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)) as connection:
-            stored = catalog.read_stored_accounts(connection)
-            drift = catalog.read_drift(connection)
-            free_bytes = catalog.read_free_bytes(connection) or None
+            stored = state.read_stored_accounts(connection)
+            drift = state.read_drift(connection)
+            free_bytes = state.read_free_bytes(connection) or None
         accounts = [
             {
                 "account": name,

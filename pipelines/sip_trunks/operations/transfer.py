@@ -26,12 +26,12 @@ from sip_trunks import __version__
 from sip_trunks.core.errors import DestinationFailed, SettingsError, describe_error
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.provider_catalog import read_usable_facts
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.dlt_pipeline import discard_dlt_folder
 from sip_trunks.reporting.publish import publish_page, publish_tables
 from sip_trunks.run.result import format_moment
-from sip_trunks.warehouse import catalog
-from sip_trunks.warehouse.catalog import DATASET, literal, quoted
+from sip_trunks.warehouse import sql, state
+from sip_trunks.warehouse.sql import DATASET, literal, quoted
 from sip_trunks.warehouse.views import create_views
 from trunk_transforms import schema
 from trunk_transforms.parse.column_names import claim_columns
@@ -109,7 +109,7 @@ def _complete_warehouse(settings: Settings, path: Path) -> None:
         with duckdb.connect(path) as copy:
             copy.execute("SET TimeZone = 'UTC'")
             create_views(copy, partial(read_usable_facts, settings))
-            span = catalog.read_looks_span(copy)
+            span = state.read_looks_span(copy)
             if span:
                 publish_tables(copy, settings, span[1])
             copy.execute("CHECKPOINT")
@@ -126,7 +126,7 @@ def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as
 
     Where readers may see half of a run, the moment is that of the last whole one.
     """
-    names = [name for name in _TABLES if catalog.exists(connection, name)]
+    names = [name for name in _TABLES if sql.exists(connection, name)]
     ((newest, oldest),) = connection.execute(
         f"SELECT max(snapshot_at), min(snapshot_at) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
     ).fetchall()
@@ -137,11 +137,11 @@ def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as
     if as_of is None:
         return {name: f"SELECT * FROM {DATASET}.{name}" for name in names}
     moment = f"TIMESTAMPTZ {literal(as_of)}"
-    was_known = f"valid_from <= {moment} AND {catalog.known_accounts(as_of)}"
+    was_known = f"valid_from <= {moment} AND {state.known_accounts(as_of)}"
     history = f"{DATASET}.{schema.SIP_TRUNKS_HISTORY.name}"
-    columns = ", ".join(map(quoted, catalog.read_columns(connection, schema.SIP_TRUNKS.name)))
+    columns = ", ".join(map(quoted, sql.read_columns(connection, schema.SIP_TRUNKS.name)))
     trunks = f"SELECT {columns} FROM {history} WHERE {was_known} AND coalesce(valid_to > {moment}, true)"
-    entries = ", ".join(map(quoted, catalog.read_columns(connection, schema.SIP_TRUNK_ALLOWED_IPS.name)))
+    entries = ", ".join(map(quoted, sql.read_columns(connection, schema.SIP_TRUNK_ALLOWED_IPS.name)))
     special = {
         schema.SIP_TRUNKS.name: trunks,
         schema.SIP_TRUNKS_HISTORY.name: f"SELECT * REPLACE (CASE WHEN valid_to <= {moment} THEN valid_to END AS "
@@ -189,7 +189,7 @@ def _write_table(connection: duckdb.DuckDBPyConnection, name: str, query: str, f
 def _types_of(connection: duckdb.DuckDBPyConnection, table: schema.Table, query: str) -> Types:
     declared = {column.name: column.type for column in table.columns}
     described = connection.execute(f"DESCRIBE {query}").fetchall()
-    return {name: declared.get(name) or catalog.TYPES_BY_SQL[sql_type] for name, sql_type, *_ in described}
+    return {name: declared.get(name) or sql.TYPES_BY_SQL[sql_type] for name, sql_type, *_ in described}
 
 
 def _select_lists(types: Types, query: str) -> str:
@@ -260,7 +260,7 @@ def _has_accounts(destination: Destination) -> bool:
     if not destination.exists():
         return False
     with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name,)) as connection:
-        return catalog.read_looks_span(connection) is not None
+        return state.read_looks_span(connection) is not None
 
 
 def _read_manifest(folder: Path) -> tuple[Form, dict[str, _Copied]]:
@@ -290,7 +290,7 @@ def _is_sound(table: schema.Table, copied: _Copied) -> bool:
     fields = {name.removesuffix(schema.VARIANT_SUFFIX) for name in others} - set(declared)
     return (
         declared.items() <= copied.columns.items()
-        and set(others.values()) <= set(catalog.TYPES_BY_SQL.values())
+        and set(others.values()) <= set(sql.TYPES_BY_SQL.values())
         and all(claim_columns([name]) == {name: name} for name in fields)
     )
 

@@ -28,7 +28,7 @@ from sip_trunks.reporting.summaries import (
     sum_growth,
     tell_count,
 )
-from trunk_transforms.reports.counts import PRESETS
+from trunk_transforms.schema.reports import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sip_trunks.core.errors import DestinationFailed, SettingsError
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.parquet_lake import Lake, Part
 from sip_trunks.reporting.inputs import read_basis, stored_tables
-from sip_trunks.warehouse import catalog, frames
+from sip_trunks.warehouse import frames, state
 from trunk_transforms.reports.partitioned import KEY, REPORTS_IN_PARTS, PartedBasis
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sip_trunks.core.settings import Settings
+    from trunk_transforms.reports.inputs import Options
     from trunk_transforms.reports.partitioned import Job
-    from trunk_transforms.reports.registry import Options
 
 _PATIENCE_SECONDS = 15
 _PAUSE_SECONDS = 0.05
@@ -68,7 +68,7 @@ def reporting_in_parts(
         )
     version = lake.version
     with lake.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
-        stored = catalog.read_stored_accounts(connection)
+        stored = state.read_stored_accounts(connection)
         log = None if is_past or "audit" not in names else frames.read_findings(connection)
         if options.by and "counts" in names:
             # A column that is not there is nothing for a worker to find out.

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from trunk_transforms.parse.envelope import printable
+from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -23,7 +23,7 @@ from sip_trunks.reporting.summaries import (
     readable,
     sum_growth,
 )
-from trunk_transforms.audit.engine import RULES
+from trunk_transforms.audit.rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping

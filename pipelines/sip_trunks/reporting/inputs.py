@@ -9,8 +9,9 @@ from sip_trunks.core.errors import SettingsError
 from sip_trunks.core.provider_catalog import read_facts
 from sip_trunks.warehouse import frames
 from trunk_transforms import schema
-from trunk_transforms.audit.engine import read_suppressions
-from trunk_transforms.reports.registry import Basis, Options, tables_needed, trunk_columns
+from trunk_transforms.audit.suppressions import read_suppressions
+from trunk_transforms.reports.inputs import Basis, Options
+from trunk_transforms.reports.registry import tables_needed, trunk_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,18 +17,18 @@ import duckdb
 import marimo as mo
 import pandas as pd
 
-from sip_trunks.commands.sql import refuse_all_but_queries
 from sip_trunks.core.errors import Failure, SettingsError
 from sip_trunks.core.settings import read_settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.charts import fluid_specs, picture_spec
 from sip_trunks.reporting.formats import number_twins
 from sip_trunks.reporting.inputs import read_options
 from sip_trunks.reporting.summaries import readable
 from sip_trunks.warehouse import frames
-from sip_trunks.warehouse.catalog import find_tables, read_columns
+from sip_trunks.warehouse.read_only import refuse_all_but_queries
+from sip_trunks.warehouse.sql import find_tables, read_columns
 from trunk_transforms import schema
-from trunk_transforms.reports.registry import Basis
+from trunk_transforms.reports.inputs import Basis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

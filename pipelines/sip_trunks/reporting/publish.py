@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sip_trunks import __version__
 from sip_trunks.core.files import write_whole
 from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
-from sip_trunks.warehouse import catalog, report_tables
+from sip_trunks.warehouse import report_tables, sql
 from trunk_transforms.audit.finding_log import extend_findings
 from trunk_transforms.reports.registry import REPORTS
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import Destination
-    from trunk_transforms.reports.registry import Basis
+    from trunk_transforms.reports.inputs import Basis
 
 
 def publish_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, snapshot_at: datetime) -> Basis:
@@ -27,7 +27,7 @@ def publish_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, sn
     The findings are a log: those that earlier runs have published stay, with the time when they were last seen.
     """
     basis = _read_basis(connection, settings, snapshot_at)
-    with catalog.transaction(connection):
+    with sql.transaction(connection):
         for report in REPORTS.values():
             frame = report.derive(basis)
             if report.name == "audit":

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from trunk_transforms.parse.envelope import printable
-from trunk_transforms.reports.counts import COUNT_COLUMNS
-from trunk_transforms.schema.reports import SEVERITIES
+from trunk_transforms.schema.reports import COUNT_COLUMNS, SEVERITIES
+from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping

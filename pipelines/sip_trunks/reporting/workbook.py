@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from sip_trunks.reporting.formats import frame_rows
-from trunk_transforms.parse.envelope import printable
+from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from sip_trunks.core.errors import Failure, RefusedSnapshot, SettingsError, describe_failure
 from sip_trunks.core.settings import PSEUDONYM_MARK
-from sip_trunks.destinations.base import Load
 from sip_trunks.famulor.client import Snapshot
 from sip_trunks.famulor.fetch_many import fetching
 from sip_trunks.run.result import AccountOutcome
-from sip_trunks.warehouse import catalog
+from sip_trunks.warehouse import sql, state
 from trunk_transforms import schema
+from trunk_transforms.parse.batch import Load
 from trunk_transforms.parse.envelope import UnusableAnswer
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sip_trunks.core.settings import Account, Settings
-    from sip_trunks.warehouse.catalog import StoredAccount
+    from sip_trunks.warehouse.state import StoredAccount
     from trunk_transforms.parse.records import Columns
     from trunk_transforms.parse.shrink_guard import Difference
     from trunk_transforms.parse.snapshot import SnapshotTables
@@ -71,8 +71,8 @@ def take(
     SettingsError, before it asks for anything, where other pseudonyms are stored.
     """
     _refuse_other_pseudonyms(settings, stored)
-    known = catalog.read_known_types(connection)
-    has_trunks = catalog.exists(connection, schema.SIP_TRUNKS.name)
+    known = state.read_known_types(connection)
+    has_trunks = sql.exists(connection, schema.SIP_TRUNKS.name)
     # Another release may read the same answer differently.
     loader = settings.loader_version
     known_sha256 = {name: last.body_sha256 for name, last in stored.items() if last.loader_version == loader}
@@ -100,7 +100,7 @@ def take(
                     if len(accounts) <= _FEW_ACCOUNTS:
                         size = f"{result.body_bytes / 1e3:.0f} kB"
                         announce(f"{account.name}: reading {len(result.records or ())} trunks ({size})")
-                    versions = catalog.read_stored_versions(connection, account.name) if last and has_trunks else None
+                    versions = state.read_stored_versions(connection, account.name) if last and has_trunks else None
                     judged = _judge(settings, result, known, versions, accept_shrink)
                     pending.append(judged)
                     pending_count += len(judged.tables.trunks)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.warehouse.catalog import SeenDrift, StoredAccount
+    from sip_trunks.warehouse.state import SeenDrift, StoredAccount
 
 _MOST_DRIFT_LINES = 8
 _MOST_FAILURES = 10
@@ -222,8 +222,8 @@ def _print_accounts(outcome: Outcome) -> None:
 
 def _print_overview(settings: Settings) -> None:
     """Print the published overview, if there is one: it costs no second look at the trunks."""
-    from sip_trunks.destinations.base import open_destination
-    from sip_trunks.reporting.output import print_overview
+    from sip_trunks.destinations import open_destination
+    from sip_trunks.reporting.terminal import print_overview
     from sip_trunks.warehouse import report_tables
 
     with open_destination(settings).reading(()) as connection:

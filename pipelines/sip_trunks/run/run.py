@@ -33,13 +33,13 @@ from sip_trunks.core.files import write_whole
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.logs import logger
 from sip_trunks.core.settings import PSEUDONYM_MARK, find_shared_tokens, with_pseudonym_key
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.dlt_pipeline import discard_dlt_folder
 from sip_trunks.run.extract import Taken, load_of, take
 from sip_trunks.run.result import AccountOutcome, Outcome, RuleFindings, format_moment
 from sip_trunks.run.run_log import note_death, store_runs, summarize
 from sip_trunks.run.size_log import note_size
-from sip_trunks.warehouse import catalog, report_tables
+from sip_trunks.warehouse import report_tables, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from sip_trunks.core.settings import Account, Settings
     from sip_trunks.destinations.base import Destination
     from sip_trunks.famulor.client import Snapshot
-    from sip_trunks.warehouse.catalog import SeenDrift, StoredAccount
-    from trunk_transforms.reports.registry import Basis
+    from sip_trunks.warehouse.state import SeenDrift, StoredAccount
+    from trunk_transforms.reports.inputs import Basis
 
     Announce = Callable[[str], None]
 
@@ -179,7 +179,7 @@ def _run(
 ) -> _Done:
     _tidy(settings, destination)
     with destination.working() as connection:
-        stored = catalog.read_stored_accounts(connection)
+        stored = state.read_stored_accounts(connection)
         taken, snapshot_at, is_new = Taken(), None, False
         coming = take(
             settings,
@@ -214,7 +214,7 @@ def _run(
             # Better none than those of an older snapshot.
             report_tables.drop_reports(connection)
         done = _Done(
-            _with_drift(taken.done, catalog.read_drift(connection)),
+            _with_drift(taken.done, state.read_drift(connection)),
             snapshot_at,
             failure,
             _count_findings(connection, snapshot_at) if destination.publishes_reports else None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sip_trunks.core.errors import Failure
 from sip_trunks.core.files import write_whole
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sip_trunks.core.errors import SettingsError
-from sip_trunks.destinations.base import open_destination
-from sip_trunks.reporting.formats import print_json, print_table
-from sip_trunks.warehouse import catalog
 from sip_trunks.warehouse.views import describe_column
 from trunk_transforms import schema
 from trunk_transforms.schema import reports as report_schema
@@ -16,7 +12,6 @@ from trunk_transforms.schema import reports as report_schema
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sip_trunks.core.settings import Settings
 
 Kind = Literal["table", "view", "macro", "report"]
 
@@ -29,32 +24,6 @@ class Entry:
     kind: Kind
     grain: str
     columns: tuple[Mapping[str, Any], ...] = ()
-
-
-def describe(settings: Settings, name: str | None, *, form: str) -> None:
-    """Print the dictionary, or one entry of it, as table, json or markdown.
-
-    Columns that the API has added are in it once they are stored. Raises SettingsError for a name that is none.
-    """
-    every = list_entries(_read_stored_columns(settings))
-    entries = [entry for entry in every if name is None or name in (entry.name, entry.name.partition("(")[0])]
-    entries = entries or [entry for entry in every if entry.name == f"reports.{name}"]
-    if not entries:
-        raise SettingsError(f"nothing is named {name!r}; there are {', '.join(entry.name for entry in every)}")
-    if form == "json":
-        print_json({e.name: {"kind": e.kind, "grain": e.grain, "columns": list(e.columns)} for e in entries})
-        return
-    for entry in entries:
-        if form == "markdown":
-            print(markdown_of(entry))
-        else:
-            print(f"{entry.name}: {entry.grain}")
-            if entry.columns:
-                print()
-                print_table(
-                    ["column", "type", "meaning"], [[c["name"], c["type"], c["meaning"]] for c in entry.columns]
-                )
-        print()
 
 
 def list_entries(stored: Mapping[str, Mapping[str, str]] | None = None) -> list[Entry]:
@@ -118,13 +87,3 @@ def _declared(column: schema.Column, *, is_derived: bool = False) -> dict[str, A
         "is_sensitive": column.is_sensitive,
         "is_declared": True,
     }
-
-
-def _read_stored_columns(settings: Settings) -> dict[str, dict[str, str]]:
-    destination = open_destination(settings)
-    if not destination.exists():
-        return {}
-    with destination.reading() as connection:
-        stored = catalog.read_tables(connection)
-    # The rows of a lake have what the trunks have: the dictionary is the same wherever they are kept.
-    return {table.name: stored[table.name] for table in schema.TABLES if table.name in stored}

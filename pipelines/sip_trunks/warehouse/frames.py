@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from sip_trunks.warehouse.catalog import DATASET, known_accounts, literal, quoted, read_columns, refuse_unknown_columns
 from sip_trunks.warehouse.report_tables import FINDINGS, REPORTS_SCHEMA
+from sip_trunks.warehouse.sql import DATASET, literal, quoted, read_columns
+from sip_trunks.warehouse.state import known_accounts, refuse_unknown_columns
 from trunk_transforms import schema
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sip_trunks.warehouse.catalog import comment_on, literal, quoted, transaction
+from sip_trunks.warehouse.sql import comment_on, literal, quoted, transaction
 from trunk_transforms.schema import reports as report_schema
 from trunk_transforms.schema.tables import SQL_TYPES
 

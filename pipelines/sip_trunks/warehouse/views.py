@@ -13,16 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sip_trunks.warehouse.catalog import (
-    DATASET,
-    DRIFT_QUERY,
-    LOOKS_QUERY,
-    comment_on,
-    literal,
-    quoted,
-    read_tables,
-    transaction,
-)
+from sip_trunks.warehouse.sql import DATASET, comment_on, literal, quoted, read_tables, transaction
+from sip_trunks.warehouse.state import DRIFT_QUERY, LOOKS_QUERY
 from trunk_transforms import schema
 from trunk_transforms.enrich.addresses import HOST
 from trunk_transforms.enrich.countries import COUNTRY_ALIASES, COUNTRY_NAMES

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from trunk_transforms.parse.column_names import claim_columns, column_name, drop_secrets, says_secret
-from trunk_transforms.parse.envelope import UnusableAnswer, json_type, printable
+from trunk_transforms.parse.envelope import UnusableAnswer, json_type
 from trunk_transforms.parse.values import (
     DOUBLE_HOLDS_EVERY_INTEGER_BELOW,
     EXACTLY,
@@ -31,6 +31,7 @@ from trunk_transforms.parse.values import (
     type_of,
 )
 from trunk_transforms.schema.tables import API_COLUMNS, VARIANT_SUFFIX, ColumnType, arrow_type
+from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

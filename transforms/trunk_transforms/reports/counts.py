@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, COUNT_COLUMNS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pandas as pd
-
-BY_FORMAT_AND_COUNTRY = ("sip_calling_format", "country_code")
-PRESETS = {
-    "by_format_and_country": BY_FORMAT_AND_COUNTRY,
-    "by_country": ("country_code",),
-    "by_provider": ("provider",),
-    "by_authorization": ("inbound_authorization_type",),
-    "by_number_kind": ("number_kind",),
-}
-"""What people count by most, each under a name of its own."""
-
-COUNT_COLUMNS = ("trunk_count", "share_pct")
 
 
 def count_trunks(trunks: pd.DataFrame, by: Sequence[str] = BY_FORMAT_AND_COUNTRY) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from trunk_transforms.enrich.countries import derive_country_name
 from trunk_transforms.enrich.providers import derive_provider
 from trunk_transforms.reports.counts import count_trunks
-from trunk_transforms.reports.registry import Basis
+from trunk_transforms.reports.inputs import Basis
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence

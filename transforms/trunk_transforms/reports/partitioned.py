@@ -17,19 +17,21 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pandas as pd
 
-from trunk_transforms.audit.engine import audit_trunks, merge_findings, suppress
+from trunk_transforms.audit.engine import audit_trunks, merge_findings
 from trunk_transforms.audit.finding_log import with_ages
 from trunk_transforms.audit.rules.context import gather_facts
+from trunk_transforms.audit.suppressions import suppress
 from trunk_transforms.history.changes import order_changes
 from trunk_transforms.reports.counts import rank_tallies
+from trunk_transforms.reports.inputs import Basis
 from trunk_transforms.reports.masking import mask_findings
-from trunk_transforms.reports.registry import COUNTS, Basis
+from trunk_transforms.reports.registry import COUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trunk_transforms.audit.engine import Rule
-    from trunk_transforms.reports.registry import Options
+    from trunk_transforms.audit.rules.rule import Rule
+    from trunk_transforms.reports.inputs import Options
 
     Job = Callable[[Basis], pd.DataFrame]
 

@@ -5,14 +5,34 @@ As `transforms.schema`, it costs nothing to import: comments, the data dictionar
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trunk_transforms.reports.counts import BY_FORMAT_AND_COUNTRY, PRESETS
 from trunk_transforms.schema.tables import ACCOUNT, SIP_TRUNKS, Column, ColumnType, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+BY_FORMAT_AND_COUNTRY = ("sip_calling_format", "country_code")
+
+
+PRESETS = {
+    "by_format_and_country": BY_FORMAT_AND_COUNTRY,
+    "by_country": ("country_code",),
+    "by_provider": ("provider",),
+    "by_authorization": ("inbound_authorization_type",),
+    "by_number_kind": ("number_kind",),
+}
+"""What people count by most, each under a name of its own."""
+
+
+COUNT_COLUMNS = ("trunk_count", "share_pct")
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 """How bad a finding is, in ascending order."""

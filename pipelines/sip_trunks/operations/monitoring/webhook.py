@@ -24,8 +24,9 @@ from sip_trunks.core.errors import Failure, SettingsError, name_some
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.http import Connections, is_loopback
 from sip_trunks.run.result import without_name
-from trunk_transforms.parse.envelope import UnusableAnswer, printable
+from trunk_transforms.parse.envelope import UnusableAnswer
 from trunk_transforms.schema.reports import SEVERITIES
+from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,10 +1,10 @@
-"""The audit's rules, a family to a module: importing this package registers them all."""
+"""The rules of the audit, a family to a module."""
 
-from trunk_transforms.audit.rules import allowlist  # noqa: F401, I001 - in the order they are shown
-from trunk_transforms.audit.rules import provider  # noqa: F401 - in the order they are shown
-from trunk_transforms.audit.rules import host  # noqa: F401 - in the order they are shown
-from trunk_transforms.audit.rules import number  # noqa: F401 - in the order they are shown
-from trunk_transforms.audit.rules import country  # noqa: F401 - in the order they are shown
-from trunk_transforms.audit.rules import duplicate  # noqa: F401 - in the order they are shown
-from trunk_transforms.audit.rules import exposure  # noqa: F401 - in the order they are shown
-from trunk_transforms.audit.rules import value  # noqa: F401 - in the order they are shown
+from trunk_transforms.audit.rules import allowlist, country, duplicate, exposure, host, number, provider, value
+
+RULES = {
+    rule.code: rule
+    for family in (allowlist, provider, host, number, country, duplicate, exposure, value)
+    for rule in family.RULES
+}
+"""Every rule by its code, in the order in which they are shown."""

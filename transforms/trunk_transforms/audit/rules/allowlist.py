@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from trunk_transforms.audit.rules.context import Verdict, say
-from trunk_transforms.audit.rules.registry import rule
+from trunk_transforms.audit.rules.rule import rule
 from trunk_transforms.audit.rules.wording import enumerate_first, enumerate_some, quote
 from trunk_transforms.enrich.addresses import show_network
 
@@ -224,3 +224,16 @@ def _has_odd_entries(facts: Facts) -> pd.Series:
 def _show(entry: Entry) -> str:
     network = show_network(entry.network) if entry.network else quote(entry.text)
     return network if entry.kind == "public" else f"{network} ({entry.kind})"
+
+
+RULES = (
+    check_empty,
+    check_invalid,
+    check_open,
+    check_wide,
+    check_private,
+    check_reserved,
+    check_duplicate,
+    check_unused,
+    check_shared,
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trunk_transforms.audit.rules.context import Verdict
-from trunk_transforms.audit.rules.registry import rule
+from trunk_transforms.audit.rules.rule import rule
 from trunk_transforms.audit.rules.wording import quote
 from trunk_transforms.enrich.countries import COUNTRY_NAMES, canonical_country
 
@@ -45,3 +45,6 @@ def check_unknown(facts: Facts) -> pd.DataFrame:
         )
 
     return facts.judge(["country_code"], judge)
+
+
+RULES = (check_unknown,)

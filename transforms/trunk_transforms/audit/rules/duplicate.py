@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trunk_transforms.audit.rules.context import combine, ids, name_others, say
-from trunk_transforms.audit.rules.registry import rule
+from trunk_transforms.audit.rules.rule import rule
 from trunk_transforms.audit.rules.wording import quote
 
 if TYPE_CHECKING:
@@ -75,3 +75,10 @@ def check_across_accounts(facts: Facts) -> pd.DataFrame:
 
 def _twins(trunks: pd.DataFrame) -> pd.Series:
     return combine(trunks["account"], trunks["phone_number"], trunks["sip_username"], trunks["sip_address"])
+
+
+RULES = (
+    check_trunk,
+    check_number,
+    check_across_accounts,
+)

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from trunk_transforms.audit.rules.context import Verdict, combine, ids, name_others, say
-from trunk_transforms.audit.rules.registry import rule
+from trunk_transforms.audit.rules.rule import rule
 from trunk_transforms.audit.rules.wording import enumerate_some, quote_own
 from trunk_transforms.enrich.addresses import show_network
 from trunk_transforms.enrich.numbers import as_flags, as_text, normalize_numbers
@@ -131,3 +131,12 @@ def check_shared_credential(facts: Facts) -> pd.DataFrame:
     is_shared = (credentials.map(credentials.value_counts()) >= _FEWEST_SHARING) & trunks["sip_username"].notna()
     others = name_others(credentials.where(is_shared), trunks.index.to_series(), ids(trunks))
     return say("same username at the same host as trunk " + others)
+
+
+RULES = (
+    check_password,
+    check_username_blank,
+    check_username_number,
+    check_username_default,
+    check_shared_credential,
+)

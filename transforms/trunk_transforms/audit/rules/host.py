@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trunk_transforms.audit.rules.context import Verdict
-from trunk_transforms.audit.rules.registry import rule
+from trunk_transforms.audit.rules.rule import rule
 from trunk_transforms.audit.rules.wording import quote
 from trunk_transforms.enrich.addresses import classify_entry, explain_host, find_host, parse_ip
 
@@ -90,3 +90,11 @@ def check_ip(facts: Facts) -> pd.DataFrame:
         return Verdict(f"{quote(host or '')} is a bare IP address") if is_public else None
 
     return facts.judge(["host"], judge)
+
+
+RULES = (
+    check_malformed,
+    check_platform,
+    check_private,
+    check_ip,
+)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trunk_transforms.audit.rules.context import Verdict, say
-from trunk_transforms.audit.rules.registry import rule
+from trunk_transforms.audit.rules.rule import rule
 from trunk_transforms.audit.rules.wording import quote_all_own
 from trunk_transforms.enrich.countries import country_name
 from trunk_transforms.enrich.numbers import CALLING_CODES, as_flags, as_text, match_pseudonyms
@@ -156,3 +156,13 @@ def _matches(text: pa.Array, pattern: str) -> Flags:
 def _is_prefixed(numbers: pa.Array, normalized: pa.Array) -> Flags:
     """Return which numbers have 00 in place of the +."""
     return _matches(numbers, "^[^+1-9]*0") & _matches(normalized, r"^\+")
+
+
+RULES = (
+    check_missing,
+    check_malformed,
+    check_too_long,
+    check_invalid,
+    check_without_plus,
+    check_country,
+)

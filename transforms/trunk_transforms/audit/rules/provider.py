@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from trunk_transforms.audit.rules.context import Verdict
-from trunk_transforms.audit.rules.registry import rule
+from trunk_transforms.audit.rules.rule import rule
 from trunk_transforms.audit.rules.wording import enumerate_some, quote
 from trunk_transforms.enrich.addresses import covers, show_network
 from trunk_transforms.schema.tables import CALLING_FORMATS
@@ -208,3 +208,13 @@ def _is_by_ip(facts: Facts) -> pd.Series:
 
 def _show(networks: Sequence[Network]) -> str:
     return enumerate_some([show_network(network) for network in networks])
+
+
+RULES = (
+    check_ips_missing,
+    check_ips_other,
+    check_calling_format,
+    check_host,
+    check_outbound_proxy,
+    check_unsupported,
+)

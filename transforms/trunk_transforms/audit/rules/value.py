@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trunk_transforms.audit.rules.context import Verdict
-from trunk_transforms.audit.rules.registry import rule
+from trunk_transforms.audit.rules.rule import rule
 from trunk_transforms.audit.rules.wording import enumerate_some, quote
 from trunk_transforms.enrich.countries import COUNTRY_NAMES
 from trunk_transforms.schema.tables import AUTHORIZATION_TYPES, CALLING_FORMATS
@@ -63,3 +63,9 @@ def check_unknown(facts: Facts) -> pd.DataFrame:
         return Verdict("; ".join(seen)) if seen else None
 
     return facts.judge(["sip_calling_format", "inbound_authorization_type", "outbound_proxy"], judge)
+
+
+RULES = (
+    check_national_countries,
+    check_unknown,
+)

@@ -1,4 +1,4 @@
-"""What a rule is, and all of them by code."""
+"""What a rule is."""
 
 from __future__ import annotations
 
@@ -47,17 +47,12 @@ class Rule:
         return self.code.partition("-")[0]
 
 
-RULES: dict[str, Rule] = {}
-"""Every rule by its code, in the order in which they are shown."""
-
-
 def rule(
     code: str, *, severity: str, question: str, why: str, fix: str, source: str, keys: Keys | None = None
-) -> Callable[[Check], Check]:
-    """Register the decorated check as a rule."""
+) -> Callable[[Check], Rule]:
+    """Make the decorated check a rule, under the name of the function."""
 
-    def register(check: Check) -> Check:
-        RULES[code] = Rule(code, severity, question, why, fix, source, check, keys)
-        return check
+    def make(check: Check) -> Rule:
+        return Rule(code, severity, question, why, fix, source, check, keys)
 
-    return register
+    return make

@@ -1,0 +1,45 @@
+"""The guard of readers: one query, which reads and nothing else."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from sip_trunks.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    import duckdb
+
+
+# EXPLAIN ANALYZE would execute whatever it explains. Comments may come before it.
+_EXPLAIN = re.compile(r"^((?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*)EXPLAIN(\s+ANALYZE)?\s", flags=re.IGNORECASE)
+
+
+def refuse_all_but_queries(connection: duckdb.DuckDBPyConnection, query: str, given: Collection[str] = ()) -> None:
+    """Raise SettingsError unless the text is one query, or the explanation of one, and its parameters are given."""
+    from duckdb import StatementType
+
+    explained = _EXPLAIN.sub(r"\1", query)
+    statements = connection.extract_statements(explained)
+
+    # Of a PIVOT without its values DuckDB makes several: for each of its columns a type that looks the values up, a
+    # statement without a text, which nobody can write; the query comes last. They cannot be explained together.
+    def is_made_for_pivot(statement: duckdb.Statement) -> bool:
+        return statement.type == StatementType.CREATE and not statement.query
+
+    while explained == query and len(statements) > 1 and is_made_for_pivot(statements[0]):
+        del statements[0]
+    if len(statements) != 1:
+        raise SettingsError("SQL: expected one statement")
+    if statements[0].type != StatementType.SELECT:
+        raise SettingsError(f"SQL: expected a query, got {statements[0].type.name}; what is stored is read only")
+    needed = set(statements[0].named_parameters)
+    missing, unused = sorted(needed.difference(given)), sorted(set(given) - needed)
+    if missing and missing[0].isdecimal():
+        raise SettingsError("SQL: parameters need names, such as $country instead of ? or $1: --param country=DE")
+    if missing:
+        raise SettingsError(f"SQL: the query has ${missing[0]}; give it a value: --param {missing[0]}=…")
+    if unused:
+        raise SettingsError(f"--param {unused[0]}: the query has no ${unused[0]}")

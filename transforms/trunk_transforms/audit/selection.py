@@ -1,0 +1,35 @@
+"""Which rules are meant by the names that somebody gives."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from trunk_transforms.audit.rules import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trunk_transforms.audit.rules.rule import Rule
+
+
+def select_rules(select: Sequence[str], ignore: Sequence[str]) -> list[Rule]:
+    """Return the selected rules, all if none is selected, without the ignored ones, in the order of `RULES`.
+
+    Each name is the code of a rule, or words that codes begin with: `allowlist`, `provider-ips`. Raises ValueError if
+    no rule has such a name.
+    """
+    selected = {code for name in select for code in find_codes(name)} or set(RULES)
+    ignored = {code for name in ignore for code in find_codes(name)}
+    return [rule for code, rule in RULES.items() if code in selected - ignored]
+
+
+def find_codes(name: str) -> list[str]:
+    """Return the codes of the rules that a name means. Raises ValueError, with a suggestion, if there are none."""
+    found = [code for code in RULES if code == name or code.startswith(f"{name}-")]
+    if found:
+        return found
+    families = list(dict.fromkeys(rule.family for rule in RULES.values()))
+    close = get_close_matches(name, [*RULES, *families], n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"the families are {', '.join(families)}"
+    raise ValueError(f"no rule or family of rules is called {name!r}; {hint}")

@@ -1,0 +1,174 @@
+"""What every report is made from: frames of what is stored, and options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from trunk_transforms.audit.engine import audit_trunks
+from trunk_transforms.audit.finding_log import with_ages
+from trunk_transforms.audit.rules import RULES
+from trunk_transforms.audit.suppressions import suppress
+from trunk_transforms.enrich.countries import derive_country_name
+from trunk_transforms.enrich.numbers import derive_numbers
+from trunk_transforms.enrich.providers import default_providers, derive_provider
+from trunk_transforms.history.changes import derive_changes, log_changes
+from trunk_transforms.history.freshness import derive_freshness
+from trunk_transforms.history.growth import derive_growth
+from trunk_transforms.reports.counts import count_trunks, rank_tallies, tally_trunks
+from trunk_transforms.reports.masking import mask_changes, mask_columns, mask_findings
+from trunk_transforms.reports.overview import derive_overview
+from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, DERIVED
+from trunk_transforms.schema.tables import SIP_TRUNKS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    import pandas as pd
+
+    from trunk_transforms.audit.rules.rule import Rule
+    from trunk_transforms.audit.suppressions import Suppression
+    from trunk_transforms.enrich.providers import Providers
+    from trunk_transforms.history.growth import Period
+
+
+_DECLARED = {column.name for column in SIP_TRUNKS.columns} - {"sip_address", "allowed_inbound_ips"}
+
+
+LOGGED_DAYS = 30
+"""How far back the published changes go."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller wants to know: `as_of` is now unless somebody asks for another moment; all moments are UTC.
+
+    `is_log` asks for every change of the last `LOGGED_DAYS` instead of the difference between `since` and `as_of`.
+    """
+
+    as_of: datetime
+    since: datetime | None = None
+    by: Sequence[str] = BY_FORMAT_AND_COUNTRY
+    period: Period = "month"
+    accounts: Sequence[str] = ()
+    expected_interval_seconds: float | None = None
+    providers: Providers = field(default_factory=default_providers)
+    rules: Sequence[Rule] = tuple(RULES.values())
+    suppressions: Sequence[Suppression] = ()
+    is_log: bool = False
+    is_masked: bool = False
+
+    @property
+    def changed_since(self) -> datetime | None:
+        """The moment from which changes count; None for each account's last snapshot but one."""
+        return self.as_of - timedelta(days=LOGGED_DAYS) if self.is_log else self.since
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What is stored, as of the moment that the options name, and every report that follows from it.
+
+    `tables` has the frames that `tables_needed` asks for: `trunks` (current state), `lifetimes` and `versions` (rows of
+    the history), `looks` (`sip_trunk_snapshots`) and `drift` (`schema_drift`); and `log`, the findings that runs have
+    published so far, if there are any. For `COUNTS`, `tallies` will do in place of `trunks`: how many (`trunk_count`)
+    have each combination of what is counted by, or of what that follows from.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    options: Options
+
+    @cached_property
+    def trunks(self) -> pd.DataFrame:
+        """The trunks with every derived column. Grain: one row per (account, id)."""
+        return self._with(self.tables["trunks"], DERIVED)
+
+    def _with(self, trunks: pd.DataFrame, names: Sequence[str] | Mapping[str, object]) -> pd.DataFrame:
+        if {"number_kind", "normalized_number", "calling_code"} & set(names):
+            trunks = derive_numbers(trunks)
+        if "provider" in names:
+            trunks = derive_provider(trunks, self.options.providers)
+        return derive_country_name(trunks) if "country_name" in names else trunks
+
+    def count(self, by: Sequence[str]) -> pd.DataFrame:
+        """Return the trunks counted by these columns, names of countries beside their codes."""
+        if "tallies" in self.tables:
+            return self._present(rank_tallies([self._with(self.tables["tallies"], by)], by), by)
+        # What is derived for the audit is there; for a count alone, only what it counts by.
+        derived = self.trunks if "trunks" in vars(self) else self._with(self.tables["trunks"], by)
+        return self._present(count_trunks(derived, by), by)
+
+    def _present(self, counts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+        if "country_code" in by and "country_name" not in by:
+            counts = derive_country_name(counts)
+        return mask_columns(counts, set(by) - set(_DECLARED) - set(DERIVED)) if self.options.is_masked else counts
+
+    def tally(self, by: Sequence[str]) -> pd.DataFrame:
+        """Return how many trunks each combination of these columns has, for `rank_tallies`."""
+        return tally_trunks(self._with(self.tables["trunks"], by), by)
+
+    @cached_property
+    def growth(self) -> pd.DataFrame:
+        """How many trunks there were, period by period."""
+        options = self.options
+        return derive_growth(
+            self.tables["lifetimes"],
+            self.tables["looks"],
+            as_of=options.as_of,
+            since=options.since,
+            period=options.period,
+        )
+
+    @cached_property
+    def changes(self) -> pd.DataFrame:
+        """What changed."""
+        stored = (self.tables["versions"], self.tables["looks"], self.tables["drift"])
+        since, as_of = self.options.changed_since, self.options.as_of
+        if self.options.is_log and since:
+            changes = log_changes(*stored, since=since, as_of=as_of)
+        else:
+            changes = derive_changes(*stored, since=since, as_of=as_of)
+        return mask_changes(changes) if self.options.is_masked else changes
+
+    @cached_property
+    def freshness(self) -> pd.DataFrame:
+        """How fresh what we know is."""
+        options = self.options
+        return derive_freshness(
+            self.tables["looks"],
+            as_of=options.as_of,
+            expected_interval_seconds=options.expected_interval_seconds,
+            accounts=options.accounts,
+        )
+
+    @cached_property
+    def _judged(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        options = self.options
+        findings = audit_trunks(self.trunks, providers=options.providers, as_of=options.as_of, rules=options.rules)
+        return suppress(findings, options.suppressions, options.as_of)
+
+    @cached_property
+    def findings(self) -> pd.DataFrame:
+        """What is misconfigured, but for what is suppressed."""
+        kept, _ = self._judged
+        findings = with_ages(kept, self.tables.get("log"))
+        return mask_findings(findings, self.tables["trunks"]) if self.options.is_masked else findings
+
+    @property
+    def suppressed(self) -> pd.DataFrame:
+        """What is misconfigured because it is meant to be so."""
+        _, suppressed = self._judged
+        return suppressed
+
+    @cached_property
+    def overview(self) -> pd.DataFrame:
+        """All of it on one screen."""
+        return derive_overview(
+            counts=self.count(BY_FORMAT_AND_COUNTRY),
+            changes=self.changes,
+            changed_since=self.options.changed_since,
+            findings=self.findings,
+            freshness=self.freshness,
+        )
