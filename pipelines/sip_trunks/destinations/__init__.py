@@ -1,11 +1,11 @@
 """Where snapshots are stored, and which destination the settings name.
 
     duckdb     duckdb_file.py    one file, replaced as a whole
-    parquet    parquet_lake.py   folders of Parquet files, a version of them published by one switch
-               delta_lake.py     the same as Delta tables
-    any other  server.py         every database that dlt can merge into, by dlt's name for it
+    parquet    parquet_lake.py   folders of Parquet files; publishing switches to a new version of them
+               delta_lake.py     the same tables in the Delta format
+    any other  server.py         any database that dlt can merge into, by dlt's name for it
 
-All of them are read through a DuckDB connection that has the same tables in it (`sip_trunks.warehouse`).
+All of them are read through a DuckDB connection that shows the same tables (`sip_trunks.warehouse`).
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 def open_destination(settings: Settings) -> Destination:
     """Return the destination that the settings name."""
-    if settings.destination == "parquet" and settings.table_format != "parquet":
-        from sip_trunks.destinations.delta_lake import TableLake
+    if settings.destination == "parquet" and settings.table_format == "delta":
+        from sip_trunks.destinations.delta_lake import DeltaLake
 
-        return TableLake(settings)
+        return DeltaLake(settings)
     if settings.destination == "parquet":
-        from sip_trunks.destinations.parquet_lake import Lake
+        from sip_trunks.destinations.parquet_lake import ParquetLake
 
-        return Lake(settings)
+        return ParquetLake(settings)
     if settings.destination == "duckdb":
-        from sip_trunks.destinations.duckdb_file import Warehouse
+        from sip_trunks.destinations.duckdb_file import DuckDBFile
 
-        return Warehouse(settings)
-    from sip_trunks.destinations.server import Server
+        return DuckDBFile(settings)
+    from sip_trunks.destinations.server import DatabaseServer
 
-    return Server(settings)
+    return DatabaseServer(settings)

@@ -1,12 +1,4 @@
-"""Where snapshots are kept: what a run and the readers need of a destination, and which one the settings name.
-
-    duckdb     warehouse.py   one file, replaced as a whole
-    parquet    lake.py        folders of Parquet files, a version of them published by one switch
-               table_lake.py  the same as Delta or Iceberg tables
-    any other  server.py      whatever dlt can merge into, by dlt's name for it
-
-All of them are read through a DuckDB connection that has the same tables in it (state.py).
-"""
+"""What a destination offers: to readers, to a run, and to the commands that maintain it."""
 
 from __future__ import annotations
 
@@ -17,103 +9,153 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
+    from pathlib import Path
 
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-    from trunk_transforms.parse.batch import Load
+    from trunk_transforms.parse.batch import SnapshotBatch
 
 
 @dataclass(frozen=True)
-class Rewritten:
-    """What is left of the tables, as a connection has it, and how many rows of each are gone."""
+class Compacted:
+    """The compacted tables, as a connection shows them, and the number of deleted rows by table."""
 
     connection: DuckDBPyConnection
-    dropped_counts: dict[str, int]
+    deleted_counts: dict[str, int]
 
 
 @dataclass(frozen=True)
-class Spare:
-    """What a rewriting would spare without taking a row: bytes that nothing is in, files that others could hold."""
+class ReclaimableSpace:
+    """Space that a compaction would reclaim without deleting rows: free bytes, and files that could be merged."""
 
     bytes: int = 0
     files: int = 0
 
 
-class Destination(Protocol):
-    """A place where snapshots are kept.
+class PartReader(Protocol):
+    """Reads single accounts from one version of a destination; can be pickled for another process."""
 
-    A run works out of sight (`working`) and is seen at once (`publish`), or not at all.
-    """
+    def reading(
+        self, accounts: Collection[str], tables: Collection[str]
+    ) -> AbstractContextManager[DuckDBPyConnection]:
+        """Yield a read-only connection to these tables with the rows of these accounts; there are no views."""
+
+
+class ReadableDestination(Protocol):
+    """What readers need: reports, SQL, the notebook, export."""
 
     @property
     def name(self) -> str:
-        """What `--destination` calls it."""
+        """The value of `--destination`."""
 
     @property
-    def publishes_reports(self) -> bool:
-        """Whether the reports of a run are kept there."""
+    def location(self) -> str:
+        """Human-readable path or URL, credentials removed."""
 
     @property
     def is_atomic(self) -> bool:
-        """Whether readers see all of a run at once; elsewhere one table may be ahead of another."""
-
-    @property
-    def trunks_at_once(self) -> int | None:
-        """How many trunks one load of a run should have, if it may load several times; one load has everything else."""
-
-    @property
-    def place(self) -> str:
-        """Where it is, for a person; never a password."""
+        """Whether a run becomes visible as a whole; if not, one table may be ahead of another for a moment."""
 
     def exists(self) -> bool:
-        """Whether anything is stored there."""
-
-    def size_bytes(self) -> int | None:
-        """How much room it takes, if that is known."""
-
-    def is_work_pending(self) -> bool:
-        """Whether a run that did not end has left something."""
-
-    def discard_work(self) -> None:
-        """Throw away whatever a run that did not end has left."""
-
-    def working(self) -> AbstractContextManager[DuckDBPyConnection]:
-        """Yield a connection to the tables as they are stored, for one run to work on."""
-
-    def load(self, connection: DuckDBPyConnection, load: Load) -> None:
-        """Store the snapshots, by dlt; the connection then has the tables as they will be published."""
-
-    def seed(self, connection: DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
-        """Store whole tables where nothing is stored yet; the connection then has them."""
-
-    def write_looks(self, connection: DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
-        """Store rows of `sip_trunk_snapshots` for answers that have nothing new to load."""
-
-    def publish(self, snapshot_at: datetime) -> None:
-        """Let readers see what the run did, all of it at once."""
-
-    def rewriting(self, drops: Mapping[str, str], moment: datetime) -> AbstractContextManager[Rewritten]:
-        """Work like `working`, but on tables written anew, as compactly as they can be, without some of their rows.
-
-        `drops` has a condition in plain SQL by table: the rows that are to go. `publish` has to get the same moment.
-        """
-
-    def forget_past(self) -> None:
-        """Remove every earlier version that is kept for readers."""
-
-    def spare(self) -> Spare:
-        """Return what a rewriting would spare."""
-
-    @property
-    def remnants(self) -> str | None:
-        """What may be left of rows that were dropped, for a person; None if nothing is."""
+        """Whether anything is stored."""
 
     def reading(self, tables: Collection[str] | None = None) -> AbstractContextManager[DuckDBPyConnection]:
-        """Yield a connection to read these tables from, all without them; it can change nothing."""
+        """Yield a read-only connection to these tables (default: all).
 
-    def tally(self, columns: Sequence[str]) -> pa.Table:
-        """Return how many trunks have each combination of these columns, `trunk_count`, counted where the trunks are.
-
-        Raises SettingsError if nothing is stored yet, or a column is not.
+        Raises SettingsError if nothing is stored yet, DestinationFailed if the destination cannot be read.
         """
+
+    def count_by(self, columns: Sequence[str]) -> pa.Table:
+        """Return the number of current trunks, `trunk_count`, by these columns, counted where the trunks are stored.
+
+        Raises SettingsError if nothing is stored yet or a column does not exist.
+        """
+
+    def part_reader(self) -> PartReader | None:
+        """Return a reader of single accounts of the current version; None if the destination cannot be split.
+
+        Raises SettingsError if nothing is stored yet.
+        """
+
+
+class WritableDestination(Protocol):
+    """What a run needs. It works on a private draft (`working`) that readers see after `publish`, or never."""
+
+    @property
+    def name(self) -> str:
+        """The value of `--destination`."""
+
+    @property
+    def location(self) -> str:
+        """Human-readable path or URL, credentials removed."""
+
+    @property
+    def publishes_reports(self) -> bool:
+        """Whether the destination also stores the reports of a run."""
+
+    @property
+    def max_batch_trunks(self) -> int | None:
+        """Number of trunks after which a run begins another load; None if each run is a single load."""
+
+    def discard_work(self) -> None:
+        """Delete everything that an interrupted run has left behind."""
+
+    def working(self) -> AbstractContextManager[DuckDBPyConnection]:
+        """Yield a connection to the stored tables for one run to work on."""
+
+    def load(self, connection: DuckDBPyConnection, batch: SnapshotBatch) -> None:
+        """Store the batch with dlt; the connection then shows the tables as they will be published.
+
+        Raises DestinationFailed.
+        """
+
+    def write_observations(self, connection: DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows to `sip_trunk_snapshots` for responses that are unchanged and need no load."""
+
+    def publish(self, snapshot_at: datetime) -> None:
+        """Make the run visible to readers, as a whole if the destination is atomic."""
+
+
+class MaintainableDestination(Protocol):
+    """What preflight, status, schedules, transfer and retention need."""
+
+    @property
+    def written_folders(self) -> tuple[Path, ...]:
+        """Folders on this machine that a run writes to, apart from the data directory."""
+
+    @property
+    def alternative(self) -> str | None:
+        """Another value of `--destination` that is worth a try; None if there is no suggestion."""
+
+    @property
+    def residual_data(self) -> str | None:
+        """Human-readable: where deleted rows may survive after a compaction; None if nowhere."""
+
+    def size_bytes(self) -> int | None:
+        """Return the size of everything stored; None if that is unknown."""
+
+    def needed_bytes(self) -> int:
+        """Return the free disk space that a run needs, in the data directory and in each of `written_folders`."""
+
+    def is_work_pending(self) -> bool:
+        """Whether an interrupted run has left something behind."""
+
+    def reclaimable_space(self) -> ReclaimableSpace:
+        """Return the space that a compaction would reclaim without deleting rows."""
+
+    def initialize(self, connection: DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+        """Store whole tables in an empty destination; the connection then shows them. Raises DestinationFailed."""
+
+    def compacting(self, deletions: Mapping[str, str], moment: datetime) -> AbstractContextManager[Compacted]:
+        """Yield, like `working`, a connection to the tables, rewritten compactly and without the deleted rows.
+
+        `deletions` maps tables to SQL conditions. Call `publish` with the same moment afterwards.
+        """
+
+    def expire_old_versions(self) -> None:
+        """Delete every earlier version that was kept for readers."""
+
+
+class Destination(ReadableDestination, WritableDestination, MaintainableDestination, Protocol):
+    """Everything that a destination offers."""

@@ -1,4 +1,4 @@
-"""What one load stores."""
+"""The snapshots that one load stores."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Load:
-    """What one run has to store: snapshots, what each of them changes, and the rows of `sip_trunk_snapshots`.
+class SnapshotBatch:
+    """The snapshots that one load stores, with the changes and the row of `sip_trunk_snapshots` of each.
 
-    `accounts` are those whose rows are replaced; nobody else's are touched. The snapshots may be taken out by who
-    stores them: what follows may need their memory.
+    A load replaces the rows of `accounts` and of no other account. A destination may empty `snapshots` while it
+    loads them, because the next steps may need the memory.
     """
 
     accounts: Sequence[str]
     snapshots: list[SnapshotTables]
     differences: Sequence[Difference]
-    looks: Sequence[Mapping[str, Any]]
+    observations: Sequence[Mapping[str, Any]]
     snapshot_at: datetime
 
     @property
     def row_count(self) -> int:
-        """How many trunks there are in all."""
-        return sum(look["trunk_count"] for look in self.looks)
+        """Number of trunks in all snapshots together."""
+        return sum(row["trunk_count"] for row in self.observations)

@@ -55,7 +55,7 @@ class Timetable:
         """Return the same times as values of systemd's `OnCalendar=`: two if either of two days will do."""
         minutes, hours, days, months, weekdays = croniter.expand(self.cron)[0]
         time = f"{_systemd(hours)}:{_systemd(minutes)}:00"
-        in_week = "" if "*" in weekdays else ",".join(_WEEKDAYS[day] for day in weekdays) + " "
+        in_week = "" if "*" in weekdays else ",".join(_WEEKDAYS[int(day)] for day in weekdays) + " "
         if self._is_either_day:
             return [f"*-{_systemd(months)}-{_systemd(days)} {time}", f"{in_week}*-{_systemd(months)}-* {time}"]
         return [f"{in_week}*-{_systemd(months)}-{_systemd(days)} {time}"]
