@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sip_trunks.commands.options import add_destination, add_format
+from sip_trunks.core.accounts import find_shared_tokens
 from sip_trunks.core.errors import SettingsError
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.lock import holding_lock
-from sip_trunks.core.settings import find_shared_tokens
+from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.operations.monitoring.prometheus import forget_metrics
 from sip_trunks.reporting.formats import print_table, write_rows
@@ -30,6 +33,31 @@ COLUMNS = (
     "trunk_count",
     "same_token_as",
 )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--json", action="store_true", help="same as --format json")
+    add_format(parser)
+    add_destination(parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    forget = actions.add_parser("forget", help="delete everything stored of one account, history included")
+    forget.add_argument("name", metavar="NAME", help="the account, as `accounts` lists it")
+    forget.add_argument("--yes", action="store_true", help="do not ask")
+    # What was said before the action stays.
+    add_destination(forget, default=argparse.SUPPRESS)
+
+
+def run(options: argparse.Namespace) -> int:
+    """List the accounts, or forget one."""
+    settings = read_settings(options.destination)
+    if options.action == "forget":
+        from sip_trunks.core.logs import logging_to_file
+
+        with logging_to_file(settings):
+            return forget_account(settings, options.name, is_agreed=options.yes)
+    list_accounts(settings, form="json" if options.json else options.format, raw=options.raw)
+    return 0
 
 
 def list_accounts(settings: Settings, *, form: str, raw: bool) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sip_trunks.commands.options import add_destination
 from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import print_json, print_table
 from sip_trunks.warehouse import sql
@@ -12,7 +14,24 @@ from sip_trunks.warehouse.dictionary import list_entries, markdown_of
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
+    import argparse
+
     from sip_trunks.core.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("table", nargs="?", metavar="TABLE", help="only this table, view or macro (default: all)")
+    parser.add_argument(
+        "--format", choices=("table", "json", "markdown"), default="table", help="output format (default: table)"
+    )
+    add_destination(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the dictionary."""
+    describe(read_settings(options.destination), options.table, form=options.format)
+    return 0
 
 
 def describe(settings: Settings, name: str | None, *, form: str) -> None:

@@ -13,12 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sip_trunks.commands.options import add_destination, port
 from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.settings import read_settings
 
 if TYPE_CHECKING:
     import argparse
 
-    from sip_trunks.core.settings import Settings
 
 _HOST = "127.0.0.1"
 _FILES = ("explore.py", "explore.css")
@@ -31,8 +32,19 @@ _POLICY = (
 """What the page may load: nothing but what this server has. A value that looks like the address of an image is text."""
 
 
-def open_notebook(settings: Settings, options: argparse.Namespace) -> int:
-    """Serve the notebook until stopped, on this machine alone and to who has the address that is printed."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--edit", action="store_true", help="edit a copy of the notebook here, explore.py")
+    parser.add_argument(
+        "--port", type=port, default=0, metavar="N", help="port on this machine (default: any free one)"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+    add_destination(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve the notebook until stopped, on this machine alone and to those who have the printed address."""
+    settings = read_settings(options.destination)
     if find_spec("marimo") is None or find_spec("altair") is None:
         raise SettingsError("the notebook needs marimo and Altair: pip install '.[notebook]' in the project")
     # The notebook reads the settings itself, and has no command line.

@@ -6,9 +6,10 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from sip_trunks.commands.options import add_destination
 from sip_trunks.core.errors import SettingsError, nothing_stored
 from sip_trunks.core.lock import holding_lock
-from sip_trunks.core.settings import parse_duration
+from sip_trunks.core.settings import parse_duration, read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.operations.retention import Drops, count_rows, drops_before, rewrite
 from sip_trunks.reporting.formats import as_size, print_table
@@ -16,8 +17,31 @@ from sip_trunks.run.result import format_moment
 from sip_trunks.run.run_log import forget_runs
 
 if TYPE_CHECKING:
+    import argparse
+
     from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import Destination
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--older-than",
+        metavar="DURATION",
+        help="delete data older than this, such as 400d: closed versions, observations, drift, snapshots, resolved "
+        "findings (default: delete nothing, only compact)",
+    )
+    parser.add_argument("--yes", action="store_true", help="do it, without asking")
+    add_destination(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show what would be deleted and, if agreed, do it."""
+    from sip_trunks.core.logs import logging_to_file
+
+    settings = read_settings(options.destination)
+    with logging_to_file(settings):
+        return prune(settings, options.older_than, is_agreed=options.yes)
 
 
 def prune(settings: Settings, older_than: str | None, *, is_agreed: bool) -> int:

@@ -9,8 +9,10 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from sip_trunks.commands.options import add_accounts, add_destination
+from sip_trunks.core.accounts import has_stored_token, pick_accounts
 from sip_trunks.core.errors import SettingsError
-from sip_trunks.core.settings import find_shell_settings, has_stored_token, pick_accounts
+from sip_trunks.core.settings import find_shell_settings, read_settings
 from sip_trunks.operations.scheduling import crontab, systemd
 from sip_trunks.operations.scheduling.job import describe_run, offset_minutes, owner_of
 from sip_trunks.operations.scheduling.timetable import read_cron, read_interval
@@ -24,6 +26,36 @@ if TYPE_CHECKING:
     from sip_trunks.operations.scheduling.timetable import Timetable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions and their options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    adding = actions.add_parser("install", help="show what is installed where, ask, and install it")
+    adding.add_argument("--every", metavar="TIME", help="how often: 15min, 1h, 6h, 1d")
+    adding.add_argument(
+        "--cron",
+        nargs="?",
+        const="",
+        metavar="EXPRESSION",
+        help='use cron; with an expression such as "7 * * * *" in place of --every',
+    )
+    adding.add_argument("--systemd", action="store_true", help="use a systemd timer (default: if systemd answers)")
+    add_accounts(adding)
+    adding.add_argument("--dry-run", action="store_true", help="only show it")
+    add_destination(adding)
+    actions.add_parser("show", help="show installed schedules and their next times")
+    removing = actions.add_parser("remove", help="show the schedule, ask, and remove it")
+    for action in (adding, removing):
+        action.add_argument("--name", default="sip-trunks", help="one of several schedules (default: sip-trunks)")
+        action.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Install, show or remove a schedule."""
+    if options.action == "install":
+        return install(read_settings(options.destination), options)
+    return show(read_settings()) if options.action == "show" else remove(read_settings(), options)
 
 
 def install(settings: Settings, options: argparse.Namespace) -> int:

@@ -9,8 +9,10 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sip_trunks.commands.options import add_destination, add_format
 from sip_trunks.commands.sql_query import answer, run_query, write_answer
 from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.settings import read_settings
 from sip_trunks.reporting.formats import number_twins
 
 if TYPE_CHECKING:
@@ -26,11 +28,29 @@ _OTHER_FORMS = (".html", ".htm", ".xlsx", ".png")
 _STANDARD_INPUT = "-"
 
 
-def sql(settings: Settings, options: argparse.Namespace) -> int:
-    """Answer the query, or those that somebody types at the prompt; return the exit code.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "query",
+        nargs="?",
+        metavar="QUERY",
+        help='one statement, such as "FROM sip_trunks LIMIT 10", a file that ends in .sql, or - for standard input '
+        "(default: a prompt on a terminal, else standard input)",
+    )
+    parser.add_argument(
+        "--param", action="append", default=[], metavar="NAME=VALUE", help="value of $NAME in the query; repeatable"
+    )
+    parser.add_argument("--output", metavar="FILE", help="write to FILE, in the format of its extension")
+    add_format(parser, ("table", "csv", "json", "markdown", "parquet"), default=None)
+    add_destination(parser)
 
-    Raises SettingsError for a query, a parameter or a form that will not do.
+
+def run(options: argparse.Namespace) -> int:
+    """Answer the query, or those typed at the prompt; return the exit code.
+
+    Raises SettingsError for a query, a parameter or a format that cannot be used.
     """
+    settings = read_settings(options.destination)
     if options.output == "":
         raise SettingsError("--output needs the name of a file")
     output = Path(options.output).absolute() if options.output else None

@@ -28,12 +28,12 @@ from sip_trunks.reporting.summaries import (
     sum_growth,
     tell_count,
 )
-from trunk_transforms.schema.reports import PRESETS
+from trunk_transforms.schema.reports import REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PICTURED = frozenset({"counts", "growth", "audit", *PRESETS})
+PICTURED = frozenset(report.name for report in REPORTS.values() if report.has_picture)
 """The reports that `draw_png` can draw."""
 
 COLOURS = {

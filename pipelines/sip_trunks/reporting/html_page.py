@@ -33,19 +33,6 @@ if TYPE_CHECKING:
 
     Frames = Mapping[str, pd.DataFrame]
 
-PAGED = (
-    "overview",
-    "counts",
-    "by_provider",
-    "by_authorization",
-    "by_number_kind",
-    "growth",
-    "changes",
-    "audit",
-    "freshness",
-)
-"""The reports of the whole page."""
-
 _MOST_COUNTRIES = 30
 _MOST_FORMATS = 6
 _MOST_BARS = 12

@@ -9,7 +9,8 @@ from sip_trunks.core.files import write_whole
 from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
 from sip_trunks.warehouse import report_tables, sql
 from trunk_transforms.audit.finding_log import extend_findings
-from trunk_transforms.reports.registry import REPORTS
+from trunk_transforms.reports.registry import derive_report
+from trunk_transforms.schema.reports import REPORTS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,7 +30,7 @@ def publish_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, sn
     basis = _read_basis(connection, settings, snapshot_at)
     with sql.transaction(connection):
         for report in REPORTS.values():
-            frame = report.derive(basis)
+            frame = derive_report(report.name, basis)
             if report.name == "audit":
                 frame = extend_findings(basis.tables.get("log"), frame, basis.suppressed, basis.tables["looks"])
             report_tables.write_report(connection, report.table, frame, report.question)
@@ -39,12 +40,12 @@ def publish_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, sn
 
 def publish_page(settings: Settings, destination: Destination, snapshot_at: datetime, basis: Basis | None) -> None:
     """Write the report page in place of the one before; without a basis, from what is stored."""
-    from sip_trunks.reporting.html_page import PAGED, render_page
+    from sip_trunks.reporting.html_page import render_page
 
     if basis is None:
         with destination.reading(stored_tables(list(REPORTS))) as connection:
             basis = _read_basis(connection, settings, snapshot_at)
-    frames = {name: REPORTS[name].derive(basis) for name in PAGED}
+    frames = {name: derive_report(name, basis) for name, report in REPORTS.items() if report.is_on_page}
     page = render_page(frames, as_of=snapshot_at, place=destination.place, version=__version__)
     settings.page_path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(settings.page_path, page.encode())

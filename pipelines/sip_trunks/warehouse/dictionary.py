@@ -42,8 +42,8 @@ def list_entries(stored: Mapping[str, Mapping[str, str]] | None = None) -> list[
         *(Entry(table.name, "view", table.grain, _columns(table)) for table in views),
         *(Entry(macro.signature, "macro", macro.meaning) for macro in report_schema.MACROS),
         *(
-            Entry(f"reports.{table.name}", "report", table.grain, _columns(table))
-            for table in report_schema.REPORT_TABLES
+            Entry(f"reports.{report.table.name}", "report", report.table.grain, _columns(report.table))
+            for report in report_schema.REPORTS.values()
         ),
     ]
 

@@ -55,7 +55,7 @@ def show_report(connection: duckdb.DuckDBPyConnection, name: str, file: str, kin
     source = f"read_parquet({literal(file)}, hive_partitioning = false)"
     table = f"{REPORTS_SCHEMA}.{quoted(name)}"
     connection.execute(f"CREATE {kind} {table} AS FROM {source}")
-    for declared in (*report_schema.REPORT_TABLES, report_schema.RUNS):
+    for declared in (*(report.table for report in report_schema.REPORTS.values()), report_schema.RUNS):
         if declared.name == name and kind == "VIEW":
             comment_on(connection, kind, table, declared.grain, declared.meanings)
 

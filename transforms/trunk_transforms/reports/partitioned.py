@@ -25,7 +25,7 @@ from trunk_transforms.history.changes import order_changes
 from trunk_transforms.reports.counts import rank_tallies
 from trunk_transforms.reports.inputs import Basis
 from trunk_transforms.reports.masking import mask_findings
-from trunk_transforms.reports.registry import COUNTS
+from trunk_transforms.schema.reports import COUNT_REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Job = Callable[[Basis], pd.DataFrame]
 
-REPORTS_IN_PARTS = (*sorted(COUNTS), "changes", "audit")
+REPORTS_IN_PARTS = (*sorted(COUNT_REPORTS), "changes", "audit")
 """The reports that can be worked out this way."""
 
 KEY = "key"

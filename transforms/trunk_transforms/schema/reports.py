@@ -5,32 +5,12 @@ As `transforms.schema`, it costs nothing to import: comments, the data dictionar
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from trunk_transforms.schema.tables import ACCOUNT, SIP_TRUNKS, Column, ColumnType, Table
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 BY_FORMAT_AND_COUNTRY = ("sip_calling_format", "country_code")
-
-
-PRESETS = {
-    "by_format_and_country": BY_FORMAT_AND_COUNTRY,
-    "by_country": ("country_code",),
-    "by_provider": ("provider",),
-    "by_authorization": ("inbound_authorization_type",),
-    "by_number_kind": ("number_kind",),
-}
-"""What people count by most, each under a name of its own."""
-
+"""What trunks are counted by, unless other columns are named."""
 
 COUNT_COLUMNS = ("trunk_count", "share_pct")
 
@@ -235,23 +215,74 @@ AUDIT_FINDINGS = Table(
 _COUNTS = (_TRUNK_COUNT, _column("share_pct", "double", "Their share of all trunks, in percent (0 to 100)."))
 
 
-def _counts(name: str, by: Sequence[str]) -> Table:
+@dataclass(frozen=True)
+class Report:
+    """A report: the question that it answers, the table that it is published as, and what it is made from.
+
+    `needs` names frames of `ReportInputs.tables`. `by` names the columns that a count report counts by.
+    """
+
+    name: str
+    question: str
+    table: Table
+    needs: tuple[str, ...] = ("trunks",)
+    by: tuple[str, ...] = ()
+    has_picture: bool = False
+    is_on_page: bool = True
+
+
+def _count_report(name: str, question: str, *by: str, is_on_page: bool = True) -> Report:
     known = {column.name: column for column in SIP_TRUNKS.columns} | {n: d.column for n, d in DERIVED.items()}
     named = [column for name in by for column in ((name, "country_name") if name == "country_code" else (name,))]
     columns = (*(known[column] for column in named), *_COUNTS)
-    return Table(name, "One row per combination that occurs, the most frequent first.", columns, tuple(by))
+    table = Table(name, "One row per combination that occurs, the most frequent first.", columns, by)
+    return Report(name, question, table, by=by, has_picture=True, is_on_page=is_on_page)
 
 
-REPORT_TABLES = (
-    OVERVIEW,
-    _counts("counts", BY_FORMAT_AND_COUNTRY),
-    *(_counts(name, by) for name, by in PRESETS.items()),
-    GROWTH,
-    CHANGES,
-    FRESHNESS,
-    AUDIT_FINDINGS,
-)
-"""The tables of the schema `reports`, as every run that sees something new writes them."""
+REPORTS = {
+    report.name: report
+    for report in (
+        Report(
+            "overview",
+            "What is there, what happened, what is wrong?",
+            OVERVIEW,
+            needs=("trunks", "versions", "looks", "drift"),
+        ),
+        _count_report("counts", "How many trunks are there by calling format and country?", *BY_FORMAT_AND_COUNTRY),
+        _count_report("by_country", "How many trunks are there by country?", "country_code", is_on_page=False),
+        _count_report("by_provider", "How many trunks are there by provider?", "provider"),
+        _count_report(
+            "by_authorization",
+            "How many trunks are authorised by allowlist, how many by password?",
+            "inbound_authorization_type",
+        ),
+        _count_report("by_number_kind", "How many trunks have a DID, how many an extension?", "number_kind"),
+        Report(
+            "growth",
+            "How many trunks were created, came and went, month by month?",
+            GROWTH,
+            needs=("lifetimes", "looks"),
+            has_picture=True,
+        ),
+        Report(
+            "changes",
+            "Which trunks were added, removed or changed, and which legs did that re-create?",
+            CHANGES,
+            needs=("versions", "looks", "drift"),
+        ),
+        Report(
+            "freshness",
+            "When was each account last seen, and which runs have not come?",
+            FRESHNESS,
+            needs=("looks",),
+        ),
+        Report("audit", "What is misconfigured, how bad is it, and how is it fixed?", AUDIT_FINDINGS, has_picture=True),
+    )
+}
+"""Every report by its name, in the order of reading; the tables of the schema `reports`, which runs write."""
+
+COUNT_REPORTS = frozenset(report.name for report in REPORTS.values() if report.by)
+"""The reports that count trunks, and need nothing but `tallies`."""
 
 # ---------------------------------------------------------------------- what analysts query in `main`
 
@@ -268,7 +299,7 @@ TRUNK_COUNTS = Table(
     grain="One row per account, calling format and country: how many trunks there are now.",
     columns=(
         ACCOUNT,
-        *REPORT_TABLES[1].columns[:-1],
+        *REPORTS["counts"].table.columns[:-1],
         _column("share_pct", "double", "Their share of the account's trunks, in percent (0 to 100)."),
     ),
     primary_key=("account", *BY_FORMAT_AND_COUNTRY),

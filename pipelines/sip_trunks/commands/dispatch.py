@@ -1,0 +1,115 @@
+"""From the command line to a command, and from its errors to one line and an exit code.
+
+Only the module of the command that is called is imported, so that the others cost nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from keyword import iskeyword
+from typing import TYPE_CHECKING, Any
+
+from sip_trunks import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "run": "load the current trunks, publish them and write the reports",
+    "report": "print reports on the stored trunks",
+    "audit": "list what is misconfigured and how to fix it",
+    "rules": "list the rules of the audit, with reason and source",
+    "drift": "list deviations of responses from the declaration",
+    "sql": "run a read-only SQL query on the stored data",
+    "status": "show when each account was last seen and how the last run ended",
+    "accounts": "list configured and stored accounts; forget one",
+    "prune": "delete old data and compact the rest; shows the effect first",
+    "check": "check settings, token, API and data directory",
+    "schedule": "install, show or remove a schedule in cron or systemd",
+    "describe": "print the data dictionary",
+    "export": "write a consistent copy of everything stored",
+    "import": "initialize an empty destination from an export",
+    "notebook": "explore the stored data in the browser",
+    "demo-api": "serve the demo account until stopped",
+}
+"""Every command and what it does; its module has the same name."""
+
+_EXIT_CODES = """exit codes:
+  0 done   1 a bug   2 usage or settings   3 the API refused the token or address
+  4 the API stayed unreachable   5 unusable or refused response   6 another run is active
+  7 the destination failed   8 some accounts failed, the others were loaded
+  10 a check found something: --fail-on, --max-age
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors are one line on standard error."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = build_parser(next((word for word in words if not word.startswith("-")), None)).parse_args(words)
+    try:
+        code: int = options.run(options)
+    except BrokenPipeError:
+        # The reader has what it wanted (`| head`); Python would complain once more while it shuts down.
+        sys.stderr.close()
+        return 0
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last stop: one line and a code for each
+        return _report_error(options, error)
+    return code
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the command line, with the options of one command."""
+    parser = argparse.ArgumentParser(
+        prog="sip-trunks",
+        description="A versioned history of a Famulor account's SIP trunks: what exists, what changed, what is wrong.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sip-trunks {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, meaning in COMMANDS.items():
+        added = parsers.add_parser(name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}.")
+        if name == command:
+            module = _import_command(name)
+            module.add_arguments(added)
+            added.set_defaults(run=module.run)
+    return parser
+
+
+def _import_command(name: str) -> Any:
+    module = name.replace("-", "_")
+    return import_module(f"sip_trunks.commands.{module}{'_' if iskeyword(module) else ''}")
+
+
+def _report_error(options: argparse.Namespace, caught: BaseException) -> int:
+    from sip_trunks.commands.signals import stopped_by
+    from sip_trunks.core.errors import Failure, describe_error, exit_code_of
+
+    # DuckDB makes an error of its own of the interruption of a query.
+    error = stopped_by() or caught
+    if options.debug:
+        import traceback
+
+        traceback.print_exception(caught)
+    code = exit_code_of(error)
+    bug = "" if code != 1 or isinstance(error, Failure) else f"a bug ({type(error).__name__}): "
+    hint = "" if options.debug or not bug else "; --debug shows where"
+    return fail(options, f"{bug}{describe_error(error)}{hint}", code)
+
+
+def fail(options: argparse.Namespace, message: str, code: int) -> int:
+    """Print the line that a command fails with, in the format of its output, and return the exit code."""
+    if options.command == "run" and options.json:
+        from sip_trunks.reporting.formats import print_json
+
+        print_json({"error": message, "exit_code": code})
+    if options.command == "run" and options.log_format == "json":
+        from sip_trunks.core.logs import format_event
+
+        print(format_event("error", "error", message, exit_code=code), file=sys.stderr)
+    else:
+        print(f"sip-trunks: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,130 @@
+"""The command `run`: the whole job, from the API to the reports."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from sip_trunks.commands.options import add_accounts, add_destination
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from sip_trunks.core.settings import Account, Settings
+    from sip_trunks.run.result import Outcome
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--demo", action="store_true", help="load the embedded demo account; needs no token")
+    add_accounts(whose)
+    parser.add_argument(
+        "--accept-shrink", action="store_true", help="accept a response that lost many trunks, this once"
+    )
+    parser.add_argument("--no-reports", action="store_true", help="skip the reports, and delete stale ones")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), help="format of standard error and the log (default: text)"
+    )
+    parser.add_argument(
+        "--notify",
+        metavar="URL",
+        help="webhook that receives failures, recovery, findings, drift and changes (default: sip_trunks.notify)",
+    )
+    add_destination(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Load the trunks, print what was done, and return the exit code."""
+    from datetime import UTC, datetime
+
+    from sip_trunks.core.logs import logging_to_file
+    from sip_trunks.operations.monitoring.follow_up import follow_up, follow_up_failure
+    from sip_trunks.run.result import print_outcome
+
+    started_at = datetime.now(UTC)
+    settings = _read_settings(options)
+    with ExitStack() as logging:
+        try:
+            logging.enter_context(logging_to_file(settings, with_stderr=True))
+            outcome = _load(settings, options)
+        except BaseException as error:
+            follow_up_failure(settings, error, started_at)
+            raise
+        is_read = True
+        try:
+            if options.json:
+                from sip_trunks.reporting.formats import print_json
+
+                print_json(outcome.as_json())
+            else:
+                print_outcome(settings, outcome)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # A reader that has what it wanted (`| head`) must not turn a failure into a success.
+            is_read = False
+        follow_up(settings, outcome)
+    if settings.log_format == "text":
+        # A structured log has them already.
+        for line in (*outcome.warnings, *outcome.failures):
+            print(f"sip-trunks: {line}", file=sys.stderr)
+    if not is_read:
+        # Python would complain once more while it shuts down.
+        sys.stderr.close()
+    return outcome.exit_code
+
+
+def _read_settings(options: argparse.Namespace) -> Settings:
+    """Return the settings, with what the command line says in their place."""
+    from dataclasses import replace
+
+    from sip_trunks.core.settings import read_settings
+
+    settings = read_settings(options.destination)
+    options.log_format = options.log_format or settings.log_format
+    return replace(settings, log_format=options.log_format, notify=options.notify or settings.notify)
+
+
+def _load(settings: Settings, options: argparse.Namespace) -> Outcome:
+    from sip_trunks.core.accounts import pick_accounts
+    from sip_trunks.core.logs import showing_progress
+    from sip_trunks.core.process import withholding
+    from sip_trunks.run.run import run as load
+
+    with ExitStack() as stack:
+        if options.no_reports:
+            # A fifth of a small run: reports are all that pandas is needed for.
+            stack.enter_context(withholding("pandas"))
+        if options.demo:
+            settings, accounts = stack.enter_context(_serving_demo(settings))
+        else:
+            accounts = pick_accounts(settings, options.account)
+        return load(
+            settings,
+            accounts,
+            accept_shrink=options.accept_shrink,
+            with_reports=not options.no_reports,
+            announce=stack.enter_context(showing_progress()),
+        )
+
+
+@contextmanager
+def _serving_demo(settings: Settings) -> Iterator[tuple[Settings, tuple[Account, ...]]]:
+    """Yield the settings and the account of the embedded demo, one edition further with every run."""
+    from dataclasses import replace
+
+    from sip_trunks.core.settings import DEMO_ACCOUNT, Account
+    from sip_trunks.destinations import open_destination
+    from sip_trunks.famulor.demo import DEMO_TOKEN, serve
+    from sip_trunks.warehouse.state import count_looks
+    from trunk_transforms.schema import SIP_TRUNK_SNAPSHOTS
+
+    destination, edition = open_destination(settings), 0
+    if destination.exists():
+        with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+            edition = count_looks(connection, DEMO_ACCOUNT)
+    with serve(edition=edition) as base_url:
+        yield replace(settings, api=replace(settings.api, base_url=base_url)), (Account(DEMO_ACCOUNT, DEMO_TOKEN),)
