@@ -64,6 +64,7 @@ def deriving(
 
 
 def deliver_reports(settings: Settings, options: argparse.Namespace, names: list[str], basis: Basis) -> None:
+    """Write the reports to where the options say, in their format."""
     place, as_of = open_destination(settings).place, basis.options.as_of
 
     def page(shown: Mapping[str, pd.DataFrame]) -> str:
@@ -86,4 +87,5 @@ def _refuse_unknown_past(connection: DuckDBPyConnection, as_of: datetime) -> Non
 
 
 def output_of(options: argparse.Namespace) -> Path | None:
+    """Return the file or folder that `--output` names."""
     return Path(options.output) if options.output else None

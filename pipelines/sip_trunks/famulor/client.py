@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import mmap
 import random
 import ssl
@@ -17,37 +16,33 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import urllib3
 
 from sip_trunks import __version__
-from sip_trunks.core.errors import ApiRefused, ApiUnreachable, SettingsError
-from sip_trunks.core.http import Connections, is_loopback
+from sip_trunks.core.errors import ApiRefused, ApiUnreachable
+from sip_trunks.core.http import Connections
+from sip_trunks.famulor.links import endpoint_url, next_page_url, resolve_link
 from sip_trunks.famulor.rate_limit import Pace
 from sip_trunks.famulor.spool import SpooledRecords, let_go
+from sip_trunks.famulor.wait_hints import read_wait_seconds
 from trunk_transforms.parse.envelope import UnusableAnswer, read_page
-from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from pathlib import Path
-    from urllib.parse import SplitResult
 
     from sip_trunks.core.settings import Account, ApiSettings
 
-ENDPOINT = "user/phone-numbers/sip-trunks"
 _CHUNK_BYTES = 2**18
 _SMALL_BYTES = 2**20  # what is not more than this stays in memory: a thousand accounts need no thousand open files
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 10_000
 _LONGEST_BACKOFF_SECONDS = 60.0
 _TRANSIENT = frozenset({408, 425, 429})
-_LONGEST_STATED_SECONDS = 7 * 86400.0
-_EPOCH_AFTER = 10**9  # an X-RateLimit-Reset above this is a moment, below it a number of seconds
 
 
 @dataclass(frozen=True)
@@ -113,7 +108,7 @@ def fetch_snapshot(
     Raises SettingsError for an address that must not see the token, ApiRefused for a client error,
     ApiUnreachable when attempts or time are used up, UnusableAnswer for an answer that is no list of trunks.
     """
-    url = _endpoint(settings.base_url)
+    url = endpoint_url(settings.base_url)
     small_bytes = sys.maxsize if secret else _SMALL_BYTES
     fetcher = _Fetcher(account, settings, url, spool_dir, announce, pace or Pace(), small_bytes)
     digest = hmac.new(secret, digestmod="sha256") if secret else hashlib.sha256()
@@ -135,7 +130,7 @@ def fetch_snapshot(
             total = page.total if page.total is not None else total
             if page.next_page is None:
                 break
-            next_url = _next_url(url, page.next_page)
+            next_url = next_page_url(url, page.next_page)
             if next_url in seen or len(seen) >= _MOST_PAGES:
                 raise UnusableAnswer("expected pages that end, got a paging link to a page that was read already")
             seen.add(next_url)
@@ -144,57 +139,6 @@ def fetch_snapshot(
             f"expected the {total} trunks that the answer's `total` names, got {len(records)}; run again"
         )
     return Snapshot(account.name, size, digest.hexdigest(), records)
-
-
-def _endpoint(base_url: str) -> str:
-    """Return the endpoint's URL. Raises SettingsError unless it is https, or http to this machine."""
-    try:
-        parts = urlsplit(base_url.strip())
-        host = urllib3.util.parse_url(base_url.strip()).host or ""
-        is_named = bool(host.encode("idna")) and parts.port != 0
-    except (ValueError, urllib3.exceptions.LocationParseError):
-        raise SettingsError("sources.famulor.base_url needs https://host/path, got what is no address") from None
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-    if not is_named or not is_safe:
-        raise SettingsError(
-            "sources.famulor.base_url needs https://host/path (http only on this machine), "
-            f"got {_without_user(parts)!r}"
-        )
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise SettingsError("sources.famulor.base_url must have no user, password, query or fragment")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{ENDPOINT}"
-
-
-def _without_user(parts: SplitResult) -> str:
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _same_origin(base: str, link: str, what: str) -> str:
-    """Return where `link` leads from `base` if that may see the token. Raises UnusableAnswer otherwise."""
-    try:
-        # Judged and requested is what urllib3 makes of the link: other parsers see other hosts in a crooked one.
-        target, origin = urllib3.util.parse_url(urljoin(base, link)), urllib3.util.parse_url(base)
-    except (ValueError, urllib3.exceptions.LocationParseError):
-        raise UnusableAnswer(f"expected a {what} to an address, got something else") from None
-    is_crooked = "\\" in link or target.auth is not None
-    if is_crooked or _origin(target) != _origin(origin):
-        raise UnusableAnswer(
-            f"expected a {what} within {origin.netloc}, got one to {printable(target.netloc or '', 80)!r}, which must "
-            "not see the token; if the API has moved, change sources.famulor.base_url"
-        )
-    return target.url
-
-
-def _origin(url: urllib3.util.Url) -> tuple[str | None, str | None, int | None]:
-    return url.scheme, url.host, url.port or {"https": 443, "http": 80}.get(url.scheme or "")
-
-
-def _next_url(url: str, next_page: str | int) -> str:
-    if isinstance(next_page, str):
-        return _same_origin(url, next_page, "paging link")
-    parts = urlsplit(url)
-    query = [pair for pair in parse_qsl(parts.query) if pair[0] != "page"]
-    return urlunsplit(parts._replace(query=urlencode([*query, ("page", next_page)])))
 
 
 class _Fetcher:
@@ -260,7 +204,7 @@ class _Fetcher:
                 try:
                     location = response.headers.get("Location")
                     if response.status in (301, 302, 303, 307, 308) and location:
-                        url = _same_origin(url, location, "redirect")
+                        url = resolve_link(url, location, "redirect")
                         continue
                     self._raise_for_status(response)
                     return self._spool(response, most_bytes)
@@ -298,7 +242,7 @@ class _Fetcher:
         if status == 200:
             return
         if status in _TRANSIENT or status >= 500:
-            wait = _stated_wait(response)
+            wait = read_wait_seconds(response)
             raise _Transient("too many requests (429)" if status == 429 else f"status {status}", wait)
         if status in (401, 403):
             raise ApiRefused(
@@ -364,51 +308,3 @@ def _tls_reason(error: BaseException) -> str:
                 return f": {part.reason.replace('_', ' ').lower()}"
         seen = seen.__cause__ or seen.__context__
     return ""
-
-
-def _stated_wait(response: urllib3.BaseHTTPResponse) -> float | None:
-    """Return how many seconds the server asks to wait, by header or body, or None if it does not say."""
-    stated = _retry_after(response.headers.get("Retry-After"))
-    if stated is None:
-        stated = _retry_after_in_body(response)
-    if stated is None and response.status == 429:  # other answers carry the header too
-        stated = _rate_limit_reset(response.headers.get("X-RateLimit-Reset"))
-    return None if stated is None else min(max(stated, 0.0), _LONGEST_STATED_SECONDS)
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Read seconds or an HTTP date."""
-    if not value:
-        return None
-    try:
-        return _seconds(value)
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-
-
-def _retry_after_in_body(response: urllib3.BaseHTTPResponse) -> float | None:
-    try:
-        answer = json.loads(response.read(_CHUNK_BYTES, decode_content=True))
-        return _seconds(str(answer["retry_after"]))
-    except (ValueError, TypeError, KeyError, RecursionError, urllib3.exceptions.HTTPError):
-        return None
-
-
-def _rate_limit_reset(value: str | None) -> float | None:
-    try:
-        reset = _seconds(value or "")
-    except ValueError:
-        return None
-    return reset - time.time() if reset > _EPOCH_AFTER else reset
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(text)
-    return seconds

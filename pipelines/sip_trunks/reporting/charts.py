@@ -9,13 +9,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from sip_trunks.reporting.chart_style import (
+    COLOURS,
+    IN_NOTEBOOK,
+    IN_PAGE,
+    ON_WHITE,
+    Spec,
+    Style,
+    config_of,
+    heading_of,
+    sentence_chart,
+    tooltip,
+)
 from sip_trunks.reporting.summaries import (
     Grid,
     counted_by,
@@ -31,73 +42,16 @@ from sip_trunks.reporting.summaries import (
 from trunk_transforms.schema.reports import REPORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 PICTURED = frozenset(report.name for report in REPORTS.values() if report.has_picture)
 """The reports that `draw_png` can draw."""
 
-COLOURS = {
-    "ink": "#17202b",
-    "muted": "#5a6675",
-    "line": "#dfe4ea",
-    "accent": "#1f6fb5",
-    "vanished": "#c4570a",
-}
-"""The colours of a chart on white. In a page each of them is the CSS variable of this name, where there is one."""
-
-SEVERITY_COLOURS = {
-    "critical": "#8c1027",
-    "high": "#cf4a1d",
-    "medium": "#e8a33d",
-    "low": "#7fb3d5",
-    "info": "#b8c0c9",
-}
-"""Worst first; the lighter, the more harmless, so that the order survives without colour vision."""
-
-HEAT = ("#ffffff", "#eaf2fb", "#d6e6f7", "#c1d9f2", "#a9cbec", "#8dbae3", "#2f74b5", "#23639f", "#185089", "#0d3c6e")
-"""From nothing to the most; the page's stylesheet has the same steps, and their counterparts for dark mode."""
-
-_Spec = dict[str, Any]
-ON_STRONG = "#ffffff"
-"""What is legible on the stronger half of `HEAT`."""
-
-
-@dataclass(frozen=True)
-class _Look:
-    """The colours of a chart, as they are or as the variables of the page it stands in, and its room for labels."""
-
-    colours: Mapping[str, str]
-    severities: Mapping[str, str]
-    heat: Sequence[str]
-    on_strong: str
-    label_limit: int
-    legend: _Spec | None
-
-
-_ON_WHITE = _Look(
-    COLOURS, SEVERITY_COLOURS, HEAT, ON_STRONG, 440, {"title": None, "orient": "top", "symbolType": "square"}
-)
-
-
-def _as_variables(prefix: str, colours: Mapping[str, str]) -> dict[str, str]:
-    return {name: f"var(--{prefix}{name}, {colour})" for name, colour in colours.items()}
-
-
-_IN_PAGE = replace(_ON_WHITE, colours=_as_variables("", COLOURS))
-_IN_NOTEBOOK = _Look(
-    _as_variables("st-", COLOURS),
-    _as_variables("st-", SEVERITY_COLOURS),
-    list(_as_variables("st-heat-", dict(zip(map(str, range(len(HEAT))), HEAT, strict=True))).values()),
-    f"var(--st-on-strong, {ON_STRONG})",
-    190,
-    None,  # beside the labels a narrow page has no room for one
-)
 
 _FIRST_DARK_HEAT = 6
 _MOST_BARS = 25
 _MOST_COLUMNS = 8
 _FLUID_WIDTH = 400  # what the bars of a chart are sized for that may become narrower or wider
-_FONT = "system-ui, -apple-system, Segoe UI, Roboto, Liberation Sans, Arial, sans-serif"
 
 
 def draw_png(name: str, frame: pd.DataFrame) -> bytes:
@@ -110,17 +64,17 @@ def draw_png(name: str, frame: pd.DataFrame) -> bytes:
     return bytes(vl_convert.vegalite_to_png(picture_spec(name, frame), scale=2, allowed_base_urls=[]))
 
 
-def picture_spec(name: str, frame: pd.DataFrame) -> _Spec:
+def picture_spec(name: str, frame: pd.DataFrame) -> Spec:
     """Return the specification of a report's picture. Raises ValueError if the report is none of `PICTURED`."""
     if name not in PICTURED:
         raise ValueError(f"there is no picture of {name}: there is one of {', '.join(sorted(PICTURED))}")
     if name == "growth":
         spec = _picture_growth(frame)
     elif name == "audit":
-        spec = _picture_findings(frame, _ON_WHITE)
+        spec = _picture_findings(frame, ON_WHITE)
     else:
-        spec = _picture_counts(frame, _ON_WHITE)
-    return spec | {"background": "white", "padding": 20, "config": _config(COLOURS)}
+        spec = _picture_counts(frame, ON_WHITE)
+    return spec | {"background": "white", "padding": 20, "config": config_of(COLOURS)}
 
 
 def draw_growth_svg(growth: pd.DataFrame, width: int = 900) -> str:
@@ -131,8 +85,8 @@ def draw_growth_svg(growth: pd.DataFrame, width: int = 900) -> str:
     import vl_convert
 
     periods = sum_growth(growth)
-    spec = _growth_spec(periods, _IN_PAGE, width)
-    styled = spec | {"background": None, "padding": 4, "config": _config(_IN_PAGE.colours)}
+    spec = _growth_spec(periods, IN_PAGE, width)
+    styled = spec | {"background": None, "padding": 4, "config": config_of(IN_PAGE.colours)}
     svg: str = vl_convert.vegalite_to_svg(styled, allowed_base_urls=[])
     start, drawing = svg.split(">", 1)
     # The label says it all: what the parts of a drawing are is nothing to be read out.
@@ -142,7 +96,7 @@ def draw_growth_svg(growth: pd.DataFrame, width: int = 900) -> str:
     return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" {box[0] if box else ""}>{drawing}'
 
 
-def fluid_specs(name: str, frame: pd.DataFrame) -> list[_Spec]:
+def fluid_specs(name: str, frame: pd.DataFrame) -> list[Spec]:
     """Return the picture of a report as specifications, one below the other, for a page to draw as wide as it is.
 
     They have no title; their colours are CSS variables (`--st-…`) with those on white to fall back on. There are
@@ -151,16 +105,16 @@ def fluid_specs(name: str, frame: pd.DataFrame) -> list[_Spec]:
     if frame.empty:
         return []
     if name == "growth":
-        spec = _growth_spec(sum_growth(frame), _IN_NOTEBOOK, _FLUID_WIDTH)
+        spec = _growth_spec(sum_growth(frame), IN_NOTEBOOK, _FLUID_WIDTH)
     else:
-        spec = _picture_findings(frame, _IN_NOTEBOOK) if name == "audit" else _picture_counts(frame, _IN_NOTEBOOK)
+        spec = _picture_findings(frame, IN_NOTEBOOK) if name == "audit" else _picture_counts(frame, IN_NOTEBOOK)
         del spec["title"]
     panels = [{"data": spec["data"]} | panel for panel in spec["vconcat"]] if "vconcat" in spec else [spec]
     styled = {
         "background": "transparent",
         "padding": 4,
         "autosize": {"type": "fit-x", "contains": "padding"},
-        "config": _config(_IN_NOTEBOOK.colours),
+        "config": config_of(IN_NOTEBOOK.colours),
     }
     return [panel | {"width": "container"} | styled for panel in panels]
 
@@ -168,23 +122,23 @@ def fluid_specs(name: str, frame: pd.DataFrame) -> list[_Spec]:
 # --- counts and findings
 
 
-def _picture_counts(counts: pd.DataFrame, look: _Look) -> _Spec:
+def _picture_counts(counts: pd.DataFrame, style: Style) -> Spec:
     columns = counted_by(counts)
     title = f"Trunks by {' and '.join(map(name_column, columns))}"
     if counts.empty:
-        return _sentence(title, "No trunks are stored.")
+        return sentence_chart(title, "No trunks are stored.")
     total = int(counts["trunk_count"].sum())
-    heading = _title(title, tell_count(total, "trunk"))
+    heading = heading_of(title, tell_count(total, "trunk"))
     if len(columns) == 2:
         # Of countries there are many: they go down, where there is room.
-        return heading | _grid_spec(cross(counts, *_sides(columns), _MOST_BARS, _MOST_COLUMNS), look)
+        return heading | _grid_spec(cross(counts, *_sides(columns), _MOST_BARS, _MOST_COLUMNS), style)
     return heading | _bars_spec(
         [
             {"label": bar.label, "count": bar.count, "text": f"{bar.count:,}  ({bar.share_pct:.1f} %)"}
             for bar in rank(counts, _MOST_BARS)
         ],
-        {"value": look.colours["accent"]},
-        look,
+        {"value": style.colours["accent"]},
+        style,
     )
 
 
@@ -193,14 +147,14 @@ def _sides(columns: Sequence[str]) -> tuple[str, str]:
     return (first, second) if first == "country_code" else (second, first)
 
 
-def _grid_spec(grid: Grid, look: _Look) -> _Spec:
+def _grid_spec(grid: Grid, style: Style) -> Spec:
     cells = [
         {
             "row": grid.rows[down],
             "column": grid.columns[across],
             "count": f"{count:,}",
-            "fill": look.heat[grid.heat(count)],
-            "ink": _ink(grid.heat(count), look),
+            "fill": style.heat[grid.heat(count)],
+            "ink": _ink(grid.heat(count), style),
         }
         for down, row in enumerate(grid.cells)
         for across, count in enumerate(row)
@@ -213,12 +167,12 @@ def _grid_spec(grid: Grid, look: _Look) -> _Spec:
         "height": {"step": 26},
         "encoding": {
             "x": side | {"field": "column", "axis": axis | {"orient": "top", "labelAngle": 0, "labelLimit": 90}},
-            "y": side | {"field": "row", "axis": axis | {"labelLimit": min(look.label_limit, 320), "labelPadding": 8}},
-            "tooltip": _tooltip(row="", column="", count="trunks"),
+            "y": side | {"field": "row", "axis": axis | {"labelLimit": min(style.label_limit, 320), "labelPadding": 8}},
+            "tooltip": tooltip(row="", column="", count="trunks"),
         },
         "layer": [
             {
-                "mark": {"type": "rect", "stroke": look.colours["line"], "strokeWidth": 1},
+                "mark": {"type": "rect", "stroke": style.colours["line"], "strokeWidth": 1},
                 "encoding": {"color": {"field": "fill", "type": "nominal", "scale": None}},
             },
             {
@@ -232,12 +186,12 @@ def _grid_spec(grid: Grid, look: _Look) -> _Spec:
     }
 
 
-def _ink(heat: int, look: _Look) -> str:
-    return look.on_strong if heat >= _FIRST_DARK_HEAT else look.colours["ink" if heat else "muted"]
+def _ink(heat: int, style: Style) -> str:
+    return style.on_strong if heat >= _FIRST_DARK_HEAT else style.colours["ink" if heat else "muted"]
 
 
-def _bars_spec(bars: list[dict[str, Any]], colour: _Spec, look: _Look) -> _Spec:
-    axis = {"title": None, "domain": False, "ticks": False, "labelLimit": look.label_limit, "labelPadding": 8}
+def _bars_spec(bars: list[dict[str, Any]], colour: Spec, style: Style) -> Spec:
+    axis = {"title": None, "domain": False, "ticks": False, "labelLimit": style.label_limit, "labelPadding": 8}
     return {
         "data": {"values": bars},
         "width": 560,
@@ -245,22 +199,22 @@ def _bars_spec(bars: list[dict[str, Any]], colour: _Spec, look: _Look) -> _Spec:
         "encoding": {
             "x": {"field": "count", "type": "quantitative", "axis": None},
             "y": {"field": "label", "type": "nominal", "sort": None, "axis": axis},
-            "tooltip": _tooltip(label="", text=""),
+            "tooltip": tooltip(label="", text=""),
         },
         "layer": [
             {"mark": {"type": "bar", "height": {"band": 0.72}, "cornerRadiusEnd": 3}, "encoding": {"color": colour}},
             {
-                "mark": {"type": "text", "align": "left", "dx": 6, "fontSize": 12, "color": look.colours["ink"]},
+                "mark": {"type": "text", "align": "left", "dx": 6, "fontSize": 12, "color": style.colours["ink"]},
                 "encoding": {"text": {"field": "text", "type": "nominal"}},
             },
         ],
     }
 
 
-def _picture_findings(findings: pd.DataFrame, look: _Look) -> _Spec:
+def _picture_findings(findings: pd.DataFrame, style: Style) -> Spec:
     title = "Findings by severity and rule"
     if findings.empty:
-        return _sentence(title, "No findings: nothing is misconfigured as far as the rules see.")
+        return sentence_chart(title, "No findings: nothing is misconfigured as far as the rules see.")
     rules = group_findings(findings)
     # A rule may find things of different severity.
     severities = Counter(rule for _, rule, _ in rules)
@@ -269,7 +223,7 @@ def _picture_findings(findings: pd.DataFrame, look: _Look) -> _Spec:
             "label": readable(rule) if severities[rule] == 1 else f"{readable(rule)} ({severity})",
             "severity": severity,
             "count": count,
-            "text": f"{count:,}" if look.legend else f"{count:,} {severity}",
+            "text": f"{count:,}" if style.legend else f"{count:,} {severity}",
         }
         for severity, rule, count in rules[:_MOST_BARS]
     ]
@@ -282,27 +236,27 @@ def _picture_findings(findings: pd.DataFrame, look: _Look) -> _Spec:
     colour = {
         "field": "severity",
         "type": "nominal",
-        "scale": {"domain": list(look.severities), "range": list(look.severities.values())},
-        "legend": look.legend,
+        "scale": {"domain": list(style.severities), "range": list(style.severities.values())},
+        "legend": style.legend,
     }
-    heading = _title(title, f"{tell_count(len(findings), 'finding')} of {tell_count(len(severities), 'rule')}")
-    return heading | _bars_spec(bars, colour, look)
+    heading = heading_of(title, f"{tell_count(len(findings), 'finding')} of {tell_count(len(severities), 'rule')}")
+    return heading | _bars_spec(bars, colour, style)
 
 
 # --- growth
 
 
-def _picture_growth(growth: pd.DataFrame) -> _Spec:
+def _picture_growth(growth: pd.DataFrame) -> Spec:
     title = "Growth of the trunks"
     if growth.empty:
-        return _sentence(title, "Nobody has looked yet.")
-    return _title(title, "created, vanished, and how many there were when somebody looked") | _growth_spec(
-        sum_growth(growth), _ON_WHITE, 900
+        return sentence_chart(title, "Nobody has looked yet.")
+    return heading_of(title, "created, vanished, and how many there were when somebody looked") | _growth_spec(
+        sum_growth(growth), ON_WHITE, 900
     )
 
 
-def _growth_spec(periods: pd.DataFrame, look: _Look, width: int) -> _Spec:
-    colours = look.colours
+def _growth_spec(periods: pd.DataFrame, style: Style, width: int) -> Spec:
+    colours = style.colours
     values = [
         {
             "period": f"{row['period']}T00:00:00Z",
@@ -332,7 +286,7 @@ def _growth_spec(periods: pd.DataFrame, look: _Look, width: int) -> _Spec:
         "scale": {"type": "utc", "padding": band},
     }
 
-    def count(name: str, title: str, most: int) -> _Spec:
+    def count(name: str, title: str, most: int) -> Spec:
         axis = {
             "title": title,
             "tickCount": max(1, min(4, most)),  # of whole trunks
@@ -346,7 +300,7 @@ def _growth_spec(periods: pd.DataFrame, look: _Look, width: int) -> _Spec:
         return {
             "x": x,
             "y": {"field": name, "type": "quantitative", "axis": axis},
-            "tooltip": _tooltip(day="", created="created", gone="vanished", seen="trunks seen"),
+            "tooltip": tooltip(day="", created="created", gone="vanished", seen="trunks seen"),
         }
 
     seen = count("total", "trunks seen", int(periods["trunk_count"].fillna(0).max()))
@@ -406,38 +360,3 @@ def _moments(periods: pd.Series) -> pd.DatetimeIndex:
 
 
 # --- what all charts share
-
-
-def _title(title: str, subtitle: str) -> _Spec:
-    return {"title": {"text": title, "subtitle": subtitle}}
-
-
-def _tooltip(**titles: str) -> list[_Spec]:
-    """Return what a mark says when it is pointed at: these fields, each with its title."""
-    return [{"field": field, "type": "nominal", "title": title or " "} for field, title in titles.items()]
-
-
-def _sentence(title: str, sentence: str) -> _Spec:
-    return {
-        "title": {"text": title},
-        "data": {"values": [{"text": sentence}]},
-        "width": 560,
-        "height": 40,
-        "mark": {"type": "text", "fontSize": 14, "align": "left", "x": 0},
-        "encoding": {"text": {"field": "text", "type": "nominal"}},
-    }
-
-
-def _config(colours: Mapping[str, str]) -> _Spec:
-    ink, muted, line = colours["ink"], colours["muted"], colours["line"]
-    axis = {"labelColor": muted, "titleColor": muted, "domainColor": line, "tickColor": line, "gridColor": line}
-    return {
-        "font": _FONT,
-        "axis": axis | {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"},
-        "title": {"color": ink, "subtitleColor": muted, "fontSize": 17, "subtitleFontSize": 13, "anchor": "start"}
-        | {"offset": 14, "subtitlePadding": 6},
-        "legend": {"labelColor": ink, "labelFontSize": 12},
-        "text": {"color": ink},
-        "view": {"stroke": None},
-        "aria": False,
-    }

@@ -24,6 +24,7 @@ _WIDEST_ITEM = 30
 
 
 def print_tables(frames: Frames, suppressed_count: int) -> None:
+    """Print reports one below the other, each in the shape that suits it."""
     for place, (name, frame) in enumerate(frames.items()):
         if len(frames) > 1:
             print(f"{chr(10) if place else ''}{name}\n")
@@ -38,6 +39,7 @@ def print_tables(frames: Frames, suppressed_count: int) -> None:
 
 
 def total_line(frame: pd.DataFrame) -> str | None:
+    """Return the line below a report that counts trunks; None below any other."""
     return f"total: {frame['trunk_count'].sum()} trunks" if "share_pct" in frame else None
 
 

@@ -1,0 +1,71 @@
+"""URLs that may see the token: the endpoint, redirects and paging links of one origin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+
+import urllib3
+
+from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.http import is_loopback
+from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.text import printable
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+
+ENDPOINT = "user/phone-numbers/sip-trunks"
+
+
+def endpoint_url(base_url: str) -> str:
+    """Return the URL of the endpoint. Raises SettingsError unless it is https, or http to this machine."""
+    try:
+        parts = urlsplit(base_url.strip())
+        host = urllib3.util.parse_url(base_url.strip()).host or ""
+        is_named = bool(host.encode("idna")) and parts.port != 0
+    except (ValueError, urllib3.exceptions.LocationParseError):
+        raise SettingsError("sources.famulor.base_url needs https://host/path, got what is no address") from None
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
+    if not is_named or not is_safe:
+        raise SettingsError(
+            "sources.famulor.base_url needs https://host/path (http only on this machine), "
+            f"got {_without_user(parts)!r}"
+        )
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise SettingsError("sources.famulor.base_url must have no user, password, query or fragment")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{ENDPOINT}"
+
+
+def _without_user(parts: SplitResult) -> str:
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def resolve_link(base: str, link: str, what: str) -> str:
+    """Return where `link` leads from `base` if that may see the token. Raises UnusableAnswer otherwise."""
+    try:
+        # Judged and requested is what urllib3 makes of the link: other parsers see other hosts in a crooked one.
+        target, origin = urllib3.util.parse_url(urljoin(base, link)), urllib3.util.parse_url(base)
+    except (ValueError, urllib3.exceptions.LocationParseError):
+        raise UnusableAnswer(f"expected a {what} to an address, got something else") from None
+    is_crooked = "\\" in link or target.auth is not None
+    if is_crooked or _origin(target) != _origin(origin):
+        raise UnusableAnswer(
+            f"expected a {what} within {origin.netloc}, got one to {printable(target.netloc or '', 80)!r}, which must "
+            "not see the token; if the API has moved, change sources.famulor.base_url"
+        )
+    return target.url
+
+
+def _origin(url: urllib3.util.Url) -> tuple[str | None, str | None, int | None]:
+    return url.scheme, url.host, url.port or {"https": 443, "http": 80}.get(url.scheme or "")
+
+
+def next_page_url(url: str, next_page: str | int) -> str:
+    """Return the URL of the next page, from a link or a page number. Raises UnusableAnswer for another origin."""
+    if isinstance(next_page, str):
+        return resolve_link(url, next_page, "paging link")
+    parts = urlsplit(url)
+    query = [pair for pair in parse_qsl(parts.query) if pair[0] != "page"]
+    return urlunsplit(parts._replace(query=urlencode([*query, ("page", next_page)])))
