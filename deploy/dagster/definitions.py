@@ -15,8 +15,10 @@ from typing import Any
 
 import dagster as dg
 
+from sip_trunks.core.accounts import pick_accounts
+from sip_trunks.core.dlt_runtime import dlt_environment
 from sip_trunks.core.errors import describe_error, exit_code_of
-from sip_trunks.core.settings import DEFAULT_ACCOUNT, pick_accounts, read_settings, use_dlt
+from sip_trunks.core.settings import DEFAULT_ACCOUNT, read_settings
 from sip_trunks.operations.status import find_stale, read_status
 from sip_trunks.run.result import AccountOutcome
 from sip_trunks.run.run import run
@@ -36,26 +38,26 @@ PARTITIONS = dg.StaticPartitionsDefinition(ACCOUNTS)
 def declare_assets() -> list[dg.AssetSpec]:
     """Return an asset for each table, as dagster-dlt declares it, under the name that SQL knows it by."""
     settings = read_settings()
-    use_dlt(settings)
-    from dagster_dlt import DagsterDltTranslator
-    from dagster_dlt.translator import DltResourceTranslatorData
+    with dlt_environment(settings):
+        from dagster_dlt import DagsterDltTranslator
+        from dagster_dlt.translator import DltResourceTranslatorData
 
-    from sip_trunks.famulor.source import build_source, merging_snapshots
+        from sip_trunks.famulor.source import build_source, merging_snapshots
 
-    source = build_source(lambda _: [], merging_snapshots(ACCOUNTS, datetime.now(UTC)))
-    grains = {table.name: table.grain for table in schema.TABLES}
-    return [
-        DagsterDltTranslator()
-        .get_asset_spec(DltResourceTranslatorData(resource=resource, pipeline=None))
-        .replace_attributes(
-            key=["famulor", name],
-            deps=["famulor_api"],
-            description=grains[name],
-            kinds={"dlt", settings.destination},
-            freshness_policy=dg.FreshnessPolicy.time_window(fail_window=LATE),
-        )
-        for name, resource in source.resources.items()
-    ]
+        source = build_source(lambda _: [], merging_snapshots(ACCOUNTS, datetime.now(UTC)))
+        grains = {table.name: table.grain for table in schema.TABLES}
+        return [
+            DagsterDltTranslator()
+            .get_asset_spec(DltResourceTranslatorData(resource=resource, pipeline=None))
+            .replace_attributes(
+                key=["famulor", name],
+                deps=["famulor_api"],
+                description=grains[name],
+                kinds={"dlt", settings.destination},
+                freshness_policy=dg.FreshnessPolicy.time_window(fail_window=LATE),
+            )
+            for name, resource in source.resources.items()
+        ]
 
 
 SPECS = declare_assets()

@@ -1,7 +1,7 @@
-"""What a run is doing: one live line on a terminal, log lines when piped, everything in the log file.
+"""Progress and logs: one live line on a terminal, log lines in a pipe, everything in the log file.
 
-With `sip_trunks.log_format = "json"` each line, on standard error and in the file, is a JSON object with `at` (UTC),
-`level`, `event`, `message` and, of the summary that ends a run, what a row of `runs` has.
+With `sip_trunks.log_format = "json"` each line on standard error and in the file is a JSON object with `at` (UTC),
+`level`, `event` and `message`. The summary that ends a run also has the columns of `runs`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger("sip_trunks")
 
 @contextmanager
 def showing_progress() -> Iterator[Callable[[str], None]]:
-    """Yield the function that announces what is being done now, on standard error."""
+    """Yield a function that shows on standard error what is being done now."""
     if _is_structured():
         yield logger.info
         return
@@ -46,24 +46,30 @@ def showing_progress() -> Iterator[Callable[[str], None]]:
         yield announce
 
 
-def adopt_dlt_log() -> None:
-    """Send what dlt logs to where the product's log goes; dlt itself writes to standard error."""
+@contextmanager
+def adopting_dlt_log() -> Iterator[None]:
+    """Send what dlt logs to the product's log; dlt itself writes to standard error."""
     dlt_logger = logging.getLogger("dlt")
-    # Not our own handlers: dlt sets the format of the first one that its logger has.
-    dlt_logger.handlers = [_Forwarder()]
-    dlt_logger.propagate = False
+    handlers, propagate = dlt_logger.handlers, dlt_logger.propagate
+    # Not our own handlers: dlt sets the format of the first handler of its logger.
+    dlt_logger.handlers, dlt_logger.propagate = [_Forwarder()], False
     dlt_logger.addFilter(_keep_first_words)
+    try:
+        yield
+    finally:
+        dlt_logger.removeFilter(_keep_first_words)
+        dlt_logger.handlers, dlt_logger.propagate = handlers, propagate
 
 
 class _Forwarder(logging.Handler):
-    """Hands on to the product's log what another one gets."""
+    """Passes the records of another logger to the product's log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logger.handle(record)
 
 
 def _keep_first_words(record: logging.LogRecord) -> bool:
-    """Cut off what a failed job says: databases quote the values that they refuse, and the statement."""
+    """Cut off the message of a failed job: databases quote the statement and the values that they refuse."""
     record.msg = record.getMessage().partition(" with message ")[0].partition("\n")[0]
     record.args = record.exc_info = record.exc_text = None
     return True
@@ -79,7 +85,7 @@ def log(level: int, text: str, **extra: Any) -> None:
 
 
 def say(level: int, text: str, **extra: Any) -> None:
-    """Log a line and, unless the log is on standard error already, say it there."""
+    """Log a line and print it on standard error, unless the log goes there anyway."""
     log(level, text, **extra)
     if not _is_structured():
         print(f"sip-trunks: {text}", file=sys.stderr, flush=True)
@@ -96,7 +102,7 @@ def _as_text(value: Any) -> str:
 
 
 class _JsonFormatter(logging.Formatter):
-    """Log records as lines of a structured log; `event` and `fields` may come with `extra`."""
+    """Formats log records as lines of a structured log; `event` and `fields` may be given in `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "fields", {}) | ({} if record.name == logger.name else {"logger": record.name})
@@ -115,7 +121,7 @@ def _is_structured() -> bool:
 def logging_to_file(settings: Settings, *, with_stderr: bool = False) -> Iterator[None]:
     """Send the product's log and dlt's to `state/sip-trunks.log`, which is bounded, instead of standard error.
 
-    `with_stderr` sends it there, too, if it is a structured one.
+    `with_stderr` sends a structured log to standard error as well.
     """
     from logging.handlers import RotatingFileHandler
 
@@ -132,7 +138,8 @@ def logging_to_file(settings: Settings, *, with_stderr: bool = False) -> Iterato
     ]
     if with_stderr and settings.log_format == "json":
         handlers.append(logging.StreamHandler(sys.stderr))
-    logging.raiseExceptions = False  # a full disk must not print a traceback of the log's own
+    before = logging.raiseExceptions, logger.level, logger.propagate
+    logging.raiseExceptions = False  # a full disk must not print a traceback from the log itself
     logger.setLevel(logging.INFO)
     logger.propagate = False
     for handler in handlers:
@@ -143,5 +150,6 @@ def logging_to_file(settings: Settings, *, with_stderr: bool = False) -> Iterato
     finally:
         for handler in handlers:
             logger.removeHandler(handler)
-        with suppress(OSError):  # a log that cannot be flushed changes nothing of what was done
+        with suppress(OSError):  # a log that cannot be flushed changes nothing that was done
             handlers[0].close()
+        logging.raiseExceptions, logger.level, logger.propagate = before

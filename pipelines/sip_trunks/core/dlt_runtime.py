@@ -1,0 +1,49 @@
+"""What dlt reads from the environment while this product uses it, and the secrets that only dlt can find."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sip_trunks.core.process import changed_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sip_trunks.core.settings import Settings
+
+
+@contextmanager
+def dlt_environment(settings: Settings) -> Iterator[None]:
+    """Point dlt at the project's `.dlt` folder, and enforce what this product promises whatever the settings say.
+
+    Import and use dlt inside of it only: dlt reads these variables when it needs them. May be nested.
+    """
+    promised = {
+        # One load job at a time: the jobs are DuckDB statements, which use every core anyway; together they only use
+        # more memory.
+        "LOAD__WORKERS": os.environ.get("LOAD__WORKERS", "1"),
+        "DLT_DATA_DIR": str(settings.state_dir / "dlt"),
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        # dlt would finish its statements first, although nothing that a stopped run wrote is published.
+        "RUNTIME__INTERCEPT_SIGNALS": "false",
+        # dlt would keep every load package, and with it every phone number, in its working directory.
+        "LOAD__DELETE_COMPLETED_JOBS": "true",
+        "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
+    }
+    with changed_environment(_project(settings) | promised):
+        yield
+
+
+def find_secret(settings: Settings, key: str) -> str | None:
+    """Return a secret from dlt's other providers, its global folder and vaults, or None if they do not have it."""
+    with changed_environment(_project(settings)):
+        import dlt
+
+        found: str | None = dlt.secrets.get(key, str)
+        return found
+
+
+def _project(settings: Settings) -> dict[str, str]:
+    return {"DLT_PROJECT_DIR": str(settings.config_dir.parent)} if settings.config_dir else {}
