@@ -7,14 +7,9 @@ import tempfile
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sip_trunks.core.accounts import find_shared_tokens, pick_accounts, with_pseudonym_key
 from sip_trunks.core.errors import DestinationFailed, Failure, SettingsError, describe_error, exit_code_of, name_some
-from sip_trunks.core.settings import (
-    find_shared_tokens,
-    find_unknown_settings,
-    pick_accounts,
-    prepare_state_dir,
-    with_pseudonym_key,
-)
+from sip_trunks.core.settings import find_unknown_settings, prepare_state_dir
 from sip_trunks.destinations import open_destination
 from sip_trunks.famulor.client import Snapshot
 from sip_trunks.famulor.fetch_many import fetching
