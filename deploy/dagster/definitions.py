@@ -20,7 +20,7 @@ from sip_trunks.core.dlt_runtime import dlt_environment
 from sip_trunks.core.errors import describe_error, exit_code_of
 from sip_trunks.core.settings import DEFAULT_ACCOUNT, read_settings
 from sip_trunks.operations.status import find_stale, read_status
-from sip_trunks.run.result import AccountOutcome
+from sip_trunks.run.result import AccountResult
 from sip_trunks.run.run import run
 from trunk_transforms import schema
 
@@ -96,7 +96,7 @@ def failure(lines: Sequence[str], codes: set[int]) -> dg.Failure:
     return dg.Failure("; ".join(lines), {"exit_codes": sorted(codes)}, allow_retries=bool(codes & WORTH_A_RETRY))
 
 
-def describe(entry: AccountOutcome) -> dict[str, Any]:
+def describe(entry: AccountResult) -> dict[str, Any]:
     """Return what a run did for an account, as Dagster shows it beside the partition."""
     names = ("status", "trunk_count", "new_count", "changed_count", "removed_count", "drift_count")
     return {name: getattr(entry, name) for name in names}

@@ -90,10 +90,10 @@ def forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
         _refuse_unknown(destination := open_destination(settings), name)
         counts = _forget(settings, destination, name)
     print_table(["table", "rows"], list(counts.items()))
-    print(f"forgotten  {name}, in {destination.place}")
+    print(f"forgotten  {name}, in {destination.location}")
     print("kept       the logs, which may name accounts, but no trunk")
     unreached = ["backups and exports that were made", f"other destinations (this was {destination.name})"]
-    print("unreached  " + "; ".join([*unreached, *filter(None, [destination.remnants])]))
+    print("unreached  " + "; ".join([*unreached, *filter(None, [destination.residual_data])]))
     if any(account.name == name for account in settings.accounts):
         print(f"sip-trunks: {name} is still configured: the next run loads it anew", file=sys.stderr)
     return 0
@@ -102,10 +102,10 @@ def forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
 def _forget(settings: Settings, destination: Destination, name: str) -> dict[str, int]:
     """Delete the account's rows in every table and every version of it, and its part of what the last run noted."""
     from sip_trunks.operations.monitoring.webhook import forget_news
-    from sip_trunks.operations.retention import drops_of, rewrite
+    from sip_trunks.operations.retention import compact, deletions_of
 
-    counts = rewrite(settings, destination, drops_of(name))
-    destination.forget_past()
+    counts = compact(settings, destination, deletions_of(name))
+    destination.expire_old_versions()
     _forget_last_run(settings, name)
     forget_metrics(settings, name)
     forget_news(settings, name)
@@ -133,7 +133,7 @@ def _refuse_unknown(destination: Destination, name: str) -> None:
     stored = _read_spans(destination)
     if name not in stored:
         names = ", ".join(stored) or "no account"
-        raise SettingsError(f"nothing is stored of an account named {name!r} in {destination.place}; stored: {names}")
+        raise SettingsError(f"{destination.location} has no account named {name!r}; stored: {names}")
 
 
 def _ask(destination: Destination, name: str) -> None:
@@ -142,7 +142,7 @@ def _ask(destination: Destination, name: str) -> None:
         raise SettingsError("deleting needs an answer on a terminal, or --yes; nothing was deleted")
     first_at, last_at, count = _read_spans(destination)[name]
     print(f"account    {name}: {count} trunks, seen from {format_moment(first_at)} to {format_moment(last_at)}")
-    print(f"place      {destination.place}")
+    print(f"place      {destination.location}")
     print("All of it goes, history included, and cannot be brought back.")
     try:
         answer = input("type the name to delete it: ")

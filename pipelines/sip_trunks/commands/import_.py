@@ -30,5 +30,5 @@ def run(options: argparse.Namespace) -> int:
     with logging_to_file(settings):
         counts = import_tables(settings, Path(options.folder).absolute())
     print_table(["table", "rows"], list(counts.items()))
-    print(f"stored in {open_destination(settings).place}")
+    print(f"stored in {open_destination(settings).location}")
     return 0

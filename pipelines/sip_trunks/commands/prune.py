@@ -11,7 +11,7 @@ from sip_trunks.core.errors import SettingsError, nothing_stored
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import parse_duration, read_settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.retention import Drops, count_rows, drops_before, rewrite
+from sip_trunks.operations.retention import Deletions, compact, count_rows, deletions_before
 from sip_trunks.reporting.formats import as_size, print_table
 from sip_trunks.run.result import format_moment
 from sip_trunks.run.run_log import forget_runs
@@ -52,7 +52,7 @@ def prune(settings: Settings, older_than: str | None, *, is_agreed: bool) -> int
     limit = _limit(older_than)
     destination = open_destination(settings)
     if not destination.exists():
-        raise nothing_stored(destination.place)
+        raise nothing_stored(destination.location)
     if not is_agreed:
         _show(destination, limit)
         if not _is_agreed():
@@ -61,7 +61,7 @@ def prune(settings: Settings, older_than: str | None, *, is_agreed: bool) -> int
     with holding_lock(settings):
         destination = open_destination(settings)
         size = destination.size_bytes()
-        counts = rewrite(settings, destination, _drops(destination, limit))
+        counts = compact(settings, destination, _deletions(destination, limit))
         if limit is not None:
             forget_runs(settings, limit)
     print_table(["table", "dropped_rows"], list(counts.items()))
@@ -80,26 +80,27 @@ def _limit(older_than: str | None) -> datetime | None:
         raise SettingsError(f"--older-than {older_than} is before any date; nothing is so old") from None
 
 
-def _drops(destination: Destination, limit: datetime | None) -> Drops:
-    """Return what is to go; without a limit, no row."""
+def _deletions(destination: Destination, limit: datetime | None) -> Deletions:
+    """Return the deletion of everything older than the limit; without one, of nothing."""
     if limit is None:
-        return Drops({}, {})
+        return Deletions({}, {})
     with destination.reading(("sip_trunk_snapshots",)) as connection:
-        return drops_before(connection, limit)
+        return deletions_before(connection, limit)
 
 
 def _show(destination: Destination, limit: datetime | None) -> None:
-    size, spare = destination.size_bytes(), destination.spare()
-    print(f"place      {destination.place}")
+    size, reclaimable = destination.size_bytes(), destination.reclaimable_space()
+    print(f"place      {destination.location}")
     if limit is not None:
         with destination.reading() as connection:
-            counts = count_rows(connection, drops_before(connection, limit))
+            counts = count_rows(connection, deletions_before(connection, limit))
         print(f"older than {format_moment(limit)}")
         print_table(["table", "rows_to_drop"], list(counts.items()))
     if size is not None:
-        print(f"size       {as_size(size)}" + (f", of which {as_size(spare.bytes)} are free" if spare.bytes else ""))
-    if spare.files:
-        print(f"files      {spare.files} fewer would do")
+        free = f", of which {as_size(reclaimable.bytes)} are free" if reclaimable.bytes else ""
+        print(f"size       {as_size(size)}{free}")
+    if reclaimable.files:
+        print(f"files      {reclaimable.files} fewer would do")
 
 
 def _is_agreed() -> bool:

@@ -53,7 +53,7 @@ def deriving(
     if options.scheduler:
         raise SettingsError("--scheduler is for --engine dask")
     if set(names) <= COUNT_REPORTS and not is_past:
-        tallies = frames.as_frame(destination.tally(trunk_columns(names, wanted.by)))
+        tallies = frames.as_frame(destination.count_by(trunk_columns(names, wanted.by)))
         yield Basis({"tallies": tallies}, wanted)
         return
     with destination.reading(stored_tables(names, is_past=is_past)) as connection:
@@ -65,7 +65,7 @@ def deriving(
 
 def deliver_reports(settings: Settings, options: argparse.Namespace, names: list[str], basis: Basis) -> None:
     """Write the reports to where the options say, in their format."""
-    place, as_of = open_destination(settings).place, basis.options.as_of
+    place, as_of = open_destination(settings).location, basis.options.as_of
 
     def page(shown: Mapping[str, pd.DataFrame]) -> str:
         return render_page(shown, as_of=as_of, place=place, version=__version__)
@@ -81,7 +81,7 @@ def deliver_reports(settings: Settings, options: argparse.Namespace, names: list
 
 
 def _refuse_unknown_past(connection: DuckDBPyConnection, as_of: datetime) -> None:
-    span = state.read_looks_span(connection)
+    span = state.read_observation_span(connection)
     if span and as_of < span[0]:
         raise SettingsError(f"nothing is known of {as_of.isoformat()}: the first snapshot is of {span[0].isoformat()}")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sip_trunks.core.settings import Account, Settings
-    from sip_trunks.run.result import Outcome
+    from sip_trunks.run.result import RunResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,14 +43,14 @@ def run(options: argparse.Namespace) -> int:
 
     from sip_trunks.core.logs import logging_to_file
     from sip_trunks.operations.monitoring.follow_up import follow_up, follow_up_failure
-    from sip_trunks.run.result import print_outcome
+    from sip_trunks.run.result import print_result
 
     started_at = datetime.now(UTC)
     settings = _read_settings(options)
     with ExitStack() as logging:
         try:
             logging.enter_context(logging_to_file(settings, with_stderr=True))
-            outcome = _load(settings, options)
+            result = _load(settings, options)
         except BaseException as error:
             follow_up_failure(settings, error, started_at)
             raise
@@ -59,22 +59,22 @@ def run(options: argparse.Namespace) -> int:
             if options.json:
                 from sip_trunks.reporting.formats import print_json
 
-                print_json(outcome.as_json())
+                print_json(result.as_json())
             else:
-                print_outcome(settings, outcome)
+                print_result(settings, result)
             sys.stdout.flush()
         except BrokenPipeError:
             # A reader that has what it wanted (`| head`) must not turn a failure into a success.
             is_read = False
-        follow_up(settings, outcome)
+        follow_up(settings, result)
     if settings.log_format == "text":
         # A structured log has them already.
-        for line in (*outcome.warnings, *outcome.failures):
+        for line in (*result.warnings, *result.failures):
             print(f"sip-trunks: {line}", file=sys.stderr)
     if not is_read:
         # Python would complain once more while it shuts down.
         sys.stderr.close()
-    return outcome.exit_code
+    return result.exit_code
 
 
 def _read_settings(options: argparse.Namespace) -> Settings:
@@ -88,7 +88,7 @@ def _read_settings(options: argparse.Namespace) -> Settings:
     return replace(settings, log_format=options.log_format, notify=options.notify or settings.notify)
 
 
-def _load(settings: Settings, options: argparse.Namespace) -> Outcome:
+def _load(settings: Settings, options: argparse.Namespace) -> RunResult:
     from sip_trunks.core.accounts import pick_accounts
     from sip_trunks.core.logs import showing_progress
     from sip_trunks.core.process import withholding
@@ -119,12 +119,12 @@ def _serving_demo(settings: Settings) -> Iterator[tuple[Settings, tuple[Account,
     from sip_trunks.core.settings import DEMO_ACCOUNT, Account
     from sip_trunks.destinations import open_destination
     from sip_trunks.famulor.demo import DEMO_TOKEN, serve
-    from sip_trunks.warehouse.state import count_looks
+    from sip_trunks.warehouse.state import count_observations
     from trunk_transforms.schema import SIP_TRUNK_SNAPSHOTS
 
     destination, edition = open_destination(settings), 0
     if destination.exists():
         with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
-            edition = count_looks(connection, DEMO_ACCOUNT)
+            edition = count_observations(connection, DEMO_ACCOUNT)
     with serve(edition=edition) as base_url:
         yield replace(settings, api=replace(settings.api, base_url=base_url)), (Account(DEMO_ACCOUNT, DEMO_TOKEN),)

@@ -73,7 +73,7 @@ def ask(settings: Settings, *, form: str, raw: bool) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     destination = open_destination(settings)
     columns = _read_columns(destination)
-    print(f"{destination.place}, last seen {_read_last_look(destination)}. .help for help")
+    print(f"{destination.location}, last seen {_read_last_look(destination)}. .help for help")
     session = _make_session(settings, columns)
     _end_in_good_order(session)
     while True:

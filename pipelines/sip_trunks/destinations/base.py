@@ -36,9 +36,7 @@ class ReclaimableSpace:
 class PartReader(Protocol):
     """Reads single accounts from one version of a destination; can be pickled for another process."""
 
-    def reading(
-        self, accounts: Collection[str], tables: Collection[str]
-    ) -> AbstractContextManager[DuckDBPyConnection]:
+    def reading(self, accounts: Collection[str], tables: Collection[str]) -> AbstractContextManager[DuckDBPyConnection]:
         """Yield a read-only connection to these tables with the rows of these accounts; there are no views."""
 
 

@@ -1,17 +1,16 @@
-"""One load by dlt: from resources into a destination, and its errors as ours."""
+"""One load with dlt: the sources that a load reads, the run of the pipeline, and dlt's errors as DestinationFailed."""
 
 from __future__ import annotations
 
-import os
 import shutil
-from contextlib import contextmanager
 from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from sip_trunks.core.dlt_runtime import dlt_environment
 from sip_trunks.core.errors import DestinationFailed, describe_error
-from sip_trunks.core.logs import adopt_dlt_log
-from sip_trunks.core.settings import use_dlt
+from sip_trunks.core.logs import adopting_dlt_log
+from sip_trunks.core.process import changed_environment
 from sip_trunks.warehouse import sql
 
 if TYPE_CHECKING:
@@ -21,15 +20,15 @@ if TYPE_CHECKING:
     from dlt.extract import DltResource, DltSource
 
     from sip_trunks.core.settings import Settings
-    from trunk_transforms.parse.batch import Load
+    from trunk_transforms.parse.batch import SnapshotBatch
 
 PIPELINE = "sip_trunks"
 KEEPING_LOAD_IDS = {"NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "false"}
-"""For `writing_source`: rows that were stored before keep the load that wrote them."""
+"""For `writing_source`: rows that were stored before keep their `_dlt_load_id`."""
 
 
 class Loaded(NamedTuple):
-    """What dlt calls a load, and the schema that it had then."""
+    """The id that dlt gave a load, and the hash of its schema."""
 
     load_id: str
     schema_hash: str
@@ -43,34 +42,34 @@ def load_with_dlt(
     loader_file_format: Any = None,
     dataset: str = sql.DATASET,
 ) -> Loaded:
-    """Run one dlt pipeline and return what dlt calls the load.
+    """Run one dlt pipeline and return the id of the load.
 
-    Destination and source are made once dlt is set up, `config` holds for this run. Raises DestinationFailed.
+    `destination` and `source` are called after dlt is configured; `config` holds for this run only. Raises
+    DestinationFailed.
     """
     discard_dlt_folder(settings)
-    use_dlt(settings)
-    import dlt
-    from dlt.common.exceptions import DltException
+    with dlt_environment(settings), changed_environment(config or {}):
+        import dlt
+        from dlt.common.exceptions import DltException
 
-    adopt_dlt_log()
-    try:
-        with _in_environment(config or {}):
-            pipeline = dlt.pipeline(
-                PIPELINE,
-                pipelines_dir=str(settings.state_dir / "dlt"),
-                destination=_asked_once(destination()),
-                dataset_name=dataset,
-            )
-            info = pipeline.run(source(), loader_file_format=loader_file_format)
-    except DltException as error:
-        raise_failure("dlt could not load the snapshot", error)
-    return Loaded(str(info.loads_ids[0]), str(pipeline.default_schema.version_hash))
+        with adopting_dlt_log():
+            try:
+                pipeline = dlt.pipeline(
+                    PIPELINE,
+                    pipelines_dir=str(settings.state_dir / "dlt"),
+                    destination=_asked_once(destination()),
+                    dataset_name=dataset,
+                )
+                info = pipeline.run(source(), loader_file_format=loader_file_format)
+            except DltException as error:
+                raise_failure("dlt could not load the snapshot", error)
+            return Loaded(str(info.loads_ids[0]), str(pipeline.default_schema.version_hash))
 
 
 def _asked_once(destination: Any) -> Any:
-    """Return dlt's destination, which would resolve its whole configuration whenever it is asked what it can do.
+    """Return dlt's destination with its capabilities cached.
 
-    In a run that is some fifty times, an eighth of what a small load costs.
+    dlt would resolve the whole configuration for each of some fifty questions in a run, an eighth of a small load.
     """
     find = destination.capabilities
     find_once = cache(find)
@@ -84,55 +83,41 @@ def _asked_once(destination: Any) -> Any:
 
 
 def discard_dlt_folder(settings: Settings) -> None:
-    """Throw away dlt's working folder: a load that did not end is never gone on with."""
+    """Delete dlt's working folder: an interrupted load is never resumed."""
     shutil.rmtree(settings.state_dir / "dlt", ignore_errors=True)
 
 
-@contextmanager
-def _in_environment(values: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ |= values
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def merging_source(load: Load) -> DltSource:
-    """Return the source that merges whole snapshots into tables, whatever a load that died has done there."""
+def merging_source(batch: SnapshotBatch) -> DltSource:
+    """Return the source that merges whole snapshots into tables, even if an interrupted load has changed them."""
     from sip_trunks.famulor.source import build_source, merging_snapshots, tables_of
 
-    tables = tables_of(load.snapshots, load.looks, load.snapshot_at)
-    return build_source(tables.pop, merging_snapshots(load.accounts, load.snapshot_at))
+    tables = tables_of(batch.snapshots, batch.observations, batch.snapshot_at)
+    return build_source(tables.pop, merging_snapshots(batch.accounts, batch.snapshot_at))
 
 
-def changing_source(load: Load, stale: str | None) -> DltSource:
-    """Return the source that writes only what the snapshots change, into tables that are what was compared with.
+def changing_source(batch: SnapshotBatch, stale: str | None) -> DltSource:
+    """Return the source that writes only the changes of the snapshots, into tables that agree with each other.
 
-    `stale` is a table at the destination with the keys of the stored trunks that have changed or are gone; none if
-    there is no such trunk.
+    `stale` is a table at the destination with the keys of the stored trunks that have changed or disappeared, or None
+    if there are none. Empties `batch.snapshots`.
     """
     from sip_trunks.famulor.source import ADDING, build_source, merging_changes, tables_of
     from trunk_transforms.parse.snapshot import pick_trunks
 
     fresh = [
-        pick_trunks(tables, known.is_fresh) for tables, known in zip(load.snapshots, load.differences, strict=True)
+        pick_trunks(tables, known.is_fresh) for tables, known in zip(batch.snapshots, batch.differences, strict=True)
     ]
-    load.snapshots.clear()
-    tables = tables_of(fresh, load.looks, load.snapshot_at)
-    return build_source(tables.pop, merging_changes(stale, load.snapshot_at) if stale else ADDING)
+    batch.snapshots.clear()
+    tables = tables_of(fresh, batch.observations, batch.snapshot_at)
+    return build_source(tables.pop, merging_changes(stale, batch.snapshot_at) if stale else ADDING)
 
 
 def writing_source(
     tables: Mapping[str, pa.Table], replaced: Collection[str] = (), table_format: Any = None
 ) -> DltSource:
-    """Return the source that writes tables as they are: in place of those stored if `replaced`, else added to them.
+    """Return the source that writes whole tables: it replaces the tables in `replaced` and appends to the others.
 
-    A row without a `_dlt_load_id` gets this load's.
+    A row without a `_dlt_load_id` gets the id of this load.
     """
     import dlt
     from dlt.common.configuration.container import Container
@@ -167,19 +152,19 @@ def _with_load_id(table: pa.Table, load_id: str) -> pa.Table:
 
 
 def raise_failure(what: str, error: Exception) -> NoReturn:
-    """Raise the error as DestinationFailed, in one line; one that may quote a value or a password is not chained."""
+    """Raise the error as DestinationFailed, in one line and without values and passwords that its text may quote."""
     cause = _root_cause(error)
     if isinstance(cause, KeyboardInterrupt):
         raise cause from None
-    told = _tell_without_text(cause)
-    text = told or str(cause).strip().partition("\n")[0] or type(cause).__name__
+    safe = _describe_without_text(cause)
+    text = safe or str(cause).strip().partition("\n")[0] or type(cause).__name__
     if isinstance(cause, OSError):
         text = describe_error(cause)
-    raise DestinationFailed(f"{what}: {text}") from (None if told else error)
+    raise DestinationFailed(f"{what}: {text}") from (None if safe else error)
 
 
-def _tell_without_text(error: BaseException) -> str | None:
-    """Return what kind of error it is, if its own text may quote what nobody should read."""
+def _describe_without_text(error: BaseException) -> str | None:
+    """Return a description of an error whose own text may quote a value or a password; None if the text is safe."""
     kinds = {kind.__name__ for kind in type(error).__mro__}  # as every database driver names them
     name = type(error).__name__
     if kinds & {"DataError", "IntegrityError"}:

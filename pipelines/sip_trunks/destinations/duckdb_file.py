@@ -1,9 +1,9 @@
-"""The DuckDB file: a private copy to work on, and atomic publishing.
+"""The DuckDB file: a run works on a private copy, which then replaces the published file.
 
     data/warehouse.duckdb ─copy─▶ state/warehouse.duckdb ─dlt, views, comments, reports─▶ fsync ─rename─▶ published
 
-Every run starts from the published file and replaces it as a whole. A reader keeps the file it opened; a run that
-did not end leaves nothing that counts. The loader's private copy has the same name, since DuckDB names the catalog
+Every run starts from the published file and replaces it as a whole. A reader keeps the file that it opened, and an
+interrupted run leaves nothing that counts. The private copy has the same file name, because DuckDB names the catalog
 after the file.
 """
 
@@ -20,7 +20,7 @@ import duckdb
 
 from sip_trunks.core.errors import DestinationFailed, nothing_stored
 from sip_trunks.core.files import sync_directory
-from sip_trunks.destinations.base import Rewritten, Spare
+from sip_trunks.destinations.base import Compacted, ReclaimableSpace
 from sip_trunks.warehouse import sql, state
 from trunk_transforms import schema
 
@@ -32,27 +32,30 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
-    from trunk_transforms.parse.batch import Load
+    from trunk_transforms.parse.batch import SnapshotBatch
 
 _ROWS_WORTH_THREADS = 300_000
 _STAGING = f"{sql.DATASET}_staging"
 _WORK = f"{sql.DATASET}_work"
 _DLT_CONFIG = {
-    # What dlt writes is read once, a moment later, by threads that share its row groups.
+    # dlt's files are read once, right away, by threads that share their row groups.
     "DATA_WRITER__COMPRESSION": "none",
     "DATA_WRITER__ROW_GROUP_SIZE": "122880",
 }
 
 
 @dataclass(frozen=True)
-class Warehouse:
+class DuckDBFile:
     """The published DuckDB file of a data directory, as a destination."""
 
     settings: Settings
     name = "duckdb"
     publishes_reports = True
     is_atomic = True
-    trunks_at_once = 200_000
+    max_batch_trunks = 200_000
+    alternative = "parquet"
+    residual_data = None
+    written_folders = ()
 
     @property
     def path(self) -> Path:
@@ -60,8 +63,8 @@ class Warehouse:
         return self.settings.warehouse_path
 
     @property
-    def place(self) -> str:
-        """The published file, for a person."""
+    def location(self) -> str:
+        """The path of the published file."""
         return str(self.path)
 
     @property
@@ -73,26 +76,30 @@ class Warehouse:
         return self.settings.state_dir / "rewritten" / self.path.name
 
     def exists(self) -> bool:
-        """Whether there is a file."""
+        """Whether the file exists."""
         return self.path.exists()
 
     def size_bytes(self) -> int | None:
-        """Return the size of the file, if there is one."""
+        """Return the size of the file; None if it does not exist."""
         return self.path.stat().st_size if self.exists() else None
 
+    def needed_bytes(self) -> int:
+        """Return twice the size of the file: the private copy, and dlt's files and the blocks that a load adds."""
+        return 2 * (self.size_bytes() or 0)
+
     def is_work_pending(self) -> bool:
-        """Whether a private copy lies there."""
-        return os.path.exists(self._private_path)  # noqa: PTH110 - a folder that may not be read is no error
+        """Whether an interrupted run has left a private copy."""
+        return os.path.exists(self._private_path)  # noqa: PTH110 - a folder that may not be read is not an error
 
     def discard_work(self) -> None:
-        """Throw away whatever lies at the loader's own place."""
+        """Delete the private copy of an interrupted run."""
         for leftover in (self._private_path, _write_ahead_log(self._private_path)):
             leftover.unlink(missing_ok=True)
         shutil.rmtree(self._fresh_path.parent, ignore_errors=True)
 
     @contextmanager
     def working(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a writing connection to a private copy. Raises DestinationFailed if the file is none of DuckDB's."""
+        """Yield a writing connection to a private copy. Raises DestinationFailed if DuckDB cannot read the file."""
         if self.exists():
             shutil.copy(self.path, self._private_path)  # with its permissions
         try:
@@ -101,7 +108,7 @@ class Warehouse:
             raise _unreadable(self.path, error) from error
         try:
             connection.execute("SET TimeZone = 'UTC'")
-            # Rows have keys, not places; keeping their order costs memory.
+            # Rows have keys; keeping their order would cost memory.
             connection.execute("SET preserve_insertion_order = false")
             yield connection
             _write_all(connection)
@@ -110,33 +117,32 @@ class Warehouse:
         finally:
             connection.close()
 
-    def load(self, connection: duckdb.DuckDBPyConnection, load: Load) -> None:
-        """Merge the snapshots into the private copy, by dlt. Raises DestinationFailed."""
+    def load(self, connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> None:
+        """Merge the snapshots into the private copy with dlt. Raises DestinationFailed."""
         from sip_trunks.core.provider_catalog import read_usable_facts
         from sip_trunks.destinations.dlt_pipeline import changing_source, load_with_dlt, merging_source
         from sip_trunks.warehouse.views import create_views
 
-        if load.row_count < _ROWS_WORTH_THREADS:
-            # Few rows are loaded with less work by one thread.
+        if batch.row_count < _ROWS_WORTH_THREADS:
+            # One thread loads few rows with less work.
             connection.execute("SET threads = 1")
-            # The file is written once, at the end; nothing could be recovered from a half of it.
+            # The file is written once, at the end; half of it would be useless.
             connection.execute("SET checkpoint_threshold = '1GB'")
 
-        _drop_passing(connection)
-        if _tables_agree(connection, load.accounts):
-            stale = _note_stale(connection, load)
-            source = partial(changing_source, load, stale)
+        _drop_temporary_schemas(connection)
+        if _tables_agree(connection, batch.accounts):
+            source = partial(changing_source, batch, _write_stale_keys(connection, batch))
         else:
-            source = partial(merging_source, load)
+            source = partial(merging_source, batch)
         load_with_dlt(self.settings, _through(connection), source, _DLT_CONFIG)
-        _drop_passing(connection)
-        # dlt stores its schema anew with every load, since the boundary of the history is part of it; the last counts.
+        _drop_temporary_schemas(connection)
+        # dlt stores its schema again with every load, because the load's moment is part of it; only the last counts.
         versions = f"{sql.DATASET}._dlt_version"
         connection.execute(f"DELETE FROM {versions} WHERE inserted_at < (SELECT max(inserted_at) FROM {versions})")
         create_views(connection, partial(read_usable_facts, self.settings))
 
-    def seed(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
-        """Load whole tables into the private copy, by dlt. Raises DestinationFailed."""
+    def initialize(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+        """Load whole tables into the private copy with dlt. Raises DestinationFailed."""
         from sip_trunks.core.provider_catalog import read_usable_facts
         from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
         from sip_trunks.warehouse.views import create_views
@@ -145,22 +151,22 @@ class Warehouse:
         load_with_dlt(self.settings, _through(connection), lambda: writing_source(kept), KEEPING_LOAD_IDS)
         create_views(connection, partial(read_usable_facts, self.settings))
 
-    def write_looks(self, connection: duckdb.DuckDBPyConnection, looks: Sequence[Mapping[str, Any]]) -> None:
-        """Add rows to `sip_trunk_snapshots` for answers that dlt has nothing to load from."""
-        state.insert_looks(connection, f"{sql.DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}", looks)
+    def write_observations(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows to `sip_trunk_snapshots` for responses that are unchanged."""
+        state.insert_observations(connection, f"{sql.DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}", rows)
 
     @contextmanager
-    def rewriting(self, drops: Mapping[str, str], _moment: datetime) -> Iterator[Rewritten]:
-        """Yield a writing connection to a private copy without these rows, which then is written anew."""
+    def compacting(self, deletions: Mapping[str, str], _moment: datetime) -> Iterator[Compacted]:
+        """Yield a writing connection to a private copy without the deleted rows, which is rewritten afterwards."""
         with self.working() as connection:
-            stored = [table for table in drops if sql.exists(connection, table)]
+            stored = [table for table in deletions if sql.exists(connection, table)]
             with sql.transaction(connection):
-                counts = {table: _delete(connection, f"{sql.DATASET}.{table}", drops[table]) for table in stored}
-            yield Rewritten(connection, counts)
-        self._write_anew()
+                counts = {table: _delete(connection, f"{sql.DATASET}.{table}", deletions[table]) for table in stored}
+            yield Compacted(connection, counts)
+        self._rewrite()
 
-    def _write_anew(self) -> None:
-        """Copy what counts of the private file into a new one: blocks that are free keep what was in them."""
+    def _rewrite(self) -> None:
+        """Copy the content of the private file into a new one, because free blocks keep the bytes of deleted rows."""
         self._fresh_path.parent.mkdir()
         try:
             with duckdb.connect() as connection:
@@ -169,38 +175,36 @@ class Warehouse:
                 connection.execute(f"ATTACH {sql.literal(self._fresh_path)} AS fresh")
                 connection.execute("COPY FROM DATABASE stored TO fresh")
         except duckdb.Error as error:
-            raise DestinationFailed(f"{self.path} cannot be written anew: {_first_line(error)}") from error
+            raise DestinationFailed(f"{self.path} cannot be rewritten: {_first_line(error)}") from error
         shutil.copymode(self._private_path, self._fresh_path)
         self._fresh_path.replace(self._private_path)
 
-    def forget_past(self) -> None:
-        """Do nothing: there is one file."""
+    def expire_old_versions(self) -> None:
+        """Do nothing: there is one version, the file."""
 
-    def spare(self) -> Spare:
-        """Return the size of the blocks that are free."""
+    def reclaimable_space(self) -> ReclaimableSpace:
+        """Return the size of the free blocks."""
         with self.reading() as connection:
-            return Spare(bytes=state.read_free_bytes(connection))
-
-    remnants = None
+            return ReclaimableSpace(bytes=state.read_free_bytes(connection))
 
     def publish(self, _snapshot_at: datetime) -> None:
-        """Put the private file in the published one's place, atomically and durably."""
+        """Replace the published file with the private copy, atomically and durably."""
         with self._private_path.open("rb") as file:
             os.fsync(file.fileno())
         self._private_path.replace(self.path)
-        # A log that somebody's writing connection left beside the old file would be replayed on the new one.
+        # A log that another writer has left beside the old file would be replayed on the new one.
         _write_ahead_log(self.path).unlink(missing_ok=True)
         sync_directory(self.settings.data_dir)
 
     @contextmanager
     def reading(self, _tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a reading connection to the published file that can touch nothing else.
+        """Yield a read-only connection to the published file that can open nothing else.
 
-        Raises SettingsError if there is no file yet, DestinationFailed if it cannot be opened.
+        Raises SettingsError if the file does not exist yet, DestinationFailed if it cannot be opened.
         """
         if not self.exists():
-            raise nothing_stored(self.place)
-        # No SQL of a reader writes a file, reads another one or loads an extension.
+            raise nothing_stored(self.location)
+        # A reader's SQL cannot write a file, read another one or load an extension.
         try:
             connection = duckdb.connect(self.path, read_only=True, config={"enable_external_access": "false"})
             connection.execute("SET TimeZone = 'UTC'")
@@ -212,27 +216,30 @@ class Warehouse:
         finally:
             connection.close()
 
-    def tally(self, columns: Sequence[str]) -> pa.Table:
-        """Return how many trunks have each combination of these columns."""
-        with self.reading((schema.SIP_TRUNKS.name,)) as connection:
-            return state.tally_trunks(connection, columns)
+    def count_by(self, columns: Sequence[str]) -> pa.Table:
+        """Return the number of current trunks by these columns."""
+        with self.reading() as connection:
+            return state.count_trunks_by(connection, columns)
+
+    def part_reader(self) -> None:
+        """Return None: processes read the file as a whole."""
 
 
 def _write_all(connection: duckdb.DuckDBPyConnection) -> None:
-    """Write the log into the file; closing would do it too, but keep silent if it cannot."""
+    """Write the log into the file; closing the connection would do so too, but would hide an error."""
     connection.execute("CHECKPOINT")
 
 
 def _delete(connection: duckdb.DuckDBPyConnection, table: str, condition: str) -> int:
-    """Delete the rows of a table for which a condition holds; return how many."""
+    """Delete the rows of a table that match a condition; return how many."""
     ((count,),) = connection.execute(f"DELETE FROM {table} WHERE {condition}").fetchall()
     return int(count)
 
 
 def _tables_agree(connection: duckdb.DuckDBPyConnection, accounts: Sequence[str]) -> bool:
-    """Whether the tables say the same of what is current, so that one of them speaks for all.
+    """Whether the tables agree on the current trunks of these accounts, so that comparing with one of them is enough.
 
-    They do unless somebody has written into the file; then a merge of whole snapshots mends them.
+    They do unless another program has written to the file; then a merge of whole snapshots repairs them.
     """
     stored = sql.read_tables(connection)
     tables = {table.name for table in schema.TABLES}
@@ -254,18 +261,28 @@ def _tables_agree(connection: duckdb.DuckDBPyConnection, accounts: Sequence[str]
     return read(f"{versions}, {expected}", schema.SIP_TRUNKS) == history + entries
 
 
-def _drop_passing(connection: duckdb.DuckDBPyConnection) -> None:
-    """Drop the schemas that are there during a load only."""
+def _drop_temporary_schemas(connection: duckdb.DuckDBPyConnection) -> None:
+    """Drop the schemas that exist only during a load."""
     for passing in (_STAGING, _WORK):
         connection.execute(f"DROP SCHEMA IF EXISTS {passing} CASCADE")
 
 
-def _note_stale(connection: duckdb.DuckDBPyConnection, load: Load) -> str | None:
-    """Make a table of the stored trunks that the load changes or removes; return its name, or None if there are none.
+def _write_stale_keys(connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> str | None:
+    """Make a table with the keys of the stored trunks that the batch changes or removes.
 
-    dlt works on connections of its own, which see no temporary table.
+    Returns its name, or None if there are none. It is not a temporary table, because dlt works on other connections.
     """
-    keys = _stale_keys(load)
+    import pyarrow as pa
+
+    keys = pa.concat_tables(
+        pa.table(
+            {
+                "account": pa.repeat(pa.scalar(account, pa.string()), len(difference.stale_ids)),
+                "trunk_id": difference.stale_ids,
+            }
+        )
+        for account, difference in zip(batch.accounts, batch.differences, strict=True)
+    )
     if not len(keys):
         return None
     connection.execute(f"CREATE SCHEMA {_WORK}")
@@ -275,23 +292,8 @@ def _note_stale(connection: duckdb.DuckDBPyConnection, load: Load) -> str | None
     return f"{_WORK}.stale"
 
 
-def _stale_keys(load: Load) -> pa.Table:
-    """Return account and trunk_id of the stored trunks that have changed or are gone."""
-    import pyarrow as pa
-
-    return pa.concat_tables(
-        pa.table(
-            {
-                "account": pa.repeat(pa.scalar(account, pa.string()), len(difference.stale_ids)),
-                "trunk_id": difference.stale_ids,
-            }
-        )
-        for account, difference in zip(load.accounts, load.differences, strict=True)
-    )
-
-
 def _unreadable(path: Path, error: duckdb.Error) -> DestinationFailed:
-    """Return what to say of a file that cannot be opened, and what to do about it."""
+    """Return the error for a file that cannot be opened, with what to do about it."""
     text = str(error)
     if "lock" in text:
         return DestinationFailed(f"{path} is open for writing in another program; close it there, or open it read-only")
@@ -301,12 +303,12 @@ def _unreadable(path: Path, error: duckdb.Error) -> DestinationFailed:
             "docs/destinations.md says how to bring it back (Old and new DuckDB)"
         )
     return DestinationFailed(
-        f"{path} cannot be read ({_first_line(error)}); restore it from a backup, or move it away to start anew"
+        f"{path} cannot be read ({_first_line(error)}); restore it from a backup, or move it away to start again"
     )
 
 
 def _through(connection: duckdb.DuckDBPyConnection) -> Callable[[], Any]:
-    """Return what makes dlt's destination: a connection of its own would checkpoint the file after every job."""
+    """Return a factory of dlt's destination on this connection; dlt's own would checkpoint the file after every job."""
 
     def destination() -> Any:
         import dlt

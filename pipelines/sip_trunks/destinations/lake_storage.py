@@ -1,6 +1,6 @@
-"""The files of a lake, in a directory of this machine or in a store that fsspec knows.
+"""The files of a lake: in a folder of this machine, or in a store such as S3 that fsspec can reach.
 
-Both have the same few operations; names are relative to the lake, `/` between folders.
+Both have the same operations. Names are relative to the lake, with `/` between folders.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ if TYPE_CHECKING:
 
 
 _BEGINNING = f".{DATASET}-begun"
-"""Stands in a lake while its first version is published: without it, a lake without a pointer has lost it."""
+"""A file in the lake while its first version is published. A lake without it and without a pointer lost the pointer."""
 
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """A directory; `famulor` in it is a link to the version that is current."""
+    """A folder of this machine; `famulor` in it is a link to the current version."""
 
     root: Path
     arrow = None
-    remnants = None
+    residual_data = None
     pointer = f"the link {DATASET}"
 
     @property
-    def place(self) -> str:
-        """The directory."""
+    def location(self) -> str:
+        """The folder."""
         return str(self.root)
 
     def make_known_to(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Do nothing: DuckDB reads files by itself."""
+        """Do nothing: DuckDB reads local files without help."""
 
     def confine(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Let the connection read nothing but the lake from now on."""
+        """Restrict the connection to the files of the lake."""
         connection.execute(f"SET allowed_directories = [{literal(f'{self.root}/')}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
 
     def read_pointer(self) -> str | None:
-        """Return the version that is current, if there is one."""
+        """Return the current version, if there is one."""
         try:
             return (self.root / DATASET).readlink().name
         except FileNotFoundError:
@@ -73,23 +73,23 @@ class LocalFiles:
 
     @contextmanager
     def holding_lock(self) -> Iterator[None]:
-        """Be the only one who publishes into the lake. Raises RunActive."""
+        """Hold the lake for publishing. Raises RunActive if another run holds it."""
         self.root.mkdir(parents=True, exist_ok=True)
         directory = os.open(self.root, os.O_RDONLY)
         try:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
         except BlockingIOError:
-            raise RunActive(f"another run is publishing into {self.place}") from None
+            raise RunActive(f"another run is publishing into {self.location}") from None
         finally:
             os.close(directory)
 
     def has_begun(self) -> bool:
-        """Whether somebody has begun to publish the first version, and not ended."""
+        """Whether publishing the first version has begun and not ended."""
         return (self.root / _BEGINNING).exists()
 
     def mark_beginning(self) -> None:
-        """Note that the first version is being published."""
+        """Record that publishing the first version has begun."""
         (self.root / _BEGINNING).touch()
 
     def write_pointer(self, version: str) -> None:
@@ -106,10 +106,10 @@ class LocalFiles:
         if not (self.root / folder).exists():
             return []
         walk = os.walk(self.root / folder, onerror=_raise)
-        return sorted(str(Path(place, name)) for place, _, names in walk for name in names if name.endswith(".parquet"))
+        return sorted(str(Path(base, name)) for base, _, names in walk for name in names if name.endswith(".parquet"))
 
     def list_names(self, folder: str) -> list[str]:
-        """Return the names in a folder; none if it is not there."""
+        """Return the names in a folder; none if it does not exist."""
         path = self.root / folder
         return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
 
@@ -118,25 +118,25 @@ class LocalFiles:
         return sum(path.stat().st_size for path in (self.root / folder).rglob("*") if path.is_file())
 
     def adopt(self, source: Path, name: str) -> None:
-        """Move a file or a folder into the lake, durably; a folder joins what is there already."""
+        """Move a file or a folder into the lake, durably; a folder is merged into an existing one."""
         target = self.root / name
         for file in [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file()):
-            place = target if file == source else target / file.relative_to(source)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(file, place)
-            with place.open("rb") as moved:
-                os.fsync(moved.fileno())
-            self._sync_up(place.parent)
+            moved = target if file == source else target / file.relative_to(source)
+            moved.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(file, moved)
+            with moved.open("rb") as opened:
+                os.fsync(opened.fileno())
+            self._sync_up(moved.parent)
 
     def _sync_up(self, folder: Path) -> None:
-        """Make durable what is in the folder, and the folder itself."""
-        for place in (folder, *folder.parents):
-            sync_directory(place)
-            if place == self.root:
+        """Make the entries of the folder and of its parents in the lake durable."""
+        for directory in (folder, *folder.parents):
+            sync_directory(directory)
+            if directory == self.root:
                 break
 
     def share(self, files: Sequence[str], name: str) -> None:
-        """Give files, as `find` returns them, a second place in a folder."""
+        """Add files, as `find` returns them, to another folder as well."""
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)
         for file in map(Path, files):
@@ -144,7 +144,7 @@ class LocalFiles:
         self._sync_up(folder)
 
     def link_rows(self, name: str, rows: str) -> None:
-        """Let the rows of the snapshots, which versions share, be found in a version under this name too."""
+        """Link the full snapshots, which versions share, into a version under this name."""
         (self.root / rows).mkdir(exist_ok=True)
         link = self.root / name
         link.symlink_to(Path("..") / ".." / rows)
@@ -160,7 +160,7 @@ class LocalFiles:
 
 
 def without_password(url: str) -> str:
-    """Return the URL without the user and the password that may be in it."""
+    """Return the URL without user and password."""
     return re.sub(r"//.*@", "//", url)
 
 
@@ -172,67 +172,70 @@ def _raise(error: OSError) -> None:
 class RemoteFiles:
     """A folder of a store such as `s3://bucket/lake`; the object `famulor.json` in it names the current version.
 
-    Credentials are found by dlt's rules, under `destination.filesystem.credentials`.
+    Credentials follow dlt's rules: `destination.filesystem.credentials`.
     """
 
     settings: Settings
     url: str
     pointer = f"the object {DATASET}.json"
-    remnants = "versions of objects that the store keeps"
+    residual_data = "earlier versions of objects, if the store keeps them"
+    root = None
 
     @property
-    def place(self) -> str:
-        """The URL, without a password that may be in it."""
+    def location(self) -> str:
+        """The URL without user and password."""
         return without_password(self.url)
 
     @cached_property
     def arrow(self) -> Any:
-        """The fsspec filesystem. Raises SettingsError if it cannot be had."""
-        from sip_trunks.core.settings import use_dlt
-
-        use_dlt(self.settings)
-        from dlt.common.configuration import resolve_configuration
-        from dlt.common.storages import FilesystemConfiguration, fsspec_from_config
+        """The fsspec filesystem. Raises SettingsError if it cannot be opened."""
+        from sip_trunks.core.dlt_runtime import dlt_environment
 
         try:
-            config = resolve_configuration(
-                FilesystemConfiguration(bucket_url=self.url), sections=("destination", "filesystem")
-            )
-            return fsspec_from_config(config)[0]
+            with dlt_environment(self.settings):
+                from dlt.common.configuration import resolve_configuration
+                from dlt.common.storages import FilesystemConfiguration, fsspec_from_config
+
+                config = resolve_configuration(
+                    FilesystemConfiguration(bucket_url=self.url), sections=("destination", "filesystem")
+                )
+                return fsspec_from_config(config)[0]
         except Exception as error:
             kind = type(error).__name__
             raise SettingsError(
-                f"the lake {self.place} cannot be used ({kind}): the extra for its protocol, such as '.[s3]', "
+                f"the lake {self.location} cannot be used ({kind}): the extra for its protocol, such as '.[s3]', "
                 "and credentials under [destination.filesystem.credentials] are needed"
             ) from error
 
     @contextmanager
     def _asking(self) -> Iterator[Any]:
-        """Yield the filesystem; what it raises is told in one line. Every store has errors of its own."""
+        """Yield the filesystem; its errors, which differ by store, become DestinationFailed in one line."""
         try:
             yield self.arrow
         except (Failure, FileNotFoundError):
             raise
         except Exception as error:
-            text = str(error).replace(self.url, self.place).partition("\n")[0]
-            raise DestinationFailed(f"the lake {self.place} cannot be used ({type(error).__name__}): {text}") from error
+            text = str(error).replace(self.url, self.location).partition("\n")[0]
+            raise DestinationFailed(
+                f"the lake {self.location} cannot be used ({type(error).__name__}): {text}"
+            ) from error
 
     def _at(self, name: str) -> str:
         return f"{self.url}/{name}"
 
     def make_known_to(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Let DuckDB read the lake, and nothing else of the store, through fsspec: its own way is to be downloaded."""
+        """Let DuckDB read the lake, and nothing else of the store, with fsspec; its own extension is a download."""
         connection.register_filesystem(_confined(self.arrow, self.url))
 
     def confine(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Let the connection read nothing of this machine from now on."""
+        """Keep the connection from reading files of this machine."""
         # Without external access at all, DuckDB would not ask fsspec either.
         connection.execute("SET disabled_filesystems = 'LocalFileSystem'")
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET lock_configuration = true")
 
     def read_pointer(self) -> str | None:
-        """Return the version that is current, if there is one."""
+        """Return the current version, if there is one."""
         with self._asking() as store:
             try:
                 return str(json.loads(store.cat_file(self._at(f"{DATASET}.json")))["version"])
@@ -240,22 +243,22 @@ class RemoteFiles:
                 return None
 
     def holding_lock(self) -> AbstractContextManager[None]:
-        """Do nothing: a store has no locks; who publishes looks at the pointer once more before the switch."""
+        """Do nothing: a store has no locks; a run reads the pointer once more before it switches."""
         return nullcontext()
 
     def has_begun(self) -> bool:
-        """Whether somebody has begun to publish the first version, and not ended."""
+        """Whether publishing the first version has begun and not ended."""
         with self._asking() as store:
             store.invalidate_cache()
             return bool(store.exists(self._at(_BEGINNING)))
 
     def mark_beginning(self) -> None:
-        """Note that the first version is being published."""
+        """Record that publishing the first version has begun."""
         with self._asking() as store:
             store.pipe_file(self._at(_BEGINNING), b"{}")
 
     def write_pointer(self, version: str) -> None:
-        """Make a version the current one; stores write an object as a whole."""
+        """Make a version the current one; a store writes an object as a whole."""
         with self._asking() as store:
             store.pipe_file(self._at(f"{DATASET}.json"), json.dumps({"version": version}).encode())
             if store.exists(self._at(_BEGINNING)):
@@ -269,7 +272,7 @@ class RemoteFiles:
             return sorted(store.unstrip_protocol(path) for path in found if path.endswith(".parquet"))
 
     def list_names(self, folder: str) -> list[str]:
-        """Return the names in a folder; none if it is not there."""
+        """Return the names in a folder; none if it does not exist."""
         with self._asking() as store:
             store.invalidate_cache()
             try:
@@ -290,13 +293,13 @@ class RemoteFiles:
                 store.put_file(str(file), self._at(target))
 
     def share(self, files: Sequence[str], name: str) -> None:
-        """Give files, as `find` returns them, a second place in a folder."""
+        """Add files, as `find` returns them, to another folder as well."""
         with self._asking() as store:
             for file in files:
                 store.cp_file(file, self._at(f"{name}/{file.rpartition('/')[2]}"))
 
     def link_rows(self, name: str, rows: str) -> None:
-        """Do nothing: a store has no links; the rows are found beside the versions."""
+        """Do nothing: a store has no links; readers find the rows beside the versions."""
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder."""
@@ -305,7 +308,7 @@ class RemoteFiles:
 
 
 def _confined(store: Any, url: str) -> Any:
-    """Return a filesystem that reads what is below the URL, and nothing else; it asks about each file once only."""
+    """Return a read-only filesystem of the files below the URL; it asks the store about each file only once."""
     from fsspec.spec import AbstractFileSystem
 
     root = store._strip_protocol(url)  # noqa: SLF001 - fsspec has no public name for it
@@ -340,3 +343,19 @@ def _confined(store: Any, url: str) -> Any:
             return store.open(self._inside(path), mode)
 
     return Confined()
+
+
+LakeFiles = LocalFiles | RemoteFiles
+
+
+def open_lake_files(settings: Settings) -> LakeFiles:
+    """Return the files of the lake that `sip_trunks.lake` names."""
+    lake = settings.lake
+    if "://" in lake and not lake.startswith("file://"):
+        return RemoteFiles(settings, lake.rstrip("/"))
+    return LocalFiles(local_folder(settings))
+
+
+def local_folder(settings: Settings) -> Path:
+    """Return the folder that `sip_trunks.lake` names, relative to the data directory."""
+    return settings.data_dir / Path(settings.lake.removeprefix("file://")).expanduser()

@@ -58,7 +58,7 @@ class Snapshot:
     body_sha256: str
     records: SpooledRecords | None
 
-    def look(
+    def observation(
         self,
         snapshot_at: datetime,
         *,
@@ -67,7 +67,7 @@ class Snapshot:
         is_unchanged: bool | None,
         loader_version: str = __version__,
     ) -> dict[str, object]:
-        """Return the row of `sip_trunk_snapshots` that proves that we looked."""
+        """Return the row of `sip_trunk_snapshots` for this snapshot."""
         return {
             "account": self.account,
             "snapshot_at": snapshot_at,

@@ -191,8 +191,10 @@ def famulor(
     def tables() -> Mapping[str, Sequence[pa.Table]]:
         snapshot = fetch_snapshot(Account(account, api_token), settings)
         read = read_snapshot(snapshot.records or (), account=account, known=_known_types())
-        look = snapshot.look(looked_at, trunk_count=len(read.trunks), drift_count=len(read.drift), is_unchanged=None)
-        return tables_of([read], [look], looked_at)
+        row = snapshot.observation(
+            looked_at, trunk_count=len(read.trunks), drift_count=len(read.drift), is_unchanged=None
+        )
+        return tables_of([read], [row], looked_at)
 
     return build_resources(lambda name: tables()[name], merging_snapshots([account], looked_at))
 

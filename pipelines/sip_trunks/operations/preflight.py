@@ -18,6 +18,7 @@ from trunk_transforms.parse.envelope import UnusableAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from sip_trunks.core.settings import Account, Settings
     from sip_trunks.famulor.fetch_many import Result
@@ -108,13 +109,22 @@ def _check_data_dir(settings: Settings) -> str:
 
 
 def _check_disk(settings: Settings) -> str:
-    free = shutil.disk_usage(settings.data_dir).free
-    # A run needs room for a second file beside the published one.
-    size = settings.warehouse_path.stat().st_size if settings.warehouse_path.exists() else 0
-    needed = max(_LEAST_FREE_BYTES, 2 * size)
-    if free < needed:
-        raise DestinationFailed(f"{free / 1e6:.0f} MB free, a run may need {needed / 1e6:.0f} MB")
-    return f"{free / 1e9:.1f} GB free"
+    destination = open_destination(settings)
+    needed = max(_LEAST_FREE_BYTES, destination.needed_bytes())
+    free = {folder: _free_bytes(folder) for folder in (settings.data_dir, *destination.written_folders)}
+    for folder, count in free.items():
+        if count < needed:
+            raise DestinationFailed(
+                f"{count / 1e6:.0f} MB free in {folder}; a run into {destination.location} may need "
+                f"{needed / 1e6:.0f} MB"
+            )
+    return f"{min(free.values()) / 1e9:.1f} GB free"
+
+
+def _free_bytes(folder: Path) -> int:
+    """Return the free space of the disk that has the folder, or will have it."""
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    return shutil.disk_usage(existing).free
 
 
 def _check_tokens(accounts: Sequence[Account]) -> str:

@@ -1,10 +1,10 @@
-"""What is kept, and for how long: rows that go, out of every table and every file that has them.
+"""Retention: deleting rows from every table and file, and compacting what is left.
 
-    accounts forget NAME    everything of one account
-    prune                   what is older than a moment, and whatever takes room for nothing
+    accounts forget NAME    deletes everything of one account
+    prune                   deletes what is older than a moment, and reclaims space
 
-A destination writes its tables anew without the rows (`Destination.rewriting`) and is published as by a run: under
-the lock, all of it at once where it can. The reports follow from what is left.
+A destination rewrites its tables without the rows (`compacting`) and is then published as after a run: under the lock,
+and as a whole if it can. The reports are made again from what is left.
 """
 
 from __future__ import annotations
@@ -28,51 +28,51 @@ if TYPE_CHECKING:
     from trunk_transforms.reports.inputs import Basis
 
 EVERY_TABLE = tuple(table.name for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS))
-_LOOKS = schema.SIP_TRUNK_SNAPSHOTS.name
+_OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
 
 
-class Drops(NamedTuple):
-    """The rows that go: a condition in plain SQL by table, and by log."""
+class Deletions(NamedTuple):
+    """The rows to delete: an SQL condition by table, and by log among the reports."""
 
     tables: dict[str, str]
     logs: dict[str, str]
 
 
-def drops_of(account: str) -> Drops:
-    """Return what is stored of an account: everything."""
+def deletions_of(account: str) -> Deletions:
+    """Return the deletion of everything that is stored of an account."""
     condition = f"account = {sql.literal(account)}"
-    # The log of the runs names no account that was configured.
-    return Drops(dict.fromkeys(EVERY_TABLE, condition), {report_tables.FINDINGS: condition})
+    # The log of the runs has no names of accounts.
+    return Deletions(dict.fromkeys(EVERY_TABLE, condition), {report_tables.FINDINGS: condition})
 
 
-def drops_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> Drops:
-    """Return what nobody needs who asks of moments from `limit` (UTC) on.
+def deletions_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> Deletions:
+    """Return the deletion of everything that questions about moments from `limit` (UTC) on do not need.
 
-    Of each account stay the last look at or before it, with the answer that it had, and what was known then: all
-    that is later is told as before, and the account as if it had been looked at for the first time there.
+    Of each account, the last observation at or before `limit` stays, with its response and the state at that time. So
+    answers about later moments stay the same, and the history of the account begins with that observation.
     """
-    looks = f"{sql.DATASET}.{_LOOKS}"
+    observations = f"{sql.DATASET}.{_OBSERVATIONS}"
     rows = connection.execute(
-        f"SELECT account, max(snapshot_at), arg_max(_dlt_load_id, snapshot_at) FROM {looks} "
+        f"SELECT account, max(snapshot_at), arg_max(_dlt_load_id, snapshot_at) FROM {observations} "
         f"WHERE snapshot_at <= {_literal(limit)} GROUP BY account"
     ).fetchall()
     before: dict[datetime, list[str]] = {}
     outdated: dict[tuple[datetime, str], list[str]] = {}
     for account, last_at, load_id in rows:
         before.setdefault(last_at, []).append(account)
-        # An answer that was, to the byte, the last one has the load of the one that was read.
+        # An unchanged response has the load of the response before it.
         outdated.setdefault((last_at, load_id), []).append(account)
-    of_looks = [f"{_among(names)} AND snapshot_at < {_literal(moment)}" for moment, names in before.items()]
-    of_answers = [
+    of_observations = [f"{_among(names)} AND snapshot_at < {_literal(moment)}" for moment, names in before.items()]
+    of_responses = [
         f"{_among(names)} AND snapshot_at < {_literal(moment)} AND _dlt_load_id <> {sql.literal(load_id)}"
         for (moment, load_id), names in outdated.items()
     ]
-    return Drops(
+    return Deletions(
         {
             schema.SIP_TRUNKS_HISTORY.name: f"valid_to <= {_literal(limit)}",
-            _LOOKS: _any_of(of_looks),
-            schema.SCHEMA_DRIFT.name: _any_of(of_answers),
-            schema.SIP_TRUNK_SNAPSHOT_ROWS.name: _any_of(of_answers),
+            _OBSERVATIONS: _any_of(of_observations),
+            schema.SCHEMA_DRIFT.name: _any_of(of_responses),
+            schema.SIP_TRUNK_SNAPSHOT_ROWS.name: _any_of(of_responses),
         },
         {
             report_tables.FINDINGS: f"is_current = false AND last_seen_at < {_literal(limit)}",
@@ -93,33 +93,33 @@ def _any_of(conditions: Sequence[str]) -> str:
     return " OR ".join(f"({condition})" for condition in conditions) or "account IS NULL"
 
 
-def count_rows(connection: duckdb.DuckDBPyConnection, drops: Drops) -> dict[str, int]:
-    """Return how many rows of each table that is stored would go."""
+def count_rows(connection: duckdb.DuckDBPyConnection, deletions: Deletions) -> dict[str, int]:
+    """Return the number of rows to delete by table."""
     counts = {}
-    for name, condition in drops.tables.items():
+    for name, condition in deletions.tables.items():
         if sql.exists(connection, name):
             query = f"SELECT count(*) FROM {sql.DATASET}.{name} WHERE {condition}"
             ((counts[name],),) = connection.execute(query).fetchall()
-    return counts | report_tables.count_logged(connection, drops.logs)
+    return counts | report_tables.count_logged(connection, deletions.logs)
 
 
-def rewrite(settings: Settings, destination: Destination, drops: Drops) -> dict[str, int]:
-    """Publish the tables, and the reports, without these rows; return how many went of each.
+def compact(settings: Settings, destination: Destination, deletions: Deletions) -> dict[str, int]:
+    """Publish the tables and reports compactly and without these rows; return the number of deleted rows by table.
 
-    Whoever calls holds the lock. Raises DestinationFailed.
+    The caller holds the lock. Raises DestinationFailed.
     """
     moment = datetime.now(UTC)
     destination.discard_work()
     try:
-        with destination.rewriting(drops.tables, moment) as rewritten:
-            connection, counts = rewritten.connection, rewritten.dropped_counts
-            span = state.read_looks_span(connection) if sql.exists(connection, _LOOKS) else None
+        with destination.compacting(deletions.tables, moment) as compacted:
+            connection, counts = compacted.connection, compacted.deleted_counts
+            span = state.read_observation_span(connection) if sql.exists(connection, _OBSERVATIONS) else None
             basis = None
             if destination.publishes_reports:
-                counts |= report_tables.drop_logged(connection, drops.logs)
+                counts |= report_tables.drop_logged(connection, deletions.logs)
                 basis = _renew_reports(settings, connection, span and span[1])
         destination.publish(moment)
-        logger.info("dropped from %s: %s", destination.place, _describe(counts))
+        logger.info("deleted from %s: %s", destination.location, _describe(counts))
         _renew_page(settings, span and span[1], basis)
     finally:
         destination.discard_work()
@@ -128,11 +128,11 @@ def rewrite(settings: Settings, destination: Destination, drops: Drops) -> dict[
 
 
 def _describe(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} of {table}" for table, count in counts.items() if count) or "no row"
+    return ", ".join(f"{count} of {table}" for table, count in counts.items() if count) or "no rows"
 
 
 def _renew_reports(settings: Settings, connection: duckdb.DuckDBPyConnection, seen_at: datetime | None) -> Basis | None:
-    """Write the reports that there are from what is left, as of the last look; none if that is not possible."""
+    """Write the reports, if there are any, as of the last observation that is left; drop them if that fails."""
     from sip_trunks.reporting.publish import publish_tables
 
     if not report_tables.has_reports(connection):
@@ -140,14 +140,14 @@ def _renew_reports(settings: Settings, connection: duckdb.DuckDBPyConnection, se
     if seen_at is not None:
         try:
             return publish_tables(connection, settings, seen_at)
-        except Exception as error:  # noqa: BLE001 - what is wrong with a report must not keep rows that have to go
+        except Exception as error:  # noqa: BLE001 - a failing report must not keep rows from being deleted
             logger.error("the reports could not be written (%s)", type(error).__name__)
     report_tables.drop_reports(connection)
     return None
 
 
 def _renew_page(settings: Settings, seen_at: datetime | None, basis: Basis | None) -> None:
-    """Write the page, if there is one, from what is left; remove it if that is not possible."""
+    """Write the page, if there is one, from what is left; delete it if that fails."""
     from sip_trunks.reporting.publish import publish_page
 
     if not settings.page_path.exists():

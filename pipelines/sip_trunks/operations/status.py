@@ -66,10 +66,10 @@ def read_status(settings: Settings) -> dict[str, Any]:
     is_active = is_run_active(settings)
     return {
         "destination": destination.name,
-        "warehouse": destination.place,
+        "warehouse": destination.location,
         "warehouse_bytes": size,
         "free_bytes": free_bytes,
-        "growth": read_growth(settings, destination.place, size) if size is not None else None,
+        "growth": read_growth(settings, destination.location, size) if size is not None else None,
         "is_run_active": is_active,
         "is_work_pending": destination.is_work_pending() and not is_active,
         "accounts": accounts,

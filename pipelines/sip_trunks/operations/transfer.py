@@ -109,7 +109,7 @@ def _complete_warehouse(settings: Settings, path: Path) -> None:
         with duckdb.connect(path) as copy:
             copy.execute("SET TimeZone = 'UTC'")
             create_views(copy, partial(read_usable_facts, settings))
-            span = state.read_looks_span(copy)
+            span = state.read_observation_span(copy)
             if span:
                 publish_tables(copy, settings, span[1])
             copy.execute("CHECKPOINT")
@@ -236,13 +236,15 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
     destination = open_destination(settings)
     with holding_lock(settings):
         if _has_accounts(destination):
-            raise SettingsError(f"{destination.place} has trunks already; a copy can only begin an empty destination")
+            raise SettingsError(
+                f"{destination.location} has trunks already; a copy can only begin an empty destination"
+            )
         tables = _read_tables(folder, form, manifest)
         snapshot_at = max(tables[schema.SIP_TRUNK_SNAPSHOTS.name]["snapshot_at"].to_pylist())
         destination.discard_work()
         try:
             with destination.working() as connection:
-                destination.seed(connection, tables)
+                destination.initialize(connection, tables)
                 basis = publish_tables(connection, settings, snapshot_at) if destination.publishes_reports else None
             destination.publish(snapshot_at)
             try:
@@ -260,7 +262,7 @@ def _has_accounts(destination: Destination) -> bool:
     if not destination.exists():
         return False
     with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name,)) as connection:
-        return state.read_looks_span(connection) is not None
+        return state.read_observation_span(connection) is not None
 
 
 def _read_manifest(folder: Path) -> tuple[Form, dict[str, _Copied]]:

@@ -1,8 +1,8 @@
-"""Reports on a lake by Dask: on processes of this machine, or on the workers of a cluster.
+"""Reports on a lake with Dask, on processes of this machine or on the workers of a cluster.
 
-A task reads what is of some accounts, of one version of the lake, and works a report out on it as pandas does without
-Dask. It needs nothing that another task has made, so a worker that dies costs its tasks, which another one does anew;
-what it holds at a time is one part, of about `sip_trunks.dask_partition_rows` trunks or else of one account.
+A task reads some accounts from one version of the lake and derives a report from them with pandas. Tasks do not depend
+on each other, so the tasks of a worker that dies are repeated by another. A worker holds one part at a time: about
+`sip_trunks.dask_partition_rows` trunks, or one larger account.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import pandas as pd
 
 from sip_trunks.core.errors import DestinationFailed, SettingsError
 from sip_trunks.destinations import open_destination
-from sip_trunks.destinations.parquet_lake import Lake, Part
 from sip_trunks.reporting.inputs import read_basis, stored_tables
 from sip_trunks.warehouse import frames, state
 from trunk_transforms.reports.partitioned import KEY, REPORTS_IN_PARTS, PartedBasis
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sip_trunks.core.settings import Settings
+    from sip_trunks.destinations.base import PartReader
     from trunk_transforms.reports.inputs import Options
     from trunk_transforms.reports.partitioned import Job
 
@@ -53,52 +53,52 @@ _CONFIG = {
 def reporting_in_parts(
     settings: Settings, names: Sequence[str], options: Options, *, scheduler: str | None, is_past: bool = False
 ) -> Iterator[PartedBasis]:
-    """Yield what these reports follow from, worked out by Dask when it is asked for.
+    """Yield the inputs of these reports, from which Dask derives each report on request.
 
-    Raises SettingsError if Dask is not installed, a report or the destination is nothing for it, or there is no
-    scheduler at the address.
+    Raises SettingsError if Dask is not installed, if it cannot derive a report or read the destination, or if no
+    scheduler responds at the address.
     """
     unfit = [name for name in names if name not in REPORTS_IN_PARTS]
     if unfit:
         raise SettingsError(f"--engine dask works out {', '.join(REPORTS_IN_PARTS)}; not {unfit[0]}")
-    lake = open_destination(settings)
-    if not isinstance(lake, Lake):
+    destination = open_destination(_without_secrets(settings))
+    parts = destination.part_reader()
+    if parts is None:
         raise SettingsError(
-            f"--engine dask reads a lake of Parquet files, not {lake.place}: --destination parquet, and no table_format"
+            f"--engine dask reads a lake of Parquet files, not {destination.location}: use --destination parquet "
+            "without table_format"
         )
-    version = lake.version
-    with lake.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+    with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
         stored = state.read_stored_accounts(connection)
         log = None if is_past or "audit" not in names else frames.read_findings(connection)
         if options.by and "counts" in names:
-            # A column that is not there is nothing for a worker to find out.
-            with Lake(settings, Part(version, ())).reading(stored_tables(["counts"], is_past=is_past)) as empty:
+            # An unknown column is an error here, not in a worker.
+            with parts.reading((), stored_tables(["counts"], is_past=is_past)) as empty:
                 read_basis(empty, ["counts"], options, is_past=is_past)
     groups = _group({name: account.trunk_count for name, account in stored.items()}, settings.dask.partition_rows)
     with _connecting(settings, scheduler) as client:
-        engine = DaskEngine(client, _without_secrets(settings), version, groups, is_past)
+        engine = DaskEngine(client, parts, groups, is_past)
         yield PartedBasis({} if log is None else {"log": log}, options, engine)
 
 
 @dataclass(frozen=True)
 class DaskEngine:
-    """Runs jobs on parts of a version of a lake, as partitions of Dask DataFrames."""
+    """Runs jobs on parts of one version of a lake, as partitions of Dask DataFrames."""
 
     client: Any
-    settings: Settings
-    version: str
+    parts: PartReader
     groups: Sequence[tuple[str, ...]]
     is_past: bool
 
     def work_out(self, report: str, options: Options, job: Job) -> list[pd.DataFrame]:
-        """Return what the job makes of each part."""
+        """Return the result of the job for each part."""
         return self._gather(self._partitions(report, options, job, pd.DataFrame()))
 
     def find_shared(self, report: str, options: Options, job: Job) -> pd.Series:
-        """Return the keys that the job returns for more than one row of all parts together, each once."""
+        """Return, once each, the keys that the job returns for more than one row of all parts together."""
         keys = self._partitions(report, options, job, pd.DataFrame({KEY: pd.Series(dtype="uint64")}))
         if len(self.groups) > 1:
-            # By tasks: peer to peer, what a worker had received would be lost with it.
+            # With tasks: a peer-to-peer shuffle would lose what a dead worker had received.
             count = min(len(self.groups), _MOST_SHUFFLED)
             keys = keys.shuffle(KEY, npartitions=count, shuffle_method="tasks")
         shared: pd.Series = pd.concat([frame[KEY] for frame in self._gather(keys.map_partitions(_find_repeated))])
@@ -111,29 +111,28 @@ class DaskEngine:
         return dd.from_map(work, self.groups, meta=like, enforce_metadata=False)
 
     def work_on(self, accounts: tuple[str, ...], *, report: str, options: Options, job: Job) -> pd.DataFrame:
-        """Return what a job makes of some accounts; this is what a worker does."""
-        part = Lake(self.settings, Part(self.version, accounts))
-        with part.reading(stored_tables([report], is_past=self.is_past)) as connection:
+        """Return the result of a job for some accounts; workers call this."""
+        with self.parts.reading(accounts, stored_tables([report], is_past=self.is_past)) as connection:
             return job(read_basis(connection, [report], options, is_past=self.is_past))
 
     def _gather(self, partitions: Any) -> list[pd.DataFrame]:
-        """Return the partitions in their order, each fetched as soon as it is done, so that workers need not hold it.
+        """Return the partitions in their order, each fetched as soon as it is done to relieve its worker.
 
-        Raises DestinationFailed if workers die of it, or there is none.
+        Raises DestinationFailed if workers keep dying, or if none is left.
         """
         from distributed import as_completed
         from distributed.scheduler import KilledWorker
 
         futures = self.client.compute(partitions.to_delayed())
-        places = {future.key: place for place, future in enumerate(futures)}
+        indexes = {future.key: index for index, future in enumerate(futures)}
         gathered: list[pd.DataFrame] = [pd.DataFrame()] * len(futures)
         waiting, seen_at = as_completed(futures, with_results=True), time.monotonic()
         del futures
         try:
             while not waiting.is_empty():
                 for future, result in waiting.next_batch(block=False):
-                    # A batch has errors as if they were results; to ask for one raises it.
-                    gathered[places[future.key]] = result if future.status == "finished" else future.result()
+                    # A batch has errors in place of results; result() raises them.
+                    gathered[indexes[future.key]] = result if future.status == "finished" else future.result()
                     future.release()
                 if self.client.nthreads():
                     seen_at = time.monotonic()
@@ -150,7 +149,7 @@ def _find_repeated(keys: pd.DataFrame) -> pd.DataFrame:
 
 
 def _group(trunk_counts: Mapping[str, int], most_rows: int) -> list[tuple[str, ...]]:
-    """Return the accounts in groups of about so many trunks, neighbours together; an account is never split."""
+    """Return the accounts, in order, in groups of at most `most_rows` trunks; an account is never split."""
     groups: list[tuple[str, ...]] = []
     group: list[str] = []
     rows = 0
@@ -164,7 +163,7 @@ def _group(trunk_counts: Mapping[str, int], most_rows: int) -> list[tuple[str, .
 
 
 def _without_secrets(settings: Settings) -> Settings:
-    """Return what a worker needs to read the lake."""
+    """Return the settings that a worker needs to read the lake."""
     return replace(settings, accounts=(), pseudonym_key=b"", notify="", providers=None)
 
 

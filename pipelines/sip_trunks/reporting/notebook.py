@@ -69,7 +69,7 @@ def read_stored() -> Stored:
     destination = open_destination(settings)
     if not destination.exists():
         raise SettingsError(
-            f"nothing is stored yet at {destination.place}. `make demo` stores an account to look at; "
+            f"nothing is stored yet at {destination.location}. `make demo` stores an account to look at; "
             "docs/getting-started.md says how to store your own"
         )
     options = read_options(settings)
@@ -86,7 +86,7 @@ def read_stored() -> Stored:
             "drift": frames.read_delivered(connection, options.as_of),
         }
         log = frames.read_findings(connection)
-    return Stored(destination.place, Basis(tables if log is None else tables | {"log": log}, options))
+    return Stored(destination.location, Basis(tables if log is None else tables | {"log": log}, options))
 
 
 def ask(query: str) -> pd.DataFrame | str:

@@ -46,7 +46,7 @@ def publish_page(settings: Settings, destination: Destination, snapshot_at: date
         with destination.reading(stored_tables(list(REPORTS))) as connection:
             basis = _read_basis(connection, settings, snapshot_at)
     frames = {name: derive_report(name, basis) for name, report in REPORTS.items() if report.is_on_page}
-    page = render_page(frames, as_of=snapshot_at, place=destination.place, version=__version__)
+    page = render_page(frames, as_of=snapshot_at, place=destination.location, version=__version__)
     settings.page_path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(settings.page_path, page.encode())
 

@@ -1,4 +1,4 @@
-"""What a run did: the values that `--json` prints, and the lines that a person reads."""
+"""The result of a run: the values that `--json` prints, and the lines that a user reads."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sip_trunks.core.settings import Settings
+    from sip_trunks.destinations.base import ReadableDestination
     from sip_trunks.warehouse.state import SeenDrift, StoredAccount
 
 _MOST_DRIFT_LINES = 8
@@ -26,11 +27,11 @@ _MOST_ACCOUNTS = 5
 
 
 @dataclass(frozen=True)
-class AccountOutcome:
+class AccountResult:
     """What a run did for one account.
 
-    `loaded`: the snapshot is stored; `unchanged`: the answer was, to the byte, the last one, which is noted;
-    `failed`: nothing of the account was touched, `error` says why.
+    `loaded`: the snapshot is stored; `unchanged`: the response had the bytes of the last one, and was recorded as an
+    observation; `failed`: nothing of the account was changed, and `error` says why.
     """
 
     account: str
@@ -47,7 +48,7 @@ class AccountOutcome:
 
 @dataclass(frozen=True)
 class RuleFindings:
-    """How many findings of a rule there are, and how many of them this snapshot brought."""
+    """The number of findings of a rule, and how many of them are new with this snapshot."""
 
     severity: str
     rule: str
@@ -56,14 +57,14 @@ class RuleFindings:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a run did, and when: `snapshot_at` is the moment that the history knows it by (UTC).
+class RunResult:
+    """What a run did and when; `snapshot_at` is its time in the history (UTC).
 
-    `findings` is None where they are not known: without reports, or if nothing was stored. `stored` has what was stored
-    of each account before, and is no part of what `--json` prints.
+    `findings` is None if they are unknown: without reports, or if nothing was stored. `stored` has what was stored of
+    each account before; `--json` does not print it.
     """
 
-    accounts: tuple[AccountOutcome, ...]
+    accounts: tuple[AccountResult, ...]
     destination: str
     warehouse: str
     snapshot_at: datetime | None
@@ -77,32 +78,32 @@ class Outcome:
 
     @property
     def ended_at(self) -> datetime:
-        """When it ended (UTC)."""
+        """The time of its end (UTC)."""
         return self.started_at + timedelta(seconds=self.duration_seconds)
 
     @property
     def errors(self) -> list[str]:
-        """What went wrong, without the names of the accounts, each with how many it went wrong for."""
+        """The errors without the names of accounts, each with the number of accounts if there are several."""
         counts = Counter(without_name(entry.error, entry.account) for entry in self.accounts if entry.error)
         lines = [f"{count} accounts: {error}" if count > 1 else error for error, count in counts.most_common()]
         return [*lines[:_MOST_FAILURES], *([self.report_error] if self.report_error else [])]
 
     def count_findings(self, severity: str) -> int | None:
-        """Return how many findings of a severity there are, if that is known."""
+        """Return the number of findings of a severity; None if it is unknown."""
         if self.findings is None:
             return None
         return sum(found.finding_count for found in self.findings if found.severity == severity)
 
     @property
     def failures(self) -> list[str]:
-        """What went wrong, one line for all accounts that failed for the same reason; then the reports."""
+        """The errors, one line for all accounts that failed for the same reason; then that of the reports."""
         lines = tell_failures((entry.account, entry.error) for entry in self.accounts if entry.error)
         if self.report_error:
             lines.append(f"the trunks are stored, but not the reports: {self.report_error}")
         return lines
 
     def as_json(self) -> dict[str, Any]:
-        """Return the outcome as plain values."""
+        """Return the result as plain values."""
         values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "stored"}
         return {name: _as_plain(value) for name, value in values.items()}
 
@@ -115,7 +116,7 @@ def without_name(error: str, account: str) -> str:
 
 
 def tell_failures(failed: Iterable[tuple[str, str]]) -> list[str]:
-    """Return a line for all accounts that failed for the same reason; of many reasons, only the first ones."""
+    """Return a line for all accounts that failed for the same reason; of many reasons, only the first."""
     whose: dict[str, list[str]] = defaultdict(list)
     for account, error in failed:
         whose[error].append(account)
@@ -145,20 +146,23 @@ def format_moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def print_outcome(settings: Settings, outcome: Outcome) -> None:
-    """Print what was done, what there is now, and what to try next."""
-    if len(outcome.accounts) <= _MOST_ACCOUNTS:
-        for account in outcome.accounts:
+def print_result(settings: Settings, result: RunResult) -> None:
+    """Print what was done, an overview of what is stored, and commands to try next."""
+    from sip_trunks.destinations import open_destination
+
+    if len(result.accounts) <= _MOST_ACCOUNTS:
+        for account in result.accounts:
             _print_account(account)
     else:
-        _print_accounts(outcome)
-    if outcome.snapshot_at is None:
+        _print_accounts(result)
+    if result.snapshot_at is None:
         return
-    print(f"warehouse  {outcome.warehouse}")
+    print(f"warehouse  {result.warehouse}")
     if settings.page_path.exists():
         print(f"page       {settings.page_path}")
-    print(f"took       {outcome.duration_seconds:.1f} s\n")
-    _print_overview(settings)
+    print(f"took       {result.duration_seconds:.1f} s\n")
+    destination = open_destination(settings)
+    _print_overview(destination)
     program = _program()
     where = settings.destination_option
     print("try next")
@@ -166,29 +170,29 @@ def print_outcome(settings: Settings, outcome: Outcome) -> None:
     print(f"  {program} audit{where}")
     print(f"  {program} report counts --by country_code{where}")
     print(f"  {program} status{where}")
-    if outcome.destination == "duckdb":
-        print(f"  {program} run{_again(outcome)} --destination parquet")
+    if destination.alternative:
+        print(f"  {program} run{_demo_option(result)} --destination {destination.alternative}")
 
 
-def _again(outcome: Outcome) -> str:
-    return " --demo" if [account.account for account in outcome.accounts] == [DEMO_ACCOUNT] else ""
+def _demo_option(result: RunResult) -> str:
+    return " --demo" if [account.account for account in result.accounts] == [DEMO_ACCOUNT] else ""
 
 
 def _program() -> str:
-    """Return what to type for this program: its name where the shell finds it, else its path."""
+    """Return the name of this program if the shell finds it, else its path."""
     here = Path(sys.argv[0]).absolute()
     if here.name != "sip-trunks" or shutil.which("sip-trunks") == str(here):
         return "sip-trunks"
     return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
 
 
-def _print_account(account: AccountOutcome) -> None:
+def _print_account(account: AccountResult) -> None:
     print(f"account    {account.account}")
     if account.status == "failed":
         print(f"failed     {account.error}")
         return
     if account.status == "unchanged":
-        print(f"trunks     {account.trunk_count}: the answer is, to the byte, the last one")
+        print(f"trunks     {account.trunk_count}: the response is unchanged")
     else:
         print(
             f"trunks     {account.trunk_count}: {account.new_count} new, {account.changed_count} changed, "
@@ -203,12 +207,12 @@ def _print_account(account: AccountOutcome) -> None:
         print(f"           … and {len(account.drift) - _MOST_DRIFT_LINES} more: sip-trunks drift")
 
 
-def _print_accounts(outcome: Outcome) -> None:
-    """Print what was done for many accounts together; which of them failed is told on standard error."""
-    counts = Counter(entry.status for entry in outcome.accounts)
-    told = ", ".join(f"{counts[status]} {status}" for status in ("loaded", "unchanged", "failed") if counts[status])
-    print(f"accounts   {len(outcome.accounts)}: {told}")
-    done = [entry for entry in outcome.accounts if entry.status != "failed"]
+def _print_accounts(result: RunResult) -> None:
+    """Print a summary of many accounts; standard error names those that failed."""
+    counts = Counter(entry.status for entry in result.accounts)
+    summary = ", ".join(f"{counts[status]} {status}" for status in ("loaded", "unchanged", "failed") if counts[status])
+    print(f"accounts   {len(result.accounts)}: {summary}")
+    done = [entry for entry in result.accounts if entry.status != "failed"]
     if not done:
         return
     trunks, new, changed, removed, drift = (
@@ -220,13 +224,12 @@ def _print_accounts(outcome: Outcome) -> None:
     print(f"drift      {f'{drift} ({name_some(drifting)}): sip-trunks drift' if drift else 'none'}")
 
 
-def _print_overview(settings: Settings) -> None:
-    """Print the published overview, if there is one: it costs no second look at the trunks."""
-    from sip_trunks.destinations import open_destination
+def _print_overview(destination: ReadableDestination) -> None:
+    """Print the published overview, if there is one, without reading the trunks again."""
     from sip_trunks.reporting.terminal import print_overview
     from sip_trunks.warehouse import report_tables
 
-    with open_destination(settings).reading(()) as connection:
+    with destination.reading(()) as connection:
         overview = report_tables.read_report(connection, "overview")
     if overview:
         _, rows = overview

@@ -1,7 +1,7 @@
-"""The log of the runs: `state/runs.jsonl`, a line for each as it ends, and from there the table `runs`.
+"""The run log: `state/runs.jsonl`, one line per run, and the table `runs` that is made from it.
 
-A run that stores nothing cannot write a table. So every run appends a line to the file, and the next one that publishes
-puts what the table lacks into it, with a row of its own.
+A run that stores nothing cannot write a table. So every run appends a line to the file, and the next run that
+publishes adds the missing rows to the table, together with its own.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
     import duckdb
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.run.result import Outcome
+    from sip_trunks.run.result import RunResult
 
 _MOST_BYTES = 2**18
 _MOMENTS = {column.name for column in RUNS.columns if column.type == "timestamp"}
 _TYPES = {column.name: str if column.type == "text" else int for column in RUNS.columns if column.type != "timestamp"}
 
 
-def summarize(outcome: Outcome) -> dict[str, Any]:
-    """Return a run that came to an end as a row of `runs`."""
-    statuses = [entry.status for entry in outcome.accounts]
+def summarize(result: RunResult) -> dict[str, Any]:
+    """Return the row of `runs` for a run that has a result."""
+    statuses = [entry.status for entry in result.accounts]
     row: dict[str, Any] = {
-        "started_at": outcome.started_at,
-        "ended_at": outcome.ended_at,
-        "exit_code": outcome.exit_code,
-        "error": "; ".join(outcome.errors) or None,
-        "snapshot_at": outcome.snapshot_at,
+        "started_at": result.started_at,
+        "ended_at": result.ended_at,
+        "exit_code": result.exit_code,
+        "error": "; ".join(result.errors) or None,
+        "snapshot_at": result.snapshot_at,
         **{f"{status}_count": statuses.count(status) for status in ("loaded", "unchanged", "failed")},
     }
-    seen = [entry for entry in outcome.accounts if entry.status != "failed"]
+    seen = [entry for entry in result.accounts if entry.status != "failed"]
     for name in ("trunk_count", "new_count", "changed_count", "removed_count", "drift_count"):
         row[name] = sum(getattr(entry, name) or 0 for entry in seen) if seen else None
     for severity in SEVERITIES:
-        row[f"{severity}_count"] = outcome.count_findings(severity)
+        row[f"{severity}_count"] = result.count_findings(severity)
     return row | {"version": __version__}
 
 
 def summarize_failure(settings: Settings, error: BaseException, started_at: datetime) -> dict[str, Any]:
-    """Return a run that an error ended before anything was stored as a row of `runs`."""
+    """Return the row of `runs` for a run that an error ended before anything was stored."""
     reason = describe_error(error)
     for account in settings.accounts:
         reason = without_name(reason, account.name)
@@ -66,7 +66,7 @@ def summarize_failure(settings: Settings, error: BaseException, started_at: date
 
 
 def note_run(settings: Settings, run: Mapping[str, Any]) -> None:
-    """Append a run to the file, which is cut to its latter half where it gets long."""
+    """Append a run to the file, of which only the second half is kept when it gets long."""
     path = _path(settings)
     if path.exists() and path.stat().st_size > _MOST_BYTES:
         lines = path.read_bytes().splitlines(keepends=True)
@@ -79,7 +79,7 @@ def note_run(settings: Settings, run: Mapping[str, Any]) -> None:
 
 
 def note_death(settings: Settings) -> None:
-    """Note that the last run was killed, if it left no word of its end; whoever calls holds the lock."""
+    """Append the last run as killed if it did not record its end; the caller holds the lock."""
     with suppress(OSError, ValueError, TypeError, LookupError):
         last = json.loads(settings.last_run_path.read_text("utf-8"))
         if last["exit_code"] is None:
@@ -89,7 +89,7 @@ def note_death(settings: Settings) -> None:
 
 
 def forget_runs(settings: Settings, limit: datetime) -> None:
-    """Take the runs that began before `limit` out of the file."""
+    """Delete the runs that began before `limit` from the file."""
     with suppress(FileNotFoundError):
         lines = _path(settings).read_bytes().splitlines(keepends=True)
         write_whole(_path(settings), b"".join(line for line in lines if not _is_before(line, limit)))
@@ -102,12 +102,12 @@ def _is_before(line: bytes, limit: datetime) -> bool:
 
 
 def store_runs(settings: Settings, connection: duckdb.DuckDBPyConnection, run: Mapping[str, Any]) -> None:
-    """Put this run, and what is noted of others into this destination, into the table `runs` of the connection."""
+    """Add this run, and the logged runs into the same destination, to the table `runs` of the connection."""
     report_tables.write_runs(connection, [*_read(settings), run])
 
 
 def _read(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Yield the runs that are noted for this destination; what is no line of ours is left out."""
+    """Yield the logged runs into this destination; lines that are not valid are skipped."""
     with suppress(OSError):
         for line in _path(settings).read_bytes().splitlines():
             with suppress(ValueError, TypeError, KeyError):
@@ -117,7 +117,7 @@ def _read(settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def _checked(noted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of `runs`. Raises ValueError, TypeError or KeyError if this is none."""
+    """Return a line as a row of `runs`. Raises ValueError, TypeError or KeyError if it is not valid."""
     moments = {name: datetime.fromisoformat(noted[name]) if noted.get(name) else None for name in _MOMENTS}
     others = {name: noted.get(name) for name in _TYPES}
     if moments["started_at"] is None or not all(v is None or type(v) is _TYPES[n] for n, v in others.items()):

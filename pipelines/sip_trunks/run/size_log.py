@@ -1,4 +1,4 @@
-"""How much room a destination has taken, noted once a day in `state/sizes.json`, so that its growth can be told."""
+"""The size log: `state/sizes.json` has the size of each destination once a day, from which its growth follows."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _DAYS_COMPARED = 30
 
 
 def note_size(settings: Settings) -> None:
-    """Note how large the destination is, once a day, if that is known; that it cannot be noted is no failure."""
+    """Record the size of the destination once a day, if it is known; an error is ignored."""
     noted, today, destination = _read(settings), f"{datetime.now(UTC):%Y-%m-%d}", open_destination(settings)
-    sizes = noted.setdefault(destination.place, {})
+    sizes = noted.setdefault(destination.location, {})
     if today in sizes:
         return
     with suppress(OSError, Failure):
         size = destination.size_bytes()
         if size is not None:
-            noted[destination.place] = dict(sorted((sizes | {today: size}).items())[-_DAYS_KEPT:])
+            noted[destination.location] = dict(sorted((sizes | {today: size}).items())[-_DAYS_KEPT:])
             write_whole(_path(settings), json.dumps(noted).encode())
 
 
-def read_growth(settings: Settings, place: str, size: int) -> dict[str, Any] | None:
-    """Return since which day, at most 30 ago if one is noted, and by how many bytes a destination has grown."""
+def read_growth(settings: Settings, location: str, size: int) -> dict[str, Any] | None:
+    """Return by how many bytes a destination has grown and since which day, 30 days ago if that is recorded."""
     now = datetime.now(UTC)
     begin = f"{now - timedelta(days=_DAYS_COMPARED):%Y-%m-%d}"
-    sizes = _read(settings).get(place, {})
+    sizes = _read(settings).get(location, {})
     days = sorted(day for day in sizes if day < f"{now:%Y-%m-%d}")
     since = next((day for day in days if day >= begin), days[-1] if days else None)
     return {"since": since, "bytes": size - sizes[since]} if since else None
@@ -48,7 +48,7 @@ def _path(settings: Settings) -> Path:
 
 
 def _read(settings: Settings) -> dict[str, dict[str, int]]:
-    """Return what is noted: bytes by day by place. What is none of that counts as nothing."""
+    """Return the bytes by location and day; nothing if the file is missing or not valid."""
     try:
         noted = json.loads(_path(settings).read_text("utf-8"))
         return {str(name): {str(day): int(size) for day, size in sizes.items()} for name, sizes in noted.items()}

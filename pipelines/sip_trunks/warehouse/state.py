@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-LOOKS_QUERY = f"""
+OBSERVATIONS_QUERY = f"""
     SELECT account, snapshot_at, trunk_count, _dlt_load_id AS load_id,
         lag(snapshot_at) OVER (PARTITION BY account ORDER BY snapshot_at) AS previous_at,
         min(snapshot_at) OVER (PARTITION BY account) AS first_at,
         max(snapshot_at) OVER (PARTITION BY account) AS latest_at
     FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}
 """
-"""The looks, and the load of the answer that each had: one that was, to the byte, the last one has its load."""
+"""The observations, each with the load of its response: an unchanged response has the load of the one before."""
 
 DRIFT_QUERY = f"""
-    WITH looks AS ({LOOKS_QUERY})
+    WITH observations AS ({OBSERVATIONS_QUERY})
     SELECT drift.account, column_name, kind, detail,
-        arg_max(row_count, looks.snapshot_at) AS row_count,
-        min(looks.snapshot_at) AS first_seen_at,
-        max(looks.snapshot_at) AS last_seen_at,
-        max(looks.snapshot_at) = any_value(latest_at) AS is_current
+        arg_max(row_count, observations.snapshot_at) AS row_count,
+        min(observations.snapshot_at) AS first_seen_at,
+        max(observations.snapshot_at) AS last_seen_at,
+        max(observations.snapshot_at) = any_value(latest_at) AS is_current
     FROM {DATASET}.{schema.SCHEMA_DRIFT.name} AS drift
-    JOIN looks ON looks.account = drift.account AND looks.load_id = drift._dlt_load_id
+    JOIN observations ON observations.account = drift.account AND observations.load_id = drift._dlt_load_id
     GROUP BY drift.account, column_name, kind, detail
 """
 """The deviations, and when each was seen."""
@@ -78,8 +78,8 @@ def refuse_unknown_columns(columns: Sequence[str], stored: Collection[str]) -> N
         raise SettingsError(f"no column {unknown[0]!r} in sip_trunks; there are {', '.join(stored)}")
 
 
-def tally_trunks(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> pa.Table:
-    """Return how many current trunks have each combination of these columns, as `trunk_count`."""
+def count_trunks_by(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> pa.Table:
+    """Return the number of current trunks, `trunk_count`, by these columns."""
     refuse_unknown_columns(columns, read_columns(connection, schema.SIP_TRUNKS.name))
     names = ", ".join(map(quoted, columns))
     query = f"SELECT {names}, count(*) AS trunk_count FROM {DATASET}.{schema.SIP_TRUNKS.name} GROUP BY {names}"
@@ -148,7 +148,7 @@ def read_free_bytes(connection: duckdb.DuckDBPyConnection) -> int:
     return sum(free for (free,) in rows)
 
 
-def count_looks(connection: duckdb.DuckDBPyConnection, account: str) -> int:
+def count_observations(connection: duckdb.DuckDBPyConnection, account: str) -> int:
     """Return how many snapshots of the account are stored."""
     if not exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
         return 0
@@ -160,7 +160,7 @@ def count_looks(connection: duckdb.DuckDBPyConnection, account: str) -> int:
 # ---------------------------------------------------------------------- what a run writes beside dlt
 
 
-def read_looks_span(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, datetime] | None:
+def read_observation_span(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, datetime] | None:
     """Return when an account was seen for the first and for the last time; None if none ever was."""
     query = f"SELECT min(snapshot_at), max(snapshot_at) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
     ((first, last),) = connection.execute(query).fetchall()
@@ -168,13 +168,15 @@ def read_looks_span(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, da
 
 
 def known_accounts(moment: datetime) -> str:
-    """Return the SQL condition for rows of accounts that were looked at by then, as far as the looks are kept."""
-    looks = f"{DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
-    return f"account IN (SELECT account FROM {looks} WHERE snapshot_at <= TIMESTAMPTZ {literal(moment)})"
+    """Return the SQL condition for rows of accounts with a stored observation at or before the moment."""
+    observations = f"{DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
+    return f"account IN (SELECT account FROM {observations} WHERE snapshot_at <= TIMESTAMPTZ {literal(moment)})"
 
 
-def insert_looks(connection: duckdb.DuckDBPyConnection, table: str, looks: Sequence[Mapping[str, Any]]) -> None:
+def insert_observations(
+    connection: duckdb.DuckDBPyConnection, table: str, observations: Sequence[Mapping[str, Any]]
+) -> None:
     """Add rows to a table that is, or is like, `sip_trunk_snapshots`; all have the same columns."""
-    names = ", ".join(quoted(name) for name in looks[0])
-    rows = ", ".join(f"({', '.join(map(literal, look.values()))})" for look in looks)
+    names = ", ".join(quoted(name) for name in observations[0])
+    rows = ", ".join(f"({', '.join(map(literal, row.values()))})" for row in observations)
     connection.execute(f"INSERT INTO {table} ({names}) VALUES {rows}")

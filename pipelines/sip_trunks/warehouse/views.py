@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sip_trunks.warehouse.sql import DATASET, comment_on, literal, quoted, read_tables, transaction
-from sip_trunks.warehouse.state import DRIFT_QUERY, LOOKS_QUERY
+from sip_trunks.warehouse.state import DRIFT_QUERY, OBSERVATIONS_QUERY
 from trunk_transforms import schema
 from trunk_transforms.enrich.addresses import HOST
 from trunk_transforms.enrich.countries import COUNTRY_ALIASES, COUNTRY_NAMES
@@ -266,7 +266,7 @@ def _changes(stored: Mapping[str, str], pairs: Mapping[str, str]) -> str:
     )
     steps = ", ".join(f"{name} AS ({query.replace('{columns}', columns)})" for name, query in pairs.items())
     return f"""
-        WITH looks AS ({LOOKS_QUERY}),
+        WITH looks AS ({OBSERVATIONS_QUERY}),
         fields (place, field, legs, is_declared) AS (VALUES {", ".join(_field_rows(fields))}),
         undelivered AS (
             SELECT looks.account, looks.snapshot_at, drift.column_name,

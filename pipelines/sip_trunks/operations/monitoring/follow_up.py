@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.run.result import Outcome
+    from sip_trunks.run.result import RunResult
 
 _SECONDS_TO_STOP = 1.5
 
 
-def follow_up(settings: Settings, outcome: Outcome) -> None:
+def follow_up(settings: Settings, result: RunResult) -> None:
     """Note and tell how a run ended, and sum it up in one line: in the log and, where nobody looks on, to be piped."""
-    run = summarize(outcome)
-    _spread(settings, run, outcome, None)
+    run = summarize(result)
+    _spread(settings, run, result, None)
     (log if sys.stderr.isatty() else say)(logging.INFO, describe_run(run), **_as_event(settings, run))
 
 
@@ -44,13 +44,13 @@ def _as_event(settings: Settings, run: Mapping[str, Any]) -> dict[str, Any]:
     return {"event": "run", "fields": {**run, "destination": settings.destination}}
 
 
-def _spread(settings: Settings, run: Mapping[str, Any], outcome: Outcome | None, error: BaseException | None) -> None:
+def _spread(settings: Settings, run: Mapping[str, Any], result: RunResult | None, error: BaseException | None) -> None:
     steps: list[tuple[str, Callable[[], None]]] = [
         ("the run is not in the log of the runs", lambda: note_run(settings, run)),
     ]
     # That another run is active is no news of these trunks; that one will tell.
     if not isinstance(error, RunActive):
-        steps += _tellings(settings, run, outcome, error)
+        steps += _tellings(settings, run, result, error)
     for what, step in steps:
         try:
             step()
@@ -63,16 +63,16 @@ def _spread(settings: Settings, run: Mapping[str, Any], outcome: Outcome | None,
 
 
 def _tellings(
-    settings: Settings, run: Mapping[str, Any], outcome: Outcome | None, error: BaseException | None
+    settings: Settings, run: Mapping[str, Any], result: RunResult | None, error: BaseException | None
 ) -> list[tuple[str, Callable[[], None]]]:
     steps: list[tuple[str, Callable[[], None]]] = [
-        ("the metrics are not written", lambda: write_metrics(settings, run, outcome)),
+        ("the metrics are not written", lambda: write_metrics(settings, run, result)),
     ]
     is_interrupted = isinstance(error, KeyboardInterrupt)
     # Who pressed Ctrl-C knows; who sent SIGTERM may be a timer, and waits for no answer.
     if settings.notify and (not is_interrupted or isinstance(error, Terminated)):
         seconds = _SECONDS_TO_STOP if is_interrupted else TOTAL_SECONDS
-        steps.append(("no news were sent", lambda: notify(settings, run, outcome, error, total_seconds=seconds)))
+        steps.append(("no news were sent", lambda: notify(settings, run, result, error, total_seconds=seconds)))
     return steps
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.run.result import Outcome
+    from sip_trunks.run.result import RunResult
 
     Samples = dict[str, list[tuple[dict[str, str], float]]]
 
@@ -38,7 +38,7 @@ _SAMPLE = re.compile(rf"{_PREFIX}(\w+)(?:\{{.*\}})? \S+")
 _ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
-def write_metrics(settings: Settings, run: Mapping[str, Any], outcome: Outcome | None) -> None:
+def write_metrics(settings: Settings, run: Mapping[str, Any], result: RunResult | None) -> None:
     """Write the metrics after a run, a row of `runs`, in place of those before.
 
     What it did not find out stays as the run before left it. Raises OSError.
@@ -51,11 +51,11 @@ def write_metrics(settings: Settings, run: Mapping[str, Any], outcome: Outcome |
     }
     if run["exit_code"] == 0:
         samples["last_success_timestamp_seconds"] = [({}, run["ended_at"].timestamp())]
-    if outcome is not None:
-        samples |= _describe_accounts(outcome)
-        if outcome.findings is not None:
-            samples["findings"] = [({"severity": name}, outcome.count_findings(name) or 0) for name in SEVERITIES]
-        elif outcome.snapshot_at is not None:
+    if result is not None:
+        samples |= _describe_accounts(result)
+        if result.findings is not None:
+            samples["findings"] = [({"severity": name}, result.count_findings(name) or 0) for name in SEVERITIES]
+        elif result.snapshot_at is not None:
             # What was found in another answer, or elsewhere, is no longer current.
             samples["findings"] = []
     before = _read_lines(settings)
@@ -77,16 +77,15 @@ def forget_metrics(settings: Settings, account: str) -> None:
         write_whole(settings.metrics_path, "".join(kept).encode())
 
 
-def _describe_accounts(outcome: Outcome) -> Samples:
+def _describe_accounts(result: RunResult) -> Samples:
     """Return what is known of every account that is stored, those that failed or were not asked included."""
     known: dict[str, tuple[datetime, int, int]] = {
-        name: (account.snapshot_at, account.trunk_count, account.drift_count)
-        for name, account in outcome.stored.items()
+        name: (account.snapshot_at, account.trunk_count, account.drift_count) for name, account in result.stored.items()
     }
     known |= {
-        entry.account: (outcome.snapshot_at, entry.trunk_count or 0, entry.drift_count or 0)
-        for entry in outcome.accounts
-        if entry.status != "failed" and outcome.snapshot_at is not None
+        entry.account: (result.snapshot_at, entry.trunk_count or 0, entry.drift_count or 0)
+        for entry in result.accounts
+        if entry.status != "failed" and result.snapshot_at is not None
     }
     names = ("account_seen_timestamp_seconds", "trunks", "drift")
     samples: Samples = {name: [] for name in names}

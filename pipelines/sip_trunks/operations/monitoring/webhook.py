@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.run.result import AccountOutcome, Outcome
+    from sip_trunks.run.result import AccountResult, RunResult
 
 TOTAL_SECONDS = 10.0
 """How long telling may take in all."""
@@ -81,7 +81,7 @@ def check_address(settings: Settings) -> None:
 def notify(
     settings: Settings,
     run: Mapping[str, Any],
-    outcome: Outcome | None,
+    result: RunResult | None,
     error: BaseException | None,
     *,
     total_seconds: float = TOTAL_SECONDS,
@@ -93,7 +93,7 @@ def notify(
     """
     check_address(settings)
     memory, now = _recall(settings), datetime.now(UTC)
-    failure = _identify_failure(run, outcome)
+    failure = _identify_failure(run, result)
     is_told = failure == memory.failure and memory.told_at is not None and _is_recent(memory.told_at, now)
     failures: list[str] = []
     news = list(memory.unsent)
@@ -106,10 +106,10 @@ def notify(
         since = memory.failing_since or _as_minute(run["started_at"])
         after = _Memory(failure, since, now.isoformat())
         if "failure" in settings.notify_on:
-            failures += _describe_failure(run, outcome, error)
+            failures += _describe_failure(run, result, error)
             failures += [f"it has failed since {since}"] if memory.failure else []
-    if outcome is not None:
-        news += _describe_news(settings, outcome)
+    if result is not None:
+        news += _describe_news(settings, result)
     if failures or news:
         # Whatever ends this early, the next run tells it: a failure that goes on is described anew.
         told_at = None if failures else after.told_at
@@ -129,49 +129,49 @@ def forget_news(settings: Settings, account: str) -> None:
         _remember(settings, replace(memory, unsent=kept))
 
 
-def _identify_failure(run: Mapping[str, Any], outcome: Outcome | None) -> str | None:
+def _identify_failure(run: Mapping[str, Any], result: RunResult | None) -> str | None:
     """Return a mark of what failed and how, which the next run has too if nothing has changed; None if nothing did."""
     if run["exit_code"] == 0:
         return None
-    failed = [(entry.account, entry.exit_code) for entry in outcome.accounts if entry.error] if outcome else []
+    failed = [(entry.account, entry.exit_code) for entry in result.accounts if entry.error] if result else []
     return sha256(repr((run["exit_code"], sorted(failed))).encode()).hexdigest()[:16]
 
 
-def _describe_failure(run: Mapping[str, Any], outcome: Outcome | None, error: BaseException | None) -> list[str]:
-    if outcome is None:
+def _describe_failure(run: Mapping[str, Any], result: RunResult | None, error: BaseException | None) -> list[str]:
+    if result is None:
         # What a library says of an error that nobody foresaw may quote values.
         is_ours = error is None or isinstance(error, Failure | UnusableAnswer | KeyboardInterrupt)
         reason = run["error"] if is_ours else f"{type(error).__name__}; sip-trunks status says more"
         return [f"the run failed with exit code {run['exit_code']}: {_safe(reason)}"]
-    failed = [entry for entry in outcome.accounts if entry.error]
-    count = f": {len(failed)} of {len(outcome.accounts)} accounts" if failed and len(outcome.accounts) > 1 else ""
-    return [f"the run failed with exit code {run['exit_code']}{count}", *map(_safe, outcome.failures)]
+    failed = [entry for entry in result.accounts if entry.error]
+    count = f": {len(failed)} of {len(result.accounts)} accounts" if failed and len(result.accounts) > 1 else ""
+    return [f"the run failed with exit code {run['exit_code']}{count}", *map(_safe, result.failures)]
 
 
-def _describe_news(settings: Settings, outcome: Outcome) -> Iterator[str]:
+def _describe_news(settings: Settings, result: RunResult) -> Iterator[str]:
     if "findings" in settings.notify_on:
         least = SEVERITIES.index(settings.notify_severity)
-        severe = [f for f in outcome.findings or () if f.new_count and SEVERITIES.index(f.severity) >= least]
+        severe = [f for f in result.findings or () if f.new_count and SEVERITIES.index(f.severity) >= least]
         severe.sort(key=lambda found: SEVERITIES.index(found.severity), reverse=True)
         if severe:
             told = ", ".join(f"{found.new_count} {found.severity} of {found.rule}" for found in severe)
             total = sum(found.new_count for found in severe)
             yield f"{total} new {'finding' if total == 1 else 'findings'}: {told}"
     if "drift" in settings.notify_on:
-        for entry in outcome.accounts:
-            drift = [seen for seen in entry.drift if seen.first_seen_at == outcome.snapshot_at]
+        for entry in result.accounts:
+            drift = [seen for seen in entry.drift if seen.first_seen_at == result.snapshot_at]
             if drift:
                 told = ", ".join(f"{_safe(seen.column_name, 60)} ({seen.kind})" for seen in drift)
                 yield f"{entry.account}: new drift: {told}"
     if "changes" in settings.notify_on:
-        loaded = [entry for entry in outcome.accounts if entry.status == "loaded" and any(_changes(entry))]
+        loaded = [entry for entry in result.accounts if entry.status == "loaded" and any(_changes(entry))]
         if loaded:
             new, changed, removed = map(sum, zip(*map(_changes, loaded), strict=True))
             names = name_some([entry.account for entry in loaded])
             yield f"trunks: {new} new, {changed} changed, {removed} removed ({names})"
 
 
-def _changes(entry: AccountOutcome) -> tuple[int, int, int]:
+def _changes(entry: AccountResult) -> tuple[int, int, int]:
     return entry.new_count or 0, entry.changed_count or 0, entry.removed_count or 0
 
 

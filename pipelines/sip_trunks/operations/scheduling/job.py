@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sip_trunks.core.errors import SettingsError
+from sip_trunks.destinations import open_destination
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,11 +104,9 @@ def _program() -> tuple[str, ...]:
 
 
 def _writable(settings: Settings) -> tuple[Path, ...]:
-    """Return the folders that a run writes into: the data directory, a lake and metrics elsewhere on this machine."""
-    lake = settings.lake.removeprefix("file://")
-    place = settings.data_dir / Path(lake).expanduser()
-    places = [settings.metrics_path.parent] if "://" in lake else [place, settings.metrics_path.parent]
-    return (settings.data_dir, *(place for place in places if not place.is_relative_to(settings.data_dir)))
+    """Return the folders that a run writes to: the data directory, and those of a lake and of metrics elsewhere."""
+    folders = (*open_destination(settings).written_folders, settings.metrics_path.parent)
+    return (settings.data_dir, *(folder for folder in folders if not folder.is_relative_to(settings.data_dir)))
 
 
 def _folder(settings: Settings) -> Path:
