@@ -148,7 +148,9 @@ def describe_type(kind: Any) -> str:
         return f"{', '.join(others)} or {last}"
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        return "tables written as [[…]]" if get_origin(item) is dict else f"a list of {describe_type(item)}"
+        if get_origin(item) is dict:
+            return "tables written as [[…]]"
+        return f"a list of {describe_type(item) if get_origin(item) is Literal else 'names'}"
     return {int: "a whole number above 0", float: "a number above 0", dict: "a table"}.get(
         get_origin(kind) or kind, "text"
     )

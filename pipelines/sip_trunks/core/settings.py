@@ -97,25 +97,27 @@ class TokenSettings:
 
     api_token: Annotated[
         Any,
-        Setting("token of the only account, which is stored as `default`", variable="FAMULOR_API_KEY", is_secret=True),
+        Setting("API token; its account is stored as default", variable="FAMULOR_API_KEY", is_secret=True),
     ] = ""
-    accounts: Annotated[dict[str, Any], Setting("a name and a token for each account", is_secret=True)] = field(
-        default_factory=dict
-    )
+    accounts: Annotated[
+        dict[str, Any], Setting("names and tokens of several accounts, instead of api_token", is_secret=True)
+    ] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ApiSettings:
     """Where the API is and how long to try: `[sources.famulor]`."""
 
-    base_url: Annotated[str, Setting("address of the API; of a white-label domain, its own")] = DEFAULT_BASE_URL
-    attempts: Annotated[Count, Setting("attempts per request, the first included")] = 5
-    total_seconds: Annotated[Amount, Setting("limit for one account's snapshot, retries and download included")] = 600.0
-    connect_seconds: Annotated[Amount, Setting("limit for a connection")] = 10.0
-    read_seconds: Annotated[Amount, Setting("how long the server may send nothing")] = 60.0
+    base_url: Annotated[str, Setting("URL of the API; a white-label domain has its own")] = DEFAULT_BASE_URL
+    attempts: Annotated[Count, Setting("attempts per request, including the first")] = 5
+    total_seconds: Annotated[
+        Amount, Setting("limit for one account's snapshot, including retries and the download")
+    ] = 600.0
+    connect_seconds: Annotated[Amount, Setting("how long to wait for a connection")] = 10.0
+    read_seconds: Annotated[Amount, Setting("how long the server may stay silent")] = 60.0
     backoff_seconds: Annotated[Amount, Setting("first wait between attempts; it doubles, with jitter")] = 1.0
-    concurrency: Annotated[Count, Setting("accounts that are fetched at the same time; each has one request")] = 8
-    max_body_bytes: Annotated[Count, Setting("largest response that is accepted, decompressed")] = 4 * 2**30
+    concurrency: Annotated[Count, Setting("accounts fetched at the same time; a token never has two requests")] = 8
+    max_body_bytes: Annotated[Count, Setting("largest accepted response, decompressed")] = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,8 @@ class DaskSettings:
     """Workers and partitions of `--engine dask`: `dask_…` under `[sip_trunks]`."""
 
     workers: Annotated[Count, Setting("worker processes of --engine dask, without --scheduler")] = 2
-    worker_bytes: Annotated[Count, Setting("memory limit of each worker")] = 2 * 2**30
-    partition_rows: Annotated[Count, Setting("trunks per partition, about; an account is never split")] = 100_000
+    worker_bytes: Annotated[Count, Setting("memory limit of each worker, in bytes")] = 2 * 2**30
+    partition_rows: Annotated[Count, Setting("approximate trunks per partition; an account is never split")] = 100_000
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class Settings:
     data_dir: Annotated[
         Path,
         Setting(
-            "folder of warehouse.duckdb, lake/ and state/; relative to the folder that holds .dlt",
+            "folder for everything that is stored; relative to the folder that holds .dlt",
             written="data",
             type=str,
             convert=_parse_path,
@@ -157,13 +159,11 @@ class Settings:
     table_format: Annotated[TableFormat, Setting("format of the lake's tables", removed={"iceberg": _NO_ICEBERG})] = (
         "parquet"
     )
-    drift: Annotated[DriftMode, Setting("strict: refuse a response that deviates from the declaration (exit 5)")] = (
-        "report"
-    )
+    drift: Annotated[DriftMode, Setting("strict refuses a response with drift (exit 5)")] = "report"
     expected_interval_seconds: Annotated[
         float | None,
         Setting(
-            "time between runs, such as 1h; auto: the median of the last intervals",
+            "expected time between runs, such as 1h; auto: the median of the last ones",
             key="expected_interval",
             written="auto",
             type=str,
@@ -184,31 +184,29 @@ class Settings:
             convert=lambda _, text: text.strip().encode(),
         ),
     ] = field(default=b"", repr=False)
-    log_format: Annotated[
-        LogFormat, Setting("json: one JSON object per line, on standard error and in state/sip-trunks.log")
-    ] = "text"
+    log_format: Annotated[LogFormat, Setting("json: one object per line, in state/sip-trunks.log and on stderr")] = (
+        "text"
+    )
     metrics: Annotated[str, Setting("file with metrics for Prometheus; relative to data_dir")] = "state/metrics.prom"
     notify: Annotated[
         str,
         Setting("URL of a webhook (docs/watching.md)", is_secret=True, convert=lambda _, text: text.strip()),
     ] = field(default="", repr=False)
-    notify_on: Annotated[tuple[Event, ...], Setting("events that the webhook is sent")] = get_args(Event)
-    notify_severity: Annotated[
-        str, Setting("lowest severity of new findings that the webhook is sent", type=Literal[SEVERITIES])
-    ] = "high"
+    notify_on: Annotated[tuple[Event, ...], Setting("events to send to the webhook")] = get_args(Event)
+    notify_severity: Annotated[str, Setting("lowest severity of new findings to send", type=Literal[SEVERITIES])] = (
+        "high"
+    )
     dask: DaskSettings = DaskSettings()
     providers: Annotated[
         Path | None,
         Setting(
-            "TOML file that replaces the provider catalog of the product",
+            "TOML file that replaces the built-in provider catalog",
             written="builtin",
             type=str,
             convert=_parse_providers,
         ),
     ] = None
-    suppressions: Annotated[
-        tuple[dict[str, Any], ...], Setting("findings that are accepted until a day (docs/reports.md)")
-    ] = ()
+    suppressions: Annotated[tuple[dict[str, Any], ...], Setting("findings accepted until a day (docs/reports.md)")] = ()
 
     @property
     def loader_version(self) -> str:
