@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 
@@ -62,20 +62,19 @@ class Declared(NamedTuple):
 
 @cache
 def list_declared(section: type, prefix: str) -> tuple[Declared, ...]:
-    """Return the settings that a dataclass declares, in its order."""
-    hints = get_type_hints(section, include_extras=True)
-    found = []
-    for each in fields(section):
-        setting = next((note for note in get_args(hints[each.name]) if isinstance(note, Setting)), None)
-        if setting is None:
-            continue
-        default = setting.written
-        if default is None:
-            default = each.default if each.default is not MISSING else None
-        found.append(
-            Declared(prefix + (setting.key or each.name), each.name, setting.type or hints[each.name], default, setting)
+    """Return the settings that a dataclass declares, in its order; its annotations must not be strings."""
+    return tuple(
+        Declared(
+            key=prefix + (setting.key or each.name),
+            field=each.name,
+            type=setting.type or each.type,
+            default=each.default if setting.written is None else setting.written,
+            setting=setting,
         )
-    return tuple(found)
+        for each in fields(section)
+        for setting in get_args(each.type)
+        if isinstance(setting, Setting)
+    )
 
 
 class ConfigFiles:
@@ -94,7 +93,8 @@ class ConfigFiles:
 
     def keys_of(self, section: str) -> set[str]:
         """Return the full keys that the files have in a section."""
-        return {f"{section}.{name}" for file in self.files for name in dig(file, section) or {}}
+        tables = (dig(file, section) for file in self.files)
+        return {f"{section}.{name}" for table in tables if isinstance(table, dict) for name in table}
 
     def _read(self, declared: Declared) -> Any:
         value = self._table(declared) if get_origin(_bare(declared.type)) is dict else self._find(declared)
@@ -117,7 +117,7 @@ class ConfigFiles:
         merged: dict[str, Any] = {}
         for file in reversed(self.files):
             found = dig(file, declared.key)
-            merged |= found if isinstance(found, dict) else {}
+            merged |= {} if found is None else _typed(declared, found)
         prefix = f"{declared.variable}__"
         known = {name.upper(): name for name in merged}
         for variable, value in os.environ.items():

@@ -1,16 +1,9 @@
-"""Files that a reader sees whole or not at all."""
+"""Files that are replaced atomically: a reader sees the old content or the new, never a part."""
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def writing_whole(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a file to write; it takes the place of what is at `path` when all of it is written."""
+    """Yield a file to write to, which replaces the file at `path` once it is complete."""
     draft = path.with_name(f".{path.name}.draft")
     try:
         with draft.open("wb") as file:
@@ -33,13 +26,13 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file in place of the one before."""
+    """Replace the content of a file."""
     with writing_whole(path) as file:
         file.write(content)
 
 
 def sync_directory(path: Path) -> None:
-    """Make durable what was renamed in a directory."""
+    """Make renames in a directory durable."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)

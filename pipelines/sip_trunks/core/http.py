@@ -1,4 +1,4 @@
-"""Connections to the API's host: TLS, the environment's proxy, and an end to whatever takes too long."""
+"""HTTP connections: TLS, the proxy of the environment, and a limit on the total time of a request."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def is_loopback(host: str) -> bool:
 
 
 class Connections:
-    """Connections to one host after the other requests: kept open between them, and closed with this context.
+    """Connections that are kept open between requests and closed with this context.
 
-    For one thread. They are made at the first request, to the host of its address.
+    For one thread. The pool is made for the host of the first request.
     """
 
     def __init__(self) -> None:
@@ -48,10 +48,10 @@ class Connections:
 
     @contextmanager
     def limited(self, url: str, total_seconds: float) -> Iterator[urllib3.PoolManager]:
-        """Yield the pool for the URL's host; what is still going on after `total_seconds` is cut off.
+        """Yield the pool for the URL's host; its connections are cut off after `total_seconds`.
 
-        A server that drips a byte a minute meets every other timeout. Raises SettingsError if the environment's
-        proxy is none.
+        A server that sends a byte a minute stays within every other timeout. Raises SettingsError if the proxy of the
+        environment is not valid.
         """
         if self._pool is None:
             self._pool = _open_pool(url, self._sockets)
@@ -66,10 +66,7 @@ class Connections:
 
 
 def _open_pool(url: str, sockets: list[socket.socket]) -> urllib3.PoolManager:
-    """Return a pool for the URL's host, through the proxy that the environment names for it.
-
-    Every socket that it opens is noted in `sockets`.
-    """
+    """Return a pool for the URL's host, through the proxy of the environment; it adds its sockets to `sockets`."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     proxy = None if is_loopback(host) or proxy_bypass(host) else getproxies().get(parts.scheme)
@@ -82,20 +79,18 @@ def _open_pool(url: str, sockets: list[socket.socket]) -> urllib3.PoolManager:
 
 
 def _through_proxy(proxy: str, context: ssl.SSLContext | None) -> urllib3.ProxyManager:
-    """Return a pool that uses the proxy, with its user and password. Raises SettingsError if it is no http(s) proxy."""
+    """Return a pool for the proxy, with its user and password. Raises SettingsError if it is not an HTTP proxy."""
     try:
         address = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
         headers = urllib3.util.make_headers(proxy_basic_auth=unquote(address.auth)) if address.auth else None
         plain = address._replace(auth=None).url
         return urllib3.ProxyManager(plain, proxy_headers=headers, ssl_context=context)
     except (ValueError, urllib3.exceptions.LocationValueError, urllib3.exceptions.HTTPError):
-        raise SettingsError(
-            "the environment's proxy is no address of an http proxy (https_proxy, http_proxy)"
-        ) from None
+        raise SettingsError("https_proxy or http_proxy must be the URL of an HTTP proxy") from None
 
 
 def _remembering(base: Any, sockets: list[socket.socket]) -> Any:
-    """Return the connection class with every socket that it opens noted in `sockets`."""
+    """Return the connection class, extended to add the sockets that it opens to `sockets`."""
 
     class Connection(base):  # type: ignore[misc]
         def connect(self) -> None:
@@ -112,7 +107,7 @@ def _shut_down(sockets: Sequence[socket.socket]) -> None:
 
 
 def _tls() -> ssl.SSLContext:
-    """The system's root certificates, and certifi's where it has none of its own."""
+    """Return a context with the root certificates of the system, or certifi's if the system has none."""
     import certifi
 
     context = ssl.create_default_context()

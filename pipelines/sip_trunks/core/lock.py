@@ -23,7 +23,10 @@ _PAUSE_SECONDS = 0.02
 
 @contextmanager
 def holding_lock(settings: Settings) -> Iterator[None]:
-    """Hold the data directory for this run. The system frees the lock when the process ends, however it ends."""
+    """Lock the data directory for this run. The system releases the lock when the process ends, even by a kill.
+
+    Raises RunActive if another run has it.
+    """
     prepare_state_dir(settings)
     with (settings.state_dir / "run.lock").open("a+") as file:
         if not _try_to_lock(file):
@@ -36,7 +39,7 @@ def holding_lock(settings: Settings) -> Iterator[None]:
 
 
 def _try_to_lock(file: IO[str]) -> bool:
-    """Lock the file unless a run has it; somebody who only asks (`is_run_active`) has it for an instant."""
+    """Lock the file unless a run has it; `is_run_active` holds it for an instant, so try more than once."""
     for _ in range(_ATTEMPTS):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,7 +51,7 @@ def _try_to_lock(file: IO[str]) -> bool:
 
 
 def is_run_active(settings: Settings) -> bool:
-    """Whether a run holds the data directory at this moment, as far as this user may know."""
+    """Whether a run is active in the data directory; False if this user may not read the lock file."""
     try:
         with (settings.state_dir / "run.lock").open("r") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The facts on providers that the settings name: a file of one's own, or those that come with the product."""
+"""The provider catalog in use: the file that the settings name, or the built-in one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from trunk_transforms.enrich.providers import Providers
 
 
-def read_facts(settings: Settings) -> Providers:
-    """Return the facts on providers. Raises SettingsError if the file cannot be read, or is none of facts."""
+def read_provider_catalog(settings: Settings) -> Providers:
+    """Return the provider catalog. Raises SettingsError if the file is unreadable or not a valid provider catalog."""
     if settings.providers is None:
         return default_providers()
     try:
@@ -24,12 +24,12 @@ def read_facts(settings: Settings) -> Providers:
         raise SettingsError(f"sip_trunks.providers: {settings.providers}: {error}") from None
 
 
-def read_usable_facts(settings: Settings) -> Providers:
-    """Return the facts on providers or, if they cannot be read, those that come with the product.
+def read_usable_catalog(settings: Settings) -> Providers:
+    """Return the provider catalog, or the built-in one if the file is not usable.
 
-    No snapshot is lost for a file of facts: that something is wrong with it is said when the reports are written.
+    A broken catalog must not cost a snapshot; the reports of the same run name the error.
     """
     try:
-        return read_facts(settings)
+        return read_provider_catalog(settings)
     except SettingsError:
         return default_providers()

@@ -4,8 +4,7 @@ Reading them, `check`, `.dlt/config.toml` and the table in the documentation fol
 is found: `config_files`.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: the declarations are read from the annotations when the program runs.
 import hmac
 import os
 import re
@@ -210,19 +209,19 @@ class Settings:
 
     @property
     def loader_version(self) -> str:
-        """What read an answer: the release and, if values are replaced, marks of the key and of the fields."""
+        """The release that reads a response and, with pseudonyms, a mark of the key and one of the fields."""
         if not self.pseudonymize:
             return __version__
         marks = (self._mark("key"), self._mark(*self.pseudonymize))
         return f"{__version__}{PSEUDONYM_MARK}{'.'.join(marks)}"
 
     def _mark(self, *texts: str) -> str:
-        # Of the key, this tells whether it is the same, and nothing else.
+        # Reveals whether two keys are equal, and nothing else about them.
         return hmac.digest(self.pseudonym_key, "\n".join(texts).encode(), "sha256").hex()[:8]
 
     @property
     def destination_option(self) -> str:
-        """What to add to a command for it to act on the same destination."""
+        """The option that makes another command use the same destination."""
         return "" if self.destination == "duckdb" else f" --destination {self.destination}"
 
     @property
@@ -237,17 +236,17 @@ class Settings:
 
     @property
     def last_run_path(self) -> Path:
-        """The file that holds the outcome of the last run."""
+        """The file with the result of the last run."""
         return self.state_dir / "last_run.json"
 
     @property
     def metrics_path(self) -> Path:
-        """The file for Prometheus that every run writes."""
+        """The file with metrics for Prometheus that every run writes."""
         return self.data_dir / Path(self.metrics).expanduser()
 
     @property
     def state_dir(self) -> Path:
-        """What belongs to the loader alone: its lock, its log, its private file."""
+        """The folder of the loader's own files: lock, log, private database."""
         return self.data_dir / "state"
 
 

@@ -78,13 +78,13 @@ def copy_for_readers(
     connection: duckdb.DuckDBPyConnection, settings: Settings, tables: StoredTables, names: Sequence[str]
 ) -> None:
     """Copy these tables, create the views, and confine the connection to them."""
-    from sip_trunks.core.provider_catalog import read_facts
+    from sip_trunks.core.provider_catalog import read_provider_catalog
     from sip_trunks.warehouse.views import create_views
 
     # The observations first: whatever they list is then in the copies of the other tables.
     for name in sorted(names, key=lambda name: name != OBSERVATIONS):
         _copy(connection, tables, name)
-    create_views(connection, partial(read_facts, settings))
+    create_views(connection, partial(read_provider_catalog, settings))
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 

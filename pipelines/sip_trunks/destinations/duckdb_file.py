@@ -119,7 +119,7 @@ class DuckDBFile:
 
     def load(self, connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> None:
         """Merge the snapshots into the private copy with dlt. Raises DestinationFailed."""
-        from sip_trunks.core.provider_catalog import read_usable_facts
+        from sip_trunks.core.provider_catalog import read_usable_catalog
         from sip_trunks.destinations.dlt_pipeline import changing_source, load_with_dlt, merging_source
         from sip_trunks.warehouse.views import create_views
 
@@ -139,17 +139,17 @@ class DuckDBFile:
         # dlt stores its schema again with every load, because the load's moment is part of it; only the last counts.
         versions = f"{sql.DATASET}._dlt_version"
         connection.execute(f"DELETE FROM {versions} WHERE inserted_at < (SELECT max(inserted_at) FROM {versions})")
-        create_views(connection, partial(read_usable_facts, self.settings))
+        create_views(connection, partial(read_usable_catalog, self.settings))
 
     def initialize(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Load whole tables into the private copy with dlt. Raises DestinationFailed."""
-        from sip_trunks.core.provider_catalog import read_usable_facts
+        from sip_trunks.core.provider_catalog import read_usable_catalog
         from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
         from sip_trunks.warehouse.views import create_views
 
         kept = {name: table for name, table in tables.items() if name != schema.SIP_TRUNK_SNAPSHOT_ROWS.name}
         load_with_dlt(self.settings, _through(connection), lambda: writing_source(kept), KEEPING_LOAD_IDS)
-        create_views(connection, partial(read_usable_facts, self.settings))
+        create_views(connection, partial(read_usable_catalog, self.settings))
 
     def write_observations(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to `sip_trunk_snapshots` for responses that are unchanged."""

@@ -68,10 +68,10 @@ def show_reports(connection: duckdb.DuckDBPyConnection, versions: LakeVersions, 
 
 def show_derived(connection: duckdb.DuckDBPyConnection, settings: Settings, versions: LakeVersions) -> None:
     """Show everything that follows from the tables: views, macros, reports."""
-    from sip_trunks.core.provider_catalog import read_facts
+    from sip_trunks.core.provider_catalog import read_provider_catalog
     from sip_trunks.warehouse.views import create_views
 
-    create_views(connection, partial(read_facts, settings), kind="VIEW")
+    create_views(connection, partial(read_provider_catalog, settings), kind="VIEW")
     show_reports(connection, versions, kind="VIEW")
     if report_tables.has_reports(connection):
         report_tables.create_findings(connection)

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from sip_trunks import __version__
 from sip_trunks.core.errors import DestinationFailed, SettingsError, describe_error
 from sip_trunks.core.lock import holding_lock
-from sip_trunks.core.provider_catalog import read_usable_facts
+from sip_trunks.core.provider_catalog import read_usable_catalog
 from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.dlt_pipeline import discard_dlt_folder
 from sip_trunks.reporting.publish import publish_page, publish_tables
@@ -108,7 +108,7 @@ def _complete_warehouse(settings: Settings, path: Path) -> None:
     try:
         with duckdb.connect(path) as copy:
             copy.execute("SET TimeZone = 'UTC'")
-            create_views(copy, partial(read_usable_facts, settings))
+            create_views(copy, partial(read_usable_catalog, settings))
             span = state.read_observation_span(copy)
             if span:
                 publish_tables(copy, settings, span[1])

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sip_trunks.core.errors import SettingsError
-from sip_trunks.core.provider_catalog import read_facts
+from sip_trunks.core.provider_catalog import read_provider_catalog
 from sip_trunks.warehouse import frames
 from trunk_transforms import schema
 from trunk_transforms.audit.suppressions import read_suppressions
@@ -40,7 +40,7 @@ def read_options(settings: Settings, **asked: Any) -> Options:
     return Options(
         accounts=[account.name for account in settings.accounts],
         expected_interval_seconds=settings.expected_interval_seconds,
-        providers=read_facts(settings),
+        providers=read_provider_catalog(settings),
         suppressions=suppressions,
         **({"as_of": datetime.now(UTC)} | asked),
     )

@@ -43,13 +43,13 @@ _SPACES = r"[\s\p{Z}]"
 
 
 def create_views(
-    connection: duckdb.DuckDBPyConnection, read_facts: Callable[[], Providers], kind: str = "TABLE"
+    connection: duckdb.DuckDBPyConnection, read_provider_catalog: Callable[[], Providers], kind: str = "TABLE"
 ) -> None:
     """Make the stored tables, which are of this kind (TABLE or VIEW), explain themselves and answer questions.
 
-    Raises what `read_facts` raises, which is asked for the facts on providers.
+    Raises what `read_provider_catalog` raises, which is asked for the facts on providers.
     """
-    facts, stored = read_facts(), read_tables(connection)
+    facts, stored = read_provider_catalog(), read_tables(connection)
     with transaction(connection):
         _create_functions(connection, facts)
         for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS):
