@@ -1,7 +1,7 @@
 """Values of settings by dlt's rules, read without dlt: the environment, `secrets.toml`, `config.toml`, in this order.
 
-A setting is declared once, as a field of a dataclass: `attempts: Annotated[int, Setting("…")] = 5`. Reading, checking
-and documenting it follow from that.
+A setting is declared once, as a field of a dataclass: `attempts: Count = setting(5, "…")`. Reading, checking and
+documenting it follow from that.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -24,56 +24,55 @@ if TYPE_CHECKING:
 Count = Annotated[int, msgspec.Meta(gt=0)]
 Amount = Annotated[float, msgspec.Meta(gt=0, lt=1e15)]
 _PROJECT = Path(__file__).resolve().parents[3]
+_WORDS: Mapping[Any, str] = {Count: "a whole number above 0", Amount: "a number above 0", dict[str, Any]: "a table"}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of a setting beside its name, type and default, which are its field's.
+    """A declared setting.
 
-    `written` and `type` are the default and the type in a file where the field has others: `convert`, called with the
-    key and the value, makes one of the other. `variable` is a second environment variable, `is_secret` keeps the value
-    out of messages and `config.toml`, `removed` has messages on values that are no longer supported.
+    `key` is its full name, such as `sip_trunks.drift`; `name` and `default` are the field's. `written` is the
+    default as a file has it, `type` the type of what is written; `convert` is called with the key and a value that is
+    not the default. `variable` is a second environment variable. The value of a secret appears in no message. `removed`
+    has a message for each value that is no longer supported.
     """
 
     meaning: str
     key: str = ""
+    name: str = ""
     type: Any = None
+    default: Any = None
     written: Any = None
+    convert: Callable[[str, Any], Any] | None = None
     variable: str = ""
     is_secret: bool = False
-    convert: Callable[[str, Any], Any] | None = None
     removed: Mapping[str, str] = field(default_factory=dict)
 
-
-class Declared(NamedTuple):
-    """A setting under its full key, such as `sip_trunks.drift`; `default` is as a file has it."""
-
-    key: str
-    field: str
-    type: Any
-    default: Any
-    setting: Setting
-
     @property
-    def variable(self) -> str:
+    def own_variable(self) -> str:
         """The environment variable that dlt's rules give it."""
         return self.key.upper().replace(".", "__")
 
 
+def setting(default: Any, meaning: str, **more: Any) -> Any:
+    """Declare a field of a dataclass as a setting; `more` has other members of `Setting`."""
+    declared = Setting(meaning, default=default, **more)
+    return field(default=default, repr=not declared.is_secret, metadata={"setting": declared})
+
+
 @cache
-def list_declared(section: type, prefix: str) -> tuple[Declared, ...]:
+def list_declared(section: type, prefix: str) -> tuple[Setting, ...]:
     """Return the settings that a dataclass declares, in its order; its annotations must not be strings."""
     return tuple(
-        Declared(
-            key=prefix + (setting.key or each.name),
-            field=each.name,
-            type=setting.type or each.type,
-            default=each.default if setting.written is None else setting.written,
-            setting=setting,
+        replace(
+            declared,
+            key=prefix + (declared.key or each.name),
+            name=each.name,
+            type=declared.type or (each.type if declared.written is None else type(declared.written)),
+            written=declared.default if declared.written is None else declared.written,
         )
         for each in fields(section)
-        for setting in get_args(each.type)
-        if isinstance(setting, Setting)
+        for declared in each.metadata.values()
     )
 
 
@@ -89,36 +88,37 @@ class ConfigFiles:
 
         Raises SettingsError if a value is not what its setting needs.
         """
-        return {declared.field: self._read(declared) for declared in list_declared(section, prefix)}
+        return {declared.name: self._read(declared) for declared in list_declared(section, prefix)}
 
     def keys_of(self, section: str) -> set[str]:
         """Return the full keys that the files have in a section."""
         tables = (dig(file, section) for file in self.files)
         return {f"{section}.{name}" for table in tables if isinstance(table, dict) for name in table}
 
-    def _read(self, declared: Declared) -> Any:
-        value = self._table(declared) if get_origin(_bare(declared.type)) is dict else self._find(declared)
-        is_empty = not os.environ.get(declared.variable, "-").strip()
-        if not value and is_empty and not declared.setting.is_secret:
+    def _read(self, declared: Setting) -> Any:
+        value = self._table(declared) if get_origin(declared.type) is dict else self._find(declared)
+        if not value and not declared.is_secret and not os.environ.get(declared.own_variable, "-").strip():
             # An empty variable in a script must not fall back to the default unnoticed.
-            raise SettingsError(f"{declared.variable} is set, but empty; give it a value, or unset it")
-        value = _typed(declared, declared.default if value is None else value)
-        return declared.setting.convert(declared.key, value) if declared.setting.convert else value
+            raise SettingsError(f"{declared.own_variable} is set, but empty; give it a value, or unset it")
+        value = declared.written if value is None else _typed(declared, value)
+        if value == declared.written:
+            return declared.default
+        return declared.convert(declared.key, value) if declared.convert else value
 
-    def _find(self, declared: Declared) -> Any:
-        for variable in (declared.variable, declared.setting.variable):
+    def _find(self, declared: Setting) -> Any:
+        for variable in (declared.own_variable, declared.variable):
             text = os.environ.get(variable, "").strip()
             if text:
                 return text
         return next((value for value in (dig(file, declared.key) for file in self.files) if value is not None), None)
 
-    def _table(self, declared: Declared) -> dict[str, Any]:
+    def _table(self, declared: Setting) -> dict[str, Any]:
         """Return a table of names and values; the environment adds to it, or overrides."""
         merged: dict[str, Any] = {}
         for file in reversed(self.files):
             found = dig(file, declared.key)
             merged |= {} if found is None else _typed(declared, found)
-        prefix = f"{declared.variable}__"
+        prefix = f"{declared.own_variable}__"
         known = {name.upper(): name for name in merged}
         for variable, value in os.environ.items():
             if variable.startswith(prefix) and variable != prefix:
@@ -142,36 +142,29 @@ def dig(values: Any, key: str) -> Any:
 
 def describe_type(kind: Any) -> str:
     """Return what a setting of this type needs, in words."""
-    kind = _bare(kind)
     if get_origin(kind) is Literal:
         *others, last = get_args(kind)
         return f"{', '.join(others)} or {last}"
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        if get_origin(item) is dict:
+        if item in _WORDS:
             return "tables written as [[…]]"
-        return f"a list of {describe_type(item) if get_origin(item) is Literal else 'names'}"
-    return {int: "a whole number above 0", float: "a number above 0", dict: "a table"}.get(
-        get_origin(kind) or kind, "text"
-    )
+        return f"a list of {'names' if item is str else describe_type(item)}"
+    return _WORDS.get(kind, "text")
 
 
-def _typed(declared: Declared, value: Any) -> Any:
+def _typed(declared: Setting, value: Any) -> Any:
     """Return a value as its setting's type. Raises SettingsError."""
-    if isinstance(value, str) and value in declared.setting.removed:
-        raise SettingsError(f"{declared.key} = {value!r}: {declared.setting.removed[value]}")
-    if isinstance(value, str) and get_origin(_bare(declared.type)) is tuple:
+    if isinstance(value, str) and value in declared.removed:
+        raise SettingsError(f"{declared.key} = {value!r}: {declared.removed[value]}")
+    if isinstance(value, str) and get_origin(declared.type) is tuple:
         # dlt writes lists in variables as JSON; commas are easier to type.
         value = re.findall(r"[^\s,\[\]\"']+", value)
     try:
         return msgspec.convert(value, declared.type, strict=False)
     except msgspec.ValidationError:
-        got = "" if declared.setting.is_secret else f", got {value!r}"
+        got = "" if declared.is_secret else f", got {value!r}"
         raise SettingsError(f"setting {declared.key} needs {describe_type(declared.type)}{got}") from None
-
-
-def _bare(kind: Any) -> Any:
-    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

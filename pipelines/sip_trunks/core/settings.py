@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from sip_trunks import __version__
-from sip_trunks.core.config_files import Amount, ConfigFiles, Count, Declared, Setting, find_config_dir, list_declared
+from sip_trunks.core.config_files import Amount, ConfigFiles, Count, Setting, find_config_dir, list_declared, setting
 from sip_trunks.core.errors import DestinationFailed, SettingsError
 from trunk_transforms.schema.reports import SEVERITIES
 from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS
@@ -45,16 +45,8 @@ def parse_duration(key: str, text: str) -> float:
     return float(found[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[found[2]]
 
 
-def _parse_interval(key: str, text: str) -> float | None:
-    return None if text == "auto" else parse_duration(key, text)
-
-
 def _parse_path(_key: str, text: str) -> Path:
     return Path(text).expanduser()
-
-
-def _parse_providers(key: str, text: str) -> Path | None:
-    return None if text == "builtin" else _parse_path(key, text)
 
 
 def _parse_destination(_key: str, text: str) -> str:
@@ -65,8 +57,6 @@ def _parse_destination(_key: str, text: str) -> str:
 
 def _parse_pseudonymized(key: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the columns of the fields, sorted. Raises SettingsError for a field that is needed as it is."""
-    if not names:
-        return ()
     from trunk_transforms.parse.column_names import column_name
 
     columns = {name: column_name(name) for name in names}
@@ -94,38 +84,35 @@ class Account:
 class TokenSettings:
     """Tokens as they are written under `[sources.famulor]`: one, or a table of accounts."""
 
-    api_token: Annotated[
-        Any,
-        Setting("API token; its account is stored as default", variable="FAMULOR_API_KEY", is_secret=True),
-    ] = ""
-    accounts: Annotated[
-        dict[str, Any], Setting("names and tokens of several accounts, instead of api_token", is_secret=True)
-    ] = field(default_factory=dict)
+    api_token: Any = setting(
+        "", "API token; its account is stored as default", variable="FAMULOR_API_KEY", is_secret=True
+    )
+    accounts: dict[str, Any] = setting(
+        None, "names and tokens of several accounts, instead of api_token", is_secret=True
+    )
 
 
 @dataclass(frozen=True)
 class ApiSettings:
     """Where the API is and how long to try: `[sources.famulor]`."""
 
-    base_url: Annotated[str, Setting("URL of the API; a white-label domain has its own")] = DEFAULT_BASE_URL
-    attempts: Annotated[Count, Setting("attempts per request, including the first")] = 5
-    total_seconds: Annotated[
-        Amount, Setting("limit for one account's snapshot, including retries and the download")
-    ] = 600.0
-    connect_seconds: Annotated[Amount, Setting("how long to wait for a connection")] = 10.0
-    read_seconds: Annotated[Amount, Setting("how long the server may stay silent")] = 60.0
-    backoff_seconds: Annotated[Amount, Setting("first wait between attempts; it doubles, with jitter")] = 1.0
-    concurrency: Annotated[Count, Setting("accounts fetched at the same time; a token never has two requests")] = 8
-    max_body_bytes: Annotated[Count, Setting("largest accepted response, decompressed")] = 4 * 2**30
+    base_url: str = setting(DEFAULT_BASE_URL, "URL of the API; a white-label domain has its own")
+    attempts: Count = setting(5, "attempts per request, including the first")
+    total_seconds: Amount = setting(600.0, "limit for one account's snapshot, including retries and the download")
+    connect_seconds: Amount = setting(10.0, "how long to wait for a connection")
+    read_seconds: Amount = setting(60.0, "how long the server may stay silent")
+    backoff_seconds: Amount = setting(1.0, "first wait between attempts; it doubles, with jitter")
+    concurrency: Count = setting(8, "accounts fetched at the same time; a token never has two requests")
+    max_body_bytes: Count = setting(4 * 2**30, "largest accepted response, decompressed")
 
 
 @dataclass(frozen=True)
 class DaskSettings:
     """Workers and partitions of `--engine dask`: `dask_…` under `[sip_trunks]`."""
 
-    workers: Annotated[Count, Setting("worker processes of --engine dask, without --scheduler")] = 2
-    worker_bytes: Annotated[Count, Setting("memory limit of each worker, in bytes")] = 2 * 2**30
-    partition_rows: Annotated[Count, Setting("approximate trunks per partition; an account is never split")] = 100_000
+    workers: Count = setting(2, "worker processes of --engine dask, without --scheduler")
+    worker_bytes: Count = setting(2 * 2**30, "memory limit of each worker, in bytes")
+    partition_rows: Count = setting(100_000, "approximate trunks per partition; an account is never split")
 
 
 @dataclass(frozen=True)
@@ -136,76 +123,50 @@ class Settings:
     what the files and the environment have, see `accounts.with_pseudonym_key`.
     """
 
-    data_dir: Annotated[
-        Path,
-        Setting(
-            "folder for everything that is stored; relative to the folder that holds .dlt",
-            written="data",
-            type=str,
-            convert=_parse_path,
-        ),
-    ]
-    config_dir: Path | None
-    api: ApiSettings
-    accounts: tuple[Account, ...]
-    destination: Annotated[
-        str,
-        Setting("duckdb, parquet (a lake), or dlt's name of a database such as postgres", convert=_parse_destination),
-    ] = "duckdb"
-    lake: Annotated[str, Setting("the lake: a folder, relative to data_dir, or a URL such as s3://bucket/lake")] = (
-        "lake"
+    data_dir: Path = setting(
+        Path("data"),
+        "folder for everything that is stored; relative to the folder that holds .dlt",
+        written="data",
+        convert=_parse_path,
     )
-    table_format: Annotated[TableFormat, Setting("format of the lake's tables", removed={"iceberg": _NO_ICEBERG})] = (
-        "parquet"
+    config_dir: Path | None = None
+    api: ApiSettings = ApiSettings()
+    accounts: tuple[Account, ...] = ()
+    destination: str = setting(
+        "duckdb", "duckdb, parquet (a lake), or dlt's name of a database such as postgres", convert=_parse_destination
     )
-    drift: Annotated[DriftMode, Setting("strict refuses a response with drift (exit 5)")] = "report"
-    expected_interval_seconds: Annotated[
-        float | None,
-        Setting(
-            "expected time between runs, such as 1h; auto: the median of the last ones",
-            key="expected_interval",
-            written="auto",
-            type=str,
-            convert=_parse_interval,
-        ),
-    ] = None
-    pseudonymize: Annotated[
-        tuple[str, ...],
-        Setting('fields, such as "phone_number", to replace before anything is written', convert=_parse_pseudonymized),
-    ] = ()
-    pseudonym_key: Annotated[
-        bytes,
-        Setting(
-            "key of sip_trunks.pseudonymize (docs/privacy.md)",
-            written="",
-            type=str,
-            is_secret=True,
-            convert=lambda _, text: text.strip().encode(),
-        ),
-    ] = field(default=b"", repr=False)
-    log_format: Annotated[LogFormat, Setting("json: one object per line, in state/sip-trunks.log and on stderr")] = (
-        "text"
+    lake: str = setting("lake", "the lake: a folder, relative to data_dir, or a URL such as s3://bucket/lake")
+    table_format: TableFormat = setting("parquet", "format of the lake's tables", removed={"iceberg": _NO_ICEBERG})
+    drift: DriftMode = setting("report", "strict refuses a response with drift (exit 5)")
+    expected_interval_seconds: float | None = setting(
+        None,
+        "expected time between runs, such as 1h; auto: the median of the last ones",
+        key="expected_interval",
+        written="auto",
+        convert=parse_duration,
     )
-    metrics: Annotated[str, Setting("file with metrics for Prometheus; relative to data_dir")] = "state/metrics.prom"
-    notify: Annotated[
-        str,
-        Setting("URL of a webhook (docs/watching.md)", is_secret=True, convert=lambda _, text: text.strip()),
-    ] = field(default="", repr=False)
-    notify_on: Annotated[tuple[Event, ...], Setting("events to send to the webhook")] = get_args(Event)
-    notify_severity: Annotated[str, Setting("lowest severity of new findings to send", type=Literal[SEVERITIES])] = (
-        "high"
+    pseudonymize: tuple[str, ...] = setting(
+        (), 'fields, such as "phone_number", to replace before anything is written', convert=_parse_pseudonymized
     )
+    pseudonym_key: bytes = setting(
+        b"",
+        "key of sip_trunks.pseudonymize (docs/privacy.md)",
+        written="",
+        is_secret=True,
+        convert=lambda _, text: text.strip().encode(),
+    )
+    log_format: LogFormat = setting("text", "json: one object per line, in state/sip-trunks.log and on stderr")
+    metrics: str = setting("state/metrics.prom", "file with metrics for Prometheus; relative to data_dir")
+    notify: str = setting(
+        "", "URL of a webhook (docs/watching.md)", is_secret=True, convert=lambda _, text: text.strip()
+    )
+    notify_on: tuple[Event, ...] = setting(get_args(Event), "events to send to the webhook")
+    notify_severity: str = setting("high", "lowest severity of new findings to send", type=Literal[SEVERITIES])
     dask: DaskSettings = DaskSettings()
-    providers: Annotated[
-        Path | None,
-        Setting(
-            "TOML file that replaces the built-in provider catalog",
-            written="builtin",
-            type=str,
-            convert=_parse_providers,
-        ),
-    ] = None
-    suppressions: Annotated[tuple[dict[str, Any], ...], Setting("findings accepted until a day (docs/reports.md)")] = ()
+    providers: Path | None = setting(
+        None, "TOML file that replaces the built-in provider catalog", written="builtin", convert=_parse_path
+    )
+    suppressions: tuple[dict[str, Any], ...] = setting((), "findings accepted until a day (docs/reports.md)")
 
     @property
     def loader_version(self) -> str:
@@ -258,7 +219,7 @@ _SECTIONS: tuple[tuple[str, type], ...] = (
 )
 
 
-def list_settings() -> list[Declared]:
+def list_settings() -> list[Setting]:
     """Return every setting of this product."""
     return [declared for prefix, section in _SECTIONS for declared in list_declared(section, prefix)]
 
