@@ -67,7 +67,7 @@ cookbook: $(READY) ## ask the queries of docs/sql.md and write down what they pr
 pictures: $(READY) ## take the pictures of the README anew; needs Chromium
 	@$(BIN)/python -m tests.tools.pictures
 
-# Without the extras `iceberg` and `dagster`: where SQLAlchemy is installed, dlt imports it in every run (0.16 s).
+# Without the extra `dagster`: it brings SQLAlchemy, which dlt then imports in every run (0.16 s).
 lock: $(READY) ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --group dev --extra postgres --extra s3 --extra delta --extra notebook --extra dask \
 	  --universal --python-version 3.11 --generate-hashes --upgrade \
