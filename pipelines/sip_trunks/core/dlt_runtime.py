@@ -1,4 +1,4 @@
-"""What dlt reads from the environment while this product uses it, and the secrets that only dlt can find."""
+"""dlt's environment and log while this product uses it, and the secrets that only dlt can find."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sip_trunks.core.logs import adopting_dlt_log
 from sip_trunks.core.process import changed_environment
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def dlt_environment(settings: Settings) -> Iterator[None]:
     """Point dlt at the project's `.dlt` folder, and enforce what this product promises whatever the settings say.
 
-    Import and use dlt inside of it only: dlt reads these variables when it needs them. May be nested.
+    What dlt logs goes to the product's log. Import and use dlt only inside this context: it reads these variables when
+    it needs them. May be nested.
     """
     promised = {
         # One load job at a time: the jobs are DuckDB statements, which use every core anyway; together they only use
@@ -32,7 +34,7 @@ def dlt_environment(settings: Settings) -> Iterator[None]:
         "LOAD__DELETE_COMPLETED_JOBS": "true",
         "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
     }
-    with changed_environment(_project(settings) | promised):
+    with changed_environment(_project(settings) | promised), adopting_dlt_log():
         yield
 
 

@@ -11,6 +11,7 @@ import logging
 import sys
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sip_trunks.core.settings import prepare_state_dir
@@ -32,7 +33,7 @@ def showing_progress() -> Iterator[Callable[[str], None]]:
         yield logger.info
         return
     if not sys.stderr.isatty():
-        yield _log_line
+        yield partial(say, logging.INFO)
         return
     from rich.console import Console
     from rich.markup import escape
@@ -50,15 +51,13 @@ def showing_progress() -> Iterator[Callable[[str], None]]:
 def adopting_dlt_log() -> Iterator[None]:
     """Send what dlt logs to the product's log; dlt itself writes to standard error."""
     dlt_logger = logging.getLogger("dlt")
-    handlers, propagate = dlt_logger.handlers, dlt_logger.propagate
+    before = dlt_logger.handlers, dlt_logger.filters, dlt_logger.propagate
     # Not our own handlers: dlt sets the format of the first handler of its logger.
-    dlt_logger.handlers, dlt_logger.propagate = [_Forwarder()], False
-    dlt_logger.addFilter(_keep_first_words)
+    dlt_logger.handlers, dlt_logger.filters, dlt_logger.propagate = [_Forwarder()], [_keep_first_words], False
     try:
         yield
     finally:
-        dlt_logger.removeFilter(_keep_first_words)
-        dlt_logger.handlers, dlt_logger.propagate = handlers, propagate
+        dlt_logger.handlers, dlt_logger.filters, dlt_logger.propagate = before
 
 
 class _Forwarder(logging.Handler):
@@ -73,10 +72,6 @@ def _keep_first_words(record: logging.LogRecord) -> bool:
     record.msg = record.getMessage().partition(" with message ")[0].partition("\n")[0]
     record.args = record.exc_info = record.exc_text = None
     return True
-
-
-def _log_line(text: str) -> None:
-    say(logging.INFO, text)
 
 
 def log(level: int, text: str, **extra: Any) -> None:

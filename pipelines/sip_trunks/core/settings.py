@@ -22,9 +22,6 @@ from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS
 DEFAULT_ACCOUNT = "default"
 DEFAULT_BASE_URL = "https://app.famulor.de/api"
 DEMO_ACCOUNT = "demo"
-DriftMode = Literal["report", "strict"]
-LogFormat = Literal["text", "json"]
-TableFormat = Literal["parquet", "delta"]
 Event = Literal["failure", "recovery", "findings", "drift", "changes"]
 """What a webhook can be notified of."""
 PSEUDONYM_MARK = "+hmac."
@@ -136,8 +133,10 @@ class Settings:
         "duckdb", "duckdb, parquet (a lake), or dlt's name of a database such as postgres", convert=_parse_destination
     )
     lake: str = setting("lake", "the lake: a folder, relative to data_dir, or a URL such as s3://bucket/lake")
-    table_format: TableFormat = setting("parquet", "format of the lake's tables", removed={"iceberg": _NO_ICEBERG})
-    drift: DriftMode = setting("report", "strict refuses a response with drift (exit 5)")
+    table_format: Literal["parquet", "delta"] = setting(
+        "parquet", "format of the lake's tables", removed={"iceberg": _NO_ICEBERG}
+    )
+    drift: Literal["report", "strict"] = setting("report", "strict refuses a response with drift (exit 5)")
     expected_interval_seconds: float | None = setting(
         None,
         "expected time between runs, such as 1h; auto: the median of the last ones",
@@ -155,7 +154,9 @@ class Settings:
         is_secret=True,
         convert=lambda _, text: text.strip().encode(),
     )
-    log_format: LogFormat = setting("text", "json: one object per line, in state/sip-trunks.log and on stderr")
+    log_format: Literal["text", "json"] = setting(
+        "text", "json: one object per line, in state/sip-trunks.log and on stderr"
+    )
     metrics: str = setting("state/metrics.prom", "file with metrics for Prometheus; relative to data_dir")
     notify: str = setting(
         "", "URL of a webhook (docs/watching.md)", is_secret=True, convert=lambda _, text: text.strip()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from sip_trunks.core.dlt_runtime import dlt_environment
 from sip_trunks.core.errors import DestinationFailed, describe_error
-from sip_trunks.core.logs import adopting_dlt_log
 from sip_trunks.core.process import changed_environment
 from sip_trunks.warehouse import sql
 
@@ -52,18 +51,17 @@ def load_with_dlt(
         import dlt
         from dlt.common.exceptions import DltException
 
-        with adopting_dlt_log():
-            try:
-                pipeline = dlt.pipeline(
-                    PIPELINE,
-                    pipelines_dir=str(settings.state_dir / "dlt"),
-                    destination=_asked_once(destination()),
-                    dataset_name=dataset,
-                )
-                info = pipeline.run(source(), loader_file_format=loader_file_format)
-            except DltException as error:
-                raise_failure("dlt could not load the snapshot", error)
-            return Loaded(str(info.loads_ids[0]), str(pipeline.default_schema.version_hash))
+        try:
+            pipeline = dlt.pipeline(
+                PIPELINE,
+                pipelines_dir=str(settings.state_dir / "dlt"),
+                destination=_asked_once(destination()),
+                dataset_name=dataset,
+            )
+            info = pipeline.run(source(), loader_file_format=loader_file_format)
+        except DltException as error:
+            raise_failure("dlt could not load the snapshot", error)
+        return Loaded(str(info.loads_ids[0]), str(pipeline.default_schema.version_hash))
 
 
 def _asked_once(destination: Any) -> Any:
