@@ -40,8 +40,8 @@ class PartReader(Protocol):
         """Yield a read-only connection to these tables with the rows of these accounts; there are no views."""
 
 
-class ReadableDestination(Protocol):
-    """What readers need: reports, SQL, the notebook, export."""
+class NamedDestination(Protocol):
+    """What messages say about a destination."""
 
     @property
     def name(self) -> str:
@@ -50,6 +50,10 @@ class ReadableDestination(Protocol):
     @property
     def location(self) -> str:
         """Human-readable path or URL, credentials removed."""
+
+
+class ReadableDestination(NamedDestination, Protocol):
+    """What readers need: reports, SQL, the notebook, export."""
 
     @property
     def is_atomic(self) -> bool:
@@ -77,16 +81,8 @@ class ReadableDestination(Protocol):
         """
 
 
-class WritableDestination(Protocol):
+class WritableDestination(NamedDestination, Protocol):
     """What a run needs. It works on a private draft (`working`) that readers see after `publish`, or never."""
-
-    @property
-    def name(self) -> str:
-        """The value of `--destination`."""
-
-    @property
-    def location(self) -> str:
-        """Human-readable path or URL, credentials removed."""
 
     @property
     def publishes_reports(self) -> bool:
@@ -115,7 +111,7 @@ class WritableDestination(Protocol):
         """Make the run visible to readers, as a whole if the destination is atomic."""
 
 
-class MaintainableDestination(Protocol):
+class MaintainableDestination(NamedDestination, Protocol):
     """What preflight, status, schedules, transfer and retention need."""
 
     @property

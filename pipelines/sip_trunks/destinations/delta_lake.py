@@ -18,16 +18,15 @@ from functools import cached_property, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import Failure, SettingsError, nothing_stored
+from sip_trunks.core.errors import SettingsError, nothing_stored
 from sip_trunks.destinations import copies
 from sip_trunks.destinations.base import Compacted, ReclaimableSpace
 from sip_trunks.destinations.copies import OBSERVATIONS
-from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, raise_failure, writing_source
+from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, using_dlt, writing_source
 from sip_trunks.destinations.lake_storage import local_folder, without_password
 from sip_trunks.warehouse import sql, state
 from trunk_transforms import schema
 from trunk_transforms.history.after_load import drop_unobserved, tables_after
-from trunk_transforms.parse.envelope import UnusableAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -163,7 +162,7 @@ class DeltaLake:
 
     def exists(self) -> bool:
         """Whether a load was completed."""
-        with self._failing_by_name():
+        with using_dlt(self.settings):
             return copies.has_observations(self._tables)
 
     def size_bytes(self) -> int | None:
@@ -172,7 +171,7 @@ class DeltaLake:
 
     def needed_bytes(self) -> int:
         """Return twice the size of the current version: dlt's files and the tables that are made of them."""
-        with self._failing_by_name():
+        with using_dlt(self.settings):
             return 2 * sum(self._tables.size_bytes(table.name) for table in schema.TABLES)
 
     # ------------------------------------------------------------------ writing
@@ -180,7 +179,7 @@ class DeltaLake:
     @contextmanager
     def working(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection to copies of what a run compares with."""
-        with self._failing_by_name(), copies.connecting() as connection:
+        with using_dlt(self.settings), copies.connecting() as connection:
             copies.copy_for_run(connection, self._tables)
             if sql.exists(connection, OBSERVATIONS) and self._is_half_done():
                 copies.distrust_observations(connection)
@@ -188,7 +187,7 @@ class DeltaLake:
 
     def load(self, connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> None:
         """Have dlt write whole tables as they are after the load, `sip_trunk_snapshots` last."""
-        with self._failing_by_name():
+        with using_dlt(self.settings):
             stored = {table.name: self._tables.read(table) for table in schema.TABLES}
             if self._is_half_done():
                 stored = drop_unobserved(stored)
@@ -258,7 +257,7 @@ class DeltaLake:
         are kept as a backup until the new ones are complete.
         """
         tables = self._tables
-        with self._failing_by_name(), copies.connecting() as connection:
+        with using_dlt(self.settings), copies.connecting() as connection:
             stored = {name: tables.fetch(name, columns) for name in _TABLES if (columns := tables.columns_of(name))}
             if self._is_half_done():
                 stored |= drop_unobserved(stored)
@@ -297,7 +296,7 @@ class DeltaLake:
         if not self.exists():
             raise nothing_stored(self.location)
         names = [name for name in _TABLES if tables is None or name in tables]
-        with self._failing_by_name(), copies.connecting() as connection:
+        with using_dlt(self.settings), copies.connecting() as connection:
             copies.copy_for_readers(connection, self.settings, self._tables, names)
             yield connection
 
@@ -308,16 +307,6 @@ class DeltaLake:
 
     def part_reader(self) -> None:
         """Return None: processes would each copy whole tables."""
-
-    @contextmanager
-    def _failing_by_name(self) -> Iterator[None]:
-        """Turn the errors of dlt and deltalake into one line."""
-        try:
-            yield
-        except (Failure, UnusableAnswer, OSError, NameError, TypeError, AttributeError):
-            raise
-        except Exception as error:  # noqa: BLE001 - deltalake has errors of its own
-            raise_failure(f"{self.name} cannot be used", error)
 
 
 def _without(table: pa.Table, condition: str) -> pa.Table:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from sip_trunks.core.dlt_runtime import dlt_environment
-from sip_trunks.core.errors import DestinationFailed, describe_error
+from sip_trunks.core.errors import DestinationFailed, Failure, describe_error
 from sip_trunks.core.process import changed_environment
 from sip_trunks.warehouse import sql
+from trunk_transforms.parse.envelope import UnusableAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -60,7 +62,7 @@ def load_with_dlt(
             )
             info = pipeline.run(source(), loader_file_format=loader_file_format)
         except DltException as error:
-            raise_failure("dlt could not load the snapshot", error)
+            _raise_failure("dlt could not load the snapshot", error)
         return Loaded(str(info.loads_ids[0]), str(pipeline.default_schema.version_hash))
 
 
@@ -149,7 +151,19 @@ def _with_load_id(table: pa.Table, load_id: str) -> pa.Table:
     return table.set_column(index, table.schema.field(index), pc.fill_null(table["_dlt_load_id"], load_id))
 
 
-def raise_failure(what: str, error: Exception) -> NoReturn:
+@contextmanager
+def using_dlt(settings: Settings) -> Iterator[None]:
+    """Configure dlt; its errors and those of drivers become DestinationFailed, without a password or a value."""
+    try:
+        with dlt_environment(settings):
+            yield
+    except (Failure, UnusableAnswer, OSError, NameError, TypeError, AttributeError):
+        raise
+    except Exception as error:  # noqa: BLE001 - every driver has errors of its own
+        _raise_failure(f"{settings.destination} cannot be used", error)
+
+
+def _raise_failure(what: str, error: Exception) -> NoReturn:
     """Raise the error as DestinationFailed, in one line and without values and passwords that its text may quote."""
     cause = _root_cause(error)
     if isinstance(cause, KeyboardInterrupt):

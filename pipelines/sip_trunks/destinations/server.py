@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.dlt_runtime import dlt_environment
-from sip_trunks.core.errors import DestinationFailed, Failure, RunActive, SettingsError, nothing_stored
+from sip_trunks.core.errors import DestinationFailed, RunActive, SettingsError, nothing_stored
 from sip_trunks.destinations import copies
 from sip_trunks.destinations.base import Compacted, ReclaimableSpace
 from sip_trunks.destinations.copies import OBSERVATIONS
@@ -23,13 +22,12 @@ from sip_trunks.destinations.dlt_pipeline import (
     KEEPING_LOAD_IDS,
     load_with_dlt,
     merging_source,
-    raise_failure,
+    using_dlt,
     writing_source,
 )
 from sip_trunks.warehouse import sql, state
 from sip_trunks.warehouse.sql import quoted
 from trunk_transforms import schema
-from trunk_transforms.parse.envelope import UnusableAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -109,25 +107,23 @@ class DatabaseServer:
 
     @cached_property
     def _dlt_destination(self) -> Any:
-        """Dlt's destination. Raises SettingsError if the name is unknown or the database cannot merge."""
-        with dlt_environment(self.settings):
-            from dlt.common.destination import Destination
-            from dlt.common.destination.exceptions import UnknownDestinationModule
+        """Dlt's destination, for use inside `using_dlt`. Raises SettingsError if it is unknown or cannot merge."""
+        from dlt.common.destination import Destination
+        from dlt.common.destination.exceptions import UnknownDestinationModule
 
-            try:
-                destination: Any = Destination.from_reference(self.name)
-                strategies = set(destination.capabilities().supported_merge_strategies or ())
-            except UnknownDestinationModule:
-                raise SettingsError(
-                    f"there is no destination {self.name!r}; choose duckdb, parquet, or a database of dlt such as "
-                    "postgres"
-                ) from None
-            if not strategies >= _STRATEGIES:
-                raise SettingsError(
-                    f"{self.name} cannot merge as the history needs it (strategies {', '.join(sorted(_STRATEGIES))}); "
-                    "choose duckdb, parquet, or a database that can, such as postgres"
-                )
-            return _postgres() if self.name == "postgres" else destination
+        try:
+            destination: Any = Destination.from_reference(self.name)
+            strategies = set(destination.capabilities().supported_merge_strategies or ())
+        except UnknownDestinationModule:
+            raise SettingsError(
+                f"there is no destination {self.name!r}; choose duckdb, parquet, or a database of dlt such as postgres"
+            ) from None
+        if not strategies >= _STRATEGIES:
+            raise SettingsError(
+                f"{self.name} cannot merge as the history needs it (strategies {', '.join(sorted(_STRATEGIES))}); "
+                "choose duckdb, parquet, or a database that can, such as postgres"
+            )
+        return _postgres() if self.name == "postgres" else destination
 
     @cached_property
     def _tables(self) -> ServerTables:
@@ -138,7 +134,7 @@ class DatabaseServer:
 
     def exists(self) -> bool:
         """Whether a load was completed. Raises DestinationFailed if the server does not respond."""
-        with self._failing_by_name():
+        with using_dlt(self.settings):
             return copies.has_observations(self._tables)
 
     def size_bytes(self) -> int | None:
@@ -161,7 +157,7 @@ class DatabaseServer:
     @contextmanager
     def working(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection to copies of what a run compares with."""
-        with self._failing_by_name(), copies.connecting() as connection, self._holding_lock():
+        with using_dlt(self.settings), copies.connecting() as connection, self._holding_lock():
             self._copy_for_run(connection)
             if sql.exists(connection, OBSERVATIONS) and self._is_half_done():
                 copies.distrust_observations(connection)
@@ -203,14 +199,14 @@ class DatabaseServer:
         Before every load, dlt stores its schema once more, because the load's moment is part of it. The earlier ones
         are deleted at the end of a load.
         """
-        with self._failing_by_name():
+        with using_dlt(self.settings):
             if not self._tables.columns_of(OBSERVATIONS):
                 return False
             return len(self._tables.query(f"SELECT version_hash FROM _dlt_version WHERE {_OUR_SCHEMA}")) > 1
 
     def _delete_old_schemas(self, current: str, *, with_staging: bool) -> None:
         """Delete the schemas that dlt stored before the current one: no load is half done."""
-        with self._failing_by_name(), self._tables.dataset.sql_client as client:
+        with using_dlt(self.settings), self._tables.dataset.sql_client as client:
             tables = [client.make_qualified_table_name("_dlt_version")]
             if with_staging:
                 with client.with_staging_dataset():
@@ -238,7 +234,7 @@ class DatabaseServer:
 
     def write_observations(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to `sip_trunk_snapshots` in one transaction; the connection then has copies of what is stored."""
-        with self._failing_by_name(), self._tables.dataset.sql_client as client, client.begin_transaction():
+        with using_dlt(self.settings), self._tables.dataset.sql_client as client, client.begin_transaction():
             table = client.make_qualified_table_name(OBSERVATIONS)
             for row in rows:
                 names = ", ".join(map(client.escape_column_name, row))
@@ -255,7 +251,7 @@ class DatabaseServer:
     def compacting(self, deletions: Mapping[str, str], _moment: datetime) -> Iterator[Compacted]:
         """Delete these rows in one transaction, and yield a connection to copies of what a run compares with."""
         with self.working() as connection:
-            with self._failing_by_name():
+            with using_dlt(self.settings):
                 counts = self._delete(deletions)
             self._copy_for_run(connection)
             yield Compacted(connection, counts)
@@ -299,13 +295,13 @@ class DatabaseServer:
         if not self.exists():
             raise nothing_stored(self.location)
         names = [name for name in _TABLES if tables is None or name in tables]
-        with self._failing_by_name(), copies.connecting() as connection:
+        with using_dlt(self.settings), copies.connecting() as connection:
             copies.copy_for_readers(connection, self.settings, self._tables, names)
             yield connection
 
     def count_by(self, columns: Sequence[str]) -> pa.Table:
         """Return the number of current trunks by these columns; the server counts them."""
-        with self._failing_by_name():
+        with using_dlt(self.settings):
             types = self._tables.columns_of(schema.SIP_TRUNKS.name)
             if not self.exists() or any(types.get(name) == "json" for name in columns):
                 # Only DuckDB knows which JSON differs in nothing but blanks.
@@ -323,17 +319,6 @@ class DatabaseServer:
 
     def part_reader(self) -> None:
         """Return None: processes would each copy whole tables."""
-
-    @contextmanager
-    def _failing_by_name(self) -> Iterator[None]:
-        """Turn the errors of dlt and the driver into one line without a password or a value."""
-        try:
-            with dlt_environment(self.settings):
-                yield
-        except (Failure, UnusableAnswer, OSError, NameError, TypeError, AttributeError):
-            raise
-        except Exception as error:  # noqa: BLE001 - every driver has errors of its own
-            raise_failure(f"{self.name} cannot be used", error)
 
 
 def _refuse_nul(table: pa.Table) -> None:

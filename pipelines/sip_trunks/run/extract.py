@@ -151,14 +151,16 @@ class _Extraction:
         if response.records is None and last is not None:
             _refuse_known_drift(settings, last)
             self.unchanged.append(response)
-            self.accounts.append(_unchanged_result(account, last))
+            self.accounts.append(AccountResult(account, "unchanged", last.trunk_count, 0, 0, 0, last.drift_count))
             return None
         if len(self.context.accounts) <= _FEW_ACCOUNTS:
             size = f"{response.body_bytes / 1e3:.0f} kB"
             self.context.announce(f"{account}: reading {len(response.records or ())} trunks ({size})")
         versions = state.read_stored_versions(self.connection, account) if last and self._has_trunks else None
         validated = _validate(settings, response, types, versions, accept_shrink=self.context.accept_shrink)
-        self.accounts.append(_loaded_result(validated))
+        trunks, drift, changes = validated.tables.trunks, validated.tables.drift, validated.difference.changes
+        counts = (len(trunks), changes.new_count, changes.changed_count, changes.removed_count, len(drift))
+        self.accounts.append(AccountResult(account, "loaded", *counts))
         return validated
 
 
@@ -231,31 +233,6 @@ def _hiding(settings: Settings) -> Callable[[Columns], Columns] | None:
 def _drift_error(how: str) -> RefusedSnapshot:
     return RefusedSnapshot(
         f"the response deviates from the declaration {how}; nothing was changed, because sip_trunks.drift is strict"
-    )
-
-
-def _unchanged_result(account: str, stored: StoredAccount) -> AccountResult:
-    return AccountResult(
-        account,
-        "unchanged",
-        trunk_count=stored.trunk_count,
-        new_count=0,
-        changed_count=0,
-        removed_count=0,
-        drift_count=stored.drift_count,
-    )
-
-
-def _loaded_result(validated: ValidatedSnapshot) -> AccountResult:
-    changes = validated.difference.changes
-    return AccountResult(
-        validated.snapshot.account,
-        "loaded",
-        trunk_count=len(validated.tables.trunks),
-        new_count=changes.new_count,
-        changed_count=changes.changed_count,
-        removed_count=changes.removed_count,
-        drift_count=len(validated.tables.drift),
     )
 
 
