@@ -1,4 +1,4 @@
-"""Ready to run? Settings, token, API, data directory, disk, one line each."""
+"""The preflight checks: settings, tokens, API, data directory, disk, one line each."""
 
 from __future__ import annotations
 
@@ -49,22 +49,22 @@ def check(settings: Settings) -> int:
     else:
         if len(accounts) > 1:
             checks.append(("tokens", partial(_check_tokens, accounts)))
-    codes = [_say(name, look) for name, look in checks]
-    # What a run would not let get onto a disk is not spooled here either, whatever the key.
+    codes = [_report(name, perform) for name, perform in checks]
+    # Values that a run would not write to a disk are not spooled here either, whatever the key.
     secret = b"check" if settings.pseudonymize else None
     with fetching(accounts, settings.api, secret=secret) as results:
         for account, result in results:
-            look = partial(_check_account, settings, result)
-            codes.append(_say(f"account {account.name}", look, is_quiet=len(accounts) > _MOST_ACCOUNTS))
+            perform = partial(_check_account, settings, result)
+            codes.append(_report(f"account {account.name}", perform, is_quiet=len(accounts) > _MOST_ACCOUNTS))
     if len(accounts) > _MOST_ACCOUNTS:
         print(f"ok    accounts: {codes[-len(accounts) :].count(0)} of {len(accounts)} tokens accepted")
     return next(filter(None, codes), 0)
 
 
-def _say(name: str, look: Callable[[], str], *, is_quiet: bool = False) -> int:
-    """Print what a look comes to and return its exit code; if that is 0, nothing where it should be quiet."""
+def _report(name: str, perform: Callable[[], str], *, is_quiet: bool = False) -> int:
+    """Perform a check, print its result, unless that is good and `is_quiet`, and return its exit code."""
     try:
-        found = look()
+        found = perform()
     except (Failure, UnusableAnswer, OSError) as error:
         print(f"FAIL  {name}: {describe_error(error)}")
         return exit_code_of(error)
@@ -94,7 +94,7 @@ def _check_pseudonyms(settings: Settings) -> str:
 
 def _check_notify(settings: Settings) -> str:
     check_address(settings)
-    return f"a webhook will be told of {', '.join(settings.notify_on) or 'nothing'}"
+    return f"a webhook will be notified of {', '.join(settings.notify_on) or 'nothing'}"
 
 
 def _check_data_dir(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""What is stored and how the last run ended, without looking at a trunk."""
+"""What is stored and how the last run ended, without reading a trunk."""
 
 from __future__ import annotations
 
@@ -78,15 +78,15 @@ def read_status(settings: Settings) -> dict[str, Any]:
 
 
 def watched_accounts(settings: Settings, stored: Iterable[str]) -> list[str]:
-    """Return the accounts that should be seen again and again: those configured, or else those that are stored.
+    """Return the accounts that have to be observed regularly: the configured ones or, without any, the stored ones.
 
-    One that is no longer configured keeps what is stored of it; that it is not seen any more is no fault.
+    An account that is no longer configured keeps its stored data and does not become stale.
     """
     return [account.name for account in settings.accounts] or list(stored)
 
 
 def find_stale(settings: Settings, accounts: Sequence[dict[str, Any]], max_age_seconds: float) -> list[dict[str, Any]]:
-    """Return the accounts of a status that should have been seen and were not for so long, or never were."""
+    """Return the accounts that were not observed for so long, or never, although they have to be."""
     watched = set(watched_accounts(settings, [entry["account"] for entry in accounts]))
     stale = [entry for entry in accounts if entry["account"] in watched and _is_older(entry, max_age_seconds)]
     return sorted(stale, key=lambda entry: entry["snapshot_at"] or "")
@@ -97,7 +97,7 @@ def _is_older(entry: dict[str, Any], seconds: float) -> bool:
 
 
 def describe_stale(stale: Sequence[dict[str, Any]], max_age: str) -> str:
-    """Return one line on the accounts that are stale, the oldest first; without any, nothing was ever seen."""
+    """Return one line on the stale accounts, the oldest first; none at all means that nothing was ever observed."""
     if not stale:
         return "no account was ever seen, and none is configured: sip-trunks run"
     named = [f"{entry['account']} ({_as_age(entry['age_seconds'])})" for entry in stale[:_MOST_NAMES]]
@@ -126,7 +126,7 @@ def _read_last_run(settings: Settings) -> dict[str, Any] | None:
 
 
 def print_status(status: dict[str, Any]) -> None:
-    """Print the status for a person."""
+    """Print the status in readable form."""
     size = status["warehouse_bytes"]
     is_empty = not any(account["snapshot_at"] for account in status["accounts"])
     note = " (not there yet)" if is_empty else f" ({_describe_size(status)})" if size else ""
@@ -135,7 +135,7 @@ def print_status(status: dict[str, Any]) -> None:
     if status["is_run_active"]:
         print("run        active now")
     if status["is_work_pending"]:
-        print("pending    a run did not end; the next one starts anew from what is published")
+        print("pending    a run was interrupted; the next one starts again from what is published")
     if last and not status["is_run_active"]:
         how = "ended well" if last["exit_code"] == 0 else f"exit code {last['exit_code']}: {last['error']}"
         how = last["error"] if last["exit_code"] is None else how

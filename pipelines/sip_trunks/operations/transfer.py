@@ -1,9 +1,9 @@
-"""Moving: a consistent copy of everything that is stored, and a new destination that begins with one.
+"""Transfer: export a consistent copy of everything that is stored, and import it into an empty destination.
 
     any destination ──export──▶ DIR: manifest.json and the tables ──import──▶ an empty destination
 
-A copy has the same tables wherever it comes from. The manifest says their types and how many rows they have, so that
-what is cut short, or was made by something else, is not taken for a copy.
+A copy has the same tables for every destination and format. The manifest has their types and numbers of rows, so that
+an import detects an incomplete copy and files from other programs.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Types = dict[str, schema.ColumnType]
 
 @dataclass(frozen=True)
 class _Copied:
-    """A table of a copy: its columns and how many rows it has."""
+    """The columns and the number of rows of a table in a copy."""
 
     columns: Types
     row_count: int
@@ -65,15 +65,15 @@ class _Copied:
 
 
 def export_tables(settings: Settings, folder: Path, form: Form, as_of: datetime | None = None) -> dict[str, int]:
-    """Write a copy of all tables into a new folder and return how many rows each has.
+    """Write a copy of all tables into a new folder and return the number of rows by table.
 
-    With `as_of` (UTC) it is what was known at that moment: later snapshots and versions are not in it, and versions
-    that ended later are current. Raises SettingsError if nothing is stored or the folder has something in it.
+    With `as_of` (UTC) the copy has the state at that moment: later snapshots and versions are left out, and versions
+    that ended later are current. Raises SettingsError if nothing is stored or the folder is not empty.
     """
     destination = open_destination(settings)
     folder = folder.resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SettingsError(f"{folder} is there already and not empty; --output needs a new folder")
+        raise SettingsError(f"{folder} exists and is not empty; --output needs a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(mkdtemp(prefix=f".{folder.name[:50]}.", dir=folder.parent))
     try:
@@ -87,7 +87,7 @@ def export_tables(settings: Settings, folder: Path, form: Form, as_of: datetime 
         try:
             draft.replace(folder)
         except OSError as error:
-            raise SettingsError(f"{folder} has been taken meanwhile ({error.strerror})") from None
+            raise SettingsError(f"{folder} was created by another program meanwhile ({error.strerror})") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return {name: table.row_count for name, table in copied.items()}
@@ -96,7 +96,7 @@ def export_tables(settings: Settings, folder: Path, form: Form, as_of: datetime 
 def _write_tables(
     connection: duckdb.DuckDBPyConnection, folder: Path, form: Form, queries: Mapping[str, str]
 ) -> dict[str, _Copied]:
-    """Write all tables. Raises DestinationFailed if the folder cannot hold them."""
+    """Write all tables. Raises DestinationFailed if the folder cannot be written."""
     try:
         return {name: _write_table(connection, name, query, folder, form) for name, query in queries.items()}
     except duckdb.Error as error:
@@ -104,7 +104,7 @@ def _write_tables(
 
 
 def _complete_warehouse(settings: Settings, path: Path) -> None:
-    """Give a copied file what a published one has: views, comments, reports. Raises DestinationFailed."""
+    """Add the views, comments and reports of a published file to a copied one. Raises DestinationFailed."""
     try:
         with duckdb.connect(path) as copy:
             copy.execute("SET TimeZone = 'UTC'")
@@ -122,16 +122,16 @@ def _unwritable(error: duckdb.Error) -> DestinationFailed:
 
 
 def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as_of: datetime | None) -> dict[str, str]:
-    """Return the query of each table that is stored: all of it, or what was known at a moment.
+    """Return the query of each stored table: all of its rows, or the state at a moment.
 
-    Where readers may see half of a run, the moment is that of the last whole one.
+    If readers may see half of a run, the moment is that of the last complete one.
     """
     names = [name for name in _TABLES if sql.exists(connection, name)]
     ((newest, oldest),) = connection.execute(
         f"SELECT max(snapshot_at), min(snapshot_at) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
     ).fetchall()
     if as_of is not None and oldest > as_of:
-        raise SettingsError(f"nothing was stored yet at {as_of}: the first snapshot is of {oldest}")
+        raise SettingsError(f"nothing was stored at {as_of}; the first snapshot is from {oldest}")
     if as_of is None and not destination.is_atomic:
         as_of = newest
     if as_of is None:
@@ -193,7 +193,7 @@ def _types_of(connection: duckdb.DuckDBPyConnection, table: schema.Table, query:
 
 
 def _select_lists(types: Types, query: str) -> str:
-    """Return the query with the lists that are JSON in it as lists."""
+    """Return the query with the lists, which it has as JSON, as lists."""
     lists = [name for name, kind in types.items() if kind == "text_list"]
     casts = ", ".join(f"from_json({quoted(name)}, '[\"VARCHAR\"]') AS {quoted(name)}" for name in lists)
     return f"SELECT * REPLACE ({casts}) FROM ({query})" if lists else query
@@ -228,9 +228,9 @@ def _write_manifest(path: Path, form: Form, as_of: datetime | None, copied: Mapp
 
 
 def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
-    """Begin a destination with a copy and return how many rows each table got.
+    """Initialize an empty destination from a copy and return the number of rows by table.
 
-    Raises SettingsError if the folder holds no complete copy or the destination has something stored already.
+    Raises SettingsError if the folder has no complete copy or the destination is not empty.
     """
     form, manifest = _read_manifest(folder)
     destination = open_destination(settings)
@@ -250,7 +250,7 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
             try:
                 publish_page(settings, destination, snapshot_at, basis)
             except OSError as error:
-                raise DestinationFailed(f"all of it is stored, but not the page: {describe_error(error)}") from error
+                raise DestinationFailed(f"everything is stored except the page: {describe_error(error)}") from error
         finally:
             destination.discard_work()
             discard_dlt_folder(settings)
@@ -258,7 +258,7 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
 
 
 def _has_accounts(destination: Destination) -> bool:
-    """Whether anything is stored: all accounts may have been forgotten."""
+    """Whether any account is stored; all of them may have been deleted."""
     if not destination.exists():
         return False
     with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name,)) as connection:
@@ -272,21 +272,21 @@ def _read_manifest(folder: Path) -> tuple[Form, dict[str, _Copied]]:
         form: Form = FORMS[FORMS.index(manifest["format"])]
         are_sound = all(_is_sound(_TABLES[name], table) for name, table in tables.items())
     except (FileNotFoundError, NotADirectoryError):
-        raise SettingsError(f"{folder} holds no copy: there is no {_MANIFEST}; sip-trunks export makes one") from None
+        raise SettingsError(f"{folder} has no {_MANIFEST}; create a copy with sip-trunks export") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         are_sound = False
     if not are_sound:
-        raise SettingsError(f"{folder / _MANIFEST} is none of sip-trunks export")
+        raise SettingsError(f"{folder / _MANIFEST} is not a valid manifest of sip-trunks export")
     missing = [table.name for table in schema.TABLES if table.name not in tables]
     if missing:
         raise SettingsError(f"{folder / _MANIFEST} lacks the table {missing[0]}")
     if not tables[schema.SIP_TRUNK_SNAPSHOTS.name].row_count:
-        raise SettingsError(f"{folder / _MANIFEST} says that nothing was stored; there is nothing to begin with")
+        raise SettingsError(f"{folder / _MANIFEST} lists no snapshots; there is nothing to import")
     return form, tables
 
 
 def _is_sound(table: schema.Table, copied: _Copied) -> bool:
-    """Whether the columns are those that a run could have made: a manifest may come from anywhere."""
+    """Whether a run could have created these columns; a manifest may come from anywhere."""
     declared = {column.name: column.type for column in table.columns}
     others = {name: kind for name, kind in copied.columns.items() if name not in declared}
     fields = {name.removesuffix(schema.VARIANT_SUFFIX) for name in others} - set(declared)
@@ -307,16 +307,16 @@ def _read_tables(folder: Path, form: Form, manifest: Mapping[str, _Copied]) -> d
                 query = source if form == "parquet" else _select_lists(expected.columns, source)
                 if form == "duckdb" and not tables:
                     connection.execute(f"ATTACH {literal(folder / _WAREHOUSE)} AS copy (READ_ONLY)")
-                    # What is called a table may be a view on any file of this machine.
+                    # A table of the file may be a view on any file of this machine.
                     connection.execute("SET enable_external_access = false")
                 table = connection.execute(query).to_arrow_table()
                 tables[name] = table.cast(_arrow_schema(_TABLES[name], expected.columns, with_lists=True))
             except (duckdb.Error, ValueError, LookupError, NotImplementedError) as error:
                 reason = str(error).partition("\n")[0]
-                raise SettingsError(f"{folder} is no complete copy: {name} cannot be read ({reason})") from None
+                raise SettingsError(f"{folder} is not a complete copy: {name} cannot be read ({reason})") from None
             if len(table) != expected.row_count:
                 raise SettingsError(
-                    f"{folder} is no complete copy: {name} has {len(table)} rows, its manifest {expected.row_count}"
+                    f"{folder} is not a complete copy: {name} has {len(table)} rows, its manifest {expected.row_count}"
                 )
     return tables
 
