@@ -236,9 +236,7 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
     destination = open_destination(settings)
     with holding_lock(settings):
         if _has_accounts(destination):
-            raise SettingsError(
-                f"{destination.location} has trunks already; a copy can only begin an empty destination"
-            )
+            raise SettingsError(f"{destination.location} is not empty; import needs an empty destination")
         tables = _read_tables(folder, form, manifest)
         snapshot_at = max(tables[schema.SIP_TRUNK_SNAPSHOTS.name]["snapshot_at"].to_pylist())
         destination.discard_work()
