@@ -17,9 +17,8 @@ with app.setup(hide_code=True):
     from sip_trunks.reporting.summaries import tell_count
     from trunk_transforms.history.growth import PERIODS, derive_growth
     from trunk_transforms.history.timeline import list_all_changes, list_lives, list_moments, state_at, tell_life
-    from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY
     from trunk_transforms.reports.filters import Selection, list_choices, select
-    from trunk_transforms.schema.reports import SEVERITIES
+    from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, SEVERITIES
 
 
 @app.cell(hide_code=True)

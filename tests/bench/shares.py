@@ -157,7 +157,7 @@ def run_clocked() -> dict[str, float]:
         import pyarrow.compute  # noqa: F401
     with clocking(IMPORT):
         import dlt  # noqa: F401
-    from sip_trunks.commands.main import main
+    from sip_trunks.commands import main
 
     for place, part in CLOCKED.items():
         module, _, path = place.partition(":")

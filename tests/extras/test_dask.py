@@ -18,8 +18,8 @@ from pandas.testing import assert_frame_equal
 
 from sip_trunks.core.errors import DestinationFailed
 from sip_trunks.core.settings import read_settings
-from sip_trunks.destinations.base import open_destination
-from sip_trunks.destinations.parquet_lake import Lake
+from sip_trunks.destinations import open_destination
+from sip_trunks.destinations.parquet_lake import ParquetLake
 from sip_trunks.reporting import dask_engine as engine
 from sip_trunks.reporting.dask_engine import DaskEngine, reporting_in_parts
 from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
@@ -27,14 +27,14 @@ from tests.support.builders import IP_TRUNK, trunk
 from tests.support.past import store
 from tests.support.runs import PATIENCE_SECONDS, call, capture
 from trunk_transforms.reports.partitioned import PartedBasis
-from trunk_transforms.reports.registry import REPORTS, Basis
+from trunk_transforms.reports.registry import derive_report
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sip_trunks.core.settings import Settings
+    from trunk_transforms.reports.inputs import Basis, Options
     from trunk_transforms.reports.partitioned import Job
-    from trunk_transforms.reports.registry import Options
 
 ACCOUNTS = ("acme", "beta", "none")
 SHARED = "+4930123456"
@@ -78,7 +78,7 @@ class OneByOne:
     is_past: bool = False
 
     def work_out(self, report: str, options: Options, job: Job) -> list[pd.DataFrame]:
-        engine = DaskEngine(None, self.settings, Lake(self.settings).version, [(n,) for n in ACCOUNTS], self.is_past)
+        engine = DaskEngine(None, ParquetLake(self.settings).part_reader(), [(n,) for n in ACCOUNTS], self.is_past)
         # In which order the parts come must not matter.
         return [engine.work_on(group, report=report, options=options, job=job) for group in reversed(engine.groups)]
 
@@ -89,7 +89,7 @@ class OneByOne:
 
 def whole(settings: Settings, name: str, options: Options, *, is_past: bool = False) -> pd.DataFrame:
     with open_destination(settings).reading(stored_tables([name], is_past=is_past)) as connection:
-        return REPORTS[name].derive(read_basis(connection, [name], options, is_past=is_past))
+        return derive_report(name, read_basis(connection, [name], options, is_past=is_past))
 
 
 def test_every_report_in_parts_is_the_report_of_the_whole(lake: Settings) -> None:
@@ -106,7 +106,7 @@ def test_every_report_in_parts_is_the_report_of_the_whole(lake: Settings) -> Non
     ):
         basis = PartedBasis({}, options, OneByOne(lake, is_past))
         for name in names:
-            assert_frame_equal(REPORTS[name].derive(basis), whole(lake, name, options, is_past=is_past))
+            assert_frame_equal(derive_report(name, basis), whole(lake, name, options, is_past=is_past))
     rules = set(whole(lake, "audit", plain)["rule"])
     assert {"duplicate-across-accounts", "allowlist-shared", "duplicate-number"} <= rules
     assert len(whole(lake, "changes", plain)) >= len(ACCOUNTS) - 1
@@ -147,7 +147,7 @@ def test_dask_computes_what_pandas_does_though_a_worker_is_killed(
             assert len(counts) == len(ACCOUNTS)
             assert counts["trunk_count"].sum() == sum(len(some_trunks(number, 1)) for number in range(len(ACCOUNTS)))
             for name in names:
-                assert_frame_equal(REPORTS[name].derive(parted), whole(lake, name, parted.options))
+                assert_frame_equal(derive_report(name, parted), whole(lake, name, parted.options))
         report = ("report", "by_country", "--format", "csv")
         printed = [
             call(*report, *options)

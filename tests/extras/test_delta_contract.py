@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sip_trunks.core.settings import read_settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from tests.support.builders import IP_TRUNK, TRUNK
 from tests.support.destination_contract import ComparedDestinationContract, assert_whole, load_trunks
 from tests.support.lakes import contents, places_with

@@ -22,7 +22,7 @@ from deltalake import DeltaTable
 from pyarrow import fs
 
 from sip_trunks.core.settings import read_settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.consistency import assert_answers_are_whole
 from tests.support.hard_account import hard_trunks
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.run.result import Outcome
+    from sip_trunks.run.result import RunResult
     from tests.support.api import Api
 
     Trunks = Sequence[dict[str, Any]]
@@ -84,7 +84,7 @@ def accounts(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"SOURCES__FAMULOR__ACCOUNTS__{name.upper()}", f"token-{name}")
 
 
-def load_responses(api: Api, responses: Responses, **options: Any) -> Outcome:
+def load_responses(api: Api, responses: Responses, **options: Any) -> RunResult:
     """Run on what the API sends to each account."""
     for name, trunks in zip(ACCOUNTS, responses, strict=True):
         api.answer_to(f"token-{name}", list(trunks))
@@ -235,7 +235,7 @@ def stored_rows() -> dict[str, list[str]]:
     return found
 
 
-def counts(outcome: Outcome) -> list[tuple[str, int | None, int | None, int | None]]:
+def counts(outcome: RunResult) -> list[tuple[str, int | None, int | None, int | None]]:
     return [(a.account, a.new_count, a.changed_count, a.removed_count) for a in outcome.accounts]
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sip_trunks.commands.main import main
+from sip_trunks.commands import main
 from sip_trunks.core.settings import read_settings
 from tests.support.builders import IP_TRUNK
 from tests.support.past import store

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sip_trunks.commands.main import main
+from sip_trunks.commands import main
 from sip_trunks.core.settings import prepare_state_dir, read_settings
-from sip_trunks.destinations.duckdb_file import Warehouse
-from sip_trunks.run.extract import Taken, load_of, take
+from sip_trunks.destinations.duckdb_file import DuckDBFile
+from sip_trunks.run.context import RunContext
+from sip_trunks.run.extract import extract_snapshots
 from tests.support.builders import trunk
 from tests.support.runs import query
 
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.api import Api
+
+
+class SmallBatches(DuckDBFile):
+    """A file that is loaded three trunks at a time."""
+
+    max_batch_trunks = 3
 
 
 @pytest.fixture
@@ -68,17 +74,14 @@ def test_one_token_under_two_names_is_noticed(
 def test_a_run_loads_in_batches_of_a_limited_size(api: Api, tokens: list[str]) -> None:
     for number, token in enumerate(tokens):
         api.answer_to(token, [trunk(id=number, zz_note=number), trunk(id=100 + number)])
-    settings, moment, parts = read_settings(), datetime.now(UTC), list[int]()
-    destination, taken = Warehouse(settings), Taken()
+    settings, parts = read_settings(), list[int]()
+    destination = SmallBatches(settings)
     prepare_state_dir(settings)
     with destination.working() as connection:
-        coming = take(
-            settings, connection, settings.accounts, {}, taken, accept_shrink=False, trunks_at_once=3, announce=print
-        )
-        for judged in coming:
-            parts.append(len(judged))
-            destination.load(connection, load_of(judged, moment, "1.0"))
-    destination.publish(moment)
+        for batch in extract_snapshots(RunContext(settings, destination, settings.accounts), connection, {}).batches:
+            parts.append(len(batch.snapshots))
+            destination.load(connection, batch)
+    destination.publish(batch.snapshot_at)
     assert parts == [2, 2, 2, 2]
     stored = """SELECT count(*), count(zz_note), count(DISTINCT account), count(DISTINCT valid_from),
         (SELECT count(DISTINCT snapshot_at) FROM sip_trunk_snapshots) FROM sip_trunks_history"""

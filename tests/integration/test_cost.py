@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sip_trunks.commands.main import main
+from sip_trunks.commands import main
 from tests.bench.answer import trunk
 from tests.support.runs import handlers_kept
 

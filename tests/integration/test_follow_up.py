@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from sip_trunks.commands.main import main
+from sip_trunks.commands import main
 from sip_trunks.core.settings import read_settings
 from sip_trunks.run.run_log import note_run, summarize
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
@@ -236,7 +236,7 @@ def test_check_says_what_will_be_sent_to_the_webhook(
     monkeypatch.setenv("SIP_TRUNKS__NOTIFY", hook.address)
     monkeypatch.setenv("SIP_TRUNKS__NOTIFY_ON", "failure,recovery")
     api.answer([TRUNK])
-    assert "ok    notify: a webhook will be told of failure, recovery" in (said := call("check"))
+    assert "ok    notify: a webhook will be notified of failure, recovery" in (said := call("check"))
     assert (SECRET in said, hook.request_count) == (False, 0)
     monkeypatch.setenv("SIP_TRUNKS__NOTIFY_ON", "everything")
     call("check", code=2)

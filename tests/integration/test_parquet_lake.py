@@ -17,11 +17,12 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from sip_trunks.commands.sql import refuse_all_but_queries
+from sip_trunks.core.accounts import pick_accounts
 from sip_trunks.core.errors import DestinationFailed, RunActive, SettingsError
-from sip_trunks.core.settings import pick_accounts, read_settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.core.settings import read_settings
+from sip_trunks.destinations import open_destination
 from sip_trunks.run.run import run
+from sip_trunks.warehouse.read_only import refuse_all_but_queries
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, trunk
 from tests.support.destination_contract import AtomicDestinationContract, ComparedDestinationContract
 from tests.support.lakes import (

@@ -8,14 +8,15 @@ import duckdb
 import pytest
 
 from sip_trunks.core.settings import read_settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
 from tests.support.builders import TRUNK, trunk
 from tests.support.frames import rows
 from tests.support.published import OPEN
 from tests.support.runs import call, load, query
 from trunk_transforms import schema
-from trunk_transforms.reports.registry import REPORTS
+from trunk_transforms.reports.registry import derive_report
+from trunk_transforms.schema.reports import REPORTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +92,7 @@ def test_a_run_publishes_what_the_command_derives_and_an_unchanged_one_leaves_it
     with open_destination(read_settings()).reading(stored_tables(list(REPORTS))) as connection:
         basis = read_basis(connection, list(REPORTS), read_options(read_settings(), as_of=moment, is_log=True))
         for report in REPORTS.values():
-            derived = report.derive(basis)
+            derived = derive_report(report.name, basis)
             columns = ", ".join(derived.columns)
             published = connection.execute(f"SELECT {columns} FROM reports.{report.table.name}").fetchall()
             assert published == rows(derived), report.name

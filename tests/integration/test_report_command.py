@@ -16,7 +16,7 @@ import pytest
 
 from sip_trunks.core.errors import SettingsError
 from sip_trunks.core.settings import read_settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.html_page import render_page
 from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
 from sip_trunks.reporting.output import FORMATS, deliver
@@ -24,8 +24,9 @@ from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.runs import call, capture
 from tests.support.shared import built_once
 from tests.support.stored import store_snapshots
-from trunk_transforms.audit.engine import RULES
-from trunk_transforms.reports.registry import REPORTS
+from trunk_transforms.audit.rules import RULES
+from trunk_transforms.reports.registry import derive_report
+from trunk_transforms.schema.reports import REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,7 +121,7 @@ def derive(stored: Path, *, is_masked: bool) -> dict[str, pd.DataFrame]:
         options = read_options(settings, is_masked=is_masked, since=None)
         with open_destination(settings).reading(stored_tables(names, is_past=False)) as connection:
             inputs = read_basis(connection, names, options, is_past=False)
-        return {name: report.derive(inputs) for name, report in REPORTS.items()}
+        return {name: derive_report(report.name, inputs) for name, report in REPORTS.items()}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sip_trunks.commands.main import main
+from sip_trunks.commands import main
 from tests.support.builders import TRUNK
 from tests.support.runs import call, handlers_kept
 

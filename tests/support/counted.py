@@ -49,7 +49,6 @@ TWO_ACCOUNTS = growth(
 
 FRAMES = {
     "counts": counts(("e164", "DE", 3), ("+e164", "FR", 2), (None, "DE", 1)),
-    "by_format_and_country": counts(("e164", "DE", 3), ("+e164", None, 2)),
     "by_country": counts(("DE", 3), (None, 2), by=("country_code",)),
     "by_provider": counts(("Telnyx", 3), ("unknown", 2), by=("provider",)),
     "by_authorization": counts(("ip", 3), ("auth", 2), by=("inbound_authorization_type",)),

@@ -20,8 +20,8 @@ import pytest
 from sip_trunks.core.errors import RunActive
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import Account, read_settings
-from sip_trunks.destinations.base import open_destination
-from sip_trunks.operations.retention import drops_of
+from sip_trunks.destinations import open_destination
+from sip_trunks.operations.retention import deletions_of
 from sip_trunks.run.run import run
 from tests.support import story
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, body, trunk
@@ -29,7 +29,7 @@ from tests.support.consistency import assert_answers_are_whole, reads_back
 from tests.support.past import store
 from tests.support.runs import call, load, only, query
 from trunk_transforms import schema
-from trunk_transforms.reports.registry import REPORTS
+from trunk_transforms.schema.reports import REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from sip_trunks.run.result import Outcome
+    from sip_trunks.run.result import RunResult
     from tests.support.api import Api
     from tests.support.fixtures import Begin
 
@@ -89,7 +89,7 @@ STORED_VALUES: dict[str, Any] = {
 """What they are stored as, once JSON is read."""
 
 
-def load_trunks(api: Api, *trunks: dict[str, Any], **options: Any) -> Outcome:
+def load_trunks(api: Api, *trunks: dict[str, Any], **options: Any) -> RunResult:
     """Run on a response with these trunks."""
     api.answer(list(trunks))
     outcome = load(**options)
@@ -97,7 +97,7 @@ def load_trunks(api: Api, *trunks: dict[str, Any], **options: Any) -> Outcome:
     return outcome
 
 
-def counts_of(outcome: Outcome) -> tuple[int | None, int | None, int | None]:
+def counts_of(outcome: RunResult) -> tuple[int | None, int | None, int | None]:
     """Return how many trunks of the only account are new, changed and removed."""
     account = only(outcome)
     return account.new_count, account.changed_count, account.removed_count
@@ -354,7 +354,7 @@ class DestinationContract:
     def test_new_fields_become_columns_and_misfits_are_stored_beside(self, api: Api, begin: Begin) -> None:
         begin(*FIRST)
 
-        def drift_of(outcome: Outcome) -> set[tuple[str, str, int]]:
+        def drift_of(outcome: RunResult) -> set[tuple[str, str, int]]:
             return {(seen.column_name, seen.kind, seen.row_count) for seen in only(outcome).drift}
 
         grown = TRUNK | {"zz_label": "Front desk", "zz_limits": {"calls": [5, None]}, "zz_password": "hunter2-secret"}
@@ -638,8 +638,8 @@ class AtomicDestinationContract(DestinationContract):
         before = self.rows_of_trunks()
         here = open_destination(read_settings())
         with ExitStack() as stack:
-            rewritten = stack.enter_context(here.rewriting(drops_of("default").tables, datetime.now(UTC)))
-            assert rewritten.dropped_counts["sip_trunks"] == 4
+            rewritten = stack.enter_context(here.compacting(deletions_of("default").tables, datetime.now(UTC)))
+            assert rewritten.deleted_counts["sip_trunks"] == 4
             stack.pop_all()  # nothing is ended in good order
         assert self.rows_of_trunks() == before
         load_trunks(api, *FIRST[:3])

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sip_trunks.core.settings import ApiSettings, pick_accounts, read_settings
+from sip_trunks.core.accounts import pick_accounts
+from sip_trunks.core.settings import ApiSettings, read_settings
 from sip_trunks.run.run import run
 from tests.support.api import Api
 from tests.support.hook import Hook

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from sip_trunks.run.result import AccountOutcome, Outcome
+from sip_trunks.run.result import AccountResult, RunResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 NOON = datetime(2026, 3, 31, 12, tzinfo=UTC)
 SECRET = "s3cret-part-of-the-address"
-QUIET = AccountOutcome("acme", "unchanged", trunk_count=3)
-REFUSED = AccountOutcome("acme", "failed", error="the token of account 'acme' was refused (401)", exit_code=3)
+QUIET = AccountResult("acme", "unchanged", trunk_count=3)
+REFUSED = AccountResult("acme", "failed", error="the token of account 'acme' was refused (401)", exit_code=3)
 
 
-def outcome_of(*accounts: AccountOutcome, exit_code: int = 0, findings: Sequence[RuleFindings] | None = ()) -> Outcome:
+def outcome_of(*accounts: AccountResult, exit_code: int = 0, findings: Sequence[RuleFindings] | None = ()) -> RunResult:
     """Return what a run did for these accounts."""
     known = None if findings is None else tuple(findings)
-    return Outcome(accounts, "duckdb", "place", NOON, NOON, 1.5, None, exit_code, findings=known)
+    return RunResult(accounts, "duckdb", "place", NOON, NOON, 1.5, None, exit_code, findings=known)
 
 
 class Hook:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KILLED = -signal.SIGKILL
 """The exit code of a process that was killed."""
-STAGES = ("asking the API", "reading", "loading", "writing reports", "publishing")
+STAGES = ("requesting trunks", "reading", "loading", "writing reports", "publishing")
 
 
 def snapshot(step: int) -> list[dict[str, Any]]:

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from sip_trunks.reporting.html_page import PAGED, render_page
+from sip_trunks.reporting.html_page import render_page
 from tests.support.frames import day, drift, looks, trunks, versions
-from trunk_transforms.audit.rules.registry import RULES
+from trunk_transforms.audit.rules import RULES
+from trunk_transforms.reports.inputs import Basis, Options
 from trunk_transforms.reports.overview import derive_overview
-from trunk_transforms.reports.registry import REPORTS, Basis, Options
-from trunk_transforms.schema.reports import CHANGES, FRESHNESS, GROWTH, SEVERITIES
+from trunk_transforms.reports.registry import derive_report
+from trunk_transforms.schema.reports import CHANGES, FRESHNESS, GROWTH, REPORTS, SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,7 @@ def basis_of(*stored: pd.DataFrame) -> Basis:
 
 
 def derive(basis: Basis, names: tuple[str, ...]) -> Frames:
-    return {name: REPORTS[name].derive(basis) for name in names}
+    return {name: derive_report(name, basis) for name in names}
 
 
 @cache
@@ -83,6 +84,9 @@ def typical() -> Basis:
 def nothing() -> Basis:
     """Return an account that nobody has observed yet."""
     return basis_of(trunks(), versions(), looks(), drift())
+
+
+PAGED = tuple(report.name for report in REPORTS.values() if report.is_on_page)
 
 
 def derive_typical(names: tuple[str, ...] = PAGED) -> Frames:

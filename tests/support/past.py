@@ -10,12 +10,13 @@ import pyarrow.compute as pc
 
 from sip_trunks import __version__
 from sip_trunks.core.lock import holding_lock
-from sip_trunks.destinations.base import Load, open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.dlt_pipeline import discard_dlt_folder
-from sip_trunks.destinations.parquet_lake import tables_after
 from sip_trunks.reporting.publish import publish_tables
 from tests.support.builders import body, raw
 from trunk_transforms import schema
+from trunk_transforms.history.after_load import tables_after
+from trunk_transforms.parse.batch import SnapshotBatch
 from trunk_transforms.parse.snapshot import read_snapshot
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def tables_of(answers: Sequence[Answer]) -> dict[str, pa.Table]:
             "body_sha256": sha256(sent).hexdigest(), "drift_count": len(snapshot.drift), "is_unchanged": False,
             "loader_version": __version__,
         }  # fmt: skip
-        stored = tables_after(Load([account], [snapshot], [], [look], moment), stored)
+        stored = tables_after(SnapshotBatch([account], [snapshot], [], [look], moment), stored)
         stored = {name: _with_load(table, f"load-{number}") for name, table in stored.items()}
         rows.append(stored.pop(_ROWS))
         last[account] = trunks, look | {"_dlt_load_id": f"load-{number}"}
@@ -75,7 +76,7 @@ def store(settings: Settings, answers: Sequence[Answer], *, with_reports: bool =
     destination, moment = open_destination(settings), max(moment for _, moment, _ in answers)
     with holding_lock(settings):
         with destination.working() as connection:
-            destination.seed(connection, tables_of(answers))
+            destination.initialize(connection, tables_of(answers))
             if with_reports and destination.publishes_reports:
                 publish_tables(connection, settings, moment)
         destination.publish(moment)

@@ -29,7 +29,7 @@ def pause(event, values):
                 time.sleep(0.02)
 
 sys.argv[0] = "sip-trunks"
-from sip_trunks.commands.main import main
+from sip_trunks.commands import main
 sys.addaudithook(pause)
 sys.exit(main(arguments))
 """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sip_trunks.core.settings import Account, ApiSettings, Settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.run.run import run
 from tests.support.api import Api
 from tests.support.builders import IP_TRUNK, TRUNK, trunk

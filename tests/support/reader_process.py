@@ -45,7 +45,7 @@ def file() -> Iterator[duckdb.DuckDBPyConnection]:
 def lake() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the lake as our own commands do."""
     from sip_trunks.core.settings import read_settings
-    from sip_trunks.destinations.base import open_destination
+    from sip_trunks.destinations import open_destination
 
     with open_destination(read_settings("parquet")).reading() as connection:
         yield connection

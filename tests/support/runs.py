@@ -12,16 +12,17 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.commands.main import main
-from sip_trunks.core.settings import pick_accounts, read_settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.commands import main
+from sip_trunks.core.accounts import pick_accounts
+from sip_trunks.core.settings import read_settings
+from sip_trunks.destinations import open_destination
 from sip_trunks.run.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.run.result import AccountOutcome, Outcome
+    from sip_trunks.run.result import AccountResult, RunResult
 
     Rows = list[tuple[Any, ...]]
 
@@ -32,13 +33,13 @@ PATIENCE_SECONDS = 600
 """How long a test waits for what is certain to come. It only ends tests that hang: no result depends on it."""
 
 
-def load(destination: str | None = None, *, with_reports: bool = False, **options: Any) -> Outcome:
+def load(destination: str | None = None, *, with_reports: bool = False, **options: Any) -> RunResult:
     """Run with the settings in force. Reports take their time, so only a test about them has them written."""
     settings = read_settings(destination)
     return run(settings, pick_accounts(settings, []), with_reports=with_reports, **options)
 
 
-def only(outcome: Outcome) -> AccountOutcome:
+def only(outcome: RunResult) -> AccountResult:
     """Return what a run did for the only account that it had."""
     (account,) = outcome.accounts
     return account

@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 from sip_trunks.core.lock import holding_lock
-from sip_trunks.destinations.base import open_destination
-from sip_trunks.operations.retention import drops_before, rewrite
+from sip_trunks.destinations import open_destination
+from sip_trunks.operations.retention import compact, deletions_before
 from sip_trunks.warehouse import frames
 from tests.support.builders import ABSENT, IP_TRUNK, trunk
 from trunk_transforms.history.freshness import derive_freshness
@@ -81,5 +81,5 @@ def drop_before(settings: Any, limit: datetime) -> dict[str, int]:
     destination = open_destination(settings)
     with holding_lock(settings):
         with destination.reading() as connection:
-            drops = drops_before(connection, limit)
-        return rewrite(settings, destination, drops)
+            drops = deletions_before(connection, limit)
+        return compact(settings, destination, drops)

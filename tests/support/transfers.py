@@ -14,9 +14,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from sip_trunks.commands.main import main
+from sip_trunks.commands import main
 from sip_trunks.core.settings import Account, ApiSettings, Settings, read_settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.operations.transfer import export_tables
 from sip_trunks.run.run import run
 from tests.support import past as history

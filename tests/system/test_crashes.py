@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.api import Api
 
 KILLS_PER_STAGE = 8
-LONGEST_DELAYS = {"loading": 0.9, "asking the API": 0.3, "reading": 0.3}
+LONGEST_DELAYS = {"loading": 0.9, "requesting trunks": 0.3, "reading": 0.3}
 
 
 def store() -> None:

@@ -23,12 +23,12 @@ from tests.support.demo_account import work_in
 from tests.support.environments import Environments, cache_folder
 from tests.support.runs import COMMAND, TOKEN, load
 from tests.support.shared import built_once
-from trunk_transforms.reports.registry import REPORTS
+from trunk_transforms.schema.reports import REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sip_trunks.run.result import Outcome
+    from sip_trunks.run.result import RunResult
 
 # The oldest that has a wheel for this Python; 0.10 was the first to promise that its files stay readable.
 OLDEST = "0.10.3" if sys.version_info < (3, 13) else "1.1.3"
@@ -204,7 +204,7 @@ class Published:
         return self.data / "lake"
 
 
-def load_snapshot(api: Api, trunks: list[dict[str, Any]], destination: str | None = None, **options: bool) -> Outcome:
+def load_snapshot(api: Api, trunks: list[dict[str, Any]], destination: str | None = None, **options: bool) -> RunResult:
     api.answer(trunks)
     outcome = load(destination, **options)
     assert outcome.exit_code == 0

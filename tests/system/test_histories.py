@@ -12,7 +12,7 @@ from pyarrow.dataset import dataset
 from pyarrow.parquet import read_schema
 
 from sip_trunks.core.settings import Account, read_settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import frame_rows
 from sip_trunks.run.run import run
 from sip_trunks.warehouse.frames import read_delivered, read_looks, read_trunks, read_versions

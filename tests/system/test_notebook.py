@@ -301,7 +301,9 @@ def test_its_cells_run_one_after_the_other_in_plain_python() -> None:
 
 
 def test_without_the_extra_it_says_how_to_get_it(tmp_path: Path) -> None:
-    code = "import sys; sys.modules['marimo'] = None; from sip_trunks.commands.main import main; sys.exit(main(['notebook']))"
+    code = (
+        "import sys; sys.modules['marimo'] = None; from sip_trunks.commands import main; sys.exit(main(['notebook']))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=PATIENCE_SECONDS
     )

@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from sip_trunks.commands.main import main
+from sip_trunks.commands import main
 from sip_trunks.core.errors import DestinationFailed, RunActive
 from sip_trunks.core.settings import Account, read_settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.run.run import run
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.consistency import assert_answers_are_whole, reads_back
@@ -323,7 +323,7 @@ def test_a_run_after_one_that_died_at_the_end_takes_nothing_for_known_that_was_n
     load()
     api.answer(AFTER)
     load_all_but_the_last_row()
-    # The answer is, to the byte, the last one that counts; what is stored is not.
+    # The answer is, the response is unchanged that counts; what is stored is not.
     api.answer(BEFORE)
     assert load().exit_code == 0
     assert_whole(BEFORE)
@@ -444,7 +444,7 @@ def test_a_server_that_cannot_be_used_is_named_in_one_line_without_the_password(
                 code = main(command)
             out, err = capfd.readouterr()
             last_run = json.loads((place / "data" / "state" / "last_run.json").read_text())
-            printed = [line for line in err.splitlines() if "asking the API" not in line]
+            printed = [line for line in err.splitlines() if "requesting trunks" not in line]
             seen = out + err + notes(place)
             holds = {
                 "exit code": code in codes and last_run["exit_code"] in codes,
@@ -461,7 +461,7 @@ def test_a_server_that_cannot_be_used_is_named_in_one_line_without_the_password(
 
 
 def test_a_destination_that_is_not_there_or_cannot_merge_is_a_wrong_setting() -> None:
-    for name, says in (("nosuch", "no destination named"), ("redshift", "cannot merge")):
+    for name, says in (("nosuch", "there is no destination"), ("redshift", "cannot merge")):
         for command in ("run", "status"):
             assert says in call(command, "--destination", name, code=2)
 

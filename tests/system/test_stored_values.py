@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sip_trunks.core.settings import read_settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.consistency import assert_history_is_sound, read, reads_back
 from tests.support.runs import load

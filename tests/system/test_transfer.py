@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sip_trunks.core.settings import ApiSettings, Settings, read_settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.operations.transfer import FORMS, export_tables, import_tables
 from tests.support.api import Api
 from tests.support.builders import trunk
@@ -204,7 +204,8 @@ RUNS = """
 import os, sys
 from dataclasses import replace
 from sip_trunks.run.run import run
-from sip_trunks.core.settings import pick_accounts, read_settings
+from sip_trunks.core.accounts import pick_accounts
+from sip_trunks.core.settings import read_settings
 enough, one, other, *kinds = sys.argv[1:]
 while not os.path.exists(enough):
     for url in (other, one):

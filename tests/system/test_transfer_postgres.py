@@ -12,7 +12,7 @@ import pytest
 
 from sip_trunks.core.errors import DestinationFailed, SettingsError
 from sip_trunks.core.settings import Settings, read_settings
-from sip_trunks.destinations.base import open_destination
+from sip_trunks.destinations import open_destination
 from sip_trunks.operations.transfer import FORMS, export_tables, import_tables
 from tests.support.processes import wait_until
 from tests.support.runs import PATIENCE_SECONDS, load
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 RUN = """
 from sip_trunks.run.run import run
-from sip_trunks.core.settings import pick_accounts, read_settings
+from sip_trunks.core.accounts import pick_accounts
+from sip_trunks.core.settings import read_settings
 settings = read_settings("postgres")
 outcome = run(settings, pick_accounts(settings, []), accept_shrink=True, with_reports=False)
 assert [account.status for account in outcome.accounts] == ["loaded"], outcome

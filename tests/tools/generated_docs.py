@@ -1,24 +1,31 @@
 """The generated parts of the documents and the files to copy, which a test keeps in step.
 
-`python -m tests.tools.generated_docs` writes them.
+`make docs` writes them.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sip_trunks.commands.parser import build_parser
+from sip_trunks.commands.dispatch import build_parser
+from sip_trunks.core import settings_table
 from sip_trunks.operations.scheduling import crontab, systemd
 from sip_trunks.operations.scheduling.job import Job
 from sip_trunks.operations.scheduling.timetable import read_cron
 from sip_trunks.reporting.formats import as_markdown
 from sip_trunks.warehouse.dictionary import list_entries, markdown_of
-from trunk_transforms.audit.rules.registry import RULES
-from trunk_transforms.reports.registry import REPORTS
+from trunk_transforms.audit.rules import RULES
+from trunk_transforms.schema.reports import REPORTS
 
 PROJECT = Path(__file__).resolve().parents[2]
 README = PROJECT / "README.md"
-DOCUMENTS = (README, PROJECT / "docs" / "data-dictionary.md", PROJECT / "docs" / "reports.md")
+DOCUMENTS = (
+    README,
+    PROJECT / "docs" / "data-dictionary.md",
+    PROJECT / "docs" / "reports.md",
+    PROJECT / "docs" / "settings.md",
+    PROJECT / ".dlt" / "config.toml",
+)
 
 
 def _trunks() -> str:
@@ -43,7 +50,19 @@ def _rules() -> str:
     return as_markdown(columns, rows)
 
 
-PARTS = {"trunks": _trunks, "dictionary": _dictionary, "help": _help, "reports": _reports, "rules": _rules}
+def _settings() -> str:
+    return as_markdown(list(settings_table.COLUMNS), settings_table.list_rows())
+
+
+PARTS = {
+    "trunks": _trunks,
+    "dictionary": _dictionary,
+    "help": _help,
+    "reports": _reports,
+    "rules": _rules,
+    "settings": _settings,
+    "config": settings_table.render_config,
+}
 
 
 DEPLOY = PROJECT / "deploy"
@@ -73,14 +92,12 @@ DEPLOYED = {
 
 
 def generate(text: str) -> str:
-    """Return the document with every generated part made anew."""
+    """Return the document, or the TOML file, with every generated part written again."""
     for name, make in PARTS.items():
-        start = f"<!-- generated: {name} -->\n"
-        before, found, rest = text.partition(start)
-        if not found:
-            continue
-        _, end, after = rest.partition("<!-- end -->")
-        text = f"{before}{start}{make()}\n{end}{after}"
+        for start, end in ((f"<!-- generated: {name} -->\n", "<!-- end -->"), (f"# generated: {name}\n", "# end")):
+            before, found, rest = text.partition(start)
+            if found:
+                text = f"{before}{start}{make()}\n{end}{rest.partition(end)[2]}"
     return text
 
 

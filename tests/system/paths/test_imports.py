@@ -21,7 +21,7 @@ HEAVY = {"dlt", "pandas", "pyarrow", "numpy"}
 
 def modules_of(*arguments: str) -> set[str]:
     """Return the names of the modules that a command imports."""
-    code = "import sys; from sip_trunks.commands.main import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+    code = "import sys; from sip_trunks.commands import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
     code += "print('\\n', *sorted(sys.modules))"
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from tests.support.frames import rows, trunks
-from trunk_transforms.audit.engine import Suppression, audit_trunks, expired, read_suppressions, suppress
+from trunk_transforms.audit.engine import audit_trunks
+from trunk_transforms.audit.suppressions import Suppression, expired, read_suppressions, suppress
 from trunk_transforms.enrich.providers import default_providers
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sip_trunks.commands.main import main
+from sip_trunks.commands import main
 from tests.support.runs import call, handlers_kept
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
         (["nope"], "invalid choice: 'nope'"),
         (["run", "--demo", "--account", "x"], "not allowed with argument --demo"),
         (["run", "--nope"], "unrecognized arguments: --nope"),
-        (["demo-api", "--port", "70000"], "needs a port from 0 to 65535"),
+        (["demo-api", "--port", "70000"], "must be a port from 0 to 65535"),
         (["demo-api", "--port", "-1"], "--port"),
-        (["report", "--as-of", "yesterday"], "needs a date or time"),
+        (["report", "--as-of", "yesterday"], "must be a date or time"),
     ],
 )
 def test_a_command_line_that_cannot_be_parsed_exits_with_2(

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sip_trunks.core.accounts import with_pseudonym_key
 from sip_trunks.core.errors import SettingsError
-from sip_trunks.core.settings import read_settings, with_pseudonym_key
+from sip_trunks.core.settings import read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sip_trunks.core.accounts import pick_accounts
 from sip_trunks.core.errors import SettingsError
-from sip_trunks.core.settings import Account, ApiSettings, find_unknown_settings, pick_accounts, read_settings
+from sip_trunks.core.settings import Account, ApiSettings, find_unknown_settings, read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ def test_without_any_setting_the_defaults_hold(place: Path) -> None:
 def test_the_documented_defaults_are_the_real_ones(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tomllib
 
-    from sip_trunks.core.settings import _PROJECT
+    from sip_trunks.core.config_files import _PROJECT
 
     documented = tomllib.loads((_PROJECT / ".dlt" / "config.toml").read_text())
     assert documented["sources"]["famulor"] == vars(ApiSettings())
@@ -84,14 +85,14 @@ def test_named_accounts_are_picked_by_name(place: Path) -> None:
 @pytest.mark.parametrize(
     ("secrets", "config", "says"),
     [
-        ("", "[sources.famulor]\nattempts = 0", "attempts needs a number above 0"),
-        ("", '[sources.famulor]\nattempts = "many"', "attempts needs a number above 0"),
+        ("", "[sources.famulor]\nattempts = 0", "attempts needs a whole number above 0"),
+        ("", '[sources.famulor]\nattempts = "many"', "attempts needs a whole number above 0"),
         ("", "[sources.famulor]\ntotal_seconds = inf", "total_seconds needs a number above 0"),
         ("", "[sources.famulor]\ntotal_seconds = true", "total_seconds needs a number above 0"),
-        ("", "[sources.famulor\n", "is no TOML"),
+        ("", "[sources.famulor\n", "is not valid TOML"),
         ("", '[sip_trunks]\ndrift = "loud"', "report or strict"),
         ('[sources.famulor]\napi_token = "two words"', "", "characters that no token has"),
-        ('[sources.famulor]\napi_token = ["s3cret"]', "", "is empty or no text"),
+        ('[sources.famulor]\napi_token = ["s3cret"]', "", "is empty or not text"),
         ('[sources.famulor.accounts]\n"a\'; DROP" = "t"', "", "has the name"),
         ('[sources.famulor.accounts]\ndemo = "t"', "", "the demo account's"),
         ('[sources.famulor.accounts]\nacme = ""', "", "is empty"),

@@ -6,13 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunk_transforms.enrich.addresses import (
-    classify_entry,
-    explain_host,
-    find_host,
-    normalize_host,
-    parse_ip,
-)
+from trunk_transforms.enrich.addresses import classify_entry, explain_host, find_host, normalize_host, parse_ip
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sip_trunks.core.accounts import find_shared_tokens
 from sip_trunks.core.errors import ApiRefused, ApiUnreachable
-from sip_trunks.core.settings import Account, ApiSettings, find_shared_tokens
+from sip_trunks.core.settings import Account, ApiSettings
 from sip_trunks.famulor.client import Snapshot
 from sip_trunks.famulor.fetch_many import fetching
 from tests.support.builders import trunk

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.builders import IP_TRUNK, TRUNK, body, raw
-from trunk_transforms.parse.envelope import Page, UnusableAnswer, json_type, printable, read_page
+from trunk_transforms.parse.envelope import Page, UnusableAnswer, json_type, read_page
+from trunk_transforms.text import printable
 
 GOOD = body(TRUNK, IP_TRUNK)
 NOT_TO_BE_QUOTED = "content-of-the-answer"

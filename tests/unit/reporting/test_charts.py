@@ -14,7 +14,7 @@ import pytest
 from sip_trunks.reporting.charts import PICTURED, draw_growth_svg, draw_png
 from sip_trunks.reporting.summaries import describe_growth, rank, sum_growth
 from tests.support.counted import FRAMES, TWO_ACCOUNTS, counts, findings, growth
-from trunk_transforms.reports.counts import PRESETS
+from trunk_transforms.schema.reports import COUNT_REPORTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ def decode(png: bytes) -> tuple[int, int, list[bytes]]:
 
 
 def test_every_report_of_pictures_is_tested() -> None:
-    assert set(FRAMES) == PICTURED == {"counts", "growth", "audit", *PRESETS}
+    assert set(FRAMES) == PICTURED == {"growth", "audit", *COUNT_REPORTS}
 
 
 @pytest.mark.parametrize("name", FRAMES)

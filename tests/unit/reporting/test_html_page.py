@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from sip_trunks.reporting.html_page import PAGED
 from tests.support.pages import (
     IMAGE,
     KINDS_OF_PAGES,
+    PAGED,
     SCRIPT,
     Tags,
     assert_inert,
@@ -21,8 +21,8 @@ from tests.support.pages import (
     page_of,
     render,
 )
-from trunk_transforms.audit.rules.registry import RULES
-from trunk_transforms.reports.registry import REPORTS
+from trunk_transforms.audit.rules import RULES
+from trunk_transforms.schema.reports import REPORTS
 
 MOST_BYTES = 500_000
 
@@ -90,7 +90,6 @@ def test_a_fix_that_is_the_same_for_all_is_said_once() -> None:
 
 EMPTY = {
     "counts": "No trunks are stored.",
-    "by_format_and_country": "No trunks are stored.",
     "by_country": "No trunks are stored.",
     "by_provider": "No trunks are stored.",
     "by_authorization": "No trunks are stored.",
@@ -132,7 +131,7 @@ def test_a_report_alone_is_a_page(name: str) -> None:
 
 def test_two_reports_of_one_shape_are_both_there() -> None:
     other = count(["x"], ["y"], [1]).rename(columns={"sip_calling_format": "provider"})
-    page = render({"counts": other, "by_format_and_country": count(["e164"], ["DE"], [1])})
+    page = render({"counts": other, "by_country": count(["e164"], ["DE"], [1])})
     titles = re.findall("<h2>(.*?)</h2>", page)
     assert titles == ["Trunks by country and provider", "Trunks by country and calling format"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from sip_trunks.reporting.charts import SEVERITY_COLOURS
+from sip_trunks.reporting.chart_style import SEVERITY_COLOURS
 from sip_trunks.reporting.summaries import (
     Bar,
     counted_by,

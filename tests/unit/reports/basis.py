@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from tests.support.frames import day, drift, looks, trunks, versions
-from trunk_transforms.reports.registry import Basis, Options
+from trunk_transforms.reports.inputs import Basis, Options
 
 NOW = day(3)
 

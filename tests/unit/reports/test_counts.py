@@ -10,8 +10,10 @@ from pandas.testing import assert_frame_equal
 
 from tests.support.frames import rows, trunks
 from tests.unit.reports.basis import NOW, TRUNKS, basis
-from trunk_transforms.reports.counts import BY_FORMAT_AND_COUNTRY, PRESETS, count_trunks, tally_trunks
-from trunk_transforms.reports.registry import COUNTS, REPORTS, Basis, Options, trunk_columns
+from trunk_transforms.reports.counts import count_trunks, tally_trunks
+from trunk_transforms.reports.inputs import Basis, Options
+from trunk_transforms.reports.registry import derive_report, trunk_columns
+from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, COUNT_REPORTS
 
 
 def test_unknown_and_missing_values_are_rows_of_their_own() -> None:
@@ -34,22 +36,22 @@ def test_unknown_and_missing_values_are_rows_of_their_own() -> None:
     ],
 )
 def test_the_presets_count_by_the_column_in_their_name(preset: str, expected: list[tuple[Any, ...]]) -> None:
-    assert rows(REPORTS[preset].derive(basis())) == expected
+    assert rows(derive_report(preset, basis())) == expected
 
 
 def test_trunks_are_counted_by_any_columns_in_their_order() -> None:
-    counts = REPORTS["counts"].derive(basis(by=("outbound_proxy", "account", "calling_code")))
+    counts = derive_report("counts", basis(by=("outbound_proxy", "account", "calling_code")))
     assert rows(counts) == [(False, "acme", 49, 3, 75.0), (False, "acme", None, 1, 25.0)]
 
 
-@pytest.mark.parametrize("name", sorted(COUNTS))
+@pytest.mark.parametrize("name", sorted(COUNT_REPORTS))
 def test_counts_of_partial_counts_are_the_same_with_any_fields(name: str) -> None:
     names = trunk_columns([name], BY_FORMAT_AND_COUNTRY)
     odd = TRUNKS.assign(trunk_count=1000)
     tallies = pd.concat([tally_trunks(odd.iloc[:1], names), tally_trunks(odd.iloc[1:], names)])
     assert tallies["trunk_count"].sum() == len(TRUNKS)
-    counts = REPORTS[name].derive(Basis({"tallies": tallies}, Options(as_of=NOW)))
-    assert_frame_equal(counts, REPORTS[name].derive(Basis({"trunks": odd}, Options(as_of=NOW))))
+    counts = derive_report(name, Basis({"tallies": tallies}, Options(as_of=NOW)))
+    assert_frame_equal(counts, derive_report(name, Basis({"trunks": odd}, Options(as_of=NOW))))
     assert counts["trunk_count"].sum() == len(TRUNKS)
 
 
@@ -61,7 +63,3 @@ def test_no_trunks_are_no_rows_and_no_division_by_zero() -> None:
 def test_columns_that_cannot_be_counted_by_are_refused(by: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="column"):
         count_trunks(TRUNKS.assign(trunk_count=1), by)
-
-
-def test_every_preset_is_a_report() -> None:
-    assert set(PRESETS) <= set(REPORTS)

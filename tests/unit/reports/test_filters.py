@@ -8,7 +8,7 @@ import pandas as pd
 
 from tests.support.frames import day, drift, looks, rows, trunks, versions
 from trunk_transforms.reports.filters import MISSING, Selection, list_choices, select
-from trunk_transforms.reports.registry import Basis, Options
+from trunk_transforms.reports.inputs import Basis, Options
 
 MOVED: dict[str, Any] = {"id": 2, "country_code": "FR", "sip_address": "out.didww.com"}
 NOWHERE: dict[str, Any] = {"id": 3, "country_code": None, "sip_address": None}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.support.frames import day, rows, trunks, versions
 from tests.unit.reports.basis import NOW, basis
+from trunk_transforms.reports.inputs import Basis, Options
 from trunk_transforms.reports.overview import derive_overview
-from trunk_transforms.reports.registry import Basis, Options
 from trunk_transforms.schema.reports import OVERVIEW
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sip_trunks.warehouse.catalog import DATASET, quoted
+from sip_trunks.warehouse.sql import DATASET, quoted
 from sip_trunks.warehouse.views import create_views
 from trunk_transforms import schema
 from trunk_transforms.enrich.countries import derive_country_name

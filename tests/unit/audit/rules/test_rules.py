@@ -26,7 +26,8 @@ from tests.unit.audit.rules.cases import (
     pbx,
     proxied,
 )
-from trunk_transforms.audit.engine import RULES, audit_trunks
+from trunk_transforms.audit.engine import audit_trunks
+from trunk_transforms.audit.rules import RULES
 from trunk_transforms.audit.rules.context import gather_facts
 from trunk_transforms.enrich.providers import default_providers, read_providers
 from trunk_transforms.schema.reports import SEVERITIES
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from tests.unit.audit.rules.cases import Row
-    from trunk_transforms.audit.engine import Rule
+    from trunk_transforms.audit.rules.rule import Rule
     from trunk_transforms.enrich.providers import Providers
 
     Found = list[tuple[Any, ...]]

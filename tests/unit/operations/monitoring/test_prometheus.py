@@ -10,7 +10,7 @@ import pytest
 
 from sip_trunks.core.settings import Settings, read_settings
 from sip_trunks.operations.monitoring.prometheus import forget_metrics, write_metrics
-from sip_trunks.run.result import AccountOutcome, Outcome, RuleFindings
+from sip_trunks.run.result import AccountResult, RuleFindings, RunResult
 from sip_trunks.run.run_log import summarize, summarize_failure
 from tests.support.hook import NOON, QUIET, REFUSED, outcome_of
 from tests.support.prometheus import samples_of
@@ -18,7 +18,7 @@ from tests.support.prometheus import samples_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-GOOD = AccountOutcome("acme", "loaded", 2, 2, 0, 0, drift_count=1)
+GOOD = AccountResult("acme", "loaded", 2, 2, 0, 0, drift_count=1)
 FOUND = (RuleFindings("critical", "allowlist-open", 2, 1), RuleFindings("low", "number-format", 9, 9))
 
 
@@ -27,7 +27,7 @@ def settings(place: Path) -> Settings:
     return replace(read_settings(), metrics=str(place / "exported" / "sip_trunks.prom"))
 
 
-def after(settings: Settings, outcome: Outcome) -> dict[str, float]:
+def after(settings: Settings, outcome: RunResult) -> dict[str, float]:
     """Return the samples after a run."""
     write_metrics(settings, summarize(outcome), outcome)
     return samples_of(settings.metrics_path.read_text("utf-8"))

@@ -13,9 +13,9 @@ import pytest
 from sip_trunks.core.errors import SettingsError
 from sip_trunks.core.settings import Settings, prepare_state_dir, read_settings
 from sip_trunks.operations.monitoring.webhook import NotTold, check_address, forget_news, notify
-from sip_trunks.run.result import AccountOutcome, Outcome, RuleFindings
+from sip_trunks.run.result import AccountResult, RuleFindings, RunResult
 from sip_trunks.run.run_log import summarize
-from sip_trunks.warehouse.catalog import SeenDrift
+from sip_trunks.warehouse.state import SeenDrift
 from tests.support.hook import NOON, QUIET, REFUSED, SECRET, outcome_of
 from tests.support.runs import PATIENCE_SECONDS
 
@@ -33,7 +33,7 @@ def settings(place: Path, hook: Hook) -> Settings:
     return settings
 
 
-def send(settings: Settings, outcome: Outcome, *, total_seconds: float = PATIENCE_SECONDS) -> None:
+def send(settings: Settings, outcome: RunResult, *, total_seconds: float = PATIENCE_SECONDS) -> None:
     notify(settings, summarize(outcome), outcome, None, total_seconds=total_seconds)
 
 
@@ -73,7 +73,7 @@ def test_new_findings_drift_and_changes_are_sent_without_any_phone_number(settin
         RuleFindings("high", "number-duplicate", 3, 0),
         RuleFindings("low", "number-format", 9, 9),
     ]
-    entry = AccountOutcome("acme", "loaded", 5, 1, 2, 3, drift_count=2, drift=tuple(drift))
+    entry = AccountResult("acme", "loaded", 5, 1, 2, 3, drift_count=2, drift=tuple(drift))
     send(settings, outcome_of(entry, findings=findings))
     sent = hook.take_texts()
     assert "1 new finding: 1 critical of allowlist-open" in sent
@@ -142,7 +142,7 @@ def test_pending_notifications_of_an_account_are_forgotten_with_it(settings: Set
     for name in ("acme", "acme-2"):
         hook.statuses = [404]
         with pytest.raises(NotTold):
-            send(settings, outcome_of(AccountOutcome(name, "loaded", 1, 1, 0, 0)))
+            send(settings, outcome_of(AccountResult(name, "loaded", 1, 1, 0, 0)))
     forget_news(settings, "acme")
     send(settings, outcome_of(QUIET))
     assert hook.take_texts().splitlines()[0].endswith(": trunks: 1 new, 0 changed, 0 removed (acme-2)")
