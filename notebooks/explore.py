@@ -12,11 +12,11 @@ app = marimo.App(width="medium", app_title="SIP trunks", css_file="explore.css")
 with app.setup(hide_code=True):
     import marimo as mo
 
-    from sip_trunks.core.errors import Failure
+    from sip_trunks.core.errors import SipTrunksError
     from sip_trunks.reporting.notebook import UNREADABLE, ask, chart, controls, figures, notice, read_stored, table
-    from sip_trunks.reporting.summaries import tell_count
+    from sip_trunks.reporting.summaries import count_of
     from trunk_transforms.history.growth import PERIODS, derive_growth
-    from trunk_transforms.history.timeline import list_all_changes, list_lives, list_moments, state_at, tell_life
+    from trunk_transforms.history.timeline import derive_timeline, list_all_changes, list_lives, list_moments, state_at
     from trunk_transforms.reports.filters import Selection, list_choices, select
     from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, SEVERITIES
 
@@ -36,9 +36,9 @@ def _():
 def _():
     try:
         stored = read_stored()
-    except Failure as _failure:
+    except SipTrunksError as _failure:
         mo.stop(predicate=True, output=notice(f"There is nothing to explore: {_failure}.", "warning"))
-    _choices = list_choices(stored.basis)
+    _choices = list_choices(stored.inputs)
     account = mo.ui.multiselect(_choices["account"], label="account")
     country = mo.ui.multiselect(_choices["country"], label="country")
     provider = mo.ui.multiselect(_choices["provider"], label="provider")
@@ -54,12 +54,12 @@ def _(account, country, provider):
 @app.cell
 def _(account, country, provider, stored):
     selection = Selection(account.value, country.value, provider.value)
-    basis = select(stored.basis, selection)
-    trunks, versions, looks = basis.trunks, basis.tables["versions"], basis.tables["looks"]
-    findings = basis.findings
-    changes = list_all_changes(basis.tables, basis.options.as_of)
-    moments = list_moments(looks)
-    return basis, changes, findings, moments, selection, trunks, versions
+    inputs = select(stored.inputs, selection)
+    trunks, versions, observations = inputs.trunks, inputs.tables["versions"], inputs.tables["observations"]
+    findings = inputs.findings
+    changes = list_all_changes(inputs.tables, inputs.options.as_of)
+    moments = list_moments(observations)
+    return inputs, changes, findings, moments, selection, trunks, versions
 
 
 @app.cell(hide_code=True)
@@ -67,9 +67,9 @@ def _(changes, findings, moments, trunks):
     severe = findings["severity"].isin(["critical", "high"]).sum()
     day, time = (f"{moments[-1]:%d %b}", f"{moments[-1]:%Y, %H:%M:%S} UTC") if moments else ("–", "nobody has looked")
     figures(
-        ("trunks", len(trunks), f"in {tell_count(trunks['account'].nunique(), 'account')}"),
-        ("countries", trunks["country_code"].nunique(), tell_count(trunks["provider"].nunique(), "provider")),
-        ("changes", len(changes), f"in {tell_count(len(moments), 'snapshot')}"),
+        ("trunks", len(trunks), f"in {count_of(trunks['account'].nunique(), 'account')}"),
+        ("countries", trunks["country_code"].nunique(), count_of(trunks["provider"].nunique(), "provider")),
+        ("changes", len(changes), f"in {count_of(len(moments), 'snapshot')}"),
         ("findings", len(findings), f"{severe} critical or high"),
         ("data as of", day, time),
     )
@@ -87,8 +87,8 @@ def _():
 
 
 @app.cell
-def _(basis):
-    chart("counts", basis.count(BY_FORMAT_AND_COUNTRY), "No trunks are stored that match.")
+def _(inputs):
+    chart("counts", inputs.count(BY_FORMAT_AND_COUNTRY), "No trunks are stored that match.")
     return
 
 
@@ -102,7 +102,7 @@ def _():
 
 @app.cell
 def _(stored):
-    _columns = sorted(set(stored.basis.trunks.columns) - set(UNREADABLE))
+    _columns = sorted(set(stored.inputs.trunks.columns) - set(UNREADABLE))
     by = mo.ui.multiselect(_columns, ["provider"], label="count by")
     return (by,)
 
@@ -114,8 +114,8 @@ def _(by):
 
 
 @app.cell
-def _(basis, by):
-    counts = basis.count(by.value or ["account"])
+def _(inputs, by):
+    counts = inputs.count(by.value or ["account"])
     chart("counts", counts, "No trunks match.")
     return (counts,)
 
@@ -165,10 +165,10 @@ def _(step):
 
 
 @app.cell
-def _(basis, changes, moments, selection, step, versions):
-    moment = moments[min(step.value, len(moments)) - 1] if moments else basis.options.as_of
+def _(inputs, changes, moments, selection, step, versions):
+    moment = moments[min(step.value, len(moments)) - 1] if moments else inputs.options.as_of
     known = state_at(versions, moment)
-    state = known[selection.matches(known, basis.options.providers)]
+    state = known[selection.matches(known, inputs.options.providers)]
     shown_by_it = changes[changes["observed_at"] == moment]
     return moment, shown_by_it, state
 
@@ -210,8 +210,8 @@ def _(period):
 
 
 @app.cell
-def _(basis, period, versions):
-    growth = derive_growth(versions, basis.tables["looks"], as_of=basis.options.as_of, period=period.value)
+def _(inputs, period, versions):
+    growth = derive_growth(versions, inputs.tables["observations"], as_of=inputs.options.as_of, period=period.value)
     chart("growth", growth, "Nobody has looked yet.")
     return (growth,)
 
@@ -256,7 +256,7 @@ def _(trunk):
 
 @app.cell
 def _(changes, trunk, versions):
-    life = tell_life(versions, changes, *trunk.value) if trunk.value else versions.head(0)
+    life = derive_timeline(versions, changes, *trunk.value) if trunk.value else versions.head(0)
     table(life, "No trunk is picked.")
     return (life,)
 

@@ -91,9 +91,9 @@ def trunks(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         yield dg.MaterializeResult(asset_key=spec.key)
 
 
-def failure(lines: Sequence[str], codes: set[int]) -> dg.Failure:
+def failure(lines: Sequence[str], codes: set[int]) -> dg.SipTrunksError:
     """Return the failure of a run; one that somebody has to mend is not tried again."""
-    return dg.Failure("; ".join(lines), {"exit_codes": sorted(codes)}, allow_retries=bool(codes & WORTH_A_RETRY))
+    return dg.SipTrunksError("; ".join(lines), {"exit_codes": sorted(codes)}, allow_retries=bool(codes & WORTH_A_RETRY))
 
 
 def describe(entry: AccountResult) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def make() -> dict[str, Cost]:
     from sip_trunks.core.settings import read_settings
     from sip_trunks.destinations import open_destination
     from sip_trunks.reporting.html_page import render_page
-    from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
+    from sip_trunks.reporting.inputs import read_inputs, read_options, stored_tables
     from sip_trunks.warehouse.report_tables import write_report
     from trunk_transforms.audit.finding_log import extend_findings
     from trunk_transforms.schema.reports import REPORTS
@@ -72,23 +72,25 @@ def make() -> dict[str, Cost]:
     lap("imports")
     settings, now = read_settings(), datetime.now(UTC)
     with open_destination(settings).reading(stored_tables(list(REPORTS))) as connection:
-        basis = read_basis(connection, list(REPORTS), read_options(settings, as_of=now, is_log=True))
+        inputs = read_inputs(connection, list(REPORTS), read_options(settings, as_of=now, is_log=True))
     lap("reading")
-    len(basis.trunks)
+    len(inputs.trunks)
     lap("derived columns")
     # The overview is made of others, so that it comes last.
     for name in (*(name for name in REPORTS if name != "overview"), "overview"):
-        derive_report(name, basis)
+        derive_report(name, inputs)
         lap(name)
     with duckdb.connect("written.duckdb") as written:
         for report in REPORTS.values():
-            frame = derive_report(report.name, basis)
+            frame = derive_report(report.name, inputs)
             if report.name == "audit":
-                frame = extend_findings(basis.tables.get("log"), frame, basis.suppressed, basis.tables["looks"])
+                frame = extend_findings(
+                    inputs.tables.get("log"), frame, inputs.suppressed, inputs.tables["observations"]
+                )
             write_report(written, report.table, frame, report.question)
     os.remove("written.duckdb")  # noqa: PTH107 - as light as it gets
     lap("writing the tables")
-    frames = {name: derive_report(name, basis) for name, report in REPORTS.items() if report.is_on_page}
+    frames = {name: derive_report(name, inputs) for name, report in REPORTS.items() if report.is_on_page}
     render_page(frames, as_of=now, place="here", version="bench")
     lap("writing the page")
     return {ALL: cost_since(first)} | costs

@@ -16,24 +16,24 @@ import pytest
 from distributed import LocalCluster
 from pandas.testing import assert_frame_equal
 
-from sip_trunks.core.errors import DestinationFailed
+from sip_trunks.core.errors import DestinationError
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.parquet_lake import ParquetLake
 from sip_trunks.reporting import dask_engine as engine
 from sip_trunks.reporting.dask_engine import DaskEngine, reporting_in_parts
-from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
+from sip_trunks.reporting.inputs import read_inputs, read_options, stored_tables
 from tests.support.builders import IP_TRUNK, trunk
 from tests.support.past import store
 from tests.support.runs import PATIENCE_SECONDS, call, capture
-from trunk_transforms.reports.partitioned import PartedBasis
+from trunk_transforms.reports.partitioned import PartitionedInputs
 from trunk_transforms.reports.registry import derive_report
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sip_trunks.core.settings import Settings
-    from trunk_transforms.reports.inputs import Basis, Options
+    from trunk_transforms.reports.inputs import Options, ReportInputs
     from trunk_transforms.reports.partitioned import Job
 
 ACCOUNTS = ("acme", "beta", "none")
@@ -89,7 +89,7 @@ class OneByOne:
 
 def whole(settings: Settings, name: str, options: Options, *, is_past: bool = False) -> pd.DataFrame:
     with open_destination(settings).reading(stored_tables([name], is_past=is_past)) as connection:
-        return derive_report(name, read_basis(connection, [name], options, is_past=is_past))
+        return derive_report(name, read_inputs(connection, [name], options, is_past=is_past))
 
 
 def test_every_report_in_parts_is_the_report_of_the_whole(lake: Settings) -> None:
@@ -104,15 +104,15 @@ def test_every_report_in_parts_is_the_report_of_the_whole(lake: Settings) -> Non
         (("changes",), replace(plain, since=datetime(2020, 1, 1, tzinfo=UTC)), False),
         (("counts", "audit"), replace(plain, as_of=first_at), True),
     ):
-        basis = PartedBasis({}, options, OneByOne(lake, is_past))
+        inputs = PartitionedInputs({}, options, OneByOne(lake, is_past))
         for name in names:
-            assert_frame_equal(derive_report(name, basis), whole(lake, name, options, is_past=is_past))
+            assert_frame_equal(derive_report(name, inputs), whole(lake, name, options, is_past=is_past))
     rules = set(whole(lake, "audit", plain)["rule"])
     assert {"duplicate-across-accounts", "allowlist-shared", "duplicate-number"} <= rules
     assert len(whole(lake, "changes", plain)) >= len(ACCOUNTS) - 1
 
 
-def die_once(part: Basis, marker: str) -> pd.DataFrame:
+def die_once(part: ReportInputs, marker: str) -> pd.DataFrame:
     """Kill the worker that is the first to come here; count the trunks for the others."""
     try:
         os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
@@ -172,7 +172,7 @@ def test_reports_that_dask_cannot_make_are_refused_in_one_line(lake: Settings) -
         assert words in line
 
 
-def die(part: Basis) -> pd.DataFrame:
+def die(part: ReportInputs) -> pd.DataFrame:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError(part)
 
@@ -186,7 +186,7 @@ def test_a_cluster_without_workers_and_one_whose_workers_die_are_given_up(lake: 
     # Whether there is a worker again before the command gives up depends on the machine; the advice is the same.
     with (
         reporting_in_parts(lake, ["counts"], read_options(lake), scheduler=None) as parted,
-        pytest.raises(DestinationFailed, match="dask_worker_bytes"),
+        pytest.raises(DestinationError, match="dask_worker_bytes"),
     ):
         parted.engine.work_out("counts", parted.options, die)
     gc.collect()

@@ -148,8 +148,8 @@ def objects(server: Store, lake: str) -> dict[str, bytes]:
 def assert_nothing_left_over(server: Store, lake: str) -> None:
     newest, names = pointer(server, lake), list(objects(server, lake))
     assert max(name.split("/")[1] for name in names if name.startswith("versions/")) == newest
-    (looks,) = query("SELECT snapshot_at FROM sip_trunk_snapshots")
-    moments = {f"{moment:{VERSION}}" for (moment,) in looks}
+    (observations,) = query("SELECT snapshot_at FROM sip_trunk_snapshots")
+    moments = {f"{moment:{VERSION}}" for (moment,) in observations}
     assert {name.split("/")[-1].removesuffix(".parquet") for name in names if name.startswith(ROWS)} <= moments
 
 
@@ -166,7 +166,7 @@ def test_a_store_is_written_and_read_as_a_folder_is(api: Api, server: Store, lak
     after = objects(server, lake)
     assert {name: after.get(name) for name in before if name != POINTER} | {POINTER: before[POINTER]} == before
 
-    history, rows, looks, invented, counts, *sizes = query(
+    history, rows, observations, invented, counts, *sizes = query(
         "SELECT id, country_code, valid_from, valid_to FROM sip_trunks_history ORDER BY ALL",
         f"SELECT snapshot_at, count(*) FROM {ROWS} GROUP BY ALL ORDER BY ALL",
         "SELECT is_unchanged FROM sip_trunk_snapshots ORDER BY snapshot_at",
@@ -181,7 +181,7 @@ def test_a_store_is_written_and_read_as_a_folder_is(api: Api, server: Store, lak
         (43, "US", first.snapshot_at, None),
     ]
     assert rows == [(first.snapshot_at, 2), (second.snapshot_at, 3)]
-    assert looks == [(False,), (False,), (True,)]
+    assert observations == [(False,), (False,), (True,)]
     assert (invented, counts) == ([('{"a":1}',)], [(3,)])
     status = json.loads(call("status", "--json"))
     assert (status["destination"], status["warehouse"]) == ("parquet", f"s3://{lake}")

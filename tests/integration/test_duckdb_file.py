@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 
-from sip_trunks.core.errors import DestinationFailed
+from sip_trunks.core.errors import DestinationError
 from sip_trunks.core.settings import read_settings
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.destination_contract import AtomicDestinationContract
@@ -81,7 +81,7 @@ def test_what_a_dead_run_left_is_thrown_away(api: Api, begin: Begin, place: Path
 def test_a_broken_file_is_named_and_left_alone(api: Api, place: Path) -> None:
     (place / "data").mkdir()
     (place / "data" / "warehouse.duckdb").write_bytes(b"not a database" * 1000)
-    with pytest.raises(DestinationFailed, match="restore it from a backup"):
+    with pytest.raises(DestinationError, match="restore it from a backup"):
         load()
     assert (place / "data" / "warehouse.duckdb").read_bytes() == b"not a database" * 1000
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sip_trunks.core.accounts import pick_accounts
-from sip_trunks.core.errors import DestinationFailed, RunActive, SettingsError
+from sip_trunks.core.errors import DestinationError, RunActiveError, SettingsError
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.run.run import run
@@ -253,7 +253,7 @@ def test_of_two_runs_from_different_places_the_later_one_is_refused_and_loses_no
             api.answer([trunk(country_code="FR")])
             assert run(theirs, pick_accounts(theirs, []), with_reports=False).exit_code == 0
 
-    with pytest.raises(RunActive, match="meanwhile"):
+    with pytest.raises(RunActiveError, match="meanwhile"):
         run(ours, pick_accounts(ours, []), announce=let_them_go_first, with_reports=False)
     assert query("SELECT country_code FROM sip_trunks") == [("FR",)]
     assert query("SELECT count(*) FROM sip_trunk_snapshots") == query(f"SELECT count(*) FROM {ROWS}") == [(2,)]
@@ -455,7 +455,7 @@ def test_a_lake_that_lacks_something_is_named_and_left_alone(api: Api, begin: Be
             file = parquet_files(history)[0]
             file.write_bytes(file.read_bytes()[:200])
         before = contents(lake)
-        with pytest.raises(DestinationFailed) as caught:
+        with pytest.raises(DestinationError) as caught:
             load()
         assert str(lake) in str(caught.value), damage
         assert contents(lake) == before, damage

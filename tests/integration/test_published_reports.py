@@ -9,7 +9,7 @@ import pytest
 
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
+from sip_trunks.reporting.inputs import read_inputs, read_options, stored_tables
 from tests.support.builders import TRUNK, trunk
 from tests.support.frames import rows
 from tests.support.published import OPEN
@@ -90,9 +90,9 @@ def test_a_run_publishes_what_the_command_derives_and_an_unchanged_one_leaves_it
     assert "0.0.0.0/0" not in read_settings().page_path.read_text("utf-8")
     assert query("SELECT account, trunk_count FROM reports.freshness ORDER BY ALL") == [("acme", 3), ("beta", 3)]
     with open_destination(read_settings()).reading(stored_tables(list(REPORTS))) as connection:
-        basis = read_basis(connection, list(REPORTS), read_options(read_settings(), as_of=moment, is_log=True))
+        inputs = read_inputs(connection, list(REPORTS), read_options(read_settings(), as_of=moment, is_log=True))
         for report in REPORTS.values():
-            derived = derive_report(report.name, basis)
+            derived = derive_report(report.name, inputs)
             columns = ", ".join(derived.columns)
             published = connection.execute(f"SELECT {columns} FROM reports.{report.table.name}").fetchall()
             assert published == rows(derived), report.name

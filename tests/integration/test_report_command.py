@@ -18,8 +18,8 @@ from sip_trunks.core.errors import SettingsError
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.html_page import render_page
-from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
-from sip_trunks.reporting.output import FORMATS, deliver
+from sip_trunks.reporting.inputs import read_inputs, read_options, stored_tables
+from sip_trunks.reporting.output import FORMATS, write_reports
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.runs import call, capture
 from tests.support.shared import built_once
@@ -120,7 +120,7 @@ def derive(stored: Path, *, is_masked: bool) -> dict[str, pd.DataFrame]:
         names = list(REPORTS)
         options = read_options(settings, is_masked=is_masked, since=None)
         with open_destination(settings).reading(stored_tables(names, is_past=False)) as connection:
-            inputs = read_basis(connection, names, options, is_past=False)
+            inputs = read_inputs(connection, names, options, is_past=False)
         return {name: derive_report(report.name, inputs) for name, report in REPORTS.items()}
 
 
@@ -140,7 +140,7 @@ def write(frames: dict[str, pd.DataFrame], output: Path, form: str) -> list[Path
     def page(shown: Mapping[str, pd.DataFrame]) -> str:
         return render_page(shown, as_of=datetime(2027, 1, 1, tzinfo=UTC), place="here", version="1")
 
-    deliver(frames, form=form, output=output, raw=False, suppressed_count=0, render_page=page)
+    write_reports(frames, form=form, output=output, raw=False, suppressed_count=0, render_page=page)
     return sorted(output.iterdir()) if output.is_dir() else [output]
 
 

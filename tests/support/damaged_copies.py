@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sip_trunks.operations.transfer import Form
+    from sip_trunks.operations.transfer import CopyFormat
 
 
 def make_file(folder: Path) -> None:
@@ -122,7 +122,7 @@ SPY = (
     "CREATE VIEW famulor.sip_trunks AS SELECT * REPLACE (content AS zz_note) FROM famulor.real, famulor.hosts",
 )
 INJECTION = "x\"; DROP TABLE famulor.sip_trunks; COPY (SELECT 1) TO 'stolen'; --"
-DAMAGES: dict[str, tuple[Form, Callable[[Path], object]]] = {
+DAMAGES: dict[str, tuple[CopyFormat, Callable[[Path], object]]] = {
     "no manifest": ("parquet", lambda folder: (folder / "manifest.json").unlink()),
     "no folder": ("parquet", shutil.rmtree),
     "a file": ("parquet", make_file),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from sip_trunks.core.errors import RunActive
+from sip_trunks.core.errors import RunActiveError
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import Account, read_settings
 from sip_trunks.destinations import open_destination
@@ -523,7 +523,7 @@ class DestinationContract:
         before = self.contents()
         with holding_lock(read_settings()):
             api.requests.clear()
-            with pytest.raises(RunActive, match="another run is active"):
+            with pytest.raises(RunActiveError, match="another run is active"):
                 load()
             for command in ("run", "accounts forget default --yes", "prune --older-than 1d --yes"):
                 assert "another run is active" in call(*command.split(), code=6), command

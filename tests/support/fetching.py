@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sip_trunks.core.settings import Account, ApiSettings
-from sip_trunks.famulor.client import Snapshot, fetch_snapshot
+from sip_trunks.famulor.client import RawSnapshot, fetch_snapshot
 from tests.support.builders import IP_TRUNK, TRUNK, body
 from tests.support.runs import PATIENCE_SECONDS, TOKEN
 
@@ -42,7 +42,7 @@ def fetch(
     spool_dir: Path | None = None,
     announce: Callable[[str], None] = lambda _: None,
     **limits: Any,
-) -> Snapshot:
+) -> RawSnapshot:
     """Fetch with three attempts, and with time for each however busy the machine is, unless `limits` says otherwise."""
     fitting: dict[str, Any] = {
         "attempts": 3,
@@ -67,12 +67,12 @@ def failure(kind: type[Exception], base_url: str, **options: Any) -> str:
     return str(caught.value)
 
 
-def records(snapshot: Snapshot) -> list[bytes]:
+def records(snapshot: RawSnapshot) -> list[bytes]:
     assert snapshot.records is not None
     return [bytes(record) for record in snapshot.records]
 
 
-def ids(snapshot: Snapshot) -> list[int]:
+def ids(snapshot: RawSnapshot) -> list[int]:
     return [json.loads(record)["id"] for record in records(snapshot)]
 
 

@@ -54,7 +54,9 @@ def versions(*rows: dict[str, Any]) -> pd.DataFrame:
     return frame(filled, [*TRUNK, "row_version", "valid_from", "valid_to"])
 
 
-def looks(*days: float, account: str = "acme", trunk_count: int = 1, loads: tuple[float, ...] = ()) -> pd.DataFrame:
+def observations(
+    *days: float, account: str = "acme", trunk_count: int = 1, loads: tuple[float, ...] = ()
+) -> pd.DataFrame:
     """Return looks at an account; `loads` names the day whose load each has, its own without."""
     rows = [
         {

@@ -15,9 +15,9 @@ import pandas as pd
 import pyarrow as pa
 
 from sip_trunks.reporting.html_page import render_page
-from tests.support.frames import day, drift, looks, trunks, versions
+from tests.support.frames import day, drift, observations, trunks, versions
 from trunk_transforms.audit.rules import RULES
-from trunk_transforms.reports.inputs import Basis, Options
+from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.reports.overview import derive_overview
 from trunk_transforms.reports.registry import derive_report
 from trunk_transforms.schema.reports import CHANGES, FRESHNESS, GROWTH, REPORTS, SEVERITIES
@@ -53,19 +53,19 @@ def render(frames: Frames) -> str:
     return render_page(frames, as_of=day(10), place="warehouse.duckdb", version="1.2.3")
 
 
-def basis_of(*stored: pd.DataFrame) -> Basis:
-    """Return what reports on trunks, versions, looks and drift are made from."""
-    tables = dict(zip(("trunks", "versions", "looks", "drift"), stored, strict=True))
+def basis_of(*stored: pd.DataFrame) -> ReportInputs:
+    """Return what reports on trunks, versions, observations and drift are made from."""
+    tables = dict(zip(("trunks", "versions", "observations", "drift"), stored, strict=True))
     tables["lifetimes"] = tables["versions"]
-    return Basis(tables, Options(as_of=day(10), is_log=True))
+    return ReportInputs(tables, Options(as_of=day(10), is_log=True))
 
 
-def derive(basis: Basis, names: tuple[str, ...]) -> Frames:
-    return {name: derive_report(name, basis) for name in names}
+def derive(inputs: ReportInputs, names: tuple[str, ...]) -> Frames:
+    return {name: derive_report(name, inputs) for name in names}
 
 
 @cache
-def typical() -> Basis:
+def typical() -> ReportInputs:
     """Return a small account in which something of everything happened."""
     moved = {"id": 2, "sip_address": "out.didww.com", "sip_calling_format": "e164", "country_code": "FR"}
     now: list[dict[str, Any]] = [
@@ -77,13 +77,13 @@ def typical() -> Basis:
     ]
     stored = [row | {"days": (0 if row["id"] != 5 else 9, None)} for row in now if row["id"] != 2]
     stored += [{"id": 2, "days": (0, 9)}, moved | {"days": (9, None)}, {"id": 6, "days": (0, 9)}]
-    return basis_of(trunks(*now), versions(*stored), looks(0, 5, 9, trunk_count=5), drift())
+    return basis_of(trunks(*now), versions(*stored), observations(0, 5, 9, trunk_count=5), drift())
 
 
 @cache
-def nothing() -> Basis:
+def nothing() -> ReportInputs:
     """Return an account that nobody has observed yet."""
-    return basis_of(trunks(), versions(), looks(), drift())
+    return basis_of(trunks(), versions(), observations(), drift())
 
 
 PAGED = tuple(report.name for report in REPORTS.values() if report.is_on_page)

@@ -17,7 +17,7 @@ from tests.support.builders import body, raw
 from trunk_transforms import schema
 from trunk_transforms.history.after_load import tables_after
 from trunk_transforms.parse.batch import SnapshotBatch
-from trunk_transforms.parse.snapshot import read_snapshot
+from trunk_transforms.parse.snapshot import parse_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def tables_of(answers: Sequence[Answer]) -> dict[str, pa.Table]:
             table = pa.Table.from_pylist([again], stored["sip_trunk_snapshots"].schema)
             stored["sip_trunk_snapshots"] = pa.concat_tables([stored["sip_trunk_snapshots"], table])
             continue
-        snapshot, sent = read_snapshot(raw(*trunks), account=account, known=types), body(*trunks)
+        snapshot, sent = parse_snapshot(raw(*trunks), account=account, known=types), body(*trunks)
         types |= snapshot.types
         look = {
             "account": account, "snapshot_at": moment, "trunk_count": len(trunks), "body_bytes": len(sent),

@@ -57,11 +57,11 @@ def tell(settings: Any, limit: datetime) -> list[Any]:
             return connection.execute(query).fetchall()
 
         drift = "SELECT * EXCLUDE (first_seen_at) FROM drift WHERE last_seen_at >= "
-        looks, lifetimes = frames.read_looks(connection, at(9)), frames.read_lifetimes(connection, at(9))
-        growth = derive_growth(lifetimes, looks, as_of=at(9), period="day")
+        observations, lifetimes = frames.read_observations(connection, at(9)), frames.read_lifetimes(connection, at(9))
+        growth = derive_growth(lifetimes, observations, as_of=at(9), period="day")
         is_later = growth["period"].astype(str) > f"{limit:%Y-%m-%d}"
         counted = ["account", "period", "trunk_count", "snapshot_count", "vanished_count"]
-        fresh = derive_freshness(looks, as_of=at(9))[["account", "snapshot_at", "age_seconds", "trunk_count"]]
+        fresh = derive_freshness(observations, as_of=at(9))[["account", "snapshot_at", "age_seconds", "trunk_count"]]
         return [
             *(ask(f"FROM trunks_as_of('{moment}') ORDER BY account, id") for moment in later),
             *(

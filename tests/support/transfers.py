@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from sip_trunks.operations.transfer import Form
+    from sip_trunks.operations.transfer import CopyFormat
     from tests.support.api import Api
 
     Rows = dict[str, tuple[dict[str, str], list[str]]]
@@ -82,7 +82,7 @@ class Past:
         folder = built_once(self.factory, f"past-{kind}", lambda folder: store(_in(folder, kind), answers()))
         return _in(folder, kind)
 
-    def copy(self, kind: str, form: Form) -> Path:
+    def copy(self, kind: str, form: CopyFormat) -> Path:
         """Return the copy of all that is stored, in a folder whose names need quoting everywhere."""
 
         def export(folder: Path) -> None:

@@ -15,7 +15,7 @@ from sip_trunks.core.settings import Account, read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import frame_rows
 from sip_trunks.run.run import run
-from sip_trunks.warehouse.frames import read_delivered, read_looks, read_trunks, read_versions
+from sip_trunks.warehouse.frames import read_delivered, read_observations, read_trunks, read_versions
 from tests.support.histories import VERSION_COLUMNS, some_trunks
 from tests.support.runs import TOKEN
 from trunk_transforms.history.changes import derive_changes, log_changes
@@ -108,12 +108,12 @@ def assert_sql_agrees(destination: str, rng: random.Random) -> None:
             for (moment,) in connection.execute("SELECT snapshot_at FROM sip_trunk_snapshots ORDER BY ALL").fetchall()
         ]
         begin, as_of = moments[0] - timedelta(days=1), moments[-1]
-        observations, drift = read_looks(connection, as_of), read_delivered(connection, as_of)
+        observations, drift = read_observations(connection, as_of), read_delivered(connection, as_of)
         whole = read_versions(connection, begin, as_of), observations, drift
         assert said("sip_trunk_changes") == derived(log_changes(*whole, since=begin, as_of=as_of)) != []
         pairs = [*combinations(dict.fromkeys([begin, *moments]), 2)]
         for since, as_of in rng.sample(pairs, min(COMPARED, len(pairs))):
-            observations, drift = read_looks(connection, as_of), read_delivered(connection, as_of)
+            observations, drift = read_observations(connection, as_of), read_delivered(connection, as_of)
             versions = read_versions(connection, since, as_of)
             changes = derive_changes(versions, observations, drift, since=since, as_of=as_of)
             assert said(f"changes_between('{since}', '{as_of}')") == derived(changes), (since, as_of)

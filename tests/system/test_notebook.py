@@ -241,11 +241,11 @@ def test_text_is_not_markup() -> None:
 
 @pytest.mark.usefixtures("explored")
 def test_its_charts_have_a_light_and_a_dark_colour_for_everything() -> None:
-    basis = read_stored().basis
+    inputs = read_stored().inputs
     drawn = {
-        "counts": basis.count(["country_code", "sip_calling_format"]),
-        "growth": basis.growth,
-        "audit": basis.findings,
+        "counts": inputs.count(["country_code", "sip_calling_format"]),
+        "growth": inputs.growth,
+        "audit": inputs.findings,
     }
     specs = [spec for name, frame in drawn.items() for spec in fluid_specs(name, frame)]
     used = set(re.findall(r"var\((--st-[\w-]+), #[0-9a-f]{6}\)", json.dumps(specs)))
@@ -254,7 +254,7 @@ def test_its_charts_have_a_light_and_a_dark_colour_for_everything() -> None:
     for block in (style.partition(":root {")[2].partition("}")[0], style.partition(".dark {")[2].partition("}")[0]):
         assert used <= set(re.findall(r"(--st-[\w-]+):", block))
     assert {spec["width"] for spec in specs} == {"container"}
-    assert fluid_specs("audit", basis.findings.head(0)) == []
+    assert fluid_specs("audit", inputs.findings.head(0)) == []
 
 
 # ---------------------------------------------------------------------- for Jupyter

@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 
 from sip_trunks.commands import main
-from sip_trunks.core.errors import DestinationFailed, RunActive
+from sip_trunks.core.errors import DestinationError, RunActiveError
 from sip_trunks.core.settings import Account, read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.run.run import run
@@ -313,7 +313,7 @@ def load_all_but_the_last_row() -> None:
         "CREATE FUNCTION public.die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no more'; END $$;"
         "CREATE TRIGGER die BEFORE INSERT ON famulor.sip_trunk_snapshots FOR EACH ROW EXECUTE FUNCTION public.die()"
     )
-    with pytest.raises(DestinationFailed, match="no more"):
+    with pytest.raises(DestinationError, match="no more"):
         load()
     ask("DROP FUNCTION public.die CASCADE")
 
@@ -333,8 +333,8 @@ def test_a_run_after_one_that_died_at_the_end_takes_nothing_for_known_that_was_n
     outcome = only(load())
     assert (outcome.status, outcome.new_count, outcome.changed_count, outcome.removed_count) == ("loaded", 1, 2, 1)
     assert_whole(AFTER)
-    looks = "SELECT is_unchanged FROM famulor.sip_trunk_snapshots ORDER BY snapshot_at"
-    assert [is_unchanged for (is_unchanged,) in ask(looks)] == [False, True, False]
+    observations = "SELECT is_unchanged FROM famulor.sip_trunk_snapshots ORDER BY snapshot_at"
+    assert [is_unchanged for (is_unchanged,) in ask(observations)] == [False, True, False]
     assert only(load()).status == "unchanged"
 
 
@@ -368,7 +368,7 @@ def test_a_connection_that_is_cut_in_the_middle_of_a_load_leaves_it_right(api: A
         cutter.start()
         try:
             assert load().exit_code == 0
-        except DestinationFailed:
+        except DestinationError:
             assert only(load()).status == "loaded"
         cutter.join()
     assert_whole(AFTER)
@@ -399,7 +399,7 @@ def test_two_machines_that_load_at_the_same_time_do_not_mix_up_their_rows(api: A
         api.answer(stored["beta"])
         try:
             run(read_settings(), [accounts["beta"]])
-        except (RunActive, DestinationFailed):
+        except (RunActiveError, DestinationError):
             has_ended.set()
             process.communicate(timeout=PATIENCE_SECONDS)
             run(read_settings(), [accounts["beta"]])
@@ -535,7 +535,7 @@ def test_a_value_that_the_server_cannot_store_is_stored_beside_or_refused_but_ne
         api.answer([trunk(**{name: value})])
         try:
             load()
-        except DestinationFailed:
+        except DestinationError:
             # Whatever was written before the refusal, the next run puts right.
             api.answer([TRUNK])
             load()

@@ -17,7 +17,7 @@ import pytest
 
 from sip_trunks.core.settings import ApiSettings, Settings, read_settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.transfer import FORMS, export_tables, import_tables
+from sip_trunks.operations.transfer import COPY_FORMATS, export_tables, import_tables
 from tests.support.api import Api
 from tests.support.builders import trunk
 from tests.support.disk import remount, used
@@ -48,7 +48,7 @@ from tests.support.transfers import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sip_trunks.operations.transfer import Form
+    from sip_trunks.operations.transfer import CopyFormat
     from tests.support.transfers import Past, Rows
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -120,9 +120,9 @@ def source(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.parametrize("kind", FILES)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", COPY_FORMATS)
 def test_a_copy_in_any_format_begins_any_destination_which_goes_on_as_its_source_does(
-    source: str, form: Form, kind: str, run_past: RunPast, api: Api, place: Path
+    source: str, form: CopyFormat, kind: str, run_past: RunPast, api: Api, place: Path
 ) -> None:
     """All combinations, of sources that were made by runs: what one writes another may read differently."""
     stored = contents(run_past.settings)
@@ -162,9 +162,9 @@ def test_a_copy_as_of_a_moment_is_the_one_that_was_made_then(source: str, run_pa
             assert counts == {table: entry["row_count"] for table, entry in then.items()}
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", COPY_FORMATS)
 def test_a_destination_that_begins_with_a_copy_as_of_a_moment_goes_on_from_there(
-    source: str, form: Form, run_past: RunPast, api: Api, place: Path
+    source: str, form: CopyFormat, run_past: RunPast, api: Api, place: Path
 ) -> None:
     """The other kind begins with a copy of the third run, and goes on with the fourth."""
     (kind,) = set(FILES) - {source}
@@ -302,7 +302,7 @@ def test_an_export_for_which_the_disk_is_too_small_leaves_nothing(
     (disk.parent / "other").write_bytes(b"x" * 4096)
     for slack in (0, 4096 * 6):
         remount(disk.parent, f"size={used(disk.parent) + slack}")
-        for form in FORMS:
+        for form in COPY_FORMATS:
             output = str(disk.parent / "copy")
             said = call("export", "--destination", source, "--output", output, "--format", form, code=7)
             assert "space" in said, said

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sip_trunks.core.errors import DestinationFailed, SettingsError
+from sip_trunks.core.errors import DestinationError, SettingsError
 from sip_trunks.core.settings import Settings, read_settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.transfer import FORMS, export_tables, import_tables
+from sip_trunks.operations.transfer import COPY_FORMATS, export_tables, import_tables
 from tests.support.processes import wait_until
 from tests.support.runs import PATIENCE_SECONDS, load
 from tests.support.transfers import (
@@ -70,12 +70,12 @@ def test_a_postgresql_begins_with_a_copy_goes_on_and_is_copied_in_turn(
     expected = go_on(clone(past.settings("parquet"), place / "source"), api, NEXT).outcome
     assert go_on(server, api, NEXT).outcome == expected
     stored = contents(server, parsed=True)
-    for form in FORMS:
+    for form in COPY_FORMATS:
         export_tables(server, place / f"as-{form}", form)
     for kind, form in (("duckdb", "parquet"), ("parquet", "csv")):
         import_tables(at(place / kind, kind), place / f"as-{form}")
         assert contents(at(place / kind, kind), parsed=True) == stored
-    with pytest.raises(SettingsError, match="already"):
+    with pytest.raises(SettingsError, match="is not empty"):
         import_tables(server, place / "as-duckdb")
     assert contents(server, parsed=True) == stored
     for name in ("famulor", "famulor_staging"):
@@ -120,7 +120,7 @@ def test_an_import_after_a_run_and_an_import_that_died_has_the_copy_alone(
     # What makes a load count is written last: it is what a run that died lacks, and here what an import cannot write.
     postgres_server.execute("DELETE FROM famulor.sip_trunk_snapshots", database)
     postgres_server.execute("ALTER TABLE famulor.sip_trunk_snapshots ADD CONSTRAINT never CHECK (false)", database)
-    with pytest.raises(DestinationFailed):
+    with pytest.raises(DestinationError):
         import_tables(server, past.copy("duckdb", "parquet"))
     assert left_in(server.data_dir) == ["state/last_run.json"]
     assert not open_destination(server).exists()

@@ -80,7 +80,7 @@ def list_accounts(settings: Settings, *, form: str, raw: bool) -> None:
 def forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
     """Delete everything that is stored of an account, after asking, and say what went and what is out of reach.
 
-    Raises SettingsError if nothing is stored of it or nobody agrees, RunActive, DestinationFailed.
+    Raises SettingsError if nothing is stored of it or nobody agrees, RunActiveError, DestinationError.
     """
     destination = open_destination(settings)
     if not is_agreed:

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Deliver the findings of the selected rules; return 10 if one is as severe as `--fail-on` says."""
-    from sip_trunks.commands.report_frames import deliver_reports, deriving
+    from sip_trunks.commands.report_frames import deriving, output_reports
     from sip_trunks.core.errors import CHECK_FAILED, SettingsError
     from sip_trunks.core.settings import read_settings
     from trunk_transforms.audit.selection import select_rules
@@ -40,10 +40,10 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise SettingsError(str(error)) from None
     failing = SEVERITIES[SEVERITIES.index(options.fail_on) :] if options.fail_on else ()
-    with deriving(settings, options, ["audit"], {"rules": rules}) as basis:
-        code = CHECK_FAILED if basis.findings["severity"].isin(failing).any() else 0
+    with deriving(settings, options, ["audit"], {"rules": rules}) as inputs:
+        code = CHECK_FAILED if inputs.findings["severity"].isin(failing).any() else 0
         try:
-            deliver_reports(settings, options, ["audit"], basis)
+            output_reports(settings, options, ["audit"], inputs)
             sys.stdout.flush()
         except BrokenPipeError:
             # A reader that has what it wanted (`| head`) must not turn a failure into a success.
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
                 raise
             sys.stderr.close()
             return code
-    for suppression in expired(basis.options.suppressions, basis.options.as_of):
+    for suppression in expired(inputs.options.suppressions, inputs.options.as_of):
         what = f"{suppression.rule} for trunk {suppression.trunk_id}"
         print(f"sip-trunks: the suppression of {what} has expired on {suppression.until}", file=sys.stderr)
     return code

@@ -86,7 +86,7 @@ def _import_command(name: str) -> Any:
 
 def _report_error(options: argparse.Namespace, caught: BaseException) -> int:
     from sip_trunks.commands.signals import stopped_by
-    from sip_trunks.core.errors import Failure, describe_error, exit_code_of
+    from sip_trunks.core.errors import SipTrunksError, describe_error, exit_code_of
 
     # DuckDB makes an error of its own of the interruption of a query.
     error = stopped_by() or caught
@@ -95,7 +95,7 @@ def _report_error(options: argparse.Namespace, caught: BaseException) -> int:
 
         traceback.print_exception(caught)
     code = exit_code_of(error)
-    bug = "" if code != 1 or isinstance(error, Failure) else f"a bug ({type(error).__name__}): "
+    bug = "" if code != 1 or isinstance(error, SipTrunksError) else f"a bug ({type(error).__name__}): "
     hint = "" if options.debug or not bug else "; --debug shows where"
     return fail(options, f"{bug}{describe_error(error)}{hint}", code)
 

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 def prune(settings: Settings, older_than: str | None, *, is_agreed: bool) -> int:
     """Show what would go and, if somebody agrees, publish what is stored without it, as compact as it can be.
 
-    Raises SettingsError, RunActive, DestinationFailed.
+    Raises SettingsError, RunActiveError, DestinationError.
     """
     limit = _limit(older_than)
     destination = open_destination(settings)

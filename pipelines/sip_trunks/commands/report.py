@@ -29,14 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Deliver the reports that are named; without a name the overview, or all of them in a page or workbook."""
-    from sip_trunks.commands.report_frames import deliver_reports, deriving, output_of
+    from sip_trunks.commands.report_frames import deriving, output_of, output_reports
     from sip_trunks.core.errors import SettingsError
     from sip_trunks.core.settings import read_settings
-    from sip_trunks.reporting.output import choose_form
+    from sip_trunks.reporting.output import choose_format
 
     names = list(dict.fromkeys(options.names or (["counts"] if options.by else [])))
     _check_names(names, options.by)
-    form = choose_form(options.format, output_of(options))
+    form = choose_format(options.format, output_of(options))
     names = names or _default_names(form)
     if options.period and "growth" not in names:
         raise SettingsError("--period is for `report growth`; name that report")
@@ -50,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
     if options.by:
         asked["by"] = options.by
     settings = read_settings(options.destination)
-    with deriving(settings, options, names, asked) as basis:
-        deliver_reports(settings, options, names, basis)
+    with deriving(settings, options, names, asked) as inputs:
+        output_reports(settings, options, names, inputs)
     return 0
 
 

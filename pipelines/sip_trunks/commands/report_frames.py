@@ -10,10 +10,10 @@ from sip_trunks import __version__
 from sip_trunks.core.errors import SettingsError
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.html_page import render_page
-from sip_trunks.reporting.inputs import read_basis, read_options, stored_tables
-from sip_trunks.reporting.output import choose_form, deliver
+from sip_trunks.reporting.inputs import read_inputs, read_options, stored_tables
+from sip_trunks.reporting.output import choose_format, write_reports
 from sip_trunks.warehouse import frames, state
-from trunk_transforms.reports.inputs import Basis
+from trunk_transforms.reports.inputs import ReportInputs
 from trunk_transforms.reports.registry import derive_report, trunk_columns
 from trunk_transforms.schema.reports import COUNT_REPORTS
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @contextmanager
 def deriving(
     settings: Settings, options: argparse.Namespace, names: list[str], asked: dict[str, Any]
-) -> Iterator[Basis]:
+) -> Iterator[ReportInputs]:
     """Yield what the reports follow from, as of the moment that is asked for."""
     is_past = options.as_of is not None
     if is_past:
@@ -53,29 +53,29 @@ def deriving(
     if options.scheduler:
         raise SettingsError("--scheduler is for --engine dask")
     if set(names) <= COUNT_REPORTS and not is_past:
-        tallies = frames.as_frame(destination.count_by(trunk_columns(names, wanted.by)))
-        yield Basis({"tallies": tallies}, wanted)
+        groups = frames.as_frame(destination.count_by(trunk_columns(names, wanted.by)))
+        yield ReportInputs({"groups": groups}, wanted)
         return
     with destination.reading(stored_tables(names, is_past=is_past)) as connection:
         if is_past:
             _refuse_unknown_past(connection, wanted.as_of)
-        basis = read_basis(connection, names, wanted, is_past=is_past)
-    yield basis
+        inputs = read_inputs(connection, names, wanted, is_past=is_past)
+    yield inputs
 
 
-def deliver_reports(settings: Settings, options: argparse.Namespace, names: list[str], basis: Basis) -> None:
+def output_reports(settings: Settings, options: argparse.Namespace, names: list[str], inputs: ReportInputs) -> None:
     """Write the reports to where the options say, in their format."""
-    place, as_of = open_destination(settings).location, basis.options.as_of
+    place, as_of = open_destination(settings).location, inputs.options.as_of
 
     def page(shown: Mapping[str, pd.DataFrame]) -> str:
         return render_page(shown, as_of=as_of, place=place, version=__version__)
 
-    deliver(
-        {name: derive_report(name, basis) for name in names},
-        form=choose_form(options.format, output_of(options)),
+    write_reports(
+        {name: derive_report(name, inputs) for name in names},
+        form=choose_format(options.format, output_of(options)),
         output=output_of(options),
         raw=options.raw,
-        suppressed_count=len(basis.suppressed) if "audit" in names else 0,
+        suppressed_count=len(inputs.suppressed) if "audit" in names else 0,
         render_page=page,
     )
 

@@ -91,13 +91,13 @@ def _read_settings(options: argparse.Namespace) -> Settings:
 def _load(settings: Settings, options: argparse.Namespace) -> RunResult:
     from sip_trunks.core.accounts import pick_accounts
     from sip_trunks.core.logs import showing_progress
-    from sip_trunks.core.process import withholding
+    from sip_trunks.core.process import blocking_imports
     from sip_trunks.run.run import run as load
 
     with ExitStack() as stack:
         if options.no_reports:
             # A fifth of a small run: reports are all that pandas is needed for.
-            stack.enter_context(withholding("pandas"))
+            stack.enter_context(blocking_imports("pandas"))
         if options.demo:
             settings, accounts = stack.enter_context(_serving_demo(settings))
         else:

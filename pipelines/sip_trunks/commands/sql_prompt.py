@@ -16,7 +16,7 @@ from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
 from sip_trunks.commands.sql_query import answer, write_answer
-from sip_trunks.core.errors import Failure, Terminated
+from sip_trunks.core.errors import SipTrunksError, Terminated
 from sip_trunks.core.settings import prepare_state_dir
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import print_table
@@ -119,7 +119,7 @@ def _respond(settings: Settings, text: str, columns: Columns, *, form: str, raw:
             write_answer(found, form=form, raw=raw)
             if found.count > _MOST_ROWS:
                 print(f"the first {_MOST_ROWS:,} of {found.count:,} rows; LIMIT says which")
-        except Failure as error:
+        except SipTrunksError as error:
             print(error)
         except Terminated:
             raise
@@ -170,7 +170,7 @@ def _open_history(settings: Settings) -> History:
     try:
         prepare_state_dir(settings)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-    except (OSError, Failure):
+    except (OSError, SipTrunksError):
         return InMemoryHistory()
     return FileHistory(path)
 

@@ -6,49 +6,49 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Failure(Exception):
+class SipTrunksError(Exception):
     """An expected failure: its message is one line that says what was seen, what was expected and what to do."""
 
     exit_code = 1
 
 
-class SettingsError(Failure):
+class SettingsError(SipTrunksError):
     """Something in the command line or the settings is missing or wrong."""
 
     exit_code = 2
 
 
-class ApiRefused(Failure):
+class ApiRefusedError(SipTrunksError):
     """The API does not accept this token or this address (401, 403, 404 and other client errors)."""
 
     exit_code = 3
 
 
-class ApiUnreachable(Failure):
+class ApiUnreachableError(SipTrunksError):
     """The API gave no complete answer within the attempts and the time allowed."""
 
     exit_code = 4
 
 
-class RefusedSnapshot(Failure):
+class RefusedSnapshotError(SipTrunksError):
     """The answer is sound, but storing it would lose so much that somebody has to agree first."""
 
     exit_code = 5
 
 
-class RunActive(Failure):
+class RunActiveError(SipTrunksError):
     """Another run holds this data directory."""
 
     exit_code = 6
 
 
-class DestinationFailed(Failure):
+class DestinationError(SipTrunksError):
     """The data could not be written where it belongs."""
 
     exit_code = 7
@@ -72,13 +72,13 @@ CHECK_FAILED = 10
 
 def exit_code_of(error: BaseException) -> int:
     """Return the exit code of an error; 1 is a bug."""
-    if isinstance(error, Failure | Terminated):
+    if isinstance(error, SipTrunksError | Terminated):
         return error.exit_code
-    if isinstance(error, UnusableAnswer):
-        return RefusedSnapshot.exit_code
+    if isinstance(error, InvalidResponseError):
+        return RefusedSnapshotError.exit_code
     if isinstance(error, KeyboardInterrupt):
         return 130
-    return DestinationFailed.exit_code if isinstance(error, OSError) or _is_disk_full(error) else 1
+    return DestinationError.exit_code if isinstance(error, OSError) or _is_disk_full(error) else 1
 
 
 def describe_error(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING
 
-from sip_trunks.core.errors import RunActive
+from sip_trunks.core.errors import RunActiveError
 from sip_trunks.core.settings import prepare_state_dir
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ _PAUSE_SECONDS = 0.02
 def holding_lock(settings: Settings) -> Iterator[None]:
     """Lock the data directory for this run. The system releases the lock when the process ends, even by a kill.
 
-    Raises RunActive if another run has it.
+    Raises RunActiveError if another run has it.
     """
     prepare_state_dir(settings)
     with (settings.state_dir / "run.lock").open("a+") as file:
         if not _try_to_lock(file):
             file.seek(0)
-            raise RunActive(f"another run is active in {settings.data_dir} ({file.read() or 'just started'})")
+            raise RunActiveError(f"another run is active in {settings.data_dir} ({file.read() or 'just started'})")
         file.truncate(0)
         file.write(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         file.flush()

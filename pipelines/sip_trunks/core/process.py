@@ -27,7 +27,7 @@ def changed_environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def withholding(name: str) -> Iterator[None]:
+def blocking_imports(name: str) -> Iterator[None]:
     """Make a module appear not to be installed, unless it was imported before.
 
     DuckDB, pyarrow and dlt import pandas wherever it is installed. Only for a process that ends soon: pyarrow checks

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from sip_trunks import __version__
 from sip_trunks.core.config_files import Amount, ConfigFiles, Count, Setting, find_config_dir, list_declared, setting
-from sip_trunks.core.errors import DestinationFailed, SettingsError
+from sip_trunks.core.errors import DestinationError, SettingsError
 from trunk_transforms.schema.reports import SEVERITIES
 from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS
 
@@ -293,11 +293,11 @@ def find_shell_settings() -> list[str]:
 
 
 def prepare_state_dir(settings: Settings) -> None:
-    """Create the folder for the loader's own files, readable by its owner only. Raises DestinationFailed."""
+    """Create the folder for the loader's own files, readable by its owner only. Raises DestinationError."""
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
         settings.state_dir.chmod(0o700)
     except OSError as error:
-        raise DestinationFailed(
+        raise DestinationError(
             f"{settings.state_dir} cannot be created or used: {error.strerror}; its place is set by sip_trunks.data_dir"
         ) from error

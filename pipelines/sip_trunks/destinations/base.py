@@ -65,7 +65,7 @@ class ReadableDestination(NamedDestination, Protocol):
     def reading(self, tables: Collection[str] | None = None) -> AbstractContextManager[DuckDBPyConnection]:
         """Yield a read-only connection to these tables (default: all).
 
-        Raises SettingsError if nothing is stored yet, DestinationFailed if the destination cannot be read.
+        Raises SettingsError if nothing is stored yet, DestinationError if the destination cannot be read.
         """
 
     def count_by(self, columns: Sequence[str]) -> pa.Table:
@@ -101,7 +101,7 @@ class WritableDestination(NamedDestination, Protocol):
     def load(self, connection: DuckDBPyConnection, batch: SnapshotBatch) -> None:
         """Store the batch with dlt; the connection then shows the tables as they will be published.
 
-        Raises DestinationFailed.
+        Raises DestinationError.
         """
 
     def write_observations(self, connection: DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -139,7 +139,7 @@ class MaintainableDestination(NamedDestination, Protocol):
         """Return the space that a compaction would reclaim without deleting rows."""
 
     def initialize(self, connection: DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
-        """Store whole tables in an empty destination; the connection then shows them. Raises DestinationFailed."""
+        """Store whole tables in an empty destination; the connection then shows them. Raises DestinationError."""
 
     def compacting(self, deletions: Mapping[str, str], moment: datetime) -> AbstractContextManager[Compacted]:
         """Yield, like `working`, a connection to the tables, rewritten compactly and without the deleted rows.

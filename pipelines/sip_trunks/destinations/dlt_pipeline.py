@@ -1,4 +1,4 @@
-"""One load with dlt: the sources that a load reads, the run of the pipeline, and dlt's errors as DestinationFailed."""
+"""One load with dlt: the sources that a load reads, the run of the pipeline, and dlt's errors as DestinationError."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from sip_trunks.core.dlt_runtime import dlt_environment
-from sip_trunks.core.errors import DestinationFailed, Failure, describe_error
+from sip_trunks.core.errors import DestinationError, SipTrunksError, describe_error
 from sip_trunks.core.process import changed_environment
 from sip_trunks.warehouse import sql
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -46,7 +46,7 @@ def load_with_dlt(
     """Run one dlt pipeline and return the id of the load.
 
     `destination` and `source` are called after dlt is configured; `config` holds for this run only. Raises
-    DestinationFailed.
+    DestinationError.
     """
     discard_dlt_folder(settings)
     with dlt_environment(settings), changed_environment(config or {}):
@@ -153,18 +153,18 @@ def _with_load_id(table: pa.Table, load_id: str) -> pa.Table:
 
 @contextmanager
 def using_dlt(settings: Settings) -> Iterator[None]:
-    """Configure dlt; its errors and those of drivers become DestinationFailed, without a password or a value."""
+    """Configure dlt; its errors and those of drivers become DestinationError, without a password or a value."""
     try:
         with dlt_environment(settings):
             yield
-    except (Failure, UnusableAnswer, OSError, NameError, TypeError, AttributeError):
+    except (SipTrunksError, InvalidResponseError, OSError, NameError, TypeError, AttributeError):
         raise
     except Exception as error:  # noqa: BLE001 - every driver has errors of its own
         _raise_failure(f"{settings.destination} cannot be used", error)
 
 
 def _raise_failure(what: str, error: Exception) -> NoReturn:
-    """Raise the error as DestinationFailed, in one line and without values and passwords that its text may quote."""
+    """Raise the error as DestinationError, in one line and without values and passwords that its text may quote."""
     cause = _root_cause(error)
     if isinstance(cause, KeyboardInterrupt):
         raise cause from None
@@ -172,7 +172,7 @@ def _raise_failure(what: str, error: Exception) -> NoReturn:
     text = safe or str(cause).strip().partition("\n")[0] or type(cause).__name__
     if isinstance(cause, OSError):
         text = describe_error(cause)
-    raise DestinationFailed(f"{what}: {text}") from (None if safe else error)
+    raise DestinationError(f"{what}: {text}") from (None if safe else error)
 
 
 def _describe_without_text(error: BaseException) -> str | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sip_trunks.core.errors import DestinationFailed, nothing_stored
+from sip_trunks.core.errors import DestinationError, nothing_stored
 from sip_trunks.core.files import sync_directory
 from sip_trunks.destinations.base import Compacted, ReclaimableSpace
 from sip_trunks.warehouse import sql, state
@@ -99,7 +99,7 @@ class DuckDBFile:
 
     @contextmanager
     def working(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a writing connection to a private copy. Raises DestinationFailed if DuckDB cannot read the file."""
+        """Yield a writing connection to a private copy. Raises DestinationError if DuckDB cannot read the file."""
         if self.exists():
             shutil.copy(self.path, self._private_path)  # with its permissions
         try:
@@ -113,12 +113,12 @@ class DuckDBFile:
             yield connection
             _write_all(connection)
         except duckdb.Error as error:
-            raise DestinationFailed(f"DuckDB failed: {_first_line(error)}") from error
+            raise DestinationError(f"DuckDB failed: {_first_line(error)}") from error
         finally:
             connection.close()
 
     def load(self, connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> None:
-        """Merge the snapshots into the private copy with dlt. Raises DestinationFailed."""
+        """Merge the snapshots into the private copy with dlt. Raises DestinationError."""
         from sip_trunks.core.provider_catalog import read_usable_catalog
         from sip_trunks.destinations.dlt_pipeline import changing_source, load_with_dlt, merging_source
         from sip_trunks.warehouse.views import create_views
@@ -142,7 +142,7 @@ class DuckDBFile:
         create_views(connection, partial(read_usable_catalog, self.settings))
 
     def initialize(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
-        """Load whole tables into the private copy with dlt. Raises DestinationFailed."""
+        """Load whole tables into the private copy with dlt. Raises DestinationError."""
         from sip_trunks.core.provider_catalog import read_usable_catalog
         from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
         from sip_trunks.warehouse.views import create_views
@@ -175,7 +175,7 @@ class DuckDBFile:
                 connection.execute(f"ATTACH {sql.literal(self._fresh_path)} AS fresh")
                 connection.execute("COPY FROM DATABASE stored TO fresh")
         except duckdb.Error as error:
-            raise DestinationFailed(f"{self.path} cannot be rewritten: {_first_line(error)}") from error
+            raise DestinationError(f"{self.path} cannot be rewritten: {_first_line(error)}") from error
         shutil.copymode(self._private_path, self._fresh_path)
         self._fresh_path.replace(self._private_path)
 
@@ -200,7 +200,7 @@ class DuckDBFile:
     def reading(self, _tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a read-only connection to the published file that can open nothing else.
 
-        Raises SettingsError if the file does not exist yet, DestinationFailed if it cannot be opened.
+        Raises SettingsError if the file does not exist yet, DestinationError if it cannot be opened.
         """
         if not self.exists():
             raise nothing_stored(self.location)
@@ -292,17 +292,17 @@ def _write_stale_keys(connection: duckdb.DuckDBPyConnection, batch: SnapshotBatc
     return f"{_WORK}.stale"
 
 
-def _unreadable(path: Path, error: duckdb.Error) -> DestinationFailed:
+def _unreadable(path: Path, error: duckdb.Error) -> DestinationError:
     """Return the error for a file that cannot be opened, with what to do about it."""
     text = str(error)
     if "lock" in text:
-        return DestinationFailed(f"{path} is open for writing in another program; close it there, or open it read-only")
+        return DestinationError(f"{path} is open for writing in another program; close it there, or open it read-only")
     if "storage version greater" in text or "version number" in text:
-        return DestinationFailed(
+        return DestinationError(
             f"{path} was written by a newer DuckDB, in a format that this one ({duckdb.__version__}) cannot read; "
             "docs/destinations.md says how to bring it back (Old and new DuckDB)"
         )
-    return DestinationFailed(
+    return DestinationError(
         f"{path} cannot be read ({_first_line(error)}); restore it from a backup, or move it away to start again"
     )
 

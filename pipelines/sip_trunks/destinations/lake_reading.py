@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from sip_trunks.core.errors import DestinationFailed
+from sip_trunks.core.errors import DestinationError
 from sip_trunks.destinations.lake_storage import open_lake_files
 from sip_trunks.destinations.lake_versions import LakeVersions, name_of
 from sip_trunks.warehouse import report_tables, sql
@@ -43,7 +43,7 @@ class LakePartReader:
 
 @contextmanager
 def connecting(files: LakeFiles) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a connection that can read the files of a lake. Errors of the files become DestinationFailed."""
+    """Yield a connection that can read the files of a lake. Errors of the files become DestinationError."""
     with failing_by_name(files), duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         files.make_known_to(connection)
@@ -52,12 +52,12 @@ def connecting(files: LakeFiles) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextmanager
 def failing_by_name(files: LakeFiles) -> Iterator[None]:
-    """Turn DuckDB's errors about files into DestinationFailed, with the location of the lake."""
+    """Turn DuckDB's errors about files into DestinationError, with the location of the lake."""
     try:
         yield
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
         reason = str(error).partition("\n")[0]
-        raise DestinationFailed(f"the lake at {files.location} cannot be read: {reason}") from error
+        raise DestinationError(f"the lake at {files.location} cannot be read: {reason}") from error
 
 
 def show_reports(connection: duckdb.DuckDBPyConnection, versions: LakeVersions, kind: str) -> None:

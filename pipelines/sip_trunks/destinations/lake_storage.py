@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import DestinationFailed, Failure, RunActive, SettingsError
+from sip_trunks.core.errors import DestinationError, RunActiveError, SettingsError, SipTrunksError
 from sip_trunks.core.files import sync_directory
 from sip_trunks.warehouse.sql import DATASET, literal
 
@@ -66,21 +66,21 @@ class LocalFiles:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            raise DestinationFailed(
+            raise DestinationError(
                 f"{self.root / DATASET} is a folder, where a link to the current version is expected; "
                 "copy a lake with its links, or move it away"
             ) from None
 
     @contextmanager
     def holding_lock(self) -> Iterator[None]:
-        """Hold the lake for publishing. Raises RunActive if another run holds it."""
+        """Hold the lake for publishing. Raises RunActiveError if another run holds it."""
         self.root.mkdir(parents=True, exist_ok=True)
         directory = os.open(self.root, os.O_RDONLY)
         try:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
         except BlockingIOError:
-            raise RunActive(f"another run is publishing into {self.location}") from None
+            raise RunActiveError(f"another run is publishing into {self.location}") from None
         finally:
             os.close(directory)
 
@@ -209,14 +209,14 @@ class RemoteFiles:
 
     @contextmanager
     def _asking(self) -> Iterator[Any]:
-        """Yield the filesystem; its errors, which differ by store, become DestinationFailed in one line."""
+        """Yield the filesystem; its errors, which differ by store, become DestinationError in one line."""
         try:
             yield self.arrow
-        except (Failure, FileNotFoundError):
+        except (SipTrunksError, FileNotFoundError):
             raise
         except Exception as error:
             text = str(error).replace(self.url, self.location).partition("\n")[0]
-            raise DestinationFailed(
+            raise DestinationError(
                 f"the lake {self.location} cannot be used ({type(error).__name__}): {text}"
             ) from error
 

@@ -20,7 +20,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sip_trunks.core.errors import DestinationFailed, RunActive, nothing_stored
+from sip_trunks.core.errors import DestinationError, RunActiveError, nothing_stored
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
@@ -45,14 +45,14 @@ class LakeVersions:
 
     @cached_property
     def current(self) -> str | None:
-        """The version that was current at the first access. Raises DestinationFailed if the lake lost its pointer."""
+        """The version that was current at the first access. Raises DestinationError if the lake lost its pointer."""
         if self.pinned is not None:
             return self.pinned
         version = self.files.read_pointer()
         if version is None and not self.files.has_begun():
             versions = self.list_names()
             if versions or any(self.files.find(folder) for folder in self.generations().values()):
-                raise DestinationFailed(
+                raise DestinationError(
                     f"the lake at {self.files.location} has lost {self.files.pointer}, which names the current "
                     f"version; put it back (the newest version is {max(versions, default='gone')}), or move the lake "
                     "away"
@@ -83,7 +83,7 @@ class LakeVersions:
     def find_files(self, table: str) -> list[str]:
         """Return the files of a table in the current version, none before the first run.
 
-        Raises DestinationFailed if they are missing.
+        Raises DestinationError if they are missing.
         """
         if self.current is None:
             return []
@@ -92,7 +92,7 @@ class LakeVersions:
             return [file for file in files if name_of(file) <= self.current]
         files = self.files.find(f"versions/{self.current}/{table}")
         if not files:
-            raise DestinationFailed(
+            raise DestinationError(
                 f"the lake at {self.files.location} lacks the files of {table} in versions/{self.current}; restore "
                 "them from a backup, or move the lake away to start again"
             )
@@ -118,7 +118,7 @@ class LakeVersions:
     def publish(self, draft: Path, moment: datetime) -> None:
         """Move a draft into the lake, add the tables that are not in it unchanged, and make it the current version.
 
-        Raises RunActive if another run has published since this one began.
+        Raises RunActiveError if another run has published since this one began.
         """
         files, version, before = self.files, self.name_next(moment), self.current
         with files.holding_lock():
@@ -143,7 +143,9 @@ class LakeVersions:
 
     def _refuse_other_run(self, before: str | None) -> None:
         if self.files.read_pointer() != before:
-            raise RunActive(f"another run has published into {self.files.location} meanwhile; this one changed nothing")
+            raise RunActiveError(
+                f"another run has published into {self.files.location} meanwhile; this one changed nothing"
+            )
 
     def _delete_unpublished(self, current: str | None, but: str) -> None:
         """Delete the files of runs that ended before they published, except this run's own (`but`)."""

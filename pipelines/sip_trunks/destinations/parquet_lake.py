@@ -125,14 +125,14 @@ class ParquetLake:
                 report_tables.copy_reports(connection, folder)
 
     def load(self, connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> None:
-        """Have dlt write whole tables as they are after the load. Raises DestinationFailed."""
+        """Have dlt write whole tables as they are after the load. Raises DestinationError."""
         stored = {table.name: self._read(table) for table in schema.TABLES}
         self._write(connection, tables_after(batch, stored))
         for file in self._drafted(SNAPSHOT_ROWS):
             self._place_rows(Path(file), batch.snapshot_at)
 
     def initialize(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
-        """Have dlt write whole tables; the full snapshots get a file each. Raises DestinationFailed."""
+        """Have dlt write whole tables; the full snapshots get a file each. Raises DestinationError."""
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
@@ -191,7 +191,7 @@ class ParquetLake:
         self._show_for_run(connection, [_OBSERVATIONS])
 
     def publish(self, snapshot_at: datetime) -> None:
-        """Make the draft the current version. Raises RunActive if another run has published meanwhile."""
+        """Make the draft the current version. Raises RunActiveError if another run has published meanwhile."""
         with lake_reading.failing_by_name(self._versions.files):
             self._versions.publish(self._draft, snapshot_at)
 
@@ -236,7 +236,7 @@ class ParquetLake:
     def reading(self, tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection to the current version that can read nothing else and write nothing.
 
-        Raises SettingsError if nothing is stored yet, DestinationFailed if the files cannot be read.
+        Raises SettingsError if nothing is stored yet, DestinationError if the files cannot be read.
         """
         if not self.exists():
             raise nothing_stored(self.location)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import DestinationFailed, RunActive, SettingsError, nothing_stored
+from sip_trunks.core.errors import DestinationError, RunActiveError, SettingsError, nothing_stored
 from sip_trunks.destinations import copies
 from sip_trunks.destinations.base import Compacted, ReclaimableSpace
 from sip_trunks.destinations.copies import OBSERVATIONS
@@ -133,7 +133,7 @@ class DatabaseServer:
         return ServerTables(dlt.dataset(destination, sql.DATASET))
 
     def exists(self) -> bool:
-        """Whether a load was completed. Raises DestinationFailed if the server does not respond."""
+        """Whether a load was completed. Raises DestinationError if the server does not respond."""
         with using_dlt(self.settings):
             return copies.has_observations(self._tables)
 
@@ -169,18 +169,18 @@ class DatabaseServer:
 
     @contextmanager
     def _holding_lock(self) -> Iterator[None]:
-        """Keep out the runs of other machines, if the database has locks for that. Raises RunActive."""
+        """Keep out the runs of other machines, if the database has locks for that. Raises RunActiveError."""
         if self.name != "postgres":
             yield
             return
         with self._tables.dataset.sql_client as client:
             ((is_free,),) = client.execute_sql("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", sql.DATASET)
             if not is_free:
-                raise RunActive(f"another run is loading into {self.location}")
+                raise RunActiveError(f"another run is loading into {self.location}")
             yield
 
     def load(self, connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> None:
-        """Merge the snapshots with dlt, then write their rows of `sip_trunk_snapshots`. Raises DestinationFailed."""
+        """Merge the snapshots with dlt, then write their rows of `sip_trunk_snapshots`. Raises DestinationError."""
         for snapshot in batch.snapshots:
             _refuse_nul(snapshot.trunks)
         stored = state.read_stored_accounts(connection)
@@ -215,7 +215,7 @@ class DatabaseServer:
                 client.execute_sql(f"DELETE FROM {table} WHERE {_OUR_SCHEMA} AND version_hash <> %s", current)
 
     def initialize(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
-        """Load whole tables with dlt, `sip_trunk_snapshots` last. Raises DestinationFailed."""
+        """Load whole tables with dlt, `sip_trunk_snapshots` last. Raises DestinationError."""
         config = _DLT_CONFIG | KEEPING_LOAD_IDS
         rest = {name: tables[name] for name in _TABLES if name != OBSERVATIONS}
         for part in (rest, {OBSERVATIONS: tables[OBSERVATIONS]}):
@@ -322,7 +322,7 @@ class DatabaseServer:
 
 
 def _refuse_nul(table: pa.Table) -> None:
-    """Raise DestinationFailed if a text contains U+0000, which databases refuse or cut off."""
+    """Raise DestinationError if a text contains U+0000, which databases refuse or cut off."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -330,7 +330,7 @@ def _refuse_nul(table: pa.Table) -> None:
         texts = pc.list_flatten(table[field.name]) if isinstance(field.type, pa.ListType) else table[field.name]
         nul = r"\u0000" if field.metadata == schema.JSON_FIELD else "\0"
         if pa.types.is_string(texts.type) and pc.any(pc.match_substring(texts, nul)).as_py():
-            raise DestinationFailed(
+            raise DestinationError(
                 f"{field.name} has a text with the character U+0000, which the database cannot store; "
                 "nothing was loaded: duckdb and parquet can store it"
             )

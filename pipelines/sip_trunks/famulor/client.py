@@ -22,13 +22,13 @@ from urllib.parse import urlsplit
 import urllib3
 
 from sip_trunks import __version__
-from sip_trunks.core.errors import ApiRefused, ApiUnreachable
+from sip_trunks.core.errors import ApiRefusedError, ApiUnreachableError
 from sip_trunks.core.http import Connections
 from sip_trunks.famulor.links import endpoint_url, next_page_url, resolve_link
 from sip_trunks.famulor.rate_limit import Pace
 from sip_trunks.famulor.spool import SpooledRecords, let_go
 from sip_trunks.famulor.wait_hints import read_wait_seconds
-from trunk_transforms.parse.envelope import UnusableAnswer, read_page
+from trunk_transforms.parse.envelope import InvalidResponseError, read_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ _TRANSIENT = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class RawSnapshot:
     """One complete answer for one account, not typed yet.
 
     `records` are the trunks as raw JSON; null where the body is, to the byte, the one the caller knows already.
@@ -98,15 +98,15 @@ def fetch_snapshot(
     connections: Connections | None = None,
     pace: Pace | None = None,
     secret: bytes | None = None,
-) -> Snapshot:
+) -> RawSnapshot:
     """Return the account's trunks as the API answers now.
 
     Every page belongs to the one snapshot. An answer whose SHA-256 is `known_sha256` is not read again. Who fetches
     several accounts keeps the `connections` from one to the next, and the `pace` of each token. With a `secret`,
     nothing of the answer touches a disk, and SHA-256 is HMAC-SHA256 with it: a plain hash of a short answer could be
     guessed.
-    Raises SettingsError for an address that must not see the token, ApiRefused for a client error,
-    ApiUnreachable when attempts or time are used up, UnusableAnswer for an answer that is no list of trunks.
+    Raises SettingsError for an address that must not see the token, ApiRefusedError for a client error,
+    ApiUnreachableError when attempts or time are used up, InvalidResponseError for an answer that is no list of trunks.
     """
     url = endpoint_url(settings.base_url)
     small_bytes = sys.maxsize if secret else _SMALL_BYTES
@@ -123,7 +123,7 @@ def fetch_snapshot(
             digest.update(body)
             size += len(body)
             if next_url == url and digest.hexdigest() == known_sha256:
-                return Snapshot(account.name, size, digest.hexdigest(), None)
+                return RawSnapshot(account.name, size, digest.hexdigest(), None)
             let_go(body)
             page = read_page(body)
             records.add(body, page.records)
@@ -132,13 +132,13 @@ def fetch_snapshot(
                 break
             next_url = next_page_url(url, page.next_page)
             if next_url in seen or len(seen) >= _MOST_PAGES:
-                raise UnusableAnswer("expected pages that end, got a paging link to a page that was read already")
+                raise InvalidResponseError("expected pages that end, got a paging link to a page that was read already")
             seen.add(next_url)
     if total is not None and total != len(records):
-        raise UnusableAnswer(
+        raise InvalidResponseError(
             f"expected the {total} trunks that the answer's `total` names, got {len(records)}; run again"
         )
-    return Snapshot(account.name, size, digest.hexdigest(), records)
+    return RawSnapshot(account.name, size, digest.hexdigest(), records)
 
 
 class _Fetcher:
@@ -170,7 +170,7 @@ class _Fetcher:
         }
 
     def fetch(self, pool: urllib3.PoolManager, url: str, most_bytes: int) -> memoryview:
-        """Return the complete, decompressed body. Raises ApiRefused, ApiUnreachable or UnusableAnswer."""
+        """Return the complete, decompressed body. Raises ApiRefusedError, ApiUnreachableError or InvalidResponseError."""
         for attempt in range(1, self._settings.attempts + 1):
             try:
                 return self._attempt(pool, url, most_bytes)
@@ -179,18 +179,18 @@ class _Fetcher:
         raise AssertionError("the last attempt raises")
 
     def _wait(self, error: _Transient, attempt: int) -> None:
-        """Sleep before the next attempt. Raises ApiUnreachable if there is none, or no time for it."""
+        """Sleep before the next attempt. Raises ApiUnreachableError if there is none, or no time for it."""
         host = urlsplit(self._origin_url).netloc
         tries = f"after {attempt} {'attempt' if attempt == 1 else 'attempts'}"
         if attempt == self._settings.attempts and time.monotonic() < self._deadline:
-            raise ApiUnreachable(f"{host} gave no complete answer {tries}: {error}")
+            raise ApiUnreachableError(f"{host} gave no complete answer {tries}: {error}")
         backoff = min(self._settings.backoff_seconds * 2 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS)
         # Jitter, so that many accounts that failed together do not come back together.
         jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
         wait = jittered if error.wait_seconds is None else max(error.wait_seconds + jittered * 0.1, jittered)
         if time.monotonic() + wait > self._deadline:
             asked = "" if error.wait_seconds is None else f", and asks to wait {error.wait_seconds:.0f} s"
-            raise ApiUnreachable(
+            raise ApiUnreachableError(
                 f"{host} gave no complete answer {tries} within total_seconds = "
                 f"{self._settings.total_seconds:g}: {error}{asked}"
             )
@@ -210,11 +210,11 @@ class _Fetcher:
                     return self._spool(response, most_bytes)
                 finally:
                     response.close()
-            raise UnusableAnswer(f"expected an answer, got more than {_MOST_REDIRECTS} redirects")
+            raise InvalidResponseError(f"expected an answer, got more than {_MOST_REDIRECTS} redirects")
         except (urllib3.exceptions.DecodeError, urllib3.exceptions.InvalidChunkLength) as error:
             raise _Transient(f"the download broke off ({type(error).__name__})") from error
         except urllib3.exceptions.LocationParseError as error:
-            raise UnusableAnswer("expected a redirect to an address, got something else") from error
+            raise InvalidResponseError("expected a redirect to an address, got something else") from error
         except urllib3.exceptions.ProxyError as error:
             raise _Transient(f"the proxy of this machine's environment failed ({_name_fault(error)})") from error
         except urllib3.exceptions.HTTPError as error:
@@ -245,15 +245,15 @@ class _Fetcher:
             wait = read_wait_seconds(response)
             raise _Transient("too many requests (429)" if status == 429 else f"status {status}", wait)
         if status in (401, 403):
-            raise ApiRefused(
+            raise ApiRefusedError(
                 f"{host} does not accept the token of account {self._account.name!r} ({status}): "
                 + ("it is wrong or expired; set a valid one" if status == 401 else "it may not read SIP trunks")
             )
         if status == 404:
-            raise ApiRefused(f"{host} has no SIP trunks at this path (404): check sources.famulor.base_url")
+            raise ApiRefusedError(f"{host} has no SIP trunks at this path (404): check sources.famulor.base_url")
         if 400 <= status < 500:
-            raise ApiRefused(f"{host} refused the request (status {status})")
-        raise UnusableAnswer(f"expected status 200, got {status}")
+            raise ApiRefusedError(f"{host} refused the request (status {status})")
+        raise InvalidResponseError(f"expected status 200, got {status}")
 
     def _spool(self, response: urllib3.BaseHTTPResponse, most_bytes: int) -> memoryview:
         """Download and return the body as memory: a large one lies in a file without a name, which no crash leaves."""
@@ -264,7 +264,7 @@ class _Fetcher:
                 size += len(chunk)
                 if size > most_bytes:
                     limit = self._settings.max_body_bytes
-                    raise UnusableAnswer(f"expected at most max_body_bytes = {limit}, got a larger answer")
+                    raise InvalidResponseError(f"expected at most max_body_bytes = {limit}, got a larger answer")
                 file.write(chunk)
             if time.monotonic() >= self._deadline:
                 raise _Transient("the answer was not complete in time")
@@ -272,7 +272,7 @@ class _Fetcher:
                 # A connection that breaks within the headers looks like this.
                 raise _Transient("the connection closed without an answer")
             if not size:
-                raise UnusableAnswer("expected JSON, got an empty answer")
+                raise InvalidResponseError("expected JSON, got an empty answer")
             if size <= self._small_bytes:
                 file.seek(0)
                 return memoryview(file.read())

@@ -1,6 +1,6 @@
 """The demo account, whose trunks change from edition to edition, and a loopback server that is its API.
 
-All of it is invented and the same on every machine: how the account looks follows from the number of the
+All of it is invented and the same on every machine: how the account observations follows from the number of the
 edition alone, never from the clock. Standard library only: a demo needs no network and starts at once.
 """
 

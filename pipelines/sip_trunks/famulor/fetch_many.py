@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, TypeAlias
 
-from sip_trunks.core.errors import ApiUnreachable, Failure
+from sip_trunks.core.errors import ApiUnreachableError, SipTrunksError
 from sip_trunks.core.http import Connections
-from sip_trunks.famulor.client import Snapshot, fetch_snapshot
+from sip_trunks.famulor.client import RawSnapshot, fetch_snapshot
 from sip_trunks.famulor.rate_limit import Pace
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sip_trunks.core.settings import Account, ApiSettings
 
-    Result: TypeAlias = Snapshot | Failure | UnusableAnswer
+    Result: TypeAlias = RawSnapshot | SipTrunksError | InvalidResponseError
 
 
 _HOPELESS_AFTER = 20
@@ -47,7 +47,7 @@ def fetching(
 
     At most `settings.concurrency` accounts are asked at the same time. An answer whose SHA-256 `known_sha256` has for
     the account is not read again; for a `secret`, see `fetch_snapshot`. Where nobody gets an answer, the last accounts
-    fail unasked. What is no Failure and no UnusableAnswer is raised where its account is handed out.
+    fail unasked. What is no SipTrunksError and no InvalidResponseError is raised where its account is handed out.
     While `most_waiting_bytes` lie there for an account that comes before them, no other one is asked for.
     Nothing is asked for any more once this context has ended.
     """
@@ -89,7 +89,7 @@ class _Work:
                 result = self._waiting.pop(account.name)
                 self._waiting_bytes -= _size_of(result)
                 self._changed.notify_all()
-            if not isinstance(result, Snapshot | Failure | UnusableAnswer):
+            if not isinstance(result, RawSnapshot | SipTrunksError | InvalidResponseError):
                 raise result
             yield account, result
 
@@ -99,7 +99,9 @@ class _Work:
             while (account := self._next()) is not None:
                 result = self._fetch(account, connections) if self._is_hopeful() else _not_asked()
                 with self._changed:
-                    self._unreachable_count = self._unreachable_count + 1 if isinstance(result, ApiUnreachable) else 0
+                    self._unreachable_count = (
+                        self._unreachable_count + 1 if isinstance(result, ApiUnreachableError) else 0
+                    )
                     self._waiting[account.name] = result
                     self._waiting_bytes += _size_of(result)
                     self._changed.notify_all()
@@ -143,9 +145,9 @@ class _Work:
             return error
 
 
-def _not_asked() -> ApiUnreachable:
-    return ApiUnreachable(f"not asked, since the {_HOPELESS_AFTER} accounts before it got no answer either")
+def _not_asked() -> ApiUnreachableError:
+    return ApiUnreachableError(f"not asked, since the {_HOPELESS_AFTER} accounts before it got no answer either")
 
 
 def _size_of(result: object) -> int:
-    return result.body_bytes if isinstance(result, Snapshot) and result.records is not None else 0
+    return result.body_bytes if isinstance(result, RawSnapshot) and result.records is not None else 0

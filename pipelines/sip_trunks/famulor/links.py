@@ -9,7 +9,7 @@ import urllib3
 
 from sip_trunks.core.errors import SettingsError
 from sip_trunks.core.http import is_loopback
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
@@ -43,15 +43,15 @@ def _without_user(parts: SplitResult) -> str:
 
 
 def resolve_link(base: str, link: str, what: str) -> str:
-    """Return where `link` leads from `base` if that may see the token. Raises UnusableAnswer otherwise."""
+    """Return where `link` leads from `base` if that may see the token. Raises InvalidResponseError otherwise."""
     try:
         # Judged and requested is what urllib3 makes of the link: other parsers see other hosts in a crooked one.
         target, origin = urllib3.util.parse_url(urljoin(base, link)), urllib3.util.parse_url(base)
     except (ValueError, urllib3.exceptions.LocationParseError):
-        raise UnusableAnswer(f"expected a {what} to an address, got something else") from None
+        raise InvalidResponseError(f"expected a {what} to an address, got something else") from None
     is_crooked = "\\" in link or target.auth is not None
     if is_crooked or _origin(target) != _origin(origin):
-        raise UnusableAnswer(
+        raise InvalidResponseError(
             f"expected a {what} within {origin.netloc}, got one to {printable(target.netloc or '', 80)!r}, which must "
             "not see the token; if the API has moved, change sources.famulor.base_url"
         )
@@ -63,7 +63,7 @@ def _origin(url: urllib3.util.Url) -> tuple[str | None, str | None, int | None]:
 
 
 def next_page_url(url: str, next_page: str | int) -> str:
-    """Return the URL of the next page, from a link or a page number. Raises UnusableAnswer for another origin."""
+    """Return the URL of the next page, from a link or a page number. Raises InvalidResponseError for another origin."""
     if isinstance(next_page, str):
         return resolve_link(url, next_page, "paging link")
     parts = urlsplit(url)

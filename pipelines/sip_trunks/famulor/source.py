@@ -1,6 +1,6 @@
 """The dlt source: one request feeds all tables.
 
-    account's trunks ─GET─▶ fetch_snapshot ─▶ read_snapshot ─▶ sip_trunks             merge, cdc: the current state
+    account's trunks ─GET─▶ fetch_snapshot ─▶ parse_snapshot ─▶ sip_trunks             merge, cdc: the current state
                                                             ├▶ sip_trunks_history     merge, scd2: every version
                                                             ├▶ sip_trunk_allowed_ips  merge, cdc: allowlist entries
                                                             ├▶ sip_trunk_snapshots    merge, upsert: proof of looking
@@ -23,7 +23,7 @@ from sip_trunks.core.settings import DEFAULT_ACCOUNT, DEFAULT_BASE_URL, Account,
 from sip_trunks.famulor.client import fetch_snapshot
 from trunk_transforms import schema
 from trunk_transforms.history.scd2 import VALIDITY_COLUMNS, with_validity
-from trunk_transforms.parse.snapshot import SnapshotTables, drift_table, join_tables, read_snapshot, snapshot_table
+from trunk_transforms.parse.snapshot import ParsedSnapshot, drift_table, join_tables, parse_snapshot, snapshot_table
 from trunk_transforms.schema.tables import JSON_FIELD
 
 if TYPE_CHECKING:
@@ -152,15 +152,15 @@ def _descriptions(table: schema.Table) -> Any:
 
 
 def tables_of(
-    snapshots: Sequence[SnapshotTables], looks: Sequence[Mapping[str, Any]], snapshot_at: datetime
+    snapshots: Sequence[ParsedSnapshot], observations: Sequence[Mapping[str, Any]], snapshot_at: datetime
 ) -> dict[str, list[pa.Table]]:
-    """Return the rows of all tables for the snapshots of one load; `looks` are the rows of `sip_trunk_snapshots`."""
+    """Return the rows of all tables for the snapshots of one load; `observations` are the rows of `sip_trunk_snapshots`."""
     trunks = join_tables(snapshot.trunks for snapshot in snapshots)
     return {
         schema.SIP_TRUNKS.name: trunks,
         schema.SIP_TRUNKS_HISTORY.name: [with_validity(table, snapshot_at) for table in trunks],
         schema.SIP_TRUNK_ALLOWED_IPS.name: join_tables(snapshot.allowed_ips for snapshot in snapshots),
-        schema.SIP_TRUNK_SNAPSHOTS.name: [snapshot_table(looks)],
+        schema.SIP_TRUNK_SNAPSHOTS.name: [snapshot_table(observations)],
         schema.SCHEMA_DRIFT.name: [drift_table(snapshots, snapshot_at)],
     }
 
@@ -182,7 +182,7 @@ def famulor(
     Configured by dlt's own injection (`sources.famulor.api_token`, `sources.famulor.base_url`). The request is sent
     when the first resource is extracted and feeds all five. What is in the destination beyond this answer is deleted
     or closed, in this `account` only; a caller who wants to refuse suspicious answers looks at them first, as
-    `sip-trunks run` does. Raises ApiRefused, ApiUnreachable and UnusableAnswer out of the pipeline.
+    `sip-trunks run` does. Raises ApiRefusedError, ApiUnreachableError and InvalidResponseError out of the pipeline.
     """
     settings = ApiSettings(base_url=base_url, attempts=attempts, total_seconds=total_seconds)
     looked_at = datetime.now(UTC)
@@ -190,7 +190,7 @@ def famulor(
     @cache
     def tables() -> Mapping[str, Sequence[pa.Table]]:
         snapshot = fetch_snapshot(Account(account, api_token), settings)
-        read = read_snapshot(snapshot.records or (), account=account, known=_known_types())
+        read = parse_snapshot(snapshot.records or (), account=account, known=_known_types())
         row = snapshot.observation(
             looked_at, trunk_count=len(read.trunks), drift_count=len(read.drift), is_unchanged=None
         )

@@ -8,13 +8,20 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sip_trunks.core.accounts import find_shared_tokens, pick_accounts, with_pseudonym_key
-from sip_trunks.core.errors import DestinationFailed, Failure, SettingsError, describe_error, exit_code_of, name_some
+from sip_trunks.core.errors import (
+    DestinationError,
+    SettingsError,
+    SipTrunksError,
+    describe_error,
+    exit_code_of,
+    name_some,
+)
 from sip_trunks.core.settings import find_unknown_settings, prepare_state_dir
 from sip_trunks.destinations import open_destination
-from sip_trunks.famulor.client import Snapshot
+from sip_trunks.famulor.client import RawSnapshot
 from sip_trunks.famulor.fetch_many import fetching
 from sip_trunks.operations.monitoring.webhook import check_address
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +51,7 @@ def check(settings: Settings) -> int:
     accounts: tuple[Account, ...] = ()
     try:
         accounts = pick_accounts(settings, [])
-    except Failure as error:
+    except SipTrunksError as error:
         checks.append(("token", partial(_fail, error)))
     else:
         if len(accounts) > 1:
@@ -65,7 +72,7 @@ def _report(name: str, perform: Callable[[], str], *, is_quiet: bool = False) ->
     """Perform a check, print its result, unless that is good and `is_quiet`, and return its exit code."""
     try:
         found = perform()
-    except (Failure, UnusableAnswer, OSError) as error:
+    except (SipTrunksError, InvalidResponseError, OSError) as error:
         print(f"FAIL  {name}: {describe_error(error)}")
         return exit_code_of(error)
     if not is_quiet:
@@ -73,7 +80,7 @@ def _report(name: str, perform: Callable[[], str], *, is_quiet: bool = False) ->
     return 0
 
 
-def _fail(error: Failure) -> str:
+def _fail(error: SipTrunksError) -> str:
     raise error
 
 
@@ -114,7 +121,7 @@ def _check_disk(settings: Settings) -> str:
     free = {folder: _free_bytes(folder) for folder in (settings.data_dir, *destination.written_folders)}
     for folder, count in free.items():
         if count < needed:
-            raise DestinationFailed(
+            raise DestinationError(
                 f"{count / 1e6:.0f} MB free in {folder}; a run into {destination.location} may need "
                 f"{needed / 1e6:.0f} MB"
             )
@@ -134,6 +141,6 @@ def _check_tokens(accounts: Sequence[Account]) -> str:
 
 
 def _check_account(settings: Settings, result: Result) -> str:
-    if not isinstance(result, Snapshot):
+    if not isinstance(result, RawSnapshot):
         raise result
     return f"token accepted, {len(result.records or ())} trunks at {settings.api.base_url}"

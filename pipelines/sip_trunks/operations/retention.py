@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import Destination
-    from trunk_transforms.reports.inputs import Basis
+    from trunk_transforms.reports.inputs import ReportInputs
 
 EVERY_TABLE = tuple(table.name for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS))
 _OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
@@ -106,7 +106,7 @@ def count_rows(connection: duckdb.DuckDBPyConnection, deletions: Deletions) -> d
 def compact(settings: Settings, destination: Destination, deletions: Deletions) -> dict[str, int]:
     """Publish the tables and reports compactly and without these rows; return the number of deleted rows by table.
 
-    The caller holds the lock. Raises DestinationFailed.
+    The caller holds the lock. Raises DestinationError.
     """
     moment = datetime.now(UTC)
     destination.discard_work()
@@ -114,13 +114,13 @@ def compact(settings: Settings, destination: Destination, deletions: Deletions) 
         with destination.compacting(deletions.tables, moment) as compacted:
             connection, counts = compacted.connection, compacted.deleted_counts
             span = state.read_observation_span(connection) if sql.exists(connection, _OBSERVATIONS) else None
-            basis = None
+            inputs = None
             if destination.publishes_reports:
                 counts |= report_tables.drop_logged(connection, deletions.logs)
-                basis = _renew_reports(settings, connection, span and span[1])
+                inputs = _renew_reports(settings, connection, span and span[1])
         destination.publish(moment)
         logger.info("deleted from %s: %s", destination.location, _describe(counts))
-        _renew_page(settings, span and span[1], basis)
+        _renew_page(settings, span and span[1], inputs)
     finally:
         destination.discard_work()
         discard_dlt_folder(settings)
@@ -131,7 +131,9 @@ def _describe(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} of {table}" for table, count in counts.items() if count) or "no rows"
 
 
-def _renew_reports(settings: Settings, connection: duckdb.DuckDBPyConnection, seen_at: datetime | None) -> Basis | None:
+def _renew_reports(
+    settings: Settings, connection: duckdb.DuckDBPyConnection, seen_at: datetime | None
+) -> ReportInputs | None:
     """Write the reports, if there are any, as of the last observation that is left; drop them if that fails."""
     from sip_trunks.reporting.publish import publish_tables
 
@@ -146,7 +148,7 @@ def _renew_reports(settings: Settings, connection: duckdb.DuckDBPyConnection, se
     return None
 
 
-def _renew_page(settings: Settings, seen_at: datetime | None, basis: Basis | None) -> None:
+def _renew_page(settings: Settings, seen_at: datetime | None, inputs: ReportInputs | None) -> None:
     """Write the page, if there is one, from what is left; delete it if that fails."""
     from sip_trunks.reporting.publish import publish_page
 
@@ -154,7 +156,7 @@ def _renew_page(settings: Settings, seen_at: datetime | None, basis: Basis | Non
         return
     if seen_at is not None:
         try:
-            publish_page(settings, open_destination(settings), seen_at, basis)
+            publish_page(settings, open_destination(settings), seen_at, inputs)
         except Exception as error:  # noqa: BLE001
             logger.error("the report page could not be written (%s)", type(error).__name__)
         else:

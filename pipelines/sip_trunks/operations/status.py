@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sip_trunks.core.lock import is_run_active
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import as_size, print_table
-from sip_trunks.run.result import format_moment, tell_failures
+from sip_trunks.run.result import describe_failures, format_moment
 from sip_trunks.run.size_log import read_growth
 from sip_trunks.warehouse import state
 from trunk_transforms import schema
@@ -114,7 +114,7 @@ def _read_last_run(settings: Settings) -> dict[str, Any] | None:
     if not isinstance(noted, dict):
         return None
     failed = [entry for entry in noted.get("accounts", ()) if entry.get("error")]
-    errors = tell_failures((entry["account"], entry["error"]) for entry in failed)
+    errors = describe_failures((entry["account"], entry["error"]) for entry in failed)
     if noted.get("report_error"):
         errors.append(f"no reports: {noted['report_error']}")
     return {

@@ -23,7 +23,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from sip_trunks import __version__
-from sip_trunks.core.errors import DestinationFailed, SettingsError, describe_error
+from sip_trunks.core.errors import DestinationError, SettingsError, describe_error
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.provider_catalog import read_usable_catalog
 from sip_trunks.destinations import open_destination
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import Destination
 
-Form = Literal["parquet", "csv", "duckdb"]
-FORMS: tuple[Form, ...] = ("parquet", "csv", "duckdb")
+CopyFormat = Literal["parquet", "csv", "duckdb"]
+COPY_FORMATS: tuple[CopyFormat, ...] = ("parquet", "csv", "duckdb")
 _TABLES = {table.name: table for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)}
 _MANIFEST = "manifest.json"
 _WAREHOUSE = "warehouse.duckdb"
@@ -64,7 +64,7 @@ class _Copied:
 # ---------------------------------------------------------------------- export
 
 
-def export_tables(settings: Settings, folder: Path, form: Form, as_of: datetime | None = None) -> dict[str, int]:
+def export_tables(settings: Settings, folder: Path, form: CopyFormat, as_of: datetime | None = None) -> dict[str, int]:
     """Write a copy of all tables into a new folder and return the number of rows by table.
 
     With `as_of` (UTC) the copy has the state at that moment: later snapshots and versions are left out, and versions
@@ -94,9 +94,9 @@ def export_tables(settings: Settings, folder: Path, form: Form, as_of: datetime 
 
 
 def _write_tables(
-    connection: duckdb.DuckDBPyConnection, folder: Path, form: Form, queries: Mapping[str, str]
+    connection: duckdb.DuckDBPyConnection, folder: Path, form: CopyFormat, queries: Mapping[str, str]
 ) -> dict[str, _Copied]:
-    """Write all tables. Raises DestinationFailed if the folder cannot be written."""
+    """Write all tables. Raises DestinationError if the folder cannot be written."""
     try:
         return {name: _write_table(connection, name, query, folder, form) for name, query in queries.items()}
     except duckdb.Error as error:
@@ -104,7 +104,7 @@ def _write_tables(
 
 
 def _complete_warehouse(settings: Settings, path: Path) -> None:
-    """Add the views, comments and reports of a published file to a copied one. Raises DestinationFailed."""
+    """Add the views, comments and reports of a published file to a copied one. Raises DestinationError."""
     try:
         with duckdb.connect(path) as copy:
             copy.execute("SET TimeZone = 'UTC'")
@@ -117,8 +117,8 @@ def _complete_warehouse(settings: Settings, path: Path) -> None:
         raise _unwritable(error) from error
 
 
-def _unwritable(error: duckdb.Error) -> DestinationFailed:
-    return DestinationFailed(f"the copy cannot be written: {str(error).partition(chr(10))[0]}")
+def _unwritable(error: duckdb.Error) -> DestinationError:
+    return DestinationError(f"the copy cannot be written: {str(error).partition(chr(10))[0]}")
 
 
 def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as_of: datetime | None) -> dict[str, str]:
@@ -154,7 +154,9 @@ def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as
     return {name: special.get(name, f"SELECT * FROM {DATASET}.{name} WHERE snapshot_at <= {moment}") for name in names}
 
 
-def _write_table(connection: duckdb.DuckDBPyConnection, name: str, query: str, folder: Path, form: Form) -> _Copied:
+def _write_table(
+    connection: duckdb.DuckDBPyConnection, name: str, query: str, folder: Path, form: CopyFormat
+) -> _Copied:
     types = _types_of(connection, _TABLES[name], query)
     arrow_schema = _arrow_schema(_TABLES[name], types, with_lists=form == "parquet")
     row_count = 0
@@ -213,7 +215,7 @@ def _arrow_schema(table: schema.Table, types: Types, *, with_lists: bool) -> pa.
     )
 
 
-def _write_manifest(path: Path, form: Form, as_of: datetime | None, copied: Mapping[str, _Copied]) -> None:
+def _write_manifest(path: Path, form: CopyFormat, as_of: datetime | None, copied: Mapping[str, _Copied]) -> None:
     manifest = {
         "sip_trunks": __version__,
         "exported_at": format_moment(datetime.now(UTC)),
@@ -243,12 +245,12 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
         try:
             with destination.working() as connection:
                 destination.initialize(connection, tables)
-                basis = publish_tables(connection, settings, snapshot_at) if destination.publishes_reports else None
+                inputs = publish_tables(connection, settings, snapshot_at) if destination.publishes_reports else None
             destination.publish(snapshot_at)
             try:
-                publish_page(settings, destination, snapshot_at, basis)
+                publish_page(settings, destination, snapshot_at, inputs)
             except OSError as error:
-                raise DestinationFailed(f"everything is stored except the page: {describe_error(error)}") from error
+                raise DestinationError(f"everything is stored except the page: {describe_error(error)}") from error
         finally:
             destination.discard_work()
             discard_dlt_folder(settings)
@@ -263,11 +265,11 @@ def _has_accounts(destination: Destination) -> bool:
         return state.read_observation_span(connection) is not None
 
 
-def _read_manifest(folder: Path) -> tuple[Form, dict[str, _Copied]]:
+def _read_manifest(folder: Path) -> tuple[CopyFormat, dict[str, _Copied]]:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
         tables = {name: _Copied(**values) for name, values in manifest["tables"].items()}
-        form: Form = FORMS[FORMS.index(manifest["format"])]
+        form: CopyFormat = COPY_FORMATS[COPY_FORMATS.index(manifest["format"])]
         are_sound = all(_is_sound(_TABLES[name], table) for name, table in tables.items())
     except (FileNotFoundError, NotADirectoryError):
         raise SettingsError(f"{folder} has no {_MANIFEST}; create a copy with sip-trunks export") from None
@@ -295,7 +297,7 @@ def _is_sound(table: schema.Table, copied: _Copied) -> bool:
     )
 
 
-def _read_tables(folder: Path, form: Form, manifest: Mapping[str, _Copied]) -> dict[str, pa.Table]:
+def _read_tables(folder: Path, form: CopyFormat, manifest: Mapping[str, _Copied]) -> dict[str, pa.Table]:
     tables: dict[str, pa.Table] = {}
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -319,7 +321,7 @@ def _read_tables(folder: Path, form: Form, manifest: Mapping[str, _Copied]) -> d
     return tables
 
 
-def _source(folder: Path, name: str, form: Form, types: Types) -> str:
+def _source(folder: Path, name: str, form: CopyFormat, types: Types) -> str:
     columns = ", ".join(map(quoted, types))
     match form:
         case "parquet":

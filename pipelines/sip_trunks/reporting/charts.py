@@ -29,6 +29,7 @@ from sip_trunks.reporting.chart_style import (
 )
 from sip_trunks.reporting.summaries import (
     Grid,
+    count_of,
     counted_by,
     cross,
     describe_growth,
@@ -37,7 +38,6 @@ from sip_trunks.reporting.summaries import (
     rank,
     readable,
     sum_growth,
-    tell_count,
 )
 from trunk_transforms.schema.reports import REPORTS
 
@@ -128,7 +128,7 @@ def _picture_counts(counts: pd.DataFrame, style: Style) -> Spec:
     if counts.empty:
         return sentence_chart(title, "No trunks are stored.")
     total = int(counts["trunk_count"].sum())
-    heading = heading_of(title, tell_count(total, "trunk"))
+    heading = heading_of(title, count_of(total, "trunk"))
     if len(columns) == 2:
         # Of countries there are many: they go down, where there is room.
         return heading | _grid_spec(cross(counts, *_sides(columns), _MOST_BARS, _MOST_COLUMNS), style)
@@ -231,7 +231,7 @@ def _picture_findings(findings: pd.DataFrame, style: Style) -> Spec:
     if rest:
         hidden = sum(count for _, _, count in rest)
         bars.append(
-            {"label": tell_count(len(rest), "other"), "severity": rest[0][0], "count": hidden, "text": f"{hidden:,}"}
+            {"label": count_of(len(rest), "other"), "severity": rest[0][0], "count": hidden, "text": f"{hidden:,}"}
         )
     colour = {
         "field": "severity",
@@ -239,7 +239,7 @@ def _picture_findings(findings: pd.DataFrame, style: Style) -> Spec:
         "scale": {"domain": list(style.severities), "range": list(style.severities.values())},
         "legend": style.legend,
     }
-    heading = heading_of(title, f"{tell_count(len(findings), 'finding')} of {tell_count(len(severities), 'rule')}")
+    heading = heading_of(title, f"{count_of(len(findings), 'finding')} of {count_of(len(severities), 'rule')}")
     return heading | _bars_spec(bars, colour, style)
 
 

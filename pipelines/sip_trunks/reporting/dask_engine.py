@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sip_trunks.core.errors import DestinationFailed, SettingsError
+from sip_trunks.core.errors import DestinationError, SettingsError
 from sip_trunks.destinations import open_destination
-from sip_trunks.reporting.inputs import read_basis, stored_tables
+from sip_trunks.reporting.inputs import read_inputs, stored_tables
 from sip_trunks.warehouse import frames, state
-from trunk_transforms.reports.partitioned import KEY, REPORTS_IN_PARTS, PartedBasis
+from trunk_transforms.reports.partitioned import KEY, REPORTS_IN_PARTS, PartitionedInputs
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ _CONFIG = {
 @contextmanager
 def reporting_in_parts(
     settings: Settings, names: Sequence[str], options: Options, *, scheduler: str | None, is_past: bool = False
-) -> Iterator[PartedBasis]:
+) -> Iterator[PartitionedInputs]:
     """Yield the inputs of these reports, from which Dask derives each report on request.
 
     Raises SettingsError if Dask is not installed, if it cannot derive a report or read the destination, or if no
@@ -74,11 +74,11 @@ def reporting_in_parts(
         if options.by and "counts" in names:
             # An unknown column is an error here, not in a worker.
             with parts.reading((), stored_tables(["counts"], is_past=is_past)) as empty:
-                read_basis(empty, ["counts"], options, is_past=is_past)
+                read_inputs(empty, ["counts"], options, is_past=is_past)
     groups = _group({name: account.trunk_count for name, account in stored.items()}, settings.dask.partition_rows)
     with _connecting(settings, scheduler) as client:
         engine = DaskEngine(client, parts, groups, is_past)
-        yield PartedBasis({} if log is None else {"log": log}, options, engine)
+        yield PartitionedInputs({} if log is None else {"log": log}, options, engine)
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,12 @@ class DaskEngine:
     def work_on(self, accounts: tuple[str, ...], *, report: str, options: Options, job: Job) -> pd.DataFrame:
         """Return the result of a job for some accounts; workers call this."""
         with self.parts.reading(accounts, stored_tables([report], is_past=self.is_past)) as connection:
-            return job(read_basis(connection, [report], options, is_past=self.is_past))
+            return job(read_inputs(connection, [report], options, is_past=self.is_past))
 
     def _gather(self, partitions: Any) -> list[pd.DataFrame]:
         """Return the partitions in their order, each fetched as soon as it is done to relieve its worker.
 
-        Raises DestinationFailed if workers keep dying, or if none is left.
+        Raises DestinationError if workers keep dying, or if none is left.
         """
         from distributed import as_completed
         from distributed.scheduler import KilledWorker
@@ -137,10 +137,10 @@ class DaskEngine:
                 if self.client.nthreads():
                     seen_at = time.monotonic()
                 elif time.monotonic() - seen_at > _PATIENCE_SECONDS:
-                    raise DestinationFailed(f"there was no Dask worker for {_PATIENCE_SECONDS} s; {_ADVICE}")
+                    raise DestinationError(f"there was no Dask worker for {_PATIENCE_SECONDS} s; {_ADVICE}")
                 time.sleep(_PAUSE_SECONDS)
         except KilledWorker:
-            raise DestinationFailed(f"workers died again and again; {_ADVICE}") from None
+            raise DestinationError(f"workers died again and again; {_ADVICE}") from None
         return gathered
 
 

@@ -1,4 +1,4 @@
-"""What is stored → the basis that every report follows from; the settings' part in it."""
+"""What is stored → the inputs that every report follows from; the settings' part in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sip_trunks.core.provider_catalog import read_provider_catalog
 from sip_trunks.warehouse import frames
 from trunk_transforms import schema
 from trunk_transforms.audit.suppressions import read_suppressions
-from trunk_transforms.reports.inputs import Basis, Options
+from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.reports.registry import tables_needed, trunk_columns
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ _STORED = {
     "trunks": schema.SIP_TRUNKS.name,
     "lifetimes": schema.SIP_TRUNKS_HISTORY.name,
     "versions": schema.SIP_TRUNKS_HISTORY.name,
-    "looks": schema.SIP_TRUNK_SNAPSHOTS.name,
+    "observations": schema.SIP_TRUNK_SNAPSHOTS.name,
     "drift": schema.SCHEMA_DRIFT.name,
 }
-"""Which table each frame of the basis is read from."""
+"""Which table each frame of the inputs is read from."""
 
 
 def read_options(settings: Settings, **asked: Any) -> Options:
@@ -49,12 +49,12 @@ def read_options(settings: Settings, **asked: Any) -> Options:
 def stored_tables(names: Sequence[str], *, is_past: bool = False) -> set[str]:
     """Return the stored tables that these reports are read from; the past is in the history."""
     needed = {_STORED[need] for need in tables_needed(names)}
-    return needed | ({_STORED["lifetimes"], _STORED["looks"]} if is_past else set())
+    return needed | ({_STORED["lifetimes"], _STORED["observations"]} if is_past else set())
 
 
-def read_basis(
+def read_inputs(
     connection: duckdb.DuckDBPyConnection, names: Sequence[str], options: Options, *, is_past: bool = False
-) -> Basis:
+) -> ReportInputs:
     """Return what these reports follow from.
 
     With `is_past`, `as_of` is a moment that somebody asked for: the trunks are those known then. Raises SettingsError
@@ -73,8 +73,8 @@ def read_basis(
         tables["lifetimes"] = frames.read_lifetimes(connection, as_of)
     if "versions" in needed:
         tables["versions"] = frames.read_versions(connection, options.changed_since, as_of)
-    if "looks" in needed:
-        tables["looks"] = frames.read_looks(connection, as_of)
+    if "observations" in needed:
+        tables["observations"] = frames.read_observations(connection, as_of)
     if "drift" in needed:
         tables["drift"] = frames.read_delivered(connection, as_of)
-    return Basis(tables, options)
+    return ReportInputs(tables, options)

@@ -17,7 +17,7 @@ import duckdb
 import marimo as mo
 import pandas as pd
 
-from sip_trunks.core.errors import Failure, SettingsError
+from sip_trunks.core.errors import SettingsError, SipTrunksError
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.charts import fluid_specs, picture_spec
@@ -28,7 +28,7 @@ from sip_trunks.warehouse import frames
 from sip_trunks.warehouse.read_only import refuse_all_but_queries
 from sip_trunks.warehouse.sql import find_tables, read_columns
 from trunk_transforms import schema
-from trunk_transforms.reports.inputs import Basis
+from trunk_transforms.reports.inputs import ReportInputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,16 +55,16 @@ class Stored:
     """Everything that is stored, as the reports need it: the trunks with all columns and the whole history."""
 
     place: str
-    basis: Basis
+    inputs: ReportInputs
 
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The frames: `trunks`, `versions`, `looks`, `drift` and others."""
-        return self.basis.tables
+        """The frames: `trunks`, `versions`, `observations`, `drift` and others."""
+        return self.inputs.tables
 
 
 def read_stored() -> Stored:
-    """Return what is stored where the settings say. Raises Failure with one sentence if nothing can be read there."""
+    """Return what is stored where the settings say. Raises SipTrunksError with one sentence if nothing can be read there."""
     settings = read_settings()
     destination = open_destination(settings)
     if not destination.exists():
@@ -75,25 +75,25 @@ def read_stored() -> Stored:
     options = read_options(settings)
     with destination.reading() as connection:
         history = frames.read_history(connection)
-        looks = frames.read_looks(connection, options.as_of)
-        first_at = history["account"].map(looks.groupby("account")["snapshot_at"].min())
+        observations = frames.read_observations(connection, options.as_of)
+        first_at = history["account"].map(observations.groupby("account")["snapshot_at"].min())
         tables = {
             "trunks": frames.read_trunks(connection, list(read_columns(connection, schema.SIP_TRUNKS.name))),
             "versions": history,
             # As `frames.read_lifetimes` has them, but with the columns that are filtered by.
             "lifetimes": history.assign(valid_from=history["valid_from"].clip(lower=first_at)),
-            "looks": looks,
+            "observations": observations,
             "drift": frames.read_delivered(connection, options.as_of),
         }
         log = frames.read_findings(connection)
-    return Stored(destination.location, Basis(tables if log is None else tables | {"log": log}, options))
+    return Stored(destination.location, ReportInputs(tables if log is None else tables | {"log": log}, options))
 
 
 def ask(query: str) -> pd.DataFrame | str:
     """Return the answer to a query on what is stored, at most `MOST_ROWS` rows of it; else one sentence on why not."""
     try:
         return _answer(query)
-    except Failure as failure:
+    except SipTrunksError as failure:
         return f"That cannot be answered: {failure}"
 
 

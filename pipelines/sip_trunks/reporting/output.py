@@ -36,12 +36,12 @@ _BYTES = ("html", "xlsx", "png")
 """The forms that are in an encoding of their own, whatever that of standard output is."""
 
 
-def choose_form(form: str | None, output: Path | None) -> str:
+def choose_format(form: str | None, output: Path | None) -> str:
     """Return the form that was asked for; without one, that of the file's name, or a table."""
     return form or _FORMS_BY_SUFFIX.get(output.suffix.lower() if output else "", "table")
 
 
-def deliver(
+def write_reports(
     frames: Frames,
     *,
     form: str,

@@ -72,7 +72,7 @@ def rank(counts: pd.DataFrame, most: int) -> list[Bar]:
     pairs = list(zip(_tell_apart(labels), map(int, head["trunk_count"]), strict=True))
     rest = ordered.iloc[most:]
     if len(rest):
-        pairs.append((tell_count(len(rest), "other"), int(rest["trunk_count"].sum())))
+        pairs.append((count_of(len(rest), "other"), int(rest["trunk_count"].sum())))
     return [Bar(label, count, count * 100 / total) for label, count in pairs]
 
 
@@ -113,7 +113,7 @@ def _fold(counts: pd.DataFrame, column: str, most: int) -> tuple[list[str], pd.S
     place_of_row = pd.Series(codes, index=counts.index).map(places).rename(column)
     firsts = counts.assign(**{"~place": place_of_row}).drop_duplicates("~place").sort_values("~place").head(most)
     labels = _tell_apart(_label(row, column) for row in firsts.to_dict("records"))
-    return labels + [tell_count(len(values) - most, "other")] * (len(values) > most), place_of_row
+    return labels + [count_of(len(values) - most, "other")] * (len(values) > most), place_of_row
 
 
 def _label(row: Mapping[Hashable, Any], column: str) -> str:
@@ -160,6 +160,6 @@ def describe_growth(periods: pd.DataFrame) -> str:
     )
 
 
-def tell_count(count: int, noun: str) -> str:
+def count_of(count: int, noun: str) -> str:
     """Return how many there are of what: `1 trunk`, `2,000 trunks`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -11,15 +11,15 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import Failure, RefusedSnapshot, SettingsError, describe_failure
+from sip_trunks.core.errors import RefusedSnapshotError, SettingsError, SipTrunksError, describe_failure
 from sip_trunks.core.settings import PSEUDONYM_MARK
-from sip_trunks.famulor.client import Snapshot
+from sip_trunks.famulor.client import RawSnapshot
 from sip_trunks.famulor.fetch_many import fetching
 from sip_trunks.run.result import AccountResult
 from sip_trunks.warehouse import sql, state
 from trunk_transforms import schema
 from trunk_transforms.parse.batch import SnapshotBatch
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sip_trunks.warehouse.state import StoredAccount
     from trunk_transforms.parse.records import Columns
     from trunk_transforms.parse.shrink_guard import Difference
-    from trunk_transforms.parse.snapshot import SnapshotTables
+    from trunk_transforms.parse.snapshot import ParsedSnapshot
     from trunk_transforms.schema.tables import ColumnType
 
 _FEW_ACCOUNTS = 10
@@ -44,8 +44,8 @@ _PROGRESS_ACCOUNTS = 100
 class ValidatedSnapshot:
     """A snapshot that may be loaded, and what it changes."""
 
-    snapshot: Snapshot
-    tables: SnapshotTables
+    snapshot: RawSnapshot
+    tables: ParsedSnapshot
     difference: Difference
 
 
@@ -58,7 +58,7 @@ class ExtractResult:
 
     batches: Generator[SnapshotBatch]
     accounts: Sequence[AccountResult]
-    unchanged: Sequence[Snapshot]
+    unchanged: Sequence[RawSnapshot]
 
 
 def extract_snapshots(
@@ -91,7 +91,7 @@ class _Extraction:
     connection: duckdb.DuckDBPyConnection
     stored: Mapping[str, StoredAccount]
     accounts: list[AccountResult] = field(default_factory=list)
-    unchanged: list[Snapshot] = field(default_factory=list)
+    unchanged: list[RawSnapshot] = field(default_factory=list)
 
     def batches(self) -> Generator[SnapshotBatch]:
         """Yield the batches to load, all with the same `snapshot_at`, the time of the first one."""
@@ -113,7 +113,7 @@ class _Extraction:
             for number, (account, response) in enumerate(responses, 1):
                 try:
                     validated = self._validate(account.name, response, types)
-                except (Failure, UnusableAnswer) as error:
+                except (SipTrunksError, InvalidResponseError) as error:
                     self.accounts.append(AccountResult(account.name, "failed", **describe_failure(error)))
                 else:
                     if validated is not None:
@@ -143,10 +143,10 @@ class _Extraction:
     def _validate(self, account: str, response: Result, types: Mapping[str, ColumnType]) -> ValidatedSnapshot | None:
         """Record the result of an account and return its snapshot; None if the response is unchanged.
 
-        Raises Failure or UnusableAnswer if the snapshot may not be loaded.
+        Raises SipTrunksError or InvalidResponseError if the snapshot may not be loaded.
         """
         settings, last = self.context.settings, self.stored.get(account)
-        if not isinstance(response, Snapshot):
+        if not isinstance(response, RawSnapshot):
             raise response
         if response.records is None and last is not None:
             _refuse_known_drift(settings, last)
@@ -188,29 +188,29 @@ def _key_mark(loader_version: str) -> str:
 
 
 def _refuse_known_drift(settings: Settings, stored: StoredAccount) -> None:
-    """Raise RefusedSnapshot if an unchanged response drifts although drift is not allowed any more."""
+    """Raise RefusedSnapshotError if an unchanged response drifts although drift is not allowed any more."""
     if stored.drift_count and settings.drift == "strict":
         raise _drift_error(f"still in {stored.drift_count} ways (sip-trunks drift{settings.destination_option})")
 
 
 def _validate(
     settings: Settings,
-    snapshot: Snapshot,
+    snapshot: RawSnapshot,
     known: Mapping[str, ColumnType],
     stored: pa.Table | None,
     *,
     accept_shrink: bool,
 ) -> ValidatedSnapshot:
-    """Parse the snapshot and compare it with the stored versions. Raises UnusableAnswer or RefusedSnapshot."""
+    """Parse the snapshot and compare it with the stored versions. Raises InvalidResponseError or RefusedSnapshotError."""
     from trunk_transforms.parse.shrink_guard import NO_VERSIONS, compare_versions
-    from trunk_transforms.parse.snapshot import read_snapshot
+    from trunk_transforms.parse.snapshot import parse_snapshot
 
-    tables = read_snapshot(snapshot.records or (), account=snapshot.account, known=known, hide=_hiding(settings))
+    tables = parse_snapshot(snapshot.records or (), account=snapshot.account, known=known, hide=_hiding(settings))
     difference = compare_versions(NO_VERSIONS if stored is None else stored, tables.trunks)
     changes = difference.changes
     if changes.is_suspicious and not accept_shrink:
         trunks = "1 trunk" if len(tables.trunks) == 1 else f"{len(tables.trunks)} trunks"
-        raise RefusedSnapshot(
+        raise RefusedSnapshotError(
             f"the response has {trunks}; {changes.removed_count} of {changes.stored_count} stored trunks are missing. "
             "Nothing was changed. If they were really deleted: "
             f"sip-trunks run --account {snapshot.account} --accept-shrink{settings.destination_option}"
@@ -230,8 +230,8 @@ def _hiding(settings: Settings) -> Callable[[Columns], Columns] | None:
     return partial(hide_columns, names=settings.pseudonymize, key=settings.pseudonym_key)
 
 
-def _drift_error(how: str) -> RefusedSnapshot:
-    return RefusedSnapshot(
+def _drift_error(how: str) -> RefusedSnapshotError:
+    return RefusedSnapshotError(
         f"the response deviates from the declaration {how}; nothing was changed, because sip_trunks.drift is strict"
     )
 

@@ -97,7 +97,7 @@ class RunResult:
     @property
     def failures(self) -> list[str]:
         """The errors, one line for all accounts that failed for the same reason; then that of the reports."""
-        lines = tell_failures((entry.account, entry.error) for entry in self.accounts if entry.error)
+        lines = describe_failures((entry.account, entry.error) for entry in self.accounts if entry.error)
         if self.report_error:
             lines.append(f"the trunks are stored, but not the reports: {self.report_error}")
         return lines
@@ -115,7 +115,7 @@ def without_name(error: str, account: str) -> str:
     return re.sub(rf"(?<![\w.-]){re.escape(account)}(?![\w-])", "…", error)
 
 
-def tell_failures(failed: Iterable[tuple[str, str]]) -> list[str]:
+def describe_failures(failed: Iterable[tuple[str, str]]) -> list[str]:
     """Return a line for all accounts that failed for the same reason; of many reasons, only the first."""
     whose: dict[str, list[str]] = defaultdict(list)
     for account, error in failed:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from sip_trunks.core.settings import Account, Settings
     from sip_trunks.destinations.base import WritableDestination
     from sip_trunks.warehouse.state import SeenDrift, StoredAccount
-    from trunk_transforms.reports.inputs import Basis
+    from trunk_transforms.reports.inputs import ReportInputs
 
     Announce = Callable[[str], None]
 
@@ -80,8 +80,8 @@ def run(
 ) -> RunResult:
     """Load the current trunks of the accounts, publish them, and return what was done.
 
-    A failing account keeps its stored data and does not stop the others; the result has its error. Raises RunActive
-    if another run is active, DestinationFailed or OSError if nothing could be written, SettingsError if the key for
+    A failing account keeps its stored data and does not stop the others; the result has its error. Raises RunActiveError
+    if another run is active, DestinationError or OSError if nothing could be written, SettingsError if the key for
     pseudonyms is missing.
     """
     settings = with_pseudonym_key(settings)
@@ -198,9 +198,9 @@ def _load_and_publish(context: RunContext) -> _Stored:
             rows = observe_unchanged(settings, extracted, before, snapshot_at)
             destination.write_observations(connection, rows)
         done = _Stored(_with_drift(extracted.accounts, state.read_drift(connection)), snapshot_at, before=before)
-        basis = None
+        inputs = None
         if destination.publishes_reports:
-            basis, done = _write_reports(context, connection, done, snapshot_at, has_loaded=has_loaded)
+            inputs, done = _write_reports(context, connection, done, snapshot_at, has_loaded=has_loaded)
     context.announce("publishing")
     destination.publish(snapshot_at)
     note_size(settings)
@@ -208,10 +208,10 @@ def _load_and_publish(context: RunContext) -> _Stored:
     if (
         context.with_reports
         and failure is None
-        and (has_loaded or basis is not None or not settings.page_path.exists())
+        and (has_loaded or inputs is not None or not settings.page_path.exists())
     ):
         context.announce("writing the report page")
-        _, failure = _attempt(lambda: _publish_page(context, snapshot_at, basis), is_published=True)
+        _, failure = _attempt(lambda: _publish_page(context, snapshot_at, inputs), is_published=True)
     if failure is not None or (has_loaded and not context.with_reports):
         # If the page cannot be written, perhaps the old one cannot be deleted either.
         with suppress(OSError):
@@ -226,20 +226,20 @@ def _write_reports(
     snapshot_at: datetime,
     *,
     has_loaded: bool,
-) -> tuple[Basis | None, _Stored]:
-    """Write the report tables and the table of the runs; return the reports' basis and what was done."""
-    basis = None
+) -> tuple[ReportInputs | None, _Stored]:
+    """Write the report tables and the table of the runs; return the reports' inputs and what was done."""
+    inputs = None
     if context.with_reports and (has_loaded or not report_tables.has_reports(connection)):
         context.announce("writing reports")
-        basis, failure = _attempt(lambda: _publish_tables(context, connection, snapshot_at))
+        inputs, failure = _attempt(lambda: _publish_tables(context, connection, snapshot_at))
         done = replace(done, report_failure=failure)
-    if has_loaded and basis is None:
+    if has_loaded and inputs is None:
         # No reports are better than those of an earlier snapshot.
         report_tables.drop_reports(connection)
     done = replace(done, findings=_count_findings(connection, snapshot_at))
     summary = summarize(_result(context, done))
     _attempt(lambda: store_runs(context.settings, connection, summary), what="the table of the runs")
-    return basis, done
+    return inputs, done
 
 
 def _count_findings(connection: duckdb.DuckDBPyConnection, snapshot_at: datetime) -> tuple[RuleFindings, ...] | None:
@@ -256,16 +256,16 @@ def _with_drift(entries: Sequence[AccountResult], drift: Sequence[SeenDrift]) ->
     ]
 
 
-def _publish_tables(context: RunContext, connection: duckdb.DuckDBPyConnection, snapshot_at: datetime) -> Basis:
+def _publish_tables(context: RunContext, connection: duckdb.DuckDBPyConnection, snapshot_at: datetime) -> ReportInputs:
     from sip_trunks.reporting.publish import publish_tables
 
     return publish_tables(connection, context.settings, snapshot_at)
 
 
-def _publish_page(context: RunContext, snapshot_at: datetime, basis: Basis | None) -> None:
+def _publish_page(context: RunContext, snapshot_at: datetime, inputs: ReportInputs | None) -> None:
     from sip_trunks.reporting.publish import publish_page
 
-    publish_page(context.settings, context.destination, snapshot_at, basis)
+    publish_page(context.settings, context.destination, snapshot_at, inputs)
 
 
 _FATAL = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException)

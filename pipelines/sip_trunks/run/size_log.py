@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import Failure
+from sip_trunks.core.errors import SipTrunksError
 from sip_trunks.core.files import write_whole
 from sip_trunks.destinations import open_destination
 
@@ -26,7 +26,7 @@ def note_size(settings: Settings) -> None:
     sizes = noted.setdefault(destination.location, {})
     if today in sizes:
         return
-    with suppress(OSError, Failure):
+    with suppress(OSError, SipTrunksError):
         size = destination.size_bytes()
         if size is not None:
             noted[destination.location] = dict(sorted((sizes | {today: size}).items())[-_DAYS_KEPT:])

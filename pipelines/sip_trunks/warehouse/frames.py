@@ -55,20 +55,20 @@ def read_lifetimes(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd
 
 
 def read_versions(connection: duckdb.DuckDBPyConnection, since: datetime | None, as_of: datetime) -> pd.DataFrame:
-    """Return the versions that began or ended between two looks, with all columns.
+    """Return the versions that began or ended between two observations, with all columns.
 
-    Grain: one row per version. The looks are each account's last ones at or before the moments; without `since`, the
+    Grain: one row per version. The observations are each account's last ones at or before the moments; without `since`, the
     last two at or before `as_of`.
     """
-    looks = f"FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} WHERE snapshot_at <= {literal(as_of)}"
+    observations = f"FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} WHERE snapshot_at <= {literal(as_of)}"
     if since is None:
         begins = (
-            f"SELECT account, snapshot_at AS begin_at {looks} "
+            f"SELECT account, snapshot_at AS begin_at {observations} "
             "QUALIFY row_number() OVER (PARTITION BY account ORDER BY snapshot_at DESC) = 2"
         )
     else:
         last = f"max(snapshot_at) FILTER (WHERE snapshot_at <= {literal(since)})"
-        begins = f"SELECT account, coalesce({last}, min(snapshot_at)) AS begin_at {looks} GROUP BY account"
+        begins = f"SELECT account, coalesce({last}, min(snapshot_at)) AS begin_at {observations} GROUP BY account"
     return _frame(
         connection,
         f"SELECT versions.* FROM {DATASET}.{schema.SIP_TRUNKS_HISTORY.name} AS versions "
@@ -83,7 +83,7 @@ def read_history(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     return _frame(connection, f"FROM {DATASET}.{schema.SIP_TRUNKS_HISTORY.name} ORDER BY account, id, valid_from")
 
 
-def read_looks(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
+def read_observations(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
     """Return the looks up to `as_of`. Grain: one row per account and snapshot."""
     return _frame(
         connection,
@@ -100,10 +100,10 @@ def read_delivered(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd
     """
     return _frame(
         connection,
-        "SELECT account, min(looks.snapshot_at) AS snapshot_at, column_name, kind, any_value(row_count) AS row_count "
+        "SELECT account, min(observations.snapshot_at) AS snapshot_at, column_name, kind, any_value(row_count) AS row_count "
         f"FROM {DATASET}.{schema.SCHEMA_DRIFT.name} AS drift "
-        f"JOIN {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} AS looks USING (account, _dlt_load_id) "
-        f"WHERE kind IN ('new_column', 'missing_column') AND looks.snapshot_at <= {literal(as_of)} "
+        f"JOIN {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} AS observations USING (account, _dlt_load_id) "
+        f"WHERE kind IN ('new_column', 'missing_column') AND observations.snapshot_at <= {literal(as_of)} "
         "GROUP BY account, _dlt_load_id, column_name, kind, detail",
     )
 

@@ -24,7 +24,7 @@ def refuse_all_but_queries(connection: duckdb.DuckDBPyConnection, query: str, gi
     explained = _EXPLAIN.sub(r"\1", query)
     statements = connection.extract_statements(explained)
 
-    # Of a PIVOT without its values DuckDB makes several: for each of its columns a type that looks the values up, a
+    # Of a PIVOT without its values DuckDB makes several: for each of its columns a type that observations the values up, a
     # statement without a text, which nobody can write; the query comes last. They cannot be explained together.
     def is_made_for_pivot(statement: duckdb.Statement) -> bool:
         return statement.type == StatementType.CREATE and not statement.query

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from trunk_transforms.enrich.providers import Providers
 
 _TRUNKS, _HISTORY = schema.SIP_TRUNKS.name, schema.SIP_TRUNKS_HISTORY.name
-_LOOKS, _DRIFT = schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name
+_OBSERVATIONS, _DRIFT = schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name
 _SPACES = r"[\s\p{Z}]"
 
 
@@ -57,9 +57,9 @@ def create_views(
                 _create_view_of(connection, table, stored[table.name], kind)
         if _TRUNKS in stored:
             _create_counts(connection)
-        if _HISTORY in stored and _LOOKS in stored:
+        if _HISTORY in stored and _OBSERVATIONS in stored:
             _create_state(connection, stored[_HISTORY])
-        if _LOOKS in stored and _DRIFT in stored:
+        if _OBSERVATIONS in stored and _DRIFT in stored:
             _create_view(connection, schema.DRIFT, DRIFT_QUERY)
             if _HISTORY in stored:
                 _create_changes(connection, stored[_HISTORY])
@@ -199,8 +199,8 @@ def _create_state(connection: duckdb.DuckDBPyConnection, stored: Mapping[str, st
         f"SELECT {', '.join([*names, *derived])} FROM {DATASET}.{_HISTORY} AS versions "
         f"WHERE versions.valid_from <= {moment} AND (versions.valid_to > {moment} OR versions.valid_to IS NULL) "
         # Of the time before an account's first look that is kept, only the versions are known that outlived it.
-        f"AND versions.account IN (SELECT looks.account FROM {DATASET}.{_LOOKS} AS looks "
-        f"WHERE looks.snapshot_at <= {moment})"
+        f"AND versions.account IN (SELECT observations.account FROM {DATASET}.{_OBSERVATIONS} AS observations "
+        f"WHERE observations.snapshot_at <= {moment})"
     )
     _create_macro(connection, report_schema.TRUNKS_AS_OF, body)
 
@@ -208,16 +208,16 @@ def _create_state(connection: duckdb.DuckDBPyConnection, stored: Mapping[str, st
 # Every version that ended or began at a look, beside the one that it followed or that followed it.
 _STEPS = f"""
     SELECT coalesce(before.account, after.account) AS account, coalesce(before.id, after.id) AS trunk_id,
-        coalesce(before.valid_to, after.valid_from) AS observed_at, looks.previous_at AS before_at,
-        looks.snapshot_at AS after_at, {{columns}}
+        coalesce(before.valid_to, after.valid_from) AS observed_at, observations.previous_at AS before_at,
+        observations.snapshot_at AS after_at, {{columns}}
     FROM (FROM {DATASET}.{_HISTORY} WHERE valid_to IS NOT NULL) AS before
     FULL JOIN (FROM {DATASET}.{_HISTORY}) AS after
         ON after.account = before.account AND after.id = before.id AND after.valid_from = before.valid_to
-    JOIN looks ON looks.account = coalesce(before.account, after.account)
-        AND looks.snapshot_at = coalesce(before.valid_to, after.valid_from) AND looks.snapshot_at > looks.first_at
+    JOIN observations ON observations.account = coalesce(before.account, after.account)
+        AND observations.snapshot_at = coalesce(before.valid_to, after.valid_from) AND observations.snapshot_at > observations.first_at
 """
 
-# The versions at two looks, of those trunks whose versions differ.
+# The versions at two observations, of those trunks whose versions differ.
 _DIFFERENCE = f"""
     SELECT coalesce(before.account, after.account) AS account, coalesce(before.id, after.id) AS trunk_id,
         coalesce(after.valid_from, gone.gone_at) AS observed_at, spans.begin_at AS before_at, spans.end_at AS after_at,
@@ -239,11 +239,11 @@ _DIFFERENCE = f"""
     JOIN spans ON spans.account = coalesce(before.account, after.account)
 """
 
-# For each account, the looks whose states are compared: the last one up to each moment, but not before the first.
+# For each account, the observations whose states are compared: the last one up to each moment, but not before the first.
 _SPANS = """
     SELECT account, max(snapshot_at) AS end_at,
         coalesce(max(CASE WHEN snapshot_at <= since::TIMESTAMPTZ THEN snapshot_at END), min(snapshot_at)) AS begin_at
-    FROM looks WHERE snapshot_at <= as_of::TIMESTAMPTZ GROUP BY account
+    FROM observations WHERE snapshot_at <= as_of::TIMESTAMPTZ GROUP BY account
 """
 
 
@@ -266,16 +266,16 @@ def _changes(stored: Mapping[str, str], pairs: Mapping[str, str]) -> str:
     )
     steps = ", ".join(f"{name} AS ({query.replace('{columns}', columns)})" for name, query in pairs.items())
     return f"""
-        WITH looks AS ({OBSERVATIONS_QUERY}),
+        WITH observations AS ({OBSERVATIONS_QUERY}),
         fields (place, field, legs, is_declared) AS (VALUES {", ".join(_field_rows(fields))}),
         undelivered AS (
-            SELECT looks.account, looks.snapshot_at, drift.column_name,
+            SELECT observations.account, observations.snapshot_at, drift.column_name,
                 max(CASE WHEN kind = 'new_column' THEN 1 ELSE 0 END) AS is_new,
                 max(CASE WHEN kind = 'missing_column' AND row_count >= trunk_count THEN 1 ELSE 0 END) AS is_missing
             FROM {DATASET}.{_DRIFT} AS drift
-            JOIN looks ON looks.account = drift.account AND looks.load_id = drift._dlt_load_id
+            JOIN observations ON observations.account = drift.account AND observations.load_id = drift._dlt_load_id
             WHERE kind IN ('new_column', 'missing_column')
-            GROUP BY looks.account, looks.snapshot_at, drift.column_name
+            GROUP BY observations.account, observations.snapshot_at, drift.column_name
         ),
         {steps},
         differences AS (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from tests.support.frames import day, frame, looks, rows
+from tests.support.frames import day, frame, observations, rows
 from trunk_transforms.audit.finding_log import extend_findings, with_ages
 
 COLUMNS = ["account", "trunk_id", "phone_number", "rule", "severity", "seen", "fix"]
@@ -21,7 +21,7 @@ def audit(
     log: pd.DataFrame | None, found: pd.DataFrame, *days: float, suppressed: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     hidden = findings() if suppressed is None else suppressed
-    return extend_findings(log, with_ages(found, log), hidden, looks(*days))
+    return extend_findings(log, with_ages(found, log), hidden, observations(*days))
 
 
 def test_a_finding_has_the_age_of_the_first_audit_that_had_it_without_a_break() -> None:

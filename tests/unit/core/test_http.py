@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sip_trunks.core.errors import ApiUnreachable, SettingsError
+from sip_trunks.core.errors import ApiUnreachableError, SettingsError
 from tests.support.certificates import write_certificate
 from tests.support.faulty_server import DRIPPING, Bystander, FaultyServer, response, send
 from tests.support.fetching import GOOD, failure, fetch, forget_proxies, ids, use_proxy
 from tests.support.runs import TOKEN
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def tls(certificate: Path) -> ssl.SSLContext:
 
 def test_a_self_signed_certificate_is_refused_before_the_token_is_sent(certificates: dict[str, Path]) -> None:
     with FaultyServer(send(response(GOOD)), tls=tls(certificates["here"])) as server:
-        message = failure(ApiUnreachable, server.base_url, attempts=2)
+        message = failure(ApiUnreachableError, server.base_url, attempts=2)
         assert server.requests == []
     assert f"{server.host} gave no complete answer after 2 attempts: TLS failed: " in message
     assert re.search("self.signed certificate", message)
@@ -75,7 +75,7 @@ def test_a_trusted_certificate_for_another_host_is_refused(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates["elsewhere"]))
     with FaultyServer(send(response(GOOD)), tls=tls(certificates["elsewhere"])) as server:
-        message = failure(ApiUnreachable, server.base_url, attempts=1)
+        message = failure(ApiUnreachableError, server.base_url, attempts=1)
         assert server.requests == []
     assert "TLS failed: IP address mismatch" in message
 
@@ -86,7 +86,7 @@ def test_a_redirect_from_https_to_http_is_refused(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates["here"]))
     downgrade = response(status=301, Location=f"http://{elsewhere.host}/x")
     with FaultyServer(send(downgrade), tls=tls(certificates["here"])) as server:
-        assert "which must not see the token" in failure(UnusableAnswer, server.base_url)
+        assert "which must not see the token" in failure(InvalidResponseError, server.base_url)
     assert not elsewhere.was_contacted
 
 
@@ -97,13 +97,13 @@ def test_a_response_that_drips_through_tls_ends_with_the_time_allowed(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates["here"]))
     with FaultyServer(DRIPPING[drip], tls=tls(certificates["here"])) as server:
         started = time.monotonic()
-        message = failure(ApiUnreachable, server.base_url, total_seconds=1)
+        message = failure(ApiUnreachableError, server.base_url, total_seconds=1)
         assert time.monotonic() - started >= 0.9
     assert "within total_seconds = 1" in message
 
 
 def test_a_server_without_tls_is_refused_as_an_https_server(api: Api) -> None:
-    message = failure(ApiUnreachable, api.base_url.replace("http:", "https:"), attempts=1)
+    message = failure(ApiUnreachableError, api.base_url.replace("http:", "https:"), attempts=1)
     assert "TLS failed: " in message
     assert api.requests == []
 
@@ -121,7 +121,7 @@ def test_a_proxy_is_never_used_for_this_machine(
 def test_a_proxy_is_asked_for_a_tunnel_and_does_not_see_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultyServer(send(response(status=503))) as proxy:
         use_proxy(monkeypatch, f"http://{proxy.host}")
-        assert "sip-trunks.invalid" in failure(ApiUnreachable, "https://sip-trunks.invalid/api", attempts=1)
+        assert "sip-trunks.invalid" in failure(ApiUnreachableError, "https://sip-trunks.invalid/api", attempts=1)
         (request,) = proxy.requests
     assert request.startswith(b"CONNECT sip-trunks.invalid:443 ")
     assert TOKEN.encode() not in request
@@ -136,7 +136,7 @@ def test_a_proxy_that_cannot_be_used_is_a_settings_error(monkeypatch: pytest.Mon
 def test_a_proxy_may_have_no_scheme_and_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultyServer(send(response(status=407))) as proxy:
         use_proxy(monkeypatch, f"us%40er:pass@{proxy.host}")
-        assert "proxy" in failure(ApiUnreachable, "https://sip-trunks.invalid/api", attempts=1)
+        assert "proxy" in failure(ApiUnreachableError, "https://sip-trunks.invalid/api", attempts=1)
         (request,) = proxy.requests
     assert b"proxy-authorization: basic " + b64encode(b"us@er:pass").lower() in request.lower()
     assert TOKEN.encode() not in request

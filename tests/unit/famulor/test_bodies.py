@@ -13,7 +13,7 @@ import pytest
 from tests.support.builders import IP_TRUNK, TRUNK, body, raw, trunk
 from tests.support.faulty_server import FaultyServer, response, send, send_endlessly
 from tests.support.fetching import GOOD, failure, fetch, ids, records
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ def test_a_compressed_bomb_is_refused_without_unpacking_it(encoding: str, build:
     with FaultyServer(send(response(build(), Content_Encoding=encoding))) as server:
         tracemalloc.start()
         try:
-            message = failure(UnusableAnswer, server.base_url, max_body_bytes=2**20)
+            message = failure(InvalidResponseError, server.base_url, max_body_bytes=2**20)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -89,7 +89,7 @@ def test_a_compressed_bomb_is_refused_without_unpacking_it(encoding: str, build:
 def test_a_body_without_end_is_refused_at_the_limit() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
     with FaultyServer(send_endlessly(head, b" " * 65536)) as server:
-        message = failure(UnusableAnswer, server.base_url, max_body_bytes=2**20)
+        message = failure(InvalidResponseError, server.base_url, max_body_bytes=2**20)
         assert len(server.requests) == 1
     assert "max_body_bytes = 1048576" in message
 
@@ -97,7 +97,7 @@ def test_a_body_without_end_is_refused_at_the_limit() -> None:
 def test_a_body_of_exactly_the_limit_is_read(api: Api) -> None:
     api.answer(GOOD)
     assert ids(fetch(api.base_url, max_body_bytes=len(GOOD))) == [42, 43]
-    failure(UnusableAnswer, api.base_url, max_body_bytes=len(GOOD) - 1)
+    failure(InvalidResponseError, api.base_url, max_body_bytes=len(GOOD) - 1)
 
 
 def test_a_body_that_is_known_is_not_read_again(api: Api) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sip_trunks import __version__
-from sip_trunks.core.errors import ApiRefused, SettingsError
+from sip_trunks.core.errors import ApiRefusedError, SettingsError
 from tests.support.builders import IP_TRUNK, TRUNK, raw
 from tests.support.faulty_server import FaultyServer, response, send
 from tests.support.fetching import ACCOUNT, GOOD, NOT_TO_BE_QUOTED, PATH, failure, fetch, host, paths, records
 from tests.support.runs import TOKEN
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,7 +143,7 @@ def test_the_spool_directory_is_empty_after_success_and_failure(api: Api, tmp_pa
     kept = fetch(api.base_url, spool_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
     api.answer(b"not json")
-    failure(UnusableAnswer, api.base_url, spool_dir=tmp_path)
+    failure(InvalidResponseError, api.base_url, spool_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert records(kept) == raw(TRUNK, IP_TRUNK)
 
@@ -167,7 +167,7 @@ def test_a_client_error_is_final_after_one_request(api: Api, status: int, says: 
     content = json.dumps({"error": NOT_TO_BE_QUOTED, "message": f"{NOT_TO_BE_QUOTED} {TOKEN}"}).encode()
     api.answer(content, status=status, Retry_After="0")
     announced: list[str] = []
-    message = failure(ApiRefused, api.base_url, announce=announced.append)
+    message = failure(ApiRefusedError, api.base_url, announce=announced.append)
     assert says in message
     assert host(api) in message
     assert len(api.requests) == 1
@@ -219,7 +219,7 @@ def test_a_response_that_is_not_a_list_of_trunks_is_unusable_after_one_request(
 ) -> None:
     api.answer(content)
     announced: list[str] = []
-    assert says in failure(UnusableAnswer, api.base_url, announce=announced.append)
+    assert says in failure(InvalidResponseError, api.base_url, announce=announced.append)
     assert len(api.requests) == 1
     assert announced == []
 
@@ -228,5 +228,5 @@ def test_a_response_that_is_not_a_list_of_trunks_is_unusable_after_one_request(
 def test_a_status_that_is_neither_success_nor_error_is_unusable(status: int) -> None:
     content = b"" if status in (204, 304) else GOOD
     with FaultyServer(send(response(content, status=status))) as server:
-        assert failure(UnusableAnswer, server.base_url) == f"expected status 200, got {status}"
+        assert failure(InvalidResponseError, server.base_url) == f"expected status 200, got {status}"
         assert len(server.requests) == 1

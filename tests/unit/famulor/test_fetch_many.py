@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sip_trunks.core.accounts import find_shared_tokens
-from sip_trunks.core.errors import ApiRefused, ApiUnreachable
+from sip_trunks.core.errors import ApiRefusedError, ApiUnreachableError
 from sip_trunks.core.settings import Account, ApiSettings
-from sip_trunks.famulor.client import Snapshot
+from sip_trunks.famulor.client import RawSnapshot
 from sip_trunks.famulor.fetch_many import fetching
 from tests.support.builders import trunk
 from tests.support.runs import PATIENCE_SECONDS
@@ -36,7 +36,7 @@ def test_accounts_are_asked_side_by_side_and_never_more_than_allowed(api: Api) -
     together = Barrier(4, timeout=PATIENCE_SECONDS)
     results = fetch_all(api, ACCOUNTS, concurrency=4)
     assert list(results) == [account.name for account in ACCOUNTS]
-    assert all(isinstance(result, Snapshot) for result in results.values())
+    assert all(isinstance(result, RawSnapshot) for result in results.values())
     assert max(map(len, api.busy_with)) == 4
 
 
@@ -81,17 +81,17 @@ def test_each_account_fails_with_its_own_reason(api: Api) -> None:
     api.answer_to("token-3", b"{}", status=401)
     api.answer_to("token-5", b"no json")
     results = fetch_all(api, ACCOUNTS)
-    assert isinstance(results["a3"], ApiRefused)
+    assert isinstance(results["a3"], ApiRefusedError)
     assert "'a3'" in str(results["a3"])
     assert str(results["a5"]).startswith("expected JSON")
-    assert sum(isinstance(result, Snapshot) for result in results.values()) == 10
+    assert sum(isinstance(result, RawSnapshot) for result in results.values()) == 10
 
 
 def test_accounts_fail_unasked_after_twenty_without_a_response(api: Api) -> None:
     api.answer(b"", status=503)
     many = [Account(f"a{number}", f"t{number}") for number in range(60)]
     results = fetch_all(api, many, concurrency=4)
-    assert all(isinstance(result, ApiUnreachable) for result in results.values())
+    assert all(isinstance(result, ApiUnreachableError) for result in results.values())
     assert 20 <= len(api.requests) <= 24  # four may be on their way
     assert str(results["a59"]) == "not asked, since the 20 accounts before it got no answer either"
 
@@ -103,7 +103,7 @@ def test_one_response_lets_the_accounts_that_follow_be_asked(api: Api) -> None:
             api.answer_to(f"t{number}", b"", status=503)
     results = fetch_all(api, many, concurrency=1)
     assert len(api.requests) == 60
-    assert sum(isinstance(result, Snapshot) for result in results.values()) == 4
+    assert sum(isinstance(result, RawSnapshot) for result in results.values()) == 4
 
 
 def test_a_bug_is_raised_and_no_other_account_is_asked_for(api: Api, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sip_trunks.core.errors import ApiUnreachable
+from sip_trunks.core.errors import ApiUnreachableError
 from tests.support.builders import IP_TRUNK, TRUNK, body, trunk
 from tests.support.faulty_server import FaultyServer, response, send
 from tests.support.fetching import PATH, failure, fetch, host, ids, paths
 from tests.support.runs import TOKEN
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,13 +110,13 @@ def test_each_page_has_its_own_attempts(api: Api) -> None:
 def test_a_page_that_stays_broken_fails_the_whole_snapshot(api: Api) -> None:
     api.queue(bodies_of(pages_by_number(""))[0])
     api.answer(b"", status=500)
-    failure(ApiUnreachable, api.base_url)
+    failure(ApiUnreachableError, api.base_url)
 
 
 def test_a_page_that_is_not_a_list_fails_the_whole_snapshot(api: Api) -> None:
     api.queue(bodies_of(pages_by_number(""))[0])
     api.answer(b'{"error": "Server is tired"}')
-    failure(UnusableAnswer, api.base_url)
+    failure(InvalidResponseError, api.base_url)
     assert len(api.requests) == 2
 
 
@@ -127,7 +127,7 @@ def test_a_page_that_is_not_a_list_fails_the_whole_snapshot(api: Api) -> None:
 )
 def test_pages_that_lead_in_a_circle_are_unusable(api: Api, envelope: dict[str, Any]) -> None:
     api.answer(body(TRUNK, **envelope))
-    assert "expected pages that end" in failure(UnusableAnswer, api.base_url)
+    assert "expected pages that end" in failure(InvalidResponseError, api.base_url)
     assert len(api.requests) <= 2
 
 
@@ -138,7 +138,7 @@ def test_the_token_never_follows_a_paging_link_to_another_host(
 ) -> None:
     link = form.format(elsewhere.host)
     api.answer(body(TRUNK, **{key: {"next": link} if key == "links" else link}))
-    message = failure(UnusableAnswer, api.base_url)
+    message = failure(InvalidResponseError, api.base_url)
     assert f"expected a paging link within {host(api)}, got one to '{elsewhere.host}'" in message
     assert len(api.requests) == 1
     assert not elsewhere.was_contacted
@@ -147,7 +147,7 @@ def test_the_token_never_follows_a_paging_link_to_another_host(
 def test_the_token_never_follows_a_redirect_from_a_later_page(api: Api, elsewhere: Bystander) -> None:
     api.queue(body(TRUNK, next_page_url="?page=2"))
     api.answer(b"", status=302, Location=f"http://{elsewhere.host}/x")
-    failure(UnusableAnswer, api.base_url)
+    failure(InvalidResponseError, api.base_url)
     assert not elsewhere.was_contacted
 
 
@@ -155,7 +155,7 @@ def test_the_token_never_follows_a_redirect_from_a_later_page(api: Api, elsewher
 @pytest.mark.parametrize("is_in_meta", [True, False])
 def test_a_total_that_is_not_the_number_of_trunks_is_unusable(api: Api, total: int, is_in_meta: bool) -> None:
     api.answer(body(TRUNK, IP_TRUNK, **({"meta": {"total": total}} if is_in_meta else {"total": total})))
-    message = failure(UnusableAnswer, api.base_url)
+    message = failure(InvalidResponseError, api.base_url)
     assert f"expected the {total} trunks" in message
     assert "got 2" in message
 

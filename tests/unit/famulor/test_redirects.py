@@ -9,7 +9,7 @@ import pytest
 from tests.support.builders import TRUNK, body
 from tests.support.fetching import GOOD, PATH, failure, fetch, host, ids, paths
 from tests.support.runs import TOKEN
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from tests.support.api import Api
@@ -29,7 +29,7 @@ def test_a_redirect_within_the_origin_is_followed_with_the_token(api: Api, statu
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_the_token_never_follows_a_redirect_to_another_origin(api: Api, elsewhere: Bystander, status: int) -> None:
     api.answer(b"", status=status, Location=f"http://{elsewhere.host}{PATH}")
-    message = failure(UnusableAnswer, api.base_url)
+    message = failure(InvalidResponseError, api.base_url)
     assert f"expected a redirect within {host(api)}, got one to '{elsewhere.host}'" in message
     assert "sources.famulor.base_url" in message
     assert len(api.requests) == 1
@@ -52,17 +52,17 @@ def test_the_token_never_follows_a_redirect_to_another_origin(api: Api, elsewher
 def test_no_spelling_of_another_origin_gets_the_token(api: Api, elsewhere: Bystander, form: str) -> None:
     link = form.format(api=host(api), elsewhere=elsewhere.host)
     api.queue(b"", status=302, Location=link)
-    message = failure(UnusableAnswer, api.base_url)
+    message = failure(InvalidResponseError, api.base_url)
     assert "pass@" not in message
     api.answer(body(next_page_url=link.strip()))
-    failure(UnusableAnswer, api.base_url)
+    failure(InvalidResponseError, api.base_url)
     assert len(api.requests) == 2
     assert not elsewhere.was_contacted
 
 
 def test_the_same_port_under_another_name_is_another_origin(api: Api) -> None:
     api.answer(b"", status=302, Location=f"{api.origin.replace('127.0.0.1', 'localhost')}{PATH}")
-    assert "which must not see the token" in failure(UnusableAnswer, api.base_url)
+    assert "which must not see the token" in failure(InvalidResponseError, api.base_url)
     assert len(api.requests) == 1
 
 
@@ -72,19 +72,19 @@ def test_the_same_port_under_another_name_is_another_origin(api: Api) -> None:
 )
 def test_a_redirect_to_another_scheme_is_refused(api: Api, location: str) -> None:
     api.answer(b"", status=302, Location=location.format(host=host(api)))
-    assert "which must not see the token" in failure(UnusableAnswer, api.base_url)
+    assert "which must not see the token" in failure(InvalidResponseError, api.base_url)
     assert len(api.requests) == 1
 
 
 def test_a_redirect_loop_ends(api: Api) -> None:
     api.answer(b"", status=302, Location=PATH)
-    assert failure(UnusableAnswer, api.base_url) == "expected an answer, got more than 5 redirects"
+    assert failure(InvalidResponseError, api.base_url) == "expected an answer, got more than 5 redirects"
     assert len(api.requests) == 6
 
 
 def test_a_redirect_without_a_target_is_unusable(api: Api) -> None:
     api.answer(b"", status=302)
-    assert failure(UnusableAnswer, api.base_url) == "expected status 200, got 302"
+    assert failure(InvalidResponseError, api.base_url) == "expected status 200, got 302"
 
 
 def test_a_fault_behind_a_redirect_is_a_retry_from_the_start(api: Api) -> None:
@@ -100,15 +100,15 @@ def test_a_crooked_link_that_parsers_read_differently_gets_no_token(api: Api, el
     host = api.origin.removeprefix("http://")
     for link in (f"http://{elsewhere.host}\\@{host}/x", f"http://{elsewhere.host}#@{host}/x", f"http://a@{host}/x"):
         api.answer(b"", 302, Location=link)
-        failure(UnusableAnswer, api.base_url)
+        failure(InvalidResponseError, api.base_url)
         api.answer(body(TRUNK, next_page_url=link))
-        failure(UnusableAnswer, api.base_url)
+        failure(InvalidResponseError, api.base_url)
     assert not elsewhere.was_contacted
 
 
 @pytest.mark.parametrize("link", ["http://[bad", "//[x"])
 def test_a_link_that_is_not_a_url_is_unusable(api: Api, link: str) -> None:
     api.answer(b"", 302, Location=link)
-    assert "something else" in failure(UnusableAnswer, api.base_url)
+    assert "something else" in failure(InvalidResponseError, api.base_url)
     api.answer(body(TRUNK, next_page_url=link))
-    assert "something else" in failure(UnusableAnswer, api.base_url)
+    assert "something else" in failure(InvalidResponseError, api.base_url)

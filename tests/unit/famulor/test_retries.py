@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sip_trunks.core.errors import ApiUnreachable
+from sip_trunks.core.errors import ApiUnreachableError
 from tests.support.builders import IP_TRUNK, TRUNK, body, raw, trunk
 from tests.support.faulty_server import (
     DRIPPING,
@@ -94,7 +94,7 @@ def test_silence_is_a_retry_and_never_a_short_snapshot(fault: str) -> None:
 def test_a_fault_that_stays_is_unreachable_and_names_host_and_attempts(fault: str) -> None:
     limits = {"read_seconds": 0.15} if fault in SILENCES else {}
     with FaultyServer(FAULTS[fault]) as server:
-        message = failure(ApiUnreachable, server.base_url, attempts=2, **limits)
+        message = failure(ApiUnreachableError, server.base_url, attempts=2, **limits)
         server.wait_for_requests(2)
     assert len(server.requests) == 2
     assert f"{server.host} gave no complete answer after 2 attempts: " in message
@@ -113,14 +113,14 @@ def test_a_transient_status_is_tried_again(api: Api, status: int) -> None:
 
 def test_a_transient_status_that_stays_is_unreachable_and_says_which(api: Api) -> None:
     api.answer(NOT_TO_BE_QUOTED.encode(), status=503)
-    message = failure(ApiUnreachable, api.base_url)
+    message = failure(ApiUnreachableError, api.base_url)
     assert f"{host(api)} gave no complete answer after 3 attempts: status 503" in message
     assert len(api.requests) == 3
 
 
 def test_one_attempt_means_one_request(api: Api) -> None:
     api.answer(b"", status=500)
-    assert "after 1 attempt: " in failure(ApiUnreachable, api.base_url, attempts=1)
+    assert "after 1 attempt: " in failure(ApiUnreachableError, api.base_url, attempts=1)
     assert len(api.requests) == 1
 
 
@@ -134,7 +134,7 @@ def test_each_wait_is_announced_before_it_begins() -> None:
     seen: list[tuple[int, float]] = []
     with FaultyServer(send(response(status=500))) as server:
         failure(
-            ApiUnreachable,
+            ApiUnreachableError,
             server.base_url,
             backoff_seconds=0.1,
             announce=lambda _: seen.append((len(server.requests), time.monotonic())),
@@ -151,7 +151,7 @@ def test_a_refused_connection_is_retried_and_named() -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))  # taken, but nobody listens
         address = f"127.0.0.1:{reserved.getsockname()[1]}"
-        message = failure(ApiUnreachable, f"http://{address}/api")
+        message = failure(ApiUnreachableError, f"http://{address}/api")
     assert message == f"{address} gave no complete answer after 3 attempts: no connection (Connection refused)"
 
 
@@ -181,7 +181,7 @@ DRIPS: dict[str, Step] = {
 def test_a_response_that_drips_ends_with_the_time_allowed(drip: str) -> None:
     with FaultyServer(DRIPS[drip]) as server:
         started = time.monotonic()
-        message = failure(ApiUnreachable, server.base_url, total_seconds=0.5)
+        message = failure(ApiUnreachableError, server.base_url, total_seconds=0.5)
         assert time.monotonic() - started >= 0.4
         server.wait_for_requests(1)
     assert len(server.requests) == 1
@@ -190,13 +190,13 @@ def test_a_response_that_drips_ends_with_the_time_allowed(drip: str) -> None:
 
 def test_silence_ends_with_the_time_allowed_even_if_a_read_may_take_longer() -> None:
     with FaultyServer(send_and_fall_silent()) as server:
-        message = failure(ApiUnreachable, server.base_url, total_seconds=0.3, read_seconds=FOREVER_SECONDS)
+        message = failure(ApiUnreachableError, server.base_url, total_seconds=0.3, read_seconds=FOREVER_SECONDS)
     assert f"{server.host} gave no complete answer after 1 attempt within total_seconds = 0.3" in message
 
 
 def test_the_time_allowed_is_for_all_attempts_together() -> None:
     with FaultyServer(send_and_fall_silent()) as server:
-        message = failure(ApiUnreachable, server.base_url, total_seconds=0.5, read_seconds=0.05, attempts=10**9)
+        message = failure(ApiUnreachableError, server.base_url, total_seconds=0.5, read_seconds=0.05, attempts=10**9)
     assert re.search(r" after \d+ attempts? within total_seconds = 0\.5: ", message)
 
 
@@ -208,5 +208,5 @@ def test_the_time_allowed_is_for_all_pages_together() -> None:
         connection.sendall(response(body(trunk(), next_page_url=f"?page={next(page_numbers)}")))
 
     with FaultyServer(send_next_page) as server:
-        message = failure(ApiUnreachable, server.base_url, total_seconds=0.4)
+        message = failure(ApiUnreachableError, server.base_url, total_seconds=0.4)
     assert "within total_seconds = 0.4" in message

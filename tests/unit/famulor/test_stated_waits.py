@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sip_trunks.core.errors import ApiUnreachable
+from sip_trunks.core.errors import ApiUnreachableError
 from tests.support.faulty_server import FaultyServer, response, send
 from tests.support.fetching import GOOD, NOT_TO_BE_QUOTED, failure, fetch, ids
 from tests.support.runs import PATIENCE_SECONDS
@@ -74,7 +74,7 @@ def test_a_wait_stated_as_a_date_is_kept() -> None:
 def test_a_stated_wait_beyond_the_time_allowed_is_not_waited_for(way: str) -> None:
     announced: list[str] = []
     with FaultyServer(send(asked_to_wait(10 * PATIENCE_SECONDS)[way])) as server:
-        message = failure(ApiUnreachable, server.base_url, announce=announced.append)
+        message = failure(ApiUnreachableError, server.base_url, announce=announced.append)
         assert len(server.requests) == 1
     assert announced == []
     assert f"{server.host} gave no complete answer after 1 attempt within total_seconds = 600: " in message
@@ -115,13 +115,13 @@ def test_a_429_without_a_usable_wait_is_tried_again_after_the_usual_one(rejectio
 
 def test_too_many_requests_that_stay_are_unreachable(api: Api) -> None:
     api.answer(b"", status=429, Retry_After="0")
-    assert "after 3 attempts: too many requests (429)" in failure(ApiUnreachable, api.base_url)
+    assert "after 3 attempts: too many requests (429)" in failure(ApiUnreachableError, api.base_url)
     assert len(api.requests) == 3
 
 
 def test_an_unavailable_server_may_state_a_wait_too(api: Api) -> None:
     api.answer(b"", status=503, Retry_After="6000")
-    assert "status 503, and asks to wait 6000 s" in failure(ApiUnreachable, api.base_url)
+    assert "status 503, and asks to wait 6000 s" in failure(ApiUnreachableError, api.base_url)
 
 
 def test_a_rate_limit_reset_counts_only_where_the_limit_was_hit(api: Api) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.support.frames import day, drift, looks, rows, versions
+from tests.support.frames import day, drift, observations, rows, versions
 from trunk_transforms.history.changes import derive_changes, log_changes
 from trunk_transforms.schema.reports import CHANGES
 
@@ -21,7 +21,7 @@ ALL = versions(
 
 
 def test_without_a_moment_the_last_two_snapshots_are_compared() -> None:
-    changes = derive_changes(ALL, looks(0, 1, 2), drift(), since=None, as_of=day(9))
+    changes = derive_changes(ALL, observations(0, 1, 2), drift(), since=None, as_of=day(9))
     assert list(changes.columns) == CHANGES.names
     assert rows(changes, "trunk_id", "change", "field", "old", "new", "legs", "note") == [
         (1, "changed", "outbound_proxy", "false", "true", "outbound", None),
@@ -32,27 +32,27 @@ def test_without_a_moment_the_last_two_snapshots_are_compared() -> None:
 
 
 def test_from_an_earlier_moment_everything_since_counts() -> None:
-    changes = derive_changes(ALL, looks(0, 1, 2), drift(), since=day(0.5), as_of=day(9))
+    changes = derive_changes(ALL, observations(0, 1, 2), drift(), since=day(0.5), as_of=day(9))
     assert rows(changes, "trunk_id", "change", "observed_at")[-1] == (2, "removed", pd.Timestamp(day(1)))
     assert len(changes) == 4
 
 
 def test_up_to_an_earlier_moment_nothing_later_counts() -> None:
-    changes = derive_changes(ALL, looks(0, 1), drift(), since=day(0), as_of=day(1.5))
+    changes = derive_changes(ALL, observations(0, 1), drift(), since=day(0), as_of=day(1.5))
     assert rows(changes, "trunk_id", "change") == [(2, "removed")]
 
 
 @pytest.mark.parametrize("since", [None, day(-5), day(0)])
 def test_the_first_snapshot_is_not_a_change(since: Any) -> None:
-    assert derive_changes(ALL, looks(0), drift(), since=since, as_of=day(0.5)).empty
-    assert log_changes(ALL, looks(0), drift(), since=since or day(-9), as_of=day(0.5)).empty
+    assert derive_changes(ALL, observations(0), drift(), since=since, as_of=day(0.5)).empty
+    assert log_changes(ALL, observations(0), drift(), since=since or day(-9), as_of=day(0.5)).empty
 
 
 def test_a_change_and_its_reversal_are_two_steps_and_no_difference() -> None:
     there_and_back = versions(
         {"days": (0, 1)}, {"days": (1, 2), "country_code": "FR"}, {"days": (2, None)}, {"id": 2, "days": (1, 2)}
     )
-    seen = (there_and_back, looks(0, 1, 2), drift())
+    seen = (there_and_back, observations(0, 1, 2), drift())
     assert derive_changes(*seen, since=day(0), as_of=day(3)).empty
     assert rows(log_changes(*seen, since=day(0), as_of=day(3)), "trunk_id", "change", "old", "new") == [
         (1, "changed", "FR", "DE"),
@@ -64,7 +64,7 @@ def test_a_change_and_its_reversal_are_two_steps_and_no_difference() -> None:
 
 def test_a_trunk_that_was_changed_before_it_went_has_gone_with_its_last_version() -> None:
     gone = versions({"days": (0, 1)}, {"days": (1, 2), "country_code": "FR"})
-    changes = derive_changes(gone, looks(0, 1, 2), drift(), since=day(0), as_of=day(3))
+    changes = derive_changes(gone, observations(0, 1, 2), drift(), since=day(0), as_of=day(3))
     assert rows(changes, "change", "observed_at") == [("removed", pd.Timestamp(day(2)))]
 
 
@@ -84,14 +84,14 @@ def test_the_legs_that_an_update_re_creates_are_those_that_the_vendor_documents(
         # updated_at moves with every update, and then says nothing.
         after = {field: value, "updated_at": day(1)}
         stored += [{"id": number, "days": (0, 1)}, {"id": number, "days": (1, None)} | after]
-    changes = derive_changes(versions(*stored), looks(0, 1), drift(), since=None, as_of=day(2))
+    changes = derive_changes(versions(*stored), observations(0, 1), drift(), since=None, as_of=day(2))
     expected = [(number, field, legs, None) for number, (field, _, legs) in enumerate(documented)]
     assert rows(changes, "trunk_id", "field", "legs", "note") == expected
 
 
 def test_an_update_that_shows_nothing_may_be_one_of_the_credentials() -> None:
     touched = versions({"days": (0, 1)}, {"days": (1, None), "updated_at": day(1)})
-    changes = derive_changes(touched, looks(0, 1), drift(), since=None, as_of=day(2))
+    changes = derive_changes(touched, observations(0, 1), drift(), since=None, as_of=day(2))
     assert rows(changes, "field", "old", "new", "legs") == [
         ("updated_at", "2026-01-15T00:00:00.000000Z", "2026-03-03T09:00:00.000000Z", None)
     ]
@@ -105,7 +105,7 @@ def test_allowlists_are_compared_and_shown_in_order() -> None:
         {"id": 2, "days": (0, 1), "allowed_inbound_ips": '["b", "a"]'},
         {"id": 2, "days": (1, None), "allowed_inbound_ips": '["a", "b"]', "country_code": "FR"},
     )
-    changes = derive_changes(changed, looks(0, 1), drift(), since=None, as_of=day(2))
+    changes = derive_changes(changed, observations(0, 1), drift(), since=None, as_of=day(2))
     assert rows(changes, "trunk_id", "field", "old", "new") == [
         (1, "allowed_inbound_ips", '[null, "a", "b"]', '["a", "b"]'),
         (2, "country_code", "DE", "FR"),
@@ -119,7 +119,7 @@ class TestDrift:
     def test_a_new_column_is_not_a_change(self, compare: Any) -> None:
         grown = versions({"days": (0, 1), "zz_desk": None}, {"days": (1, None), "zz_desk": "reception"})
         found = drift({"snapshot_at": day(1), "column_name": "zz_desk"})
-        assert compare(grown, looks(0, 1), found, since=day(0), as_of=day(2)).empty
+        assert compare(grown, observations(0, 1), found, since=day(0), as_of=day(2)).empty
 
     def test_updated_at_that_moves_with_a_new_column_does_not_suggest_a_change_of_credentials(
         self, compare: Any
@@ -127,29 +127,29 @@ class TestDrift:
         moved = {"days": (1, None), "zz_desk": "reception", "updated_at": day(1)}
         found = drift({"snapshot_at": day(1), "column_name": "zz_desk"})
         grown = versions({"days": (0, 1), "zz_desk": None}, moved)
-        assert compare(grown, looks(0, 1), found, since=day(0), as_of=day(2)).empty
+        assert compare(grown, observations(0, 1), found, since=day(0), as_of=day(2)).empty
 
     def test_a_value_in_a_column_that_was_there_before_is_one(self, compare: Any) -> None:
         grown = versions({"days": (0, 1), "zz_desk": None}, {"days": (1, None), "zz_desk": "reception"})
         found = drift(*({"snapshot_at": day(n), "column_name": "zz_desk"} for n in (0, 1)))
-        changes = compare(grown, looks(0, 1), found, since=day(0), as_of=day(2))
+        changes = compare(grown, observations(0, 1), found, since=day(0), as_of=day(2))
         assert rows(changes, "field", "old", "new", "legs") == [("zz_desk", None, "reception", None)]
 
     def test_an_unchanged_response_has_the_columns_of_the_response_before(self, compare: Any) -> None:
         grown = versions({"days": (0, 2), "zz_desk": "desk"}, {"days": (2, None), "zz_desk": "reception"})
         found = drift(*({"snapshot_at": day(n), "column_name": "zz_desk"} for n in (0, 2)))
-        seen = looks(0, 1, 2, 3, loads=(0, 0, 2, 2))
+        seen = observations(0, 1, 2, 3, loads=(0, 0, 2, 2))
         assert rows(compare(grown, seen, found, since=day(1), as_of=day(4)), "old", "new") == [("desk", "reception")]
 
     def test_a_declared_field_that_every_trunk_lost_is_not_a_change(self, compare: Any) -> None:
         shrunk = versions({"days": (0, 1)}, {"days": (1, None), "country_code": None})
         missing = {"snapshot_at": day(1), "column_name": "country_code", "kind": "missing_column"}
-        assert compare(shrunk, looks(0, 1), drift(missing), since=day(0), as_of=day(2)).empty
+        assert compare(shrunk, observations(0, 1), drift(missing), since=day(0), as_of=day(2)).empty
 
     def test_a_declared_field_that_only_this_trunk_lacks_is_one(self, compare: Any) -> None:
         shrunk = versions({"days": (0, 1)}, {"days": (1, None), "country_code": None})
         missing = {"snapshot_at": day(1), "column_name": "country_code", "kind": "missing_column"}
-        changes = compare(shrunk, looks(0, 1, trunk_count=2), drift(missing), since=day(0), as_of=day(2))
+        changes = compare(shrunk, observations(0, 1, trunk_count=2), drift(missing), since=day(0), as_of=day(2))
         assert rows(changes, "field", "old", "new") == [("country_code", "DE", None)]
 
 
@@ -158,7 +158,7 @@ def test_a_misfit_is_the_value_that_was_sent() -> None:
         {"days": (0, 1), "outbound_proxy": True, "outbound_proxy__v_text": None},
         {"days": (1, None), "outbound_proxy": None, "outbound_proxy__v_text": "yes"},
     )
-    changes = derive_changes(flawed, looks(0, 1), drift(), since=None, as_of=day(2))
+    changes = derive_changes(flawed, observations(0, 1), drift(), since=None, as_of=day(2))
     assert rows(changes, "field", "old", "new") == [("outbound_proxy", "true", "yes")]
 
 
@@ -166,7 +166,7 @@ def test_fields_of_the_api_may_have_any_name() -> None:
     names = {"observed_at": "a", "before_at": "a", "change": "a", "field": "a", "old": "a", "x_old": "a", "note": "a"}
     odd = versions({"days": (0, 1)} | names, {"days": (1, None)} | dict.fromkeys(names, "b"))
     found = drift(*({"snapshot_at": day(n), "column_name": name} for n in (0, 1) for name in names))
-    changes = derive_changes(odd, looks(0, 1), found, since=None, as_of=day(2))
+    changes = derive_changes(odd, observations(0, 1), found, since=None, as_of=day(2))
     assert rows(changes, "field", "old", "new") == [(name, "a", "b") for name in sorted(names)]
 
 
@@ -177,7 +177,7 @@ def test_each_account_is_compared_with_its_own_last_snapshots() -> None:
         {"account": "b", "days": (0, 1)},
         {"account": "b", "days": (1, None), "country_code": "FR"},
     )
-    seen = pd.concat([looks(0, 5, account="a"), looks(0, 1, account="b")])
+    seen = pd.concat([observations(0, 5, account="a"), observations(0, 1, account="b")])
     together = derive_changes(stored, seen, drift(), since=None, as_of=day(9))
     assert rows(together, "account", "observed_at") == [("a", pd.Timestamp(day(5))), ("b", pd.Timestamp(day(1)))]
     apart = [
@@ -190,7 +190,7 @@ def test_each_account_is_compared_with_its_own_last_snapshots() -> None:
 def test_without_a_difference_there_is_no_change() -> None:
     quiet = versions({"days": (0, None)})
     for stored in (quiet, quiet.iloc[:0]):
-        for seen in (looks(0), looks(0, 1)):
+        for seen in (observations(0), observations(0, 1)):
             changes = derive_changes(stored, seen, drift(), since=None, as_of=day(2))
             assert changes.empty
             assert list(changes.columns) == CHANGES.names

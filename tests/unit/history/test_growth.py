@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.support.frames import day, looks, rows, versions
+from tests.support.frames import day, observations, rows, versions
 from trunk_transforms.history.growth import derive_growth
 from trunk_transforms.schema.reports import GROWTH
 
@@ -23,7 +23,7 @@ COUNTS = ("period", "snapshot_count", "created_count", "first_seen_count", "retu
 
 
 def test_every_day_since_the_first_observation_is_there_and_a_gap_between_runs_shows() -> None:
-    growth = derive_growth(LIVES, looks(0, 1, 3), as_of=day(3.2), period="day")
+    growth = derive_growth(LIVES, observations(0, 1, 3), as_of=day(3.2), period="day")
     assert list(growth.columns) == GROWTH.names
     assert rows(growth, *COUNTS, "trunk_count") == [
         (date(2026, 1, 15), 0, 2, 0, 0, 0, None),
@@ -39,18 +39,18 @@ def test_every_day_since_the_first_observation_is_there_and_a_gap_between_runs_s
     [("week", [date(2026, 1, 12), date(2026, 3, 2)]), ("month", [date(2026, 1, 1), date(2026, 3, 1)])],
 )
 def test_weeks_begin_on_monday_and_months_on_their_first(period: Any, first_days: list[date]) -> None:
-    growth = derive_growth(LIVES, looks(0, 1, 3), as_of=day(3.2), period=period)
+    growth = derive_growth(LIVES, observations(0, 1, 3), as_of=day(3.2), period=period)
     assert list(growth["period"]) == first_days
     assert rows(growth, *COUNTS[1:], "trunk_count")[-1] == (3, 1, 3, 1, 2, 2)
 
 
 def test_growth_at_a_moment_knows_nothing_that_came_later() -> None:
-    growth = derive_growth(LIVES, looks(0, 1, 3), as_of=day(2.5), period="month")
+    growth = derive_growth(LIVES, observations(0, 1, 3), as_of=day(2.5), period="month")
     assert rows(growth, *COUNTS[1:], "trunk_count")[-1] == (2, 1, 3, 0, 1, 2)
 
 
 def test_since_leaves_out_the_periods_that_were_over_by_then() -> None:
-    growth = derive_growth(LIVES, looks(0, 1, 3), as_of=day(3.2), since=day(1.9), period="day")
+    growth = derive_growth(LIVES, observations(0, 1, 3), as_of=day(3.2), since=day(1.9), period="day")
     assert list(growth["period"]) == [date(2026, 3, 4), date(2026, 3, 5)]
 
 
@@ -60,7 +60,7 @@ def test_dates_that_no_calendar_shows_do_no_harm() -> None:
         {"id": 2, "days": (0, None), "created_at": datetime(9999, 12, 31, tzinfo=UTC)},
         {"id": 3, "days": (0, None), "created_at": None},
     )
-    growth = derive_growth(odd, looks(0), as_of=day(1), period="day")
+    growth = derive_growth(odd, observations(0), as_of=day(1), period="day")
     assert rows(growth, "period", "created_count", "trunk_count") == [
         (date(1, 1, 1), 1, None),
         (date(2026, 3, 2), 0, 3),
@@ -69,13 +69,13 @@ def test_dates_that_no_calendar_shows_do_no_harm() -> None:
 
 
 def test_an_account_that_has_no_trunk_has_a_growth_of_nothing() -> None:
-    growth = derive_growth(versions(), looks(0), as_of=day(0.1), period="day")
+    growth = derive_growth(versions(), observations(0), as_of=day(0.1), period="day")
     assert rows(growth, "account", "period", "trunk_count") == [("acme", date(2026, 3, 2), 0)]
 
 
 def test_growth_is_the_same_for_all_accounts_at_once_and_for_each() -> None:
     lives = pd.concat([LIVES, LIVES.assign(account="beta")])
-    seen = pd.concat([looks(0, 1, 3), looks(0, 3, account="beta")])
+    seen = pd.concat([observations(0, 1, 3), observations(0, 3, account="beta")])
     together = derive_growth(lives, seen, as_of=day(4), period="day")
     apart = [
         derive_growth(lives[lives["account"] == a], seen[seen["account"] == a], as_of=day(4), period="day")

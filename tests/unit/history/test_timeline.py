@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from tests.support.frames import day, drift, looks, rows, versions
-from trunk_transforms.history.timeline import list_all_changes, list_lives, list_moments, state_at, tell_life
+from tests.support.frames import day, drift, observations, rows, versions
+from trunk_transforms.history.timeline import derive_timeline, list_all_changes, list_lives, list_moments, state_at
 
 HISTORY = versions(
     {"id": 1, "days": (0, None)},
@@ -14,14 +14,14 @@ HISTORY = versions(
     {"id": 2, "days": (6, None)},
     {"id": 3, "days": (2, 6)},
 )
-LOOKS = looks(0, 2, 4, 6)
-CHANGES = list_all_changes({"versions": HISTORY, "looks": LOOKS, "drift": drift()}, day(9))
+OBSERVATIONS = observations(0, 2, 4, 6)
+CHANGES = list_all_changes({"versions": HISTORY, "observations": OBSERVATIONS, "drift": drift()}, day(9))
 
 
 def test_moments_are_those_of_all_accounts_each_once() -> None:
-    both = pd.concat([looks(4, 2), looks(2, 3, account="beta")])
+    both = pd.concat([observations(4, 2), observations(2, 3, account="beta")])
     assert list_moments(both) == [day(2), day(3), day(4)]
-    assert list_moments(looks()) == []
+    assert list_moments(observations()) == []
 
 
 def test_a_version_is_there_from_its_first_moment_until_before_its_end() -> None:
@@ -63,7 +63,7 @@ def test_those_that_changed_most_come_first() -> None:
 
 
 def test_a_timeline_has_the_changes_of_every_version_and_the_times_without_the_trunk() -> None:
-    assert rows(tell_life(HISTORY, CHANGES, "acme", 2), "valid_from", "valid_to", "what") == [
+    assert rows(derive_timeline(HISTORY, CHANGES, "acme", 2), "valid_from", "valid_to", "what") == [
         (day(6), None, "added"),
         (day(4), None, "removed"),
         (day(2), day(4), "country_code: DE → FR; sip_address: sip.telnyx.com → out.didww.com"),
@@ -72,14 +72,14 @@ def test_a_timeline_has_the_changes_of_every_version_and_the_times_without_the_t
 
 
 def test_a_trunk_that_came_later_was_added_and_one_that_never_changed_first_seen() -> None:
-    assert rows(tell_life(HISTORY, CHANGES, "acme", 3), "what") == [("removed",), ("added",)]
-    assert rows(tell_life(HISTORY, CHANGES, "acme", 1), "what") == [("first seen",)]
+    assert rows(derive_timeline(HISTORY, CHANGES, "acme", 3), "what") == [("removed",), ("added",)]
+    assert rows(derive_timeline(HISTORY, CHANGES, "acme", 1), "what") == [("first seen",)]
 
 
 def test_without_an_observation_there_is_no_timeline() -> None:
-    nothing = {"versions": versions(), "looks": looks(), "drift": drift()}
+    nothing = {"versions": versions(), "observations": observations(), "drift": drift()}
     changes = list_all_changes(nothing, day(9))
     assert changes.empty
     assert list_lives(versions()).empty
     assert state_at(versions(), day(1)).empty
-    assert tell_life(versions(), changes, "acme", 1).empty
+    assert derive_timeline(versions(), changes, "acme", 1).empty

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.builders import IP_TRUNK, TRUNK, body, raw
-from trunk_transforms.parse.envelope import Page, UnusableAnswer, json_type, read_page
+from trunk_transforms.parse.envelope import InvalidResponseError, Page, json_type, read_page
 from trunk_transforms.text import printable
 
 GOOD = body(TRUNK, IP_TRUNK)
@@ -24,7 +24,7 @@ def records(page: Page) -> list[bytes]:
 
 def complaint(content: bytes) -> str:
     """Why the answer is unusable, in one line that can be printed and quotes no content."""
-    with pytest.raises(UnusableAnswer) as caught:
+    with pytest.raises(InvalidResponseError) as caught:
         read_page(content)
     message = str(caught.value)
     assert message.startswith("expected ")
@@ -199,7 +199,7 @@ def test_any_single_wrong_byte_makes_at_most_an_unusable_response() -> None:
             wrong = content[:place] + bytes([byte]) + content[place + 1 :]
             try:
                 outcomes.add(len(read_page(wrong).records))
-            except UnusableAnswer as error:
+            except InvalidResponseError as error:
                 assert str(error).isprintable()  # noqa: PT017 - most of them are fine
                 outcomes.add(-1)
     assert outcomes == {-1, 1}
@@ -384,7 +384,7 @@ def test_types_are_called_what_json_calls_them(value: object, name: str) -> None
     ],
 )
 def test_paging_that_cannot_be_followed_is_refused(paging: dict[str, Any]) -> None:
-    with pytest.raises(UnusableAnswer):
+    with pytest.raises(InvalidResponseError):
         read_page(body(TRUNK, **paging))
 
 
@@ -405,7 +405,7 @@ def test_page_numbers_may_be_spelled_as_text_or_with_a_fraction_of_zero(paging: 
     ],
 )
 def test_a_response_that_python_cannot_read_is_unusable(answer: bytes) -> None:
-    with suppress(UnusableAnswer):
+    with suppress(InvalidResponseError):
         read_page(answer)
 
 

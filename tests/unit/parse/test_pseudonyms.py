@@ -12,7 +12,7 @@ from tests.support.builders import IP_TRUNK, TRUNK, raw, trunk
 from trunk_transforms.enrich.numbers import derive_numbers
 from trunk_transforms.parse.pseudonyms import derive_pseudonyms, hide_columns
 from trunk_transforms.parse.records import read_records
-from trunk_transforms.parse.snapshot import read_snapshot
+from trunk_transforms.parse.snapshot import parse_snapshot
 
 KEY = b"a key of some length, 32 or more"
 NUMBERS = ["+4930231125000", "1000", "ext-7", "0049 30 231125000", " ", None, "x" * 40, "+4930231125000"]
@@ -96,9 +96,9 @@ def test_row_versions_are_of_the_stored_values() -> None:
     records = raw(TRUNK, IP_TRUNK)
 
     def versions(key: bytes) -> list[str]:
-        hidden = read_snapshot(records, account="a", hide=lambda columns: hide_columns(columns, ["phone_number"], key))
+        hidden = parse_snapshot(records, account="a", hide=lambda columns: hide_columns(columns, ["phone_number"], key))
         return list(hidden.trunks["row_version"].to_pylist())
 
     assert versions(KEY) == versions(KEY)
-    assert set(versions(KEY)).isdisjoint(read_snapshot(records, account="a").trunks["row_version"].to_pylist())
+    assert set(versions(KEY)).isdisjoint(parse_snapshot(records, account="a").trunks["row_version"].to_pylist())
     assert versions(KEY) != versions(b"x" * 32)

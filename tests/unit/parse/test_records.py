@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, raw, trunk
 from tests.support.consistency import reads_back
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.parse.records import Columns, read_records
 from trunk_transforms.schema.tables import API_COLUMNS, DRIFT_KINDS
 
@@ -94,7 +94,7 @@ def test_a_value_that_does_not_fit_is_null_and_kept_as_text(name: str, value: An
 
 @pytest.mark.parametrize("identity", [ABSENT, None, "42", 1.5, 2**63, True, [1]])
 def test_an_id_that_is_not_an_integer_is_refused(identity: Any) -> None:
-    with pytest.raises(UnusableAnswer, match="integer `id`"):
+    with pytest.raises(InvalidResponseError, match="integer `id`"):
         read_records(raw(trunk(), trunk(id=identity)))
 
 
@@ -218,21 +218,21 @@ def test_the_type_found_in_one_batch_holds_in_the_next() -> None:
 
 
 def test_invalid_utf8_in_a_record_is_refused() -> None:
-    with pytest.raises(UnusableAnswer, match="UTF-8"):
+    with pytest.raises(InvalidResponseError, match="UTF-8"):
         read_records([b'{"id": 1, "sip_username": "\xff"}'])
 
 
 @pytest.mark.parametrize("depth", [500, 900, 990, 100_000])
 def test_deep_nesting_is_read_or_refused_and_no_bug(depth: int) -> None:
     record = b'{"id": 1, "zz_deep": ' + b"[" * depth + b"]" * depth + b"}"
-    with suppress(UnusableAnswer):
+    with suppress(InvalidResponseError):
         assert values(read_records([record]), "id") == [1]
 
 
 def test_an_integer_of_thousands_of_digits_is_kept_as_text() -> None:
     record = json.dumps(trunk(country_code=0)).replace('"country_code": 0', '"country_code": ' + "1" * 5000).encode()
     assert values(read_records([record]), "country_code__v_text") == ["1" * 5000]
-    with pytest.raises(UnusableAnswer):
+    with pytest.raises(InvalidResponseError):
         read_records([b'{"id":' + b"1" * 5000 + b"}"])
 
 

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, raw, trunk
-from trunk_transforms.parse.snapshot import SnapshotTables, pick_trunks, read_snapshot
+from trunk_transforms.parse.snapshot import ParsedSnapshot, parse_snapshot, pick_trunks
 from trunk_transforms.schema.tables import JSON_FIELD
 
 
-def read(*records: dict[str, Any], account: str = "acme") -> SnapshotTables:
-    return read_snapshot(raw(*records), account=account)
+def read(*records: dict[str, Any], account: str = "acme") -> ParsedSnapshot:
+    return parse_snapshot(raw(*records), account=account)
 
 
 def version(record: dict[str, Any], account: str = "acme") -> str:

@@ -9,15 +9,15 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from tests.support.frames import rows, trunks
-from tests.unit.reports.basis import NOW, TRUNKS, basis
-from trunk_transforms.reports.counts import count_trunks, tally_trunks
-from trunk_transforms.reports.inputs import Basis, Options
+from tests.unit.reports.inputs import NOW, TRUNKS, inputs
+from trunk_transforms.reports.counts import count_groups, count_trunks
+from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.reports.registry import derive_report, trunk_columns
 from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, COUNT_REPORTS
 
 
 def test_unknown_and_missing_values_are_rows_of_their_own() -> None:
-    counts = basis().count(("sip_calling_format", "country_code"))
+    counts = inputs().count(("sip_calling_format", "country_code"))
     assert rows(counts) == [
         ("+e164", "DE", "Germany", 1, 25.0),
         ("+e164", "QQ", None, 1, 25.0),
@@ -36,11 +36,11 @@ def test_unknown_and_missing_values_are_rows_of_their_own() -> None:
     ],
 )
 def test_the_presets_count_by_the_column_in_their_name(preset: str, expected: list[tuple[Any, ...]]) -> None:
-    assert rows(derive_report(preset, basis())) == expected
+    assert rows(derive_report(preset, inputs())) == expected
 
 
 def test_trunks_are_counted_by_any_columns_in_their_order() -> None:
-    counts = derive_report("counts", basis(by=("outbound_proxy", "account", "calling_code")))
+    counts = derive_report("counts", inputs(by=("outbound_proxy", "account", "calling_code")))
     assert rows(counts) == [(False, "acme", 49, 3, 75.0), (False, "acme", None, 1, 25.0)]
 
 
@@ -48,10 +48,10 @@ def test_trunks_are_counted_by_any_columns_in_their_order() -> None:
 def test_counts_of_partial_counts_are_the_same_with_any_fields(name: str) -> None:
     names = trunk_columns([name], BY_FORMAT_AND_COUNTRY)
     odd = TRUNKS.assign(trunk_count=1000)
-    tallies = pd.concat([tally_trunks(odd.iloc[:1], names), tally_trunks(odd.iloc[1:], names)])
-    assert tallies["trunk_count"].sum() == len(TRUNKS)
-    counts = derive_report(name, Basis({"tallies": tallies}, Options(as_of=NOW)))
-    assert_frame_equal(counts, derive_report(name, Basis({"trunks": odd}, Options(as_of=NOW))))
+    groups = pd.concat([count_groups(odd.iloc[:1], names), count_groups(odd.iloc[1:], names)])
+    assert groups["trunk_count"].sum() == len(TRUNKS)
+    counts = derive_report(name, ReportInputs({"groups": groups}, Options(as_of=NOW)))
+    assert_frame_equal(counts, derive_report(name, ReportInputs({"trunks": odd}, Options(as_of=NOW))))
     assert counts["trunk_count"].sum() == len(TRUNKS)
 
 

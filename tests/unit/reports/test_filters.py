@@ -6,16 +6,16 @@ from typing import Any
 
 import pandas as pd
 
-from tests.support.frames import day, drift, looks, rows, trunks, versions
+from tests.support.frames import day, drift, observations, rows, trunks, versions
 from trunk_transforms.reports.filters import MISSING, Selection, list_choices, select
-from trunk_transforms.reports.inputs import Basis, Options
+from trunk_transforms.reports.inputs import Options, ReportInputs
 
 MOVED: dict[str, Any] = {"id": 2, "country_code": "FR", "sip_address": "out.didww.com"}
 NOWHERE: dict[str, Any] = {"id": 3, "country_code": None, "sip_address": None}
 OTHER: dict[str, Any] = {"id": 1, "account": "beta", "country_code": "US"}
 
 
-def basis() -> Basis:
+def inputs() -> ReportInputs:
     """Two accounts; trunk 2 moved from Germany and Telnyx to France and DIDWW, trunk 4 is gone."""
     history = versions(
         {"id": 1, "days": (0, None)},
@@ -29,22 +29,22 @@ def basis() -> Basis:
         "trunks": trunks({"id": 1}, MOVED, NOWHERE, OTHER),
         "versions": history,
         "lifetimes": history,
-        "looks": looks_of_both(),
+        "observations": observations_of_both(),
         "drift": drift(),
     }
-    return Basis(tables, Options(as_of=day(9), accounts=["acme", "beta"]))
+    return ReportInputs(tables, Options(as_of=day(9), accounts=["acme", "beta"]))
 
 
-def looks_of_both() -> pd.DataFrame:
-    return pd.concat([looks(0, 5), looks(0, 5, account="beta")], ignore_index=True)
+def observations_of_both() -> pd.DataFrame:
+    return pd.concat([observations(0, 5), observations(0, 5, account="beta")], ignore_index=True)
 
 
-def chosen(**wanted: list[str]) -> Basis:
-    return select(basis(), Selection(**wanted))
+def chosen(**wanted: list[str]) -> ReportInputs:
+    return select(inputs(), Selection(**wanted))
 
 
 def test_where_nothing_is_chosen_nothing_is_left_out() -> None:
-    whole = basis()
+    whole = inputs()
     assert Selection().is_everything
     assert select(whole, Selection()) is whole
 
@@ -69,9 +69,9 @@ def test_trunks_without_a_country_or_provider_can_be_chosen() -> None:
 
 def test_observations_are_filtered_by_account_only() -> None:
     only = chosen(accounts=["beta"])
-    assert set(only.tables["looks"]["account"]) == {"beta"}
+    assert set(only.tables["observations"]["account"]) == {"beta"}
     assert list(only.freshness["account"]) == ["beta"]
-    assert len(chosen(countries=["US"]).tables["looks"]) == 4
+    assert len(chosen(countries=["US"]).tables["observations"]) == 4
 
 
 def test_a_choice_without_a_match_leaves_every_report_empty() -> None:
@@ -85,7 +85,7 @@ def test_a_choice_without_a_match_leaves_every_report_empty() -> None:
 
 
 def test_choices_are_those_of_any_version_the_most_frequent_first() -> None:
-    choices = list_choices(basis())
+    choices = list_choices(inputs())
     assert choices["account"] == {"acme": "acme", "beta": "beta"}
     assert choices["country"] == {
         "Germany (DE)": "DE",
@@ -98,7 +98,7 @@ def test_choices_are_those_of_any_version_the_most_frequent_first() -> None:
 
 
 def test_every_choice_finds_a_version() -> None:
-    choices = list_choices(basis())
+    choices = list_choices(inputs())
     for country in choices["country"].values():
         assert len(chosen(countries=[country]).tables["versions"])
     for provider in choices["provider"].values():

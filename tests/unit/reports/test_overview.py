@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from tests.support.frames import day, rows, trunks, versions
-from tests.unit.reports.basis import NOW, basis
-from trunk_transforms.reports.inputs import Basis, Options
+from tests.unit.reports.inputs import NOW, inputs
+from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.reports.overview import derive_overview
 from trunk_transforms.schema.reports import OVERVIEW
 
 
 def test_the_overview_has_trunks_changes_and_findings() -> None:
-    overview = basis(is_log=True).overview
+    overview = inputs(is_log=True).overview
     assert list(overview.columns) == OVERVIEW.names
     assert rows(overview.loc[~overview["section"].isin(["findings"])]) == [
         ("accounts", "accounts", 1, "acme"),
@@ -25,7 +25,7 @@ def test_the_overview_has_trunks_changes_and_findings() -> None:
         ("changes", "re-created", 1, "trunks whose leg was down briefly"),
         ("freshness", "missed runs", 0, "every account seen since 2026-03-04 09:00Z"),
     ]
-    found = basis().findings
+    found = inputs().findings
     severities = overview.loc[overview["section"] == "findings", "item"]
     assert list(severities) == list(dict.fromkeys(found["severity"]))
     assert overview.loc[overview["section"] == "findings", "value"].sum() == len(found)
@@ -34,7 +34,7 @@ def test_the_overview_has_trunks_changes_and_findings() -> None:
 def test_the_overview_names_accounts_that_are_late_or_were_never_seen() -> None:
     # Seen on days 0, 1 and 2, and then not for three days.
     late = Options(as_of=day(5), accounts=("acme", "new"), is_log=True)
-    overview = Basis(basis().tables, late).overview
+    overview = ReportInputs(inputs().tables, late).overview
     assert rows(overview.loc[overview["section"] == "freshness"]) == [
         ("freshness", "new", None, "never seen"),
         ("freshness", "acme", 2, "missed runs, last seen 2026-03-04 09:00Z"),
@@ -42,8 +42,8 @@ def test_the_overview_names_accounts_that_are_late_or_were_never_seen() -> None:
 
 
 def test_an_overview_of_nothing_says_so() -> None:
-    whole = basis()
-    empty = Basis({**whole.tables, "trunks": trunks(), "versions": versions()}, Options(as_of=NOW))
+    whole = inputs()
+    empty = ReportInputs({**whole.tables, "trunks": trunks(), "versions": versions()}, Options(as_of=NOW))
     overview = derive_overview(
         counts=empty.count(("sip_calling_format", "country_code")),
         changes=empty.changes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from sip_trunks.core.errors import Failure
+from sip_trunks.core.errors import SipTrunksError
 from sip_trunks.core.settings import prepare_state_dir, read_settings
 from sip_trunks.run.run_log import note_run, summarize_failure
 from tests.support.hook import NOON
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_the_file_of_runs_stays_short(place: Path) -> None:
     settings = read_settings()
     prepare_state_dir(settings)
-    run = summarize_failure(settings, Failure("x" * 1000), NOON)
+    run = summarize_failure(settings, SipTrunksError("x" * 1000), NOON)
     for _ in range(400):
         note_run(settings, run)
     lines = (settings.state_dir / "runs.jsonl").read_text().splitlines()

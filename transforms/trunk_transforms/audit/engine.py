@@ -1,6 +1,6 @@
 """The audit: what is misconfigured in the trunks, like a linter for them.
 
-    trunks ─gather_facts─▶ facts ─each rule─▶ findings ─suppress─▶ those to act on, those that are meant to be so
+    trunks ─gather_context─▶ context ─each rule─▶ findings ─suppress─▶ those to act on, those that are meant to be so
 
 The rules are in `transforms.rules`, a family to a module, each a small function with a stable code.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from trunk_transforms.audit.rules import RULES
-from trunk_transforms.audit.rules.context import gather_facts
+from trunk_transforms.audit.rules.context import gather_context
 from trunk_transforms.schema.reports import FINDINGS, SEVERITIES
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def audit_trunks(
 
     All rules but the cross-account ones find the same in all accounts together as in each alone.
     """
-    facts = gather_facts(trunks, providers, as_of)
+    context = gather_context(trunks, providers, as_of)
     selected = sorted(RULES.values() if rules is None else rules, key=lambda rule: rule.code)
-    found = pd.concat([_NOTHING, *(_complete(rule, rule.check(facts)) for rule in selected)])
+    found = pd.concat([_NOTHING, *(_complete(rule, rule.check(context)) for rule in selected)])
     # Rules come in the order of their codes already: a stable sort by numbers does the rest.
     codes, severities = pd.factorize(found["severity"])
     severity = np.array([_PLACES[name] for name in severities], dtype=int)[codes]

@@ -8,15 +8,15 @@ _KEY = ["account", "trunk_id", "rule"]
 
 
 def extend_findings(
-    log: pd.DataFrame | None, findings: pd.DataFrame, suppressed: pd.DataFrame, looks: pd.DataFrame
+    log: pd.DataFrame | None, findings: pd.DataFrame, suppressed: pd.DataFrame, observations: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the log of findings after one more audit: what it found, and then what it found no longer.
 
     Grain: one row per account, trunk, rule and `first_seen_at`; a finding that was gone and came back has two, one that
     was suppressed for a while has one. Needs the log so far, the findings `with_ages`, those that are suppressed, and
-    `account` and `snapshot_at` of the looks. Has the columns of a finding and `FINDING_AGES`.
+    `account` and `snapshot_at` of the observations. Has the columns of a finding and `FINDING_AGES`.
     """
-    seen_at = findings["account"].map(looks.groupby("account")["snapshot_at"].max())
+    seen_at = findings["account"].map(observations.groupby("account")["snapshot_at"].max())
     first_seen_at = findings["first_seen_at"].fillna(seen_at)
     found = findings.assign(first_seen_at=first_seen_at, last_seen_at=seen_at, is_current=True)
     if log is None or log.empty:

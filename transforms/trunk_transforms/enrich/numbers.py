@@ -121,7 +121,7 @@ def normalize_numbers(numbers: pa.Array) -> pa.Array:
 def match_valid_numbers(numbers: pa.Array) -> Flags:
     """Return which of the normalised numbers exist, as far as the numbering plans tell; false for those without +.
 
-    As `phonenumbers.is_valid_number`, but for what that repairs before it looks: +44 020 … with the national prefix,
+    As `phonenumbers.is_valid_number`, but for what that repairs before it observations: +44 020 … with the national prefix,
     +54 11 15 … and +52 1 … as mobiles were once dialled. In E.164 these are wrong.
     """
     codes = list_calling_codes(numbers)

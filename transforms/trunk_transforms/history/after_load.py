@@ -50,11 +50,11 @@ def drop_unobserved(stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from trunk_transforms.history.scd2 import VALIDITY_COLUMNS, forget_unseen
+    from trunk_transforms.history.scd2 import VALIDITY_COLUMNS, drop_unobserved_versions
     from trunk_transforms.parse.snapshot import derive_allowed_ips
 
     observations, drift = stored[schema.SIP_TRUNK_SNAPSHOTS.name], stored[schema.SCHEMA_DRIFT.name]
-    history = forget_unseen(stored[schema.SIP_TRUNKS_HISTORY.name], observations)
+    history = drop_unobserved_versions(stored[schema.SIP_TRUNKS_HISTORY.name], observations)
     trunks = history.filter(pc.is_null(history["valid_to"])).drop_columns(list(VALIDITY_COLUMNS))
     allowed_ips = derive_allowed_ips(trunks)
     is_observed = pc.is_in(drift["_dlt_load_id"], value_set=observations["_dlt_load_id"].combine_chunks())

@@ -20,7 +20,7 @@ _LEGS = {column.name: column.legs for column in API_COLUMNS if column.legs}
 
 
 def derive_changes(
-    versions: pd.DataFrame, looks: pd.DataFrame, drift: pd.DataFrame, *, since: datetime | None, as_of: datetime
+    versions: pd.DataFrame, observations: pd.DataFrame, drift: pd.DataFrame, *, since: datetime | None, as_of: datetime
 ) -> pd.DataFrame:
     """Return how the trunks at `as_of` differ from those at `since`, the latest first.
 
@@ -30,7 +30,7 @@ def derive_changes(
     account's last snapshot is held against the one before it. What an account's first snapshot shows is no change,
     and neither is a field that one of two snapshots did not deliver for any trunk: that is drift.
     """
-    begins = _beginnings(looks, since, as_of)
+    begins = _beginnings(observations, since, as_of)
     start = _of_account(versions, begins)
     is_before = (versions["valid_from"] <= start) & (versions["valid_to"] > start) & (versions["valid_to"] <= as_of)
     is_after = (versions["valid_from"] > start) & (versions["valid_from"] <= as_of)
@@ -42,18 +42,18 @@ def derive_changes(
     pairs = before.merge(versions.loc[is_after], on=_KEY, how="outer", suffixes=("_old", "_new"), validate="1:1")
     pairs["~seen_at"] = pairs["valid_from_new"].fillna(pairs["~gone_at"])
     pairs["~before_at"] = _of_account(pairs, begins)
-    pairs["~after_at"] = _of_account(pairs, looks.groupby("account")["snapshot_at"].max())
-    return _list_changes(pairs, looks, drift)
+    pairs["~after_at"] = _of_account(pairs, observations.groupby("account")["snapshot_at"].max())
+    return _list_changes(pairs, observations, drift)
 
 
 def log_changes(
-    versions: pd.DataFrame, looks: pd.DataFrame, drift: pd.DataFrame, *, since: datetime, as_of: datetime
+    versions: pd.DataFrame, observations: pd.DataFrame, drift: pd.DataFrame, *, since: datetime, as_of: datetime
 ) -> pd.DataFrame:
     """Return every change that a snapshot after `since` and up to `as_of` has shown, the latest first.
 
     Grain, needs and columns are those of `derive_changes`, but every step counts instead of their sum.
     """
-    start = _of_account(versions, _beginnings(looks, since, as_of))
+    start = _of_account(versions, _beginnings(observations, since, as_of))
     ended = versions.loc[(versions["valid_to"] > start) & (versions["valid_to"] <= as_of)]
     begun = versions.loc[(versions["valid_from"] > start) & (versions["valid_from"] <= as_of)]
     pairs = ended.assign(**{"~seen_at": ended["valid_to"]}).merge(
@@ -63,14 +63,14 @@ def log_changes(
         suffixes=("_old", "_new"),
         validate="1:1",
     )
-    pairs["~before_at"] = _look_before(pairs, looks)
+    pairs["~before_at"] = _look_before(pairs, observations)
     pairs["~after_at"] = pairs["~seen_at"]
-    return _list_changes(pairs, looks, drift)
+    return _list_changes(pairs, observations, drift)
 
 
-def _beginnings(looks: pd.DataFrame, since: datetime | None, as_of: datetime) -> pd.Series:
+def _beginnings(observations: pd.DataFrame, since: datetime | None, as_of: datetime) -> pd.Series:
     """Return by account the look from which changes count: the last at or before `since`, but not before the first."""
-    ordered = looks.loc[looks["snapshot_at"] <= as_of].sort_values("snapshot_at")
+    ordered = observations.loc[observations["snapshot_at"] <= as_of].sort_values("snapshot_at")
     if since is None:
         from_last = ordered.groupby("account").cumcount(ascending=False)
         return ordered.loc[from_last == 1].set_index("account")["snapshot_at"]
@@ -84,18 +84,20 @@ def _of_account(rows: pd.DataFrame, moments: pd.Series) -> pd.Series:
     return moments.reindex(rows["account"]).set_axis(rows.index)
 
 
-def _look_before(pairs: pd.DataFrame, looks: pd.DataFrame) -> pd.Series:
+def _look_before(pairs: pd.DataFrame, observations: pd.DataFrame) -> pd.Series:
     """Return for each pair the account's last look before the one that showed the change."""
     wanted = pairs[["account", "~seen_at"]].drop_duplicates().sort_values("~seen_at")
-    earlier = looks[["account", "snapshot_at"]].rename(columns={"snapshot_at": "~before_at"}).sort_values("~before_at")
+    earlier = (
+        observations[["account", "snapshot_at"]].rename(columns={"snapshot_at": "~before_at"}).sort_values("~before_at")
+    )
     found = pd.merge_asof(
         wanted, earlier, left_on="~seen_at", right_on="~before_at", by="account", allow_exact_matches=False
     )
     return pairs[["account", "~seen_at"]].merge(found, how="left", validate="m:1")["~before_at"]
 
 
-def _list_changes(pairs: pd.DataFrame, looks: pd.DataFrame, drift: pd.DataFrame) -> pd.DataFrame:
-    """Return the changes of pairs of versions: columns `…_old` and `…_new`, and the looks they are from."""
+def _list_changes(pairs: pd.DataFrame, observations: pd.DataFrame, drift: pd.DataFrame) -> pd.DataFrame:
+    """Return the changes of pairs of versions: columns `…_old` and `…_new`, and the observations they are from."""
     is_added, is_removed = pairs["valid_from_old"].isna(), pairs["valid_from_new"].isna()
     both = pairs.loc[~is_added & ~is_removed & (pairs["row_version_old"] != pairs["row_version_new"])]
     parts = [_rows(pairs.loc[is_added], "added"), _rows(pairs.loc[is_removed], "removed")]
@@ -109,7 +111,7 @@ def _list_changes(pairs: pd.DataFrame, looks: pd.DataFrame, drift: pd.DataFrame)
     # updated_at moves with every change, also one of a field that is newly delivered; alone it says something.
     touched = changes.groupby(["account", "trunk_id", "observed_at"])["change"].transform("size")
     moved = changes["field"] == "updated_at"
-    changes = _drop_drift(changes.loc[~moved | (touched == 1)], looks, drift)
+    changes = _drop_drift(changes.loc[~moved | (touched == 1)], observations, drift)
     changes["legs"] = changes["field"].map(_LEGS).astype("str")
     changes["note"] = changes["note"].mask(changes["field"] == "updated_at", CREDENTIAL_NOTE)
     return order_changes(changes[CHANGES.names])
@@ -159,16 +161,18 @@ def _entry_order(entry: object) -> str:
     return entry if isinstance(entry, str) else ""
 
 
-def _drop_drift(changes: pd.DataFrame, looks: pd.DataFrame, drift: pd.DataFrame) -> pd.DataFrame:
+def _drop_drift(changes: pd.DataFrame, observations: pd.DataFrame, drift: pd.DataFrame) -> pd.DataFrame:
     """Return the changes without those of fields that one of the two snapshots did not deliver for any trunk."""
-    counts = looks.rename(columns={"snapshot_at": "read_at"})[["account", "read_at", "trunk_count"]]
+    counts = observations.rename(columns={"snapshot_at": "read_at"})[["account", "read_at", "trunk_count"]]
     seen = drift.rename(columns={"snapshot_at": "read_at"}).merge(counts, on=["account", "read_at"], validate="m:1")
     new = seen.loc[seen["kind"] == "new_column"]
     missing = seen.loc[(seen["kind"] == "missing_column") & (seen["row_count"] >= seen["trunk_count"])]
     is_declared = changes["field"].isin(_DECLARED) | changes["field"].isna()
     is_delivered = pd.Series(data=True, index=changes.index)
     for moment in ("~before_at", "~after_at"):
-        place = _places(changes.assign(read_at=_read_moments(changes, moment, looks), column_name=changes["field"]))
+        place = _places(
+            changes.assign(read_at=_read_moments(changes, moment, observations), column_name=changes["field"])
+        )
         is_known = place.isin(_places(new)) | is_declared.to_numpy()
         is_delivered &= is_known & ~place.isin(_places(missing))
     return changes.loc[is_delivered]
@@ -178,8 +182,10 @@ def _places(rows: pd.DataFrame) -> pd.MultiIndex:
     return pd.MultiIndex.from_frame(rows[["account", "read_at", "column_name"]])
 
 
-def _read_moments(changes: pd.DataFrame, moment: str, looks: pd.DataFrame) -> pd.Series:
+def _read_moments(changes: pd.DataFrame, moment: str, observations: pd.DataFrame) -> pd.Series:
     """Return when the answer was read that the look at this moment had: one, to the byte, like it came before."""
-    reads = looks.assign(read_at=looks.groupby(["account", "_dlt_load_id"])["snapshot_at"].transform("min"))
+    reads = observations.assign(
+        read_at=observations.groupby(["account", "_dlt_load_id"])["snapshot_at"].transform("min")
+    )
     keyed = reads[["account", "snapshot_at", "read_at"]].rename(columns={"snapshot_at": moment})
     return changes[["account", moment]].merge(keyed, how="left", validate="m:1")["read_at"].set_axis(changes.index)

@@ -18,7 +18,7 @@ _SHORTEST_SECONDS = 300  # who runs it by hand a few times in a row has no sched
 
 
 def derive_freshness(
-    looks: pd.DataFrame,
+    observations: pd.DataFrame,
     *,
     as_of: datetime,
     expected_interval_seconds: float | None = None,
@@ -30,9 +30,9 @@ def derive_freshness(
     `snapshot_at` and `trunk_count` of `sip_trunk_snapshots`; has the columns `FRESHNESS`. A run counts as missed from
     half an interval after it was expected.
     """
-    looks = looks.loc[looks["snapshot_at"] <= as_of].sort_values("snapshot_at")
-    gaps = looks.groupby("account")["snapshot_at"].diff().dt.total_seconds().groupby(looks["account"])
-    by_account = looks.groupby("account")
+    observations = observations.loc[observations["snapshot_at"] <= as_of].sort_values("snapshot_at")
+    gaps = observations.groupby("account")["snapshot_at"].diff().dt.total_seconds().groupby(observations["account"])
+    by_account = observations.groupby("account")
     fresh = pd.DataFrame(
         {
             "snapshot_at": by_account["snapshot_at"].max(),

@@ -1,4 +1,4 @@
-"""Versions and looks → how many trunks there were, period by period."""
+"""Versions and observations → how many trunks there were, period by period."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DATE = pd.ArrowDtype(pa.date32())
 
 def derive_growth(
     lifetimes: pd.DataFrame,
-    looks: pd.DataFrame,
+    observations: pd.DataFrame,
     *,
     as_of: datetime,
     since: datetime | None = None,
@@ -36,7 +36,7 @@ def derive_growth(
     `valid_from` and `valid_to` of `sip_trunks_history`, `account` and `snapshot_at` of `sip_trunk_snapshots`; has the
     columns `GROWTH`. All periods are UTC.
     """
-    looks = looks.loc[looks["snapshot_at"] <= as_of, ["account", "snapshot_at"]]
+    observations = observations.loc[observations["snapshot_at"] <= as_of, ["account", "snapshot_at"]]
     known = lifetimes.loc[lifetimes["valid_from"] <= as_of].sort_values([*_KEY, "valid_from"])
     ended = known["valid_to"].where(known["valid_to"] <= as_of)
     trunks = known.groupby(_KEY, sort=False)
@@ -45,7 +45,7 @@ def derive_growth(
     is_first = ~known.duplicated(_KEY)
     created = known.drop_duplicates(_KEY, keep="last")
     events = {
-        "snapshot_count": looks.rename(columns={"snapshot_at": "at"}),
+        "snapshot_count": observations.rename(columns={"snapshot_at": "at"}),
         "created_count": _events(created, created["created_at"].where(created["created_at"] <= as_of)),
         "first_seen_count": _events(known, known["valid_from"].where(is_first)),
         "returned_count": _events(known, known["valid_from"].where(~is_first & ~follows)),
@@ -55,7 +55,9 @@ def derive_growth(
         [_count(rows, period).rename(name) for name, rows in events.items()],
         axis="columns",
     )
-    counts = counts.reindex(counts.index.union(_watched(looks, as_of, period))).fillna(0).astype("int64").sort_index()
+    counts = (
+        counts.reindex(counts.index.union(_watched(observations, as_of, period))).fillna(0).astype("int64").sort_index()
+    )
     gains = counts["first_seen_count"] + counts["returned_count"] - counts["vanished_count"]
     total = gains.groupby("account").cumsum().astype("Int64")
     growth = counts.assign(trunk_count=total.where(counts["snapshot_count"] > 0)).reset_index()
@@ -76,11 +78,11 @@ def _count(events: pd.DataFrame, period: Period) -> pd.Series:
     return events.groupby(["account", periods.rename("period")]).size()
 
 
-def _watched(looks: pd.DataFrame, as_of: datetime, period: Period) -> pd.MultiIndex:
+def _watched(observations: pd.DataFrame, as_of: datetime, period: Period) -> pd.MultiIndex:
     """Return every account with each period since its first look."""
     last = pd.Timestamp(as_of).tz_convert("UTC").tz_localize(None)
     frequency = _FREQUENCIES[period]
-    first = looks.groupby("account")["snapshot_at"].min().dt.tz_convert("UTC").dt.tz_localize(None)
+    first = observations.groupby("account")["snapshot_at"].min().dt.tz_convert("UTC").dt.tz_localize(None)
     ranges = {account: pd.period_range(begin, last, freq=frequency) for account, begin in first.items()}
     pairs = [(account, each) for account, periods in ranges.items() for each in periods]
     return pd.MultiIndex.from_tuples(pairs, names=["account", "period"])

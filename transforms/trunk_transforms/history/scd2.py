@@ -56,28 +56,28 @@ def extend_history(history: pa.Table, trunks: pa.Table, accounts: Sequence[str],
     return _concat(closed, with_validity(new, snapshot_at))
 
 
-def forget_unseen(history: pa.Table, looks: pa.Table) -> pa.Table:
+def drop_unobserved_versions(history: pa.Table, observations: pa.Table) -> pa.Table:
     """Return the versions as they were when the last of the looks at each account was noted.
 
-    Grain: one row per version. `looks` are the rows of `sip_trunk_snapshots`; what a load that was never noted has
+    Grain: one row per version. `observations` are the rows of `sip_trunk_snapshots`; what a load that was never noted has
     added to the history is gone, and what it has ended is current again.
     """
-    newest = looks.group_by("account").aggregate([("snapshot_at", "max")])
+    newest = observations.group_by("account").aggregate([("snapshot_at", "max")])
     seen_at = pc.take(newest["snapshot_at_max"], pc.index_in(history["account"], newest["account"].combine_chunks()))
     still_open = pc.if_else(pc.greater(history["valid_to"], seen_at), pa.scalar(None, _MOMENT), history["valid_to"])
     reopened = history.set_column(history.schema.get_field_index("valid_to"), "valid_to", still_open)
     return reopened.filter(pc.less_equal(history["valid_from"], seen_at))
 
 
-def derive_history(snapshot_rows: pa.Table, looks: pa.Table) -> pa.Table:
+def derive_history(snapshot_rows: pa.Table, observations: pa.Table) -> pa.Table:
     """Return the versions that all these snapshots show: what SCD2 would have kept of them.
 
     Grain: one row per version, with `valid_from` and `valid_to` (UTC). `snapshot_rows` has one row per trunk and
-    snapshot (`account`, `snapshot_at`, the trunk's columns); `looks` are the rows of `sip_trunk_snapshots`, of which
+    snapshot (`account`, `snapshot_at`, the trunk's columns); `observations` are the rows of `sip_trunk_snapshots`, of which
     those count that had something to read: an answer that was, to the byte, the last one has no rows of its own.
     """
     history = with_validity(SIP_TRUNKS.arrow_schema().empty_table())
-    for account, snapshot_at in _read_looks(looks):
+    for account, snapshot_at in _read_looks(observations):
         is_seen = pc.and_(
             pc.equal(snapshot_rows["account"], account),
             pc.equal(snapshot_rows["snapshot_at"], pa.scalar(snapshot_at, _MOMENT)),
@@ -87,9 +87,9 @@ def derive_history(snapshot_rows: pa.Table, looks: pa.Table) -> pa.Table:
     return history
 
 
-def _read_looks(looks: pa.Table) -> list[tuple[str, datetime]]:
-    """Return account and moment of the looks that something was read from, in order: the first of each load."""
-    first = looks.group_by(["account", "_dlt_load_id"]).aggregate([("snapshot_at", "min")])
+def _read_looks(observations: pa.Table) -> list[tuple[str, datetime]]:
+    """Return account and moment of the observations that something was read from, in order: the first of each load."""
+    first = observations.group_by(["account", "_dlt_load_id"]).aggregate([("snapshot_at", "min")])
     ordered = first.sort_by([("snapshot_at_min", "ascending"), ("account", "ascending")])
     return list(zip(ordered["account"].to_pylist(), ordered["snapshot_at_min"].to_pylist(), strict=True))
 

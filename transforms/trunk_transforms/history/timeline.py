@@ -17,9 +17,9 @@ _VALIDITY = ["valid_from", "valid_to"]
 _TOLD = ("phone_number", "sip_address", "country_code", "sip_calling_format", "inbound_authorization_type")
 
 
-def list_moments(looks: pd.DataFrame) -> list[pd.Timestamp]:
+def list_moments(observations: pd.DataFrame) -> list[pd.Timestamp]:
     """Return when somebody looked at any account (UTC), each moment once and in order."""
-    return sorted(looks["snapshot_at"].unique())
+    return sorted(observations["snapshot_at"].unique())
 
 
 def state_at(versions: pd.DataFrame, moment: datetime) -> pd.DataFrame:
@@ -34,11 +34,11 @@ def state_at(versions: pd.DataFrame, moment: datetime) -> pd.DataFrame:
 def list_all_changes(tables: Mapping[str, pd.DataFrame], as_of: datetime) -> pd.DataFrame:
     """Return every change since the first snapshot, the latest first; grain and columns are those of `log_changes`.
 
-    `tables` has the whole of `versions`, `looks` and `drift`.
+    `tables` has the whole of `versions`, `observations` and `drift`.
     """
-    looks = tables["looks"]
-    since = looks["snapshot_at"].min() if len(looks) else as_of
-    return log_changes(tables["versions"], looks, tables["drift"], since=since, as_of=as_of)
+    observations = tables["observations"]
+    since = observations["snapshot_at"].min() if len(observations) else as_of
+    return log_changes(tables["versions"], observations, tables["drift"], since=since, as_of=as_of)
 
 
 def list_lives(versions: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def list_lives(versions: pd.DataFrame) -> pd.DataFrame:
     return lives.sort_values(["version_count", *_KEY], ascending=[False, True, True], ignore_index=True)
 
 
-def tell_life(versions: pd.DataFrame, changes: pd.DataFrame, account: str, trunk_id: int) -> pd.DataFrame:
+def derive_timeline(versions: pd.DataFrame, changes: pd.DataFrame, account: str, trunk_id: int) -> pd.DataFrame:
     """Return the versions of one trunk and what each changed, the latest first.
 
     Grain: one row per version, and one more where the trunk was removed. `what` says what happened at `valid_from`,

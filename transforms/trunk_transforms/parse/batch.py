@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from trunk_transforms.parse.shrink_guard import Difference
-    from trunk_transforms.parse.snapshot import SnapshotTables
+    from trunk_transforms.parse.snapshot import ParsedSnapshot
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class SnapshotBatch:
     """
 
     accounts: Sequence[str]
-    snapshots: list[SnapshotTables]
+    snapshots: list[ParsedSnapshot]
     differences: Sequence[Difference]
     observations: Sequence[Mapping[str, Any]]
     snapshot_at: datetime

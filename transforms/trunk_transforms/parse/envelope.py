@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-class UnusableAnswer(ValueError):
+class InvalidResponseError(ValueError):
     """The API answered something that is no list of trunks; the message says what was expected and what came."""
 
 
@@ -48,7 +48,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 def read_page(body: bytes | memoryview) -> Page:
     """Return the records and the paging of one complete answer.
 
-    Raises UnusableAnswer if it is no JSON object with a list of objects under `data`, or if its paging keys cannot
+    Raises InvalidResponseError if it is no JSON object with a list of objects under `data`, or if its paging keys cannot
     be followed: a page that is left out would look like trunks that are gone.
     """
     if bytes(body[:3]) == _BYTE_ORDER_MARK:
@@ -61,7 +61,7 @@ def read_page(body: bytes | memoryview) -> Page:
         except (msgspec.DecodeError, ValueError):
             envelope, records = _read_leniently(body)
     except RecursionError:
-        raise UnusableAnswer("expected a list of trunks, got JSON nested too deeply to be read") from None
+        raise InvalidResponseError("expected a list of trunks, got JSON nested too deeply to be read") from None
     _refuse_non_objects(records)
     return Page(records, _next_page(envelope), _total(envelope))
 
@@ -71,26 +71,28 @@ def _read_leniently(body: bytes | memoryview) -> tuple[_Envelope, list[bytes]]:
     try:
         answer = json.loads(bytes(body), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
-        raise UnusableAnswer(
+        raise InvalidResponseError(
             f"expected JSON in UTF-8, got a byte that is none at offset {error.start} of {len(body)}"
         ) from None
     except json.JSONDecodeError as error:
-        raise UnusableAnswer(_no_json(body, error)) from None
-    except UnusableAnswer:
+        raise InvalidResponseError(_no_json(body, error)) from None
+    except InvalidResponseError:
         raise
     except ValueError:
-        raise UnusableAnswer(_OUT_OF_RANGE) from None
+        raise InvalidResponseError(_OUT_OF_RANGE) from None
     if not isinstance(answer, dict):
-        raise UnusableAnswer(f"expected an object with a list under `data`, got {json_type(answer)}")
+        raise InvalidResponseError(f"expected an object with a list under `data`, got {json_type(answer)}")
     if "data" not in answer:
-        raise UnusableAnswer(f"expected an object with a list under `data`, got an object with {_name_keys(answer)}")
+        raise InvalidResponseError(
+            f"expected an object with a list under `data`, got an object with {_name_keys(answer)}"
+        )
     data = answer["data"]
     if not isinstance(data, list):
-        raise UnusableAnswer(f"expected a list under `data`, got {json_type(data)}")
+        raise InvalidResponseError(f"expected a list under `data`, got {json_type(data)}")
     try:
         records = [json.dumps(record, allow_nan=False).encode() for record in data]
     except ValueError:
-        raise UnusableAnswer(_OUT_OF_RANGE) from None
+        raise InvalidResponseError(_OUT_OF_RANGE) from None
     paging = {key: value for key, value in answer.items() if key in _Envelope.__struct_fields__ and key != "data"}
     return _Envelope(data=[], **paging), records
 
@@ -99,7 +101,7 @@ _OUT_OF_RANGE = "expected numbers that a computer can hold, got one that is out 
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise UnusableAnswer(f"expected JSON, got {name}, which JSON has not")
+    raise InvalidResponseError(f"expected JSON, got {name}, which JSON has not")
 
 
 def _no_json(body: bytes | memoryview, error: json.JSONDecodeError) -> str:
@@ -130,13 +132,13 @@ _TYPE_BY_FIRST_BYTE = {'"': "a string", "[": "an array", "t": "a boolean", "f": 
 
 
 def _refuse_non_objects(records: Sequence[bytes | msgspec.Raw]) -> None:
-    """Raise UnusableAnswer for the first record that is no object; Arrow's JSON reader crashes on some of them."""
+    """Raise InvalidResponseError for the first record that is no object; Arrow's JSON reader crashes on some of them."""
     views: Iterable[Any] = map(memoryview, records)
     starts: list[int] = list(map(itemgetter(0), views))
     if starts.count(ord("{")) < len(starts):
         index = next(index for index, start in enumerate(starts) if start != ord("{"))
         kind = _TYPE_BY_FIRST_BYTE.get(chr(starts[index]), "a number")
-        raise UnusableAnswer(f"expected objects in `data`, got {kind} at index {index}")
+        raise InvalidResponseError(f"expected objects in `data`, got {kind} at index {index}")
 
 
 def _next_page(envelope: _Envelope) -> str | int | None:
@@ -146,7 +148,7 @@ def _next_page(envelope: _Envelope) -> str | int | None:
         if isinstance(link, str) and link:
             return link
         if link not in (None, ""):
-            raise UnusableAnswer(f"expected a link to the next page, got {json_type(link)}")
+            raise InvalidResponseError(f"expected a link to the next page, got {json_type(link)}")
     meta = envelope.meta if isinstance(envelope.meta, dict) else {}
     current = _page_number(meta.get("current_page", envelope.current_page))
     last = _page_number(meta.get("last_page", envelope.last_page))
@@ -154,7 +156,7 @@ def _next_page(envelope: _Envelope) -> str | int | None:
 
 
 def _page_number(value: object) -> int | None:
-    """Return a count that may come as 3, 3.0 or "3". Raises UnusableAnswer for anything else but null."""
+    """Return a count that may come as 3, 3.0 or "3". Raises InvalidResponseError for anything else but null."""
     match value:
         case None:
             return None
@@ -166,7 +168,7 @@ def _page_number(value: object) -> int | None:
             return int(value)
         case str() if value.isascii() and value.isdigit() and len(value) < 20:
             return int(value)
-    raise UnusableAnswer(f"expected a number in the paging keys, got {json_type(value)} that is none")
+    raise InvalidResponseError(f"expected a number in the paging keys, got {json_type(value)} that is none")
 
 
 def _total(envelope: _Envelope) -> int | None:
@@ -174,7 +176,7 @@ def _total(envelope: _Envelope) -> int | None:
     meta = envelope.meta if isinstance(envelope.meta, dict) else {}
     try:
         return _page_number(meta.get("total", envelope.total))
-    except UnusableAnswer:
+    except InvalidResponseError:
         return None
 
 

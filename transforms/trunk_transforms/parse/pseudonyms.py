@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from trunk_transforms.enrich.numbers import infer_kinds, list_calling_codes, normalize_numbers
 from trunk_transforms.parse.column_names import column_name
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.parse.records import Columns
 from trunk_transforms.parse.values import as_json, as_text, read_integer, read_number
 from trunk_transforms.schema.tables import API_COLUMNS, VARIANT_SUFFIX
@@ -122,7 +122,7 @@ def _hide_members(values: pa.ChunkedArray, covers: Covers, key: bytes) -> pa.Chu
         hidden = dict(zip(plain.to_pylist(), derive_pseudonyms(plain, key).to_pylist(), strict=True))
         changed = {text: as_json(_replace(value, covers, hidden)) for text, value in objects.items()} if hidden else {}
     except RecursionError:
-        raise UnusableAnswer("expected trunks, got JSON nested too deeply to be read") from None
+        raise InvalidResponseError("expected trunks, got JSON nested too deeply to be read") from None
     if not changed:
         return values
     return pa.chunked_array([[changed.get(text, text) for text in values.to_pylist()]], values.type)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from trunk_transforms.parse.column_names import claim_columns, column_name, drop_secrets, says_secret
-from trunk_transforms.parse.envelope import UnusableAnswer, json_type
+from trunk_transforms.parse.envelope import InvalidResponseError, json_type
 from trunk_transforms.parse.values import (
     DOUBLE_HOLDS_EVERY_INTEGER_BELOW,
     EXACTLY,
@@ -77,7 +77,7 @@ def read_records(
 ) -> Columns:
     """Return the records as columns; `known` are the types that undeclared columns got in earlier snapshots.
 
-    The records may be gone through more than once. Raises UnusableAnswer if one has no integer `id` that fits 64
+    The records may be gone through more than once. Raises InvalidResponseError if one has no integer `id` that fits 64
     bits, or is no JSON.
     """
     known = known or {}
@@ -89,14 +89,16 @@ def read_records(
 
 
 def _occurring_fields(records: Iterable[Raw]) -> frozenset[str]:
-    """Return the undeclared fields that have a value in any record. Raises UnusableAnswer."""
+    """Return the undeclared fields that have a value in any record. Raises InvalidResponseError."""
     names: set[str] = set()
     try:
         for record in records:
             values = json.loads(bytes(record), parse_int=read_integer)
             names |= {name for name, value in values.items() if value is not None}
     except (UnicodeDecodeError, RecursionError):
-        raise UnusableAnswer("expected JSON in UTF-8, not nested too deeply to be read, got something else") from None
+        raise InvalidResponseError(
+            "expected JSON in UTF-8, not nested too deeply to be read, got something else"
+        ) from None
     return frozenset(names - _DECLARED.keys())
 
 
@@ -165,20 +167,20 @@ class _Reader:
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
     def read(self, batch: _Batch) -> pa.Table:
-        """Return one batch as columns and count its drift. Raises UnusableAnswer."""
+        """Return one batch as columns and count its drift. Raises InvalidResponseError."""
         try:
             batch.text.decode()  # Arrow takes bytes that are no UTF-8 for text
         except UnicodeDecodeError:
-            raise UnusableAnswer("expected JSON in UTF-8, got bytes that are none") from None
+            raise InvalidResponseError("expected JSON in UTF-8, got bytes that are none") from None
         columns = self._read_fitting(batch)
         if columns is None:
             try:
                 columns = self._read_value_by_value(batch.records)
             except RecursionError:
-                raise UnusableAnswer("expected trunks, got JSON nested too deeply to be read") from None
+                raise InvalidResponseError("expected trunks, got JSON nested too deeply to be read") from None
         ids = columns["id"]
         if ids.null_count:
-            raise UnusableAnswer(
+            raise InvalidResponseError(
                 f"expected an integer `id` of at most 64 bits in every trunk, got {ids.null_count} without"
             )
         for name, column in _DECLARED.items():

@@ -34,7 +34,7 @@ _ROWS_WORTH_A_TABLE = 100_000
 
 
 @dataclass(frozen=True)
-class SnapshotTables:
+class ParsedSnapshot:
     """What one snapshot of one account says.
 
     `account` is whose they are; `trunks` has one row per (account, id) with `row_version`; `allowed_ips` one row per
@@ -49,17 +49,17 @@ class SnapshotTables:
     drift: tuple[Drift, ...]
 
 
-def read_snapshot(
+def parse_snapshot(
     records: Iterable[Raw],
     *,
     account: str,
     known: Mapping[str, ColumnType] | None = None,
     hide: Callable[[Columns], Columns] | None = None,
-) -> SnapshotTables:
+) -> ParsedSnapshot:
     """Return the tables of one account's snapshot; `known` are the types of undeclared columns stored before.
 
     `hide` returns what is to be stored in place of the columns that were sent; hashes are of that.
-    Raises UnusableAnswer if a record has no integer `id`.
+    Raises InvalidResponseError if a record has no integer `id`.
     """
     columns = read_records(records, known)
     columns = hide(columns) if hide else columns
@@ -68,7 +68,7 @@ def read_snapshot(
     trunks = trunks.add_column(0, "account", pa.repeat(pa.scalar(account, pa.string()), len(trunks)))
     trunks = trunks.cast(_declared(trunks.schema, columns.types))
     drift = (*columns.drift, *duplicates)
-    return SnapshotTables(account, trunks, derive_allowed_ips(trunks), columns.types, drift)
+    return ParsedSnapshot(account, trunks, derive_allowed_ips(trunks), columns.types, drift)
 
 
 def _declared(stored: pa.Schema, types: Mapping[str, ColumnType]) -> pa.Schema:
@@ -197,7 +197,7 @@ def derive_allowed_ips(trunks: pa.Table) -> pa.Table:
     return pa.concat_tables(tables) if tables else SIP_TRUNK_ALLOWED_IPS.arrow_schema().empty_table()
 
 
-def pick_trunks(snapshot: SnapshotTables, mask: pa.ChunkedArray) -> SnapshotTables:
+def pick_trunks(snapshot: ParsedSnapshot, mask: pa.ChunkedArray) -> ParsedSnapshot:
     """Return the snapshot with those trunks only that the mask picks, and their allowlists."""
     if pc.all(mask, min_count=0).as_py():
         return snapshot
@@ -227,7 +227,7 @@ def _join(tables: list[pa.Table]) -> pa.Table:
     return tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default").combine_chunks()
 
 
-def drift_table(snapshots: Iterable[SnapshotTables], snapshot_at: datetime) -> pa.Table:
+def drift_table(snapshots: Iterable[ParsedSnapshot], snapshot_at: datetime) -> pa.Table:
     """Return the deviations of snapshots as rows of `schema_drift`."""
     rows = [
         {"account": snapshot.account, "snapshot_at": snapshot_at, **vars(entry)}
@@ -237,6 +237,6 @@ def drift_table(snapshots: Iterable[SnapshotTables], snapshot_at: datetime) -> p
     return pa.Table.from_pylist(rows, schema=SCHEMA_DRIFT.arrow_schema())
 
 
-def snapshot_table(looks: Iterable[Mapping[str, object]]) -> pa.Table:
+def snapshot_table(observations: Iterable[Mapping[str, object]]) -> pa.Table:
     """Return rows of `sip_trunk_snapshots`."""
-    return pa.Table.from_pylist(list(looks), schema=SIP_TRUNK_SNAPSHOTS.arrow_schema())
+    return pa.Table.from_pylist(list(observations), schema=SIP_TRUNK_SNAPSHOTS.arrow_schema())

@@ -24,10 +24,10 @@ def count_trunks(trunks: pd.DataFrame, by: Sequence[str] = BY_FORMAT_AND_COUNTRY
     taken = [name for name in by if name in COUNT_COLUMNS]
     if taken:
         raise ValueError(f"{taken[0]}: the report itself has a column of that name")
-    return rank_tallies([tally_trunks(trunks, by)], by)
+    return rank_groups([count_groups(trunks, by)], by)
 
 
-def tally_trunks(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+def count_groups(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return how many trunks each combination of the columns `by` has, in no order, without shares.
 
     Grain: one row per combination that occurs. Needs one row per trunk with the columns `by`; adds `trunk_count`.
@@ -35,16 +35,16 @@ def tally_trunks(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return trunks.groupby(list(by), dropna=False, sort=False).size().rename("trunk_count").reset_index()
 
 
-def rank_tallies(tallies: Iterable[pd.DataFrame], by: Sequence[str]) -> pd.DataFrame:
-    """Return the tallies of several parts of the trunks as the one that `count_trunks` returns of all of them.
+def rank_groups(groups: Iterable[pd.DataFrame], by: Sequence[str]) -> pd.DataFrame:
+    """Return what `count_trunks` returns of all trunks, from the groups of several parts of them.
 
     Grain: one row per combination of the columns `by`. Needs the columns `by` and `trunk_count`, adds `share_pct`; a
     combination may be in several rows.
     """
     import pandas as pd
 
-    groups = pd.concat(tallies, ignore_index=True).groupby(list(by), dropna=False, sort=False)
-    counts = groups["trunk_count"].sum().astype("int64").reset_index()
+    grouped = pd.concat(groups, ignore_index=True).groupby(list(by), dropna=False, sort=False)
+    counts = grouped["trunk_count"].sum().astype("int64").reset_index()
     counts["share_pct"] = (counts["trunk_count"] * 100 / max(counts["trunk_count"].sum(), 1)).round(2)
     order = ["trunk_count", *by]
     return counts.sort_values(order, ascending=[False, *(True for _ in by)], ignore_index=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from trunk_transforms.enrich.countries import derive_country_name
 from trunk_transforms.enrich.providers import derive_provider
 from trunk_transforms.reports.counts import count_trunks
-from trunk_transforms.reports.inputs import Basis
+from trunk_transforms.reports.inputs import ReportInputs
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -49,38 +49,38 @@ class Selection:
         return is_wanted
 
 
-def select(basis: Basis, selection: Selection) -> Basis:
-    """Return the basis of the trunks that are selected.
+def select(inputs: ReportInputs, selection: Selection) -> ReportInputs:
+    """Return the inputs of the trunks that are selected.
 
     Of the trunks as they are, those that are of the selection now; of their history, all versions of every trunk that
     was of it in any version: a trunk that moved to another country is in the history of both. Looks and drift are the
     selected accounts', whatever the country or provider.
     """
     if selection.is_everything:
-        return basis
-    tables, providers = dict(basis.tables), basis.options.providers
+        return inputs
+    tables, providers = dict(inputs.tables), inputs.options.providers
     tables["trunks"] = tables["trunks"].loc[selection.matches(tables["trunks"], providers)]
     for name in ("versions", "lifetimes"):
         rows = tables[name]
         ever = pd.MultiIndex.from_frame(rows.loc[selection.matches(rows, providers), _KEY])
         tables[name] = rows.loc[pd.MultiIndex.from_frame(rows[_KEY]).isin(ever)]
     if selection.accounts:
-        for name in ("looks", "drift"):
+        for name in ("observations", "drift"):
             tables[name] = tables[name].loc[tables[name]["account"].isin(selection.accounts)]
-    wanted = [name for name in basis.options.accounts if not selection.accounts or name in selection.accounts]
-    return Basis(tables, replace(basis.options, accounts=wanted))
+    wanted = [name for name in inputs.options.accounts if not selection.accounts or name in selection.accounts]
+    return ReportInputs(tables, replace(inputs.options, accounts=wanted))
 
 
-def list_choices(basis: Basis) -> dict[str, dict[str, str]]:
+def list_choices(inputs: ReportInputs) -> dict[str, dict[str, str]]:
     """Return what can be selected, the most frequent first: by `account`, `country` and `provider`, label to value.
 
     Countries and providers are those of any version, also of trunks that are gone; accounts, also those without trunks.
     """
     versions = derive_provider(
-        basis.tables["versions"][["account", "country_code", "sip_address"]], basis.options.providers
+        inputs.tables["versions"][["account", "country_code", "sip_address"]], inputs.options.providers
     )
     countries = derive_country_name(count_trunks(versions, ["country_code"]))
-    accounts = sorted({*basis.tables["looks"]["account"], *versions["account"]})
+    accounts = sorted({*inputs.tables["observations"]["account"], *versions["account"]})
     return {
         "account": {name: name for name in accounts},
         "country": {_label(row): _text(row["country_code"]) for row in countries.to_dict("records")},

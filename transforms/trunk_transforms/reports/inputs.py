@@ -17,7 +17,7 @@ from trunk_transforms.enrich.providers import default_providers, derive_provider
 from trunk_transforms.history.changes import derive_changes, log_changes
 from trunk_transforms.history.freshness import derive_freshness
 from trunk_transforms.history.growth import derive_growth
-from trunk_transforms.reports.counts import count_trunks, rank_tallies, tally_trunks
+from trunk_transforms.reports.counts import count_groups, count_trunks, rank_groups
 from trunk_transforms.reports.masking import mask_changes, mask_columns, mask_findings
 from trunk_transforms.reports.overview import derive_overview
 from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, DERIVED
@@ -68,12 +68,12 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Basis:
+class ReportInputs:
     """What is stored, as of the moment that the options name, and every report that follows from it.
 
     `tables` has the frames that `tables_needed` asks for: `trunks` (current state), `lifetimes` and `versions` (rows of
-    the history), `looks` (`sip_trunk_snapshots`) and `drift` (`schema_drift`); and `log`, the findings that runs have
-    published so far, if there are any. For `COUNTS`, `tallies` will do in place of `trunks`: how many (`trunk_count`)
+    the history), `observations` (`sip_trunk_snapshots`) and `drift` (`schema_drift`); and `log`, the findings that runs have
+    published so far, if there are any. For `COUNTS`, `groups` will do in place of `trunks`: how many (`trunk_count`)
     have each combination of what is counted by, or of what that follows from.
     """
 
@@ -94,8 +94,8 @@ class Basis:
 
     def count(self, by: Sequence[str]) -> pd.DataFrame:
         """Return the trunks counted by these columns, names of countries beside their codes."""
-        if "tallies" in self.tables:
-            return self._present(rank_tallies([self._with(self.tables["tallies"], by)], by), by)
+        if "groups" in self.tables:
+            return self._present(rank_groups([self._with(self.tables["groups"], by)], by), by)
         # What is derived for the audit is there; for a count alone, only what it counts by.
         derived = self.trunks if "trunks" in vars(self) else self._with(self.tables["trunks"], by)
         return self._present(count_trunks(derived, by), by)
@@ -106,8 +106,8 @@ class Basis:
         return mask_columns(counts, set(by) - set(_DECLARED) - set(DERIVED)) if self.options.is_masked else counts
 
     def tally(self, by: Sequence[str]) -> pd.DataFrame:
-        """Return how many trunks each combination of these columns has, for `rank_tallies`."""
-        return tally_trunks(self._with(self.tables["trunks"], by), by)
+        """Return how many trunks each combination of these columns has, for `rank_groups`."""
+        return count_groups(self._with(self.tables["trunks"], by), by)
 
     @cached_property
     def growth(self) -> pd.DataFrame:
@@ -115,7 +115,7 @@ class Basis:
         options = self.options
         return derive_growth(
             self.tables["lifetimes"],
-            self.tables["looks"],
+            self.tables["observations"],
             as_of=options.as_of,
             since=options.since,
             period=options.period,
@@ -124,7 +124,7 @@ class Basis:
     @cached_property
     def changes(self) -> pd.DataFrame:
         """What changed."""
-        stored = (self.tables["versions"], self.tables["looks"], self.tables["drift"])
+        stored = (self.tables["versions"], self.tables["observations"], self.tables["drift"])
         since, as_of = self.options.changed_since, self.options.as_of
         if self.options.is_log and since:
             changes = log_changes(*stored, since=since, as_of=as_of)
@@ -137,14 +137,14 @@ class Basis:
         """How fresh what we know is."""
         options = self.options
         return derive_freshness(
-            self.tables["looks"],
+            self.tables["observations"],
             as_of=options.as_of,
             expected_interval_seconds=options.expected_interval_seconds,
             accounts=options.accounts,
         )
 
     @cached_property
-    def _judged(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def _audited(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         options = self.options
         findings = audit_trunks(self.trunks, providers=options.providers, as_of=options.as_of, rules=options.rules)
         return suppress(findings, options.suppressions, options.as_of)
@@ -152,14 +152,14 @@ class Basis:
     @cached_property
     def findings(self) -> pd.DataFrame:
         """What is misconfigured, but for what is suppressed."""
-        kept, _ = self._judged
+        kept, _ = self._audited
         findings = with_ages(kept, self.tables.get("log"))
         return mask_findings(findings, self.tables["trunks"]) if self.options.is_masked else findings
 
     @property
     def suppressed(self) -> pd.DataFrame:
         """What is misconfigured because it is meant to be so."""
-        _, suppressed = self._judged
+        _, suppressed = self._audited
         return suppressed
 
     @cached_property

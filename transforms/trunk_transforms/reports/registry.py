@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from trunk_transforms.reports.inputs import Basis
+    from trunk_transforms.reports.inputs import ReportInputs
 
 
-def derive_report(name: str, basis: Basis) -> pd.DataFrame:
+def derive_report(name: str, inputs: ReportInputs) -> pd.DataFrame:
     """Return a report. Grain and columns: those of its table in `REPORTS`. Raises KeyError if there is none."""
     match name:
         case "overview":
-            return basis.overview
+            return inputs.overview
         case "counts":
-            return basis.count(basis.options.by)
+            return inputs.count(inputs.options.by)
         case "growth":
-            return basis.growth
+            return inputs.growth
         case "changes":
-            return basis.changes
+            return inputs.changes
         case "freshness":
-            return basis.freshness
+            return inputs.freshness
         case "audit":
-            return basis.findings
+            return inputs.findings
         case _:
-            return basis.count(REPORTS[name].by)
+            return inputs.count(REPORTS[name].by)
 
 
 def tables_needed(names: Sequence[str]) -> set[str]:

@@ -246,7 +246,7 @@ REPORTS = {
             "overview",
             "What is there, what happened, what is wrong?",
             OVERVIEW,
-            needs=("trunks", "versions", "looks", "drift"),
+            needs=("trunks", "versions", "observations", "drift"),
         ),
         _count_report("counts", "How many trunks are there by calling format and country?", *BY_FORMAT_AND_COUNTRY),
         _count_report("by_country", "How many trunks are there by country?", "country_code", is_on_page=False),
@@ -261,20 +261,20 @@ REPORTS = {
             "growth",
             "How many trunks were created, came and went, month by month?",
             GROWTH,
-            needs=("lifetimes", "looks"),
+            needs=("lifetimes", "observations"),
             has_picture=True,
         ),
         Report(
             "changes",
             "Which trunks were added, removed or changed, and which legs did that re-create?",
             CHANGES,
-            needs=("versions", "looks", "drift"),
+            needs=("versions", "observations", "drift"),
         ),
         Report(
             "freshness",
             "When was each account last seen, and which runs have not come?",
             FRESHNESS,
-            needs=("looks",),
+            needs=("observations",),
         ),
         Report("audit", "What is misconfigured, how bad is it, and how is it fixed?", AUDIT_FINDINGS, has_picture=True),
     )
@@ -282,7 +282,7 @@ REPORTS = {
 """Every report by its name, in the order of reading; the tables of the schema `reports`, which runs write."""
 
 COUNT_REPORTS = frozenset(report.name for report in REPORTS.values() if report.by)
-"""The reports that count trunks, and need nothing but `tallies`."""
+"""The reports that count trunks, and need nothing but `groups`."""
 
 # ---------------------------------------------------------------------- what analysts query in `main`
 

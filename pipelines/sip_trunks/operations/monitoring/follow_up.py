@@ -9,7 +9,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import Failure, RunActive, Terminated, describe_error
+from sip_trunks.core.errors import RunActiveError, SipTrunksError, Terminated, describe_error
 from sip_trunks.core.logs import log, say
 from sip_trunks.operations.monitoring.prometheus import write_metrics
 from sip_trunks.operations.monitoring.webhook import TOTAL_SECONDS, notify
@@ -27,7 +27,7 @@ _SECONDS_TO_STOP = 1.5
 
 
 def follow_up(settings: Settings, result: RunResult) -> None:
-    """Note and tell how a run ended, and sum it up in one line: in the log and, where nobody looks on, to be piped."""
+    """Note and tell how a run ended, and sum it up in one line: in the log and, where nobody observations on, to be piped."""
     run = summarize(result)
     _spread(settings, run, result, None)
     (log if sys.stderr.isatty() else say)(logging.INFO, describe_run(run), **_as_event(settings, run))
@@ -49,13 +49,13 @@ def _spread(settings: Settings, run: Mapping[str, Any], result: RunResult | None
         ("the run is not in the log of the runs", lambda: note_run(settings, run)),
     ]
     # That another run is active is no news of these trunks; that one will tell.
-    if not isinstance(error, RunActive):
+    if not isinstance(error, RunActiveError):
         steps += _tellings(settings, run, result, error)
     for what, step in steps:
         try:
             step()
         except Exception as problem:  # noqa: BLE001 - the run has ended as it has, and whoever waits is to hear of that
-            kind = "" if isinstance(problem, Failure | OSError) else f"{type(problem).__name__}: "
+            kind = "" if isinstance(problem, SipTrunksError | OSError) else f"{type(problem).__name__}: "
             say(logging.WARNING, f"{what}: {kind}{describe_error(problem)}")
         except KeyboardInterrupt:
             # Too late to stop the run; news that are not sent yet come with the next one.

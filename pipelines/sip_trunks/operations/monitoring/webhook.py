@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from sip_trunks.core.errors import Failure, SettingsError, name_some
+from sip_trunks.core.errors import SettingsError, SipTrunksError, name_some
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.http import Connections, is_loopback
 from sip_trunks.run.result import without_name
-from trunk_transforms.parse.envelope import UnusableAnswer
+from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.schema.reports import SEVERITIES
 from trunk_transforms.text import printable
 
@@ -49,7 +49,7 @@ _HARMLESS = re.compile(r"\d{4}-\d\d-\d\d|\d{1,3}(?:\.\d{1,3}){3}")  # a date, an
 _ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
-class NotTold(Failure):
+class NotificationError(SipTrunksError):
     """The webhook did not take the message."""
 
 
@@ -88,7 +88,7 @@ def notify(
 ) -> None:
     """Tell the webhook the news of a run, a row of `runs`, if there are any.
 
-    Raises SettingsError if it has no usable address, NotTold if it cannot be told, OSError if what was said cannot be
+    Raises SettingsError if it has no usable address, NotificationError if it cannot be told, OSError if what was said cannot be
     noted.
     """
     check_address(settings)
@@ -140,7 +140,7 @@ def _identify_failure(run: Mapping[str, Any], result: RunResult | None) -> str |
 def _describe_failure(run: Mapping[str, Any], result: RunResult | None, error: BaseException | None) -> list[str]:
     if result is None:
         # What a library says of an error that nobody foresaw may quote values.
-        is_ours = error is None or isinstance(error, Failure | UnusableAnswer | KeyboardInterrupt)
+        is_ours = error is None or isinstance(error, SipTrunksError | InvalidResponseError | KeyboardInterrupt)
         reason = run["error"] if is_ours else f"{type(error).__name__}; sip-trunks status says more"
         return [f"the run failed with exit code {run['exit_code']}: {_safe(reason)}"]
     failed = [entry for entry in result.accounts if entry.error]
@@ -204,13 +204,15 @@ def _post_in_time(address: str, text: str, total_seconds: float) -> None:
     sender.start()
     sender.join(total_seconds)
     if sender.is_alive():
-        raise NotTold(f"the webhook was not told within {total_seconds:g} s; sip_trunks.notify has its address")
+        raise NotificationError(
+            f"the webhook was not told within {total_seconds:g} s; sip_trunks.notify has its address"
+        )
     if problems:
         raise problems[0]
 
 
 def _post(address: str, text: str, total_seconds: float) -> None:
-    """Send a message, again if the webhook is not at fault for good. Raises NotTold."""
+    """Send a message, again if the webhook is not at fault for good. Raises NotificationError."""
     body = json.dumps({"text": text}).encode()
     end, reason = time.monotonic() + total_seconds, ""
     with Connections() as connections, connections.limited(address, total_seconds) as pool:
@@ -240,7 +242,7 @@ def _post(address: str, text: str, total_seconds: float) -> None:
             if not wait or time.monotonic() + pause > end:
                 break
             time.sleep(pause)
-    raise NotTold(f"the webhook was not told: {reason}; sip_trunks.notify has its address")
+    raise NotificationError(f"the webhook was not told: {reason}; sip_trunks.notify has its address")
 
 
 def _recall(settings: Settings) -> _Memory:

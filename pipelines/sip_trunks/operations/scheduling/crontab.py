@@ -11,7 +11,7 @@ import subprocess
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sip_trunks.core.errors import DestinationFailed, SettingsError
+from sip_trunks.core.errors import DestinationError, SettingsError
 from sip_trunks.operations.scheduling.job import Installed
 from sip_trunks.operations.scheduling.timetable import read_cron
 
@@ -72,14 +72,14 @@ def find(user: str | None = None) -> list[Installed]:
 
 
 def install(job: Job) -> None:
-    """Put the job's block in, in place of one of the same name. Raises DestinationFailed."""
+    """Put the job's block in, in place of one of the same name. Raises DestinationError."""
     before = _without(_read(job.user), job.name)
     separator = "" if not before or before.endswith("\n") else "\n"
     _write(f"{before}{separator}{_block(job)}", job.user)
 
 
 def remove(name: str, user: str | None = None) -> None:
-    """Take the block of that name out. Raises DestinationFailed."""
+    """Take the block of that name out. Raises DestinationError."""
     _write(_without(_read(user), name), user)
 
 
@@ -118,13 +118,13 @@ def _read(user: str | None) -> str:
     # Every cron has its own words for a user who has no crontab yet, or may have none: then writing one fails.
     if re.search(r"no crontab|no such file|not allowed", done.stderr, flags=re.IGNORECASE):
         return ""
-    raise DestinationFailed(f"the crontab cannot be read: {_words(done)}")
+    raise DestinationError(f"the crontab cannot be read: {_words(done)}")
 
 
 def _write(text: str, user: str | None) -> None:
     done = _call(user, "-", text=text)
     if done.returncode:
-        raise DestinationFailed(f"the crontab is as it was, since crontab refused the new one: {_words(done)}")
+        raise DestinationError(f"the crontab is as it was, since crontab refused the new one: {_words(done)}")
 
 
 def _call(user: str | None, argument: str, text: str = "") -> subprocess.CompletedProcess[str]:

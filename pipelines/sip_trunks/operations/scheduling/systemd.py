@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sip_trunks.core.errors import DestinationFailed, SettingsError
+from sip_trunks.core.errors import DestinationError, SettingsError
 from sip_trunks.core.files import write_whole
 from sip_trunks.operations.scheduling.job import Installed
 
@@ -145,7 +145,7 @@ def find() -> list[Installed]:
 def install(job: Job) -> None:
     """Write both units in place of those of the same name, and start the timer.
 
-    Raises SettingsError if others are there under that name, DestinationFailed if systemd does not take ours.
+    Raises SettingsError if others are there under that name, DestinationError if systemd does not take ours.
     """
     for path in _paths(job.name):
         if path.exists() and not _is_ours(path):
@@ -160,7 +160,7 @@ def install(job: Job) -> None:
 
 
 def remove(name: str) -> None:
-    """Stop the timer and take both units out. Raises DestinationFailed."""
+    """Stop the timer and take both units out. Raises DestinationError."""
     _ask("disable", "--now", f"{name}.timer")
     for path in _paths(name):
         if _is_ours(path):
@@ -232,7 +232,7 @@ def _ask(*arguments: str) -> None:
     done = _systemctl(*arguments)
     if done.returncode:
         command = " ".join(["systemctl", *_whose().split(), *arguments])
-        raise DestinationFailed(f"`{command}` failed: {_words(done)}; the units are in {_folder()}")
+        raise DestinationError(f"`{command}` failed: {_words(done)}; the units are in {_folder()}")
 
 
 def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ from tests.unit.audit.rules.cases import (
 )
 from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.audit.rules import RULES
-from trunk_transforms.audit.rules.context import gather_facts
+from trunk_transforms.audit.rules.context import gather_context
 from trunk_transforms.enrich.providers import default_providers, read_providers
 from trunk_transforms.schema.reports import SEVERITIES
 
@@ -45,11 +45,11 @@ NOW = datetime(2026, 7, 1, tzinfo=UTC)
 PROVIDERS = default_providers()
 
 
-def audit(*differences: Row, rule: str | None = None, as_of: datetime = NOW, facts: Providers = PROVIDERS) -> Found:
+def audit(*differences: Row, rule: str | None = None, as_of: datetime = NOW, context: Providers = PROVIDERS) -> Found:
     """Return (id, rule, severity, seen, fix) of what is found in trunks that are numbered from 1."""
     made = trunks(*({"id": place} | row for place, row in enumerate(differences, 1)))
     rules = None if rule is None else [RULES[rule]]
-    found = audit_trunks(made, providers=facts, as_of=as_of, rules=rules)
+    found = audit_trunks(made, providers=context, as_of=as_of, rules=rules)
     return rows(found, "trunk_id", "rule", "severity", "seen", "fix")
 
 
@@ -221,12 +221,12 @@ def test_only_findings_by_facts_on_providers_can_be_old() -> None:
 
 
 def test_facts_with_a_newer_date_of_the_operator_are_not_old() -> None:
-    facts = read_providers(
+    context = read_providers(
         'platform_hosts = ["in.example.com"]\n[[provider]]\nname = "Acme"\nas_of = 2035-12-31\n'
         'hosts = ["acme.example"]\ncalling_format = "national"\npassword_severity = "low"\n'
     )
     made = auth(**host("gw.acme.example")), number("1000", **host("a.in.example.com"))
-    found = audit(*made, facts=facts, as_of=NOW.replace(year=2036))
+    found = audit(*made, context=context, as_of=NOW.replace(year=2036))
     assert [finding[:4] for finding in found] == [
         (1, "provider-calling-format", "high", 'sip_calling_format is "+e164", Acme expects "national"'),
         (2, "host-platform", "high", '"a.in.example.com" is the platform\'s own inbound address'),
@@ -235,9 +235,9 @@ def test_facts_with_a_newer_date_of_the_operator_are_not_old() -> None:
 
 
 def test_each_rule_finds_a_trunk_once_and_fixes_it_in_words() -> None:
-    facts = gather_facts(trunks(*(row for rule in RULES for row in trunks_of(rule))), PROVIDERS, NOW)
+    context = gather_context(trunks(*(row for rule in RULES for row in trunks_of(rule))), PROVIDERS, NOW)
     for rule in RULES.values():
-        found = rule.check(facts)
+        found = rule.check(context)
         assert found.index.is_unique
         assert not found.empty
         assert list(found.columns) == ["seen", "fix", "severity"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sip_trunks.core.errors import ApiRefused, RunActive, Terminated
+from sip_trunks.core.errors import ApiRefusedError, RunActiveError, Terminated
 from sip_trunks.core.settings import Settings, prepare_state_dir, read_settings
 from sip_trunks.operations.monitoring.follow_up import follow_up, follow_up_failure
 from tests.support.hook import NOON, QUIET, outcome_of
@@ -34,7 +34,7 @@ def test_an_error_that_ended_a_run_is_sent_unless_a_user_pressed_ctrl_c(
     assert hook.request_count == 0
     follow_up_failure(settings, Terminated(), NOON)
     assert "exit code 143: stopped" in hook.take_texts()
-    follow_up_failure(settings, ApiRefused("no <b>"), NOON)
+    follow_up_failure(settings, ApiRefusedError("no <b>"), NOON)
     assert "exit code 3: no &lt;b&gt;" in hook.take_texts()
     assert capsys.readouterr().err == ""
 
@@ -47,7 +47,7 @@ def test_an_unexpected_error_is_sent_by_its_kind_and_without_its_text(settings: 
 
 
 def test_a_run_that_was_refused_because_another_is_active_is_noted_and_not_sent(settings: Settings, hook: Hook) -> None:
-    follow_up_failure(settings, RunActive("another run is active"), NOON)
+    follow_up_failure(settings, RunActiveError("another run is active"), NOON)
     assert hook.request_count == 0
     assert not settings.metrics_path.exists()
     (line,) = (settings.state_dir / "runs.jsonl").read_text().splitlines()

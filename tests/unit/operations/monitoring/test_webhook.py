@@ -12,7 +12,7 @@ import pytest
 
 from sip_trunks.core.errors import SettingsError
 from sip_trunks.core.settings import Settings, prepare_state_dir, read_settings
-from sip_trunks.operations.monitoring.webhook import NotTold, check_address, forget_news, notify
+from sip_trunks.operations.monitoring.webhook import NotificationError, check_address, forget_news, notify
 from sip_trunks.run.result import AccountResult, RuleFindings, RunResult
 from sip_trunks.run.run_log import summarize
 from sip_trunks.warehouse.state import SeenDrift
@@ -107,7 +107,7 @@ def test_a_webhook_with_an_error_is_asked_again_and_one_that_refuses_is_not(sett
     assert (hook.request_count, len(hook.texts)) == (2, 1)
     for status in (404, 302):
         hook.statuses, before = [status], hook.request_count
-        with pytest.raises(NotTold, match=f"HTTP {status}") as caught:
+        with pytest.raises(NotificationError, match=f"HTTP {status}") as caught:
             send(settings, outcome_of(QUIET))
         assert SECRET not in str(caught.value)
         assert hook.request_count == before + 1
@@ -121,7 +121,7 @@ def test_findings_of_a_run_that_failed_in_part_are_sent_when_the_webhook_is_back
 ) -> None:
     hook.statuses = [404, 404]
     for findings in ([RuleFindings("critical", "allowlist-open", 1, 1)], []):
-        with pytest.raises(NotTold):
+        with pytest.raises(NotificationError):
             send(settings, outcome_of(REFUSED, QUIET, exit_code=8, findings=findings))
     send(settings, outcome_of(REFUSED, QUIET, exit_code=8))
     sent = hook.take_texts()
@@ -141,7 +141,7 @@ def test_a_damaged_file_of_what_was_sent_counts_as_none(noted: str, settings: Se
 def test_pending_notifications_of_an_account_are_forgotten_with_it(settings: Settings, hook: Hook) -> None:
     for name in ("acme", "acme-2"):
         hook.statuses = [404]
-        with pytest.raises(NotTold):
+        with pytest.raises(NotificationError):
             send(settings, outcome_of(AccountResult(name, "loaded", 1, 1, 0, 0)))
     forget_news(settings, "acme")
     send(settings, outcome_of(QUIET))
@@ -150,7 +150,7 @@ def test_pending_notifications_of_an_account_are_forgotten_with_it(settings: Set
 
 def test_a_webhook_that_does_not_respond_in_time_is_given_up(settings: Settings, hook: Hook) -> None:
     hook.is_open.clear()
-    with pytest.raises(NotTold, match=r"within 0\.2 s|no answer"):
+    with pytest.raises(NotificationError, match=r"within 0\.2 s|no answer"):
         send(settings, outcome_of(REFUSED, exit_code=3), total_seconds=0.2)
     assert json.loads((settings.state_dir / "notified.json").read_text())["told_at"] is None
 

@@ -18,7 +18,7 @@ from trunk_transforms.enrich.addresses import show_network
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trunk_transforms.audit.rules.context import Facts
+    from trunk_transforms.audit.rules.context import AuditContext
     from trunk_transforms.enrich.addresses import Entry, Network, NetworkSet
 
     Entries = tuple[Entry, ...]
@@ -35,10 +35,10 @@ _REGISTRY = "IANA's registries of special-purpose addresses (RFC 6890)"
     fix='add the addresses that send the calls to allowed_inbound_ips, or set inbound_authorization_type to "auth"',
     source=_API,
 )
-def check_empty(facts: Facts) -> pd.DataFrame:
+def check_empty(context: AuditContext) -> pd.DataFrame:
     """Find trunks of type `ip` without any entry."""
-    is_ip = facts.trunks["inbound_authorization_type"] == "ip"
-    return facts.judge(
+    is_ip = context.trunks["inbound_authorization_type"] == "ip"
+    return context.decide(
         ["allowlist"],
         lambda entries: None if entries else Verdict("authorised by IP address, but the allowlist is empty"),
         is_ip,
@@ -53,16 +53,16 @@ def check_empty(facts: Facts) -> pd.DataFrame:
     fix="replace or remove the entry",
     source=_API,
 )
-def check_invalid(facts: Facts) -> pd.DataFrame:
+def check_invalid(context: AuditContext) -> pd.DataFrame:
     """Find entries that cannot be read; those with a port, a scheme or spaces are told what they should be."""
 
-    def judge(entries: Entries) -> Verdict | None:
+    def decide(entries: Entries) -> Verdict | None:
         faults = dict.fromkeys(entry for entry in entries if entry.fault)
         meant = [show_network(entry.network) for entry in faults if entry.network]
         seen = enumerate_some([f"{quote(entry.text)} {entry.fault}" for entry in faults], 3)
         return Verdict(seen, f"write {enumerate_some(meant)} instead" if meant else None) if faults else None
 
-    return facts.judge(["allowlist"], judge, _has_odd_entries(facts))
+    return context.decide(["allowlist"], decide, _has_odd_entries(context))
 
 
 @rule(
@@ -73,9 +73,9 @@ def check_invalid(facts: Facts) -> pd.DataFrame:
     fix="remove the entry and list the addresses that send the calls",
     source="prefix length 0",
 )
-def check_open(facts: Facts) -> pd.DataFrame:
+def check_open(context: AuditContext) -> pd.DataFrame:
     """Find 0.0.0.0/0 and ::/0."""
-    return _judge_entries(facts, lambda entry: entry.is_open, "allows every address there is")
+    return _judge_entries(context, lambda entry: entry.is_open, "allows every address there is")
 
 
 @rule(
@@ -86,9 +86,9 @@ def check_open(facts: Facts) -> pd.DataFrame:
     fix="replace the network by the addresses that send the calls",
     source="the smallest networks that are routed on the internet",
 )
-def check_wide(facts: Facts) -> pd.DataFrame:
+def check_wide(context: AuditContext) -> pd.DataFrame:
     """Find wide public networks."""
-    return _judge_entries(facts, lambda entry: entry.is_wide, "allows far more addresses than calls come from")
+    return _judge_entries(context, lambda entry: entry.is_wide, "allows far more addresses than calls come from")
 
 
 @rule(
@@ -99,10 +99,10 @@ def check_wide(facts: Facts) -> pd.DataFrame:
     fix="remove it, and allow the public address that the calls come from, if that is not there",
     source=_REGISTRY,
 )
-def check_private(facts: Facts) -> pd.DataFrame:
+def check_private(context: AuditContext) -> pd.DataFrame:
     """Find addresses that no call on the internet comes from."""
     kinds = ("private", "loopback", "link-local", "CGNAT")
-    return _judge_entries(facts, lambda entry: entry.kind in kinds, "cannot be seen from outside")
+    return _judge_entries(context, lambda entry: entry.kind in kinds, "cannot be seen from outside")
 
 
 @rule(
@@ -113,10 +113,10 @@ def check_private(facts: Facts) -> pd.DataFrame:
     fix="remove it, and allow the address that the calls come from, if that is not there",
     source=_REGISTRY,
 )
-def check_reserved(facts: Facts) -> pd.DataFrame:
+def check_reserved(context: AuditContext) -> pd.DataFrame:
     """Find addresses that nobody has."""
     kinds = ("documentation", "reserved")
-    return _judge_entries(facts, lambda entry: entry.kind in kinds, "stands for nobody on the internet")
+    return _judge_entries(context, lambda entry: entry.kind in kinds, "stands for nobody on the internet")
 
 
 @rule(
@@ -127,15 +127,15 @@ def check_reserved(facts: Facts) -> pd.DataFrame:
     fix="remove all but one",
     source="comparison of the entries",
 )
-def check_duplicate(facts: Facts) -> pd.DataFrame:
+def check_duplicate(context: AuditContext) -> pd.DataFrame:
     """Find entries that are the same network, however they are written."""
 
-    def judge(entries: Entries) -> Verdict | None:
+    def decide(entries: Entries) -> Verdict | None:
         counts = Counter(entry.network for entry in entries if entry.network and not entry.fault)
         twice = [f"{show_network(network)} is there {count} times" for network, count in counts.items() if count > 1]
         return Verdict(enumerate_some(twice, 3)) if twice else None
 
-    return facts.judge(["allowlist"], judge, facts.trunks["is_allowlist_used"])
+    return context.decide(["allowlist"], decide, context.trunks["is_allowlist_used"])
 
 
 @rule(
@@ -146,21 +146,21 @@ def check_duplicate(facts: Facts) -> pd.DataFrame:
     fix='set inbound_authorization_type to "ip" if the list is right, else clear it',
     source=_API,
 )
-def check_unused(facts: Facts) -> pd.DataFrame:
+def check_unused(context: AuditContext) -> pd.DataFrame:
     """Find entries where the type is `auth`."""
 
-    def judge(entries: Entries) -> Verdict | None:
+    def decide(entries: Entries) -> Verdict | None:
         shown = enumerate_some([quote(entry.text) for entry in entries], 3)
         return Verdict(f"authorised by password, but the allowlist has {shown}") if entries else None
 
-    return facts.judge(["allowlist"], judge, ~facts.trunks["is_allowlist_used"])
+    return context.decide(["allowlist"], decide, ~context.trunks["is_allowlist_used"])
 
 
-def list_networks(facts: Facts) -> pd.Series:
+def list_networks(context: AuditContext) -> pd.Series:
     """Return the ordinary networks of the allowlists in use that accounts are compared by: those of no provider."""
-    provided = facts.providers.known_addresses
-    places = facts.trunks.loc[facts.trunks["is_allowlist_used"], "allowlist"]
-    texts = {place: [str(n) for n in _comparable(facts.allowlists[place], provided)] for place in places.unique()}
+    provided = context.providers.known_addresses
+    places = context.trunks.loc[context.trunks["is_allowlist_used"], "allowlist"]
+    texts = {place: [str(n) for n in _comparable(context.allowlists[place], provided)] for place in places.unique()}
     networks: pd.Series = places.map(texts).explode().dropna().astype("str")
     return networks
 
@@ -174,20 +174,20 @@ def list_networks(facts: Facts) -> pd.Series:
     source="comparison of the accounts; addresses of known providers do not count",
     keys=list_networks,
 )
-def check_shared(facts: Facts) -> pd.DataFrame:
+def check_shared(context: AuditContext) -> pd.DataFrame:
     """Find ordinary addresses that are on allowlists in use of several accounts."""
-    provided = facts.providers.known_addresses
-    used = facts.trunks.loc[facts.trunks["is_allowlist_used"], ["account", "allowlist"]].drop_duplicates()
+    provided = context.providers.known_addresses
+    used = context.trunks.loc[context.trunks["is_allowlist_used"], ["account", "allowlist"]].drop_duplicates()
     if used["account"].nunique() < 2:
         return say(pd.Series(dtype="str"))
     accounts: dict[Network, dict[str, None]] = {}
     for account, place in used.sort_values("account").itertuples(index=False):
-        for network in _comparable(facts.allowlists[place], provided):
+        for network in _comparable(context.allowlists[place], provided):
             accounts.setdefault(network, {})[account] = None
     # Looked up for every entry: only those that several accounts have are kept.
     accounts = {network: names for network, names in accounts.items() if len(names) > 1}
 
-    def judge(account: str, entries: Entries) -> Verdict | None:
+    def decide(account: str, entries: Entries) -> Verdict | None:
         shared = [network for network in _ordinary(entries) if network in accounts]
         shown = [f"{show_network(network)} also in account {others(account, network)}" for network in shared]
         return Verdict(enumerate_some(shown, 3)) if shown else None
@@ -196,7 +196,7 @@ def check_shared(facts: Facts) -> pd.DataFrame:
         names = accounts[network]
         return enumerate_first((quote(name) for name in names if name != account), len(names) - 1, 3)
 
-    return facts.judge(["account", "allowlist"], judge, facts.trunks["is_allowlist_used"])
+    return context.decide(["account", "allowlist"], decide, context.trunks["is_allowlist_used"])
 
 
 def _comparable(entries: Entries, provided: NetworkSet) -> list[Network]:
@@ -207,18 +207,18 @@ def _ordinary(entries: Entries) -> list[Network]:
     return list(dict.fromkeys(entry.network for entry in entries if entry.is_ordinary and entry.network))
 
 
-def _judge_entries(facts: Facts, is_meant: Callable[[Entry], bool], remark: str) -> pd.DataFrame:
+def _judge_entries(context: AuditContext, is_meant: Callable[[Entry], bool], remark: str) -> pd.DataFrame:
     """Find the entries in use that are meant, each once; the remark follows their enumeration."""
 
-    def judge(entries: Entries) -> Verdict | None:
+    def decide(entries: Entries) -> Verdict | None:
         found = dict.fromkeys(_show(entry) for entry in entries if is_meant(entry))
         return Verdict(f"{enumerate_some(list(found), 3)} {remark}") if found else None
 
-    return facts.judge(["allowlist"], judge, _has_odd_entries(facts))
+    return context.decide(["allowlist"], decide, _has_odd_entries(context))
 
 
-def _has_odd_entries(facts: Facts) -> pd.Series:
-    return facts.trunks["is_allowlist_used"] & ~facts.trunks["is_allowlist_ordinary"]
+def _has_odd_entries(context: AuditContext) -> pd.Series:
+    return context.trunks["is_allowlist_used"] & ~context.trunks["is_allowlist_ordinary"]
 
 
 def _show(entry: Entry) -> str:

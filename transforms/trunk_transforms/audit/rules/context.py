@@ -53,7 +53,7 @@ class Verdict(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Facts:
+class AuditContext:
     """The trunks, one row each (index 0, 1, …), and what is known beside them.
 
     Text columns are `str`, blank ones null, but for `account`; `outbound_proxy` is `boolean`. Derived:
@@ -68,7 +68,7 @@ class Facts:
     as_of: datetime
     _encoded: dict[str, tuple[Codes, list[Any]]] = field(default_factory=dict, repr=False)
 
-    def judge(
+    def decide(
         self, columns: Sequence[str], judge: Callable[..., Verdict | None], where: Flags | pd.Series | None = None
     ) -> pd.DataFrame:
         """Return the findings of a function that is asked once for every distinct combination of the columns' values.
@@ -103,7 +103,7 @@ class Facts:
         return self._encoded[name]
 
 
-def gather_facts(trunks: pd.DataFrame, providers: Providers, as_of: datetime) -> Facts:
+def gather_context(trunks: pd.DataFrame, providers: Providers, as_of: datetime) -> AuditContext:
     """Return the facts on the trunks. Needs the columns that `audit_trunks` needs; keeps derived ones that are there.
 
     Raises ValueError if `as_of` has no time zone.
@@ -127,7 +127,7 @@ def gather_facts(trunks: pd.DataFrame, providers: Providers, as_of: datetime) ->
     known["allowlist"] = codes
     known["is_allowlist_ordinary"] = np.array([*is_ordinary, True])[codes]
     known["is_allowlist_used"] = known["inbound_authorization_type"] != "auth"
-    return Facts(known, [*allowlists, ()], providers, as_of)
+    return AuditContext(known, [*allowlists, ()], providers, as_of)
 
 
 def say(seen: pd.Series, fix: pd.Series | None = None) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from trunk_transforms.enrich.countries import COUNTRY_NAMES, canonical_country
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trunk_transforms.audit.rules.context import Facts
+    from trunk_transforms.audit.rules.context import AuditContext
 
 
 @rule(
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     fix="set country_code to two capital letters of ISO 3166-1",
     source="ISO 3166-1 (its UK is GB)",
 )
-def check_unknown(facts: Facts) -> pd.DataFrame:
+def check_unknown(context: AuditContext) -> pd.DataFrame:
     """Find codes that are missing, unknown, in lower case, or UK."""
 
-    def judge(code: str | None) -> Verdict | None:
+    def decide(code: str | None) -> Verdict | None:
         if code is None:
             return Verdict("country_code is missing or blank")
         country = canonical_country(code)
@@ -44,7 +44,7 @@ def check_unknown(facts: Facts) -> pd.DataFrame:
             f"set country_code to {country}",
         )
 
-    return facts.judge(["country_code"], judge)
+    return context.decide(["country_code"], decide)
 
 
 RULES = (check_unknown,)

@@ -11,7 +11,7 @@ from trunk_transforms.audit.rules.wording import quote
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trunk_transforms.audit.rules.context import Facts
+    from trunk_transforms.audit.rules.context import AuditContext
 
 _COMPARISON = "comparison of the account's trunks"
 
@@ -24,10 +24,10 @@ _COMPARISON = "comparison of the account's trunks"
     fix="delete all but one, after moving its assistants and campaigns to that one",
     source="the vendor's API documentation, June 2026 (409 on create)",
 )
-def check_trunk(facts: Facts) -> pd.DataFrame:
+def check_trunk(context: AuditContext) -> pd.DataFrame:
     """Find trunks that are equal in what has to be unique."""
-    twins = _twins(facts.trunks).where(facts.trunks["phone_number"].notna())
-    others = name_others(twins, facts.trunks.index.to_series(), ids(facts.trunks))
+    twins = _twins(context.trunks).where(context.trunks["phone_number"].notna())
+    others = name_others(twins, context.trunks.index.to_series(), ids(context.trunks))
     return say("same number, username and SIP address as trunk " + others)
 
 
@@ -39,9 +39,9 @@ def check_trunk(facts: Facts) -> pd.DataFrame:
     fix="give each number to one trunk, or delete the trunks that are not needed",
     source=f"{_COMPARISON}; an extension has to be unique at its host only",
 )
-def check_number(facts: Facts) -> pd.DataFrame:
+def check_number(context: AuditContext) -> pd.DataFrame:
     """Find numbers, however spelled, on several trunks that are not twins; extensions at the same host."""
-    trunks = facts.trunks
+    trunks = context.trunks
     hosts = trunks["host"].where(trunks["number_kind"] != "DID")
     # An extension may be a name.
     written = trunks["normalized_number"].fillna(trunks["phone_number"])
@@ -50,9 +50,9 @@ def check_number(facts: Facts) -> pd.DataFrame:
     return say("same number as trunk " + others)
 
 
-def list_dids(facts: Facts) -> pd.Series:
+def list_dids(context: AuditContext) -> pd.Series:
     """Return the numbers, looking like DIDs, that accounts are compared by."""
-    return facts.trunks["normalized_number"].where(facts.trunks["number_kind"] == "DID").dropna()
+    return context.trunks["normalized_number"].where(context.trunks["number_kind"] == "DID").dropna()
 
 
 @rule(
@@ -64,10 +64,10 @@ def list_dids(facts: Facts) -> pd.Series:
     source="comparison of the accounts",
     keys=list_dids,
 )
-def check_across_accounts(facts: Facts) -> pd.DataFrame:
+def check_across_accounts(context: AuditContext) -> pd.DataFrame:
     """Find the same number, looking like a DID, in different accounts."""
-    trunks = facts.trunks
-    numbers = list_dids(facts).reindex(trunks.index)
+    trunks = context.trunks
+    numbers = list_dids(context).reindex(trunks.index)
     accounts = trunks["account"].map({name: quote(name) for name in trunks["account"].unique()})
     others = name_others(numbers, trunks["account"], "trunk " + ids(trunks) + " of account " + accounts)
     return say("same number as " + others)

@@ -14,7 +14,7 @@ from trunk_transforms.enrich.addresses import show_network
 from trunk_transforms.enrich.numbers import as_flags, as_text, normalize_numbers
 
 if TYPE_CHECKING:
-    from trunk_transforms.audit.rules.context import Facts
+    from trunk_transforms.audit.rules.context import AuditContext
 
 _FEWEST_SHARING = 3
 # fmt: off
@@ -32,24 +32,24 @@ _DEFAULT_USERNAMES = (
     question="Which trunks authorise inbound calls by password although the provider sends them from fixed addresses?",
     why="A password can be guessed or leak, from anywhere in the world; an address cannot.",
     fix='set inbound_authorization_type to "ip" and allow the provider\'s addresses',
-    source="the provider facts (providers.toml); the vendor recommends allowlists",
+    source="the provider catalog (providers.toml); the vendor recommends allowlists",
 )
-def check_password(facts: Facts) -> pd.DataFrame:
-    """Find password authorisation where a provider's facts say how bad that is."""
+def check_password(context: AuditContext) -> pd.DataFrame:
+    """Find password authorisation where a provider's context say how bad that is."""
 
-    def judge(name: str, host: str) -> Verdict | None:
-        provider = facts.providers.by_name[name]
+    def decide(name: str, host: str) -> Verdict | None:
+        provider = context.providers.by_name[name]
         if provider.password_severity is None:
             return None
         groups = provider.groups_for(host)
         listed = " or ".join(f"{enumerate_some([show_network(ip) for ip in g.addresses])} ({g.name})" for g in groups)
         allow = f"allow {listed}" if groups else f"allow the addresses that {name} names for this host"
-        seen = f"authorised by password, {name} sends calls from fixed addresses{facts.age(provider)}"
+        seen = f"authorised by password, {name} sends calls from fixed addresses{context.age(provider)}"
         return Verdict(seen, f'set inbound_authorization_type to "ip" and {allow}', provider.password_severity)
 
-    is_password = facts.trunks["inbound_authorization_type"] == "auth"
-    return facts.judge(
-        ["provider", "host"], judge, is_password & facts.trunks["provider"].isin(facts.providers.by_name)
+    is_password = context.trunks["inbound_authorization_type"] == "auth"
+    return context.decide(
+        ["provider", "host"], decide, is_password & context.trunks["provider"].isin(context.providers.by_name)
     )
 
 
@@ -61,14 +61,14 @@ def check_password(facts: Facts) -> pd.DataFrame:
     fix="set sip_username and a password",
     source="the vendor's API documentation, June 2026; inferred from the other settings",
 )
-def check_username_blank(facts: Facts) -> pd.DataFrame:
+def check_username_blank(context: AuditContext) -> pd.DataFrame:
     """Find blank usernames: high where inbound calls are authorised by them, medium where only outbound ones are.
 
     With the outbound proxy on, the server can know the platform by its address, and without a host there are no
     outbound calls: such trunks need no username.
     """
 
-    def judge(authorization: str | None, proxy: bool | None, host: str | None) -> Verdict | None:
+    def decide(authorization: str | None, proxy: bool | None, host: str | None) -> Verdict | None:
         if authorization == "auth":
             return Verdict("inbound calls are authorised by username and password, but there is no username")
         if proxy is False and host is not None:
@@ -79,8 +79,8 @@ def check_username_blank(facts: Facts) -> pd.DataFrame:
             )
         return None
 
-    is_blank = facts.trunks["sip_username"].isna()
-    return facts.judge(["inbound_authorization_type", "outbound_proxy", "host"], judge, is_blank)
+    is_blank = context.trunks["sip_username"].isna()
+    return context.decide(["inbound_authorization_type", "outbound_proxy", "host"], decide, is_blank)
 
 
 @rule(
@@ -91,13 +91,13 @@ def check_username_blank(facts: Facts) -> pd.DataFrame:
     fix="choose a username that cannot be guessed (this re-creates both legs: a short outage)",
     source="comparison of the two",
 )
-def check_username_number(facts: Facts) -> pd.DataFrame:
+def check_username_number(context: AuditContext) -> pd.DataFrame:
     """Find usernames that are the number, or have its digits with or without +."""
-    names = normalize_numbers(as_text(facts.trunks["sip_username"]))
-    names, numbers = (pc.utf8_ltrim(text, "+") for text in (names, as_text(facts.trunks["normalized_number"])))
+    names = normalize_numbers(as_text(context.trunks["sip_username"]))
+    names, numbers = (pc.utf8_ltrim(text, "+") for text in (names, as_text(context.trunks["normalized_number"])))
     # What is no digits, such as the extension "reception", is compared as it is.
-    is_same = (facts.trunks["sip_username"] == facts.trunks["phone_number"]).to_numpy(dtype=bool)
-    rows = facts.trunks.index[is_same | as_flags(pc.equal(names, numbers))]
+    is_same = (context.trunks["sip_username"] == context.trunks["phone_number"]).to_numpy(dtype=bool)
+    rows = context.trunks.index[is_same | as_flags(pc.equal(names, numbers))]
     return say(pd.Series("sip_username is the number itself", index=rows))
 
 
@@ -109,11 +109,11 @@ def check_username_number(facts: Facts) -> pd.DataFrame:
     fix="choose a username that cannot be guessed (this re-creates both legs: a short outage)",
     source="a list of defaults in common PBX and scanners",
 )
-def check_username_default(facts: Facts) -> pd.DataFrame:
+def check_username_default(context: AuditContext) -> pd.DataFrame:
     """Find common default usernames, in capital letters or not."""
-    names = facts.trunks["sip_username"]
-    is_default = names.str.lower().isin(_DEFAULT_USERNAMES) & (names != facts.trunks["phone_number"])
-    return facts.judge(["sip_username"], lambda name: Verdict(f"sip_username is {quote_own(name)}"), is_default)
+    names = context.trunks["sip_username"]
+    is_default = names.str.lower().isin(_DEFAULT_USERNAMES) & (names != context.trunks["phone_number"])
+    return context.decide(["sip_username"], lambda name: Verdict(f"sip_username is {quote_own(name)}"), is_default)
 
 
 @rule(
@@ -124,9 +124,9 @@ def check_username_default(facts: Facts) -> pd.DataFrame:
     fix="give each trunk a username and a password of its own, where the provider allows it",
     source="comparison of the account's trunks",
 )
-def check_shared_credential(facts: Facts) -> pd.DataFrame:
+def check_shared_credential(context: AuditContext) -> pd.DataFrame:
     """Find usernames that several trunks of the account have at a host."""
-    trunks = facts.trunks
+    trunks = context.trunks
     credentials = combine(trunks["account"], trunks["sip_username"], trunks["host"])
     is_shared = (credentials.map(credentials.value_counts()) >= _FEWEST_SHARING) & trunks["sip_username"].notna()
     others = name_others(credentials.where(is_shared), trunks.index.to_series(), ids(trunks))

@@ -12,7 +12,7 @@ from trunk_transforms.enrich.addresses import classify_entry, explain_host, find
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trunk_transforms.audit.rules.context import Facts
+    from trunk_transforms.audit.rules.context import AuditContext
 
 
 @rule(
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     fix="set sip_address to the host alone, such as sip.example.com",
     source="the vendor's API documentation, June 2026; RFC 1123",
 )
-def check_malformed(facts: Facts) -> pd.DataFrame:
+def check_malformed(context: AuditContext) -> pd.DataFrame:
     """Find addresses that are neither a host name with a domain nor an IP address."""
 
-    def judge(address: str | None) -> Verdict | None:
+    def decide(address: str | None) -> Verdict | None:
         fault = explain_host(address) if address else None
         if not address or not fault:
             return None
         host = find_host(address)
         return Verdict(f"{quote(address)} {fault}", f'set sip_address to "{host}"' if host else None)
 
-    return facts.judge(["sip_address"], judge)
+    return context.decide(["sip_address"], decide)
 
 
 @rule(
@@ -42,16 +42,16 @@ def check_malformed(facts: Facts) -> pd.DataFrame:
     question="Which trunks have the platform's own inbound address as their SIP address?",
     why="Outbound calls are sent to the platform itself instead of to the provider.",
     fix="set sip_address to the provider's host",
-    source="the provider facts (providers.toml)",
+    source="the provider catalog (providers.toml)",
 )
-def check_platform(facts: Facts) -> pd.DataFrame:
+def check_platform(context: AuditContext) -> pd.DataFrame:
     """Find hosts that are the platform's."""
 
-    def judge(host: str | None) -> Verdict | None:
-        is_platform = host is not None and facts.providers.is_platform(host)
+    def decide(host: str | None) -> Verdict | None:
+        is_platform = host is not None and context.providers.is_platform(host)
         return Verdict(f"{quote(host or '')} is the platform's own inbound address") if is_platform else None
 
-    return facts.judge(["host"], judge)
+    return context.decide(["host"], decide)
 
 
 @rule(
@@ -62,15 +62,15 @@ def check_platform(facts: Facts) -> pd.DataFrame:
     fix="set sip_address to the public name of the server",
     source="IANA's registries of special-purpose addresses (RFC 6890)",
 )
-def check_private(facts: Facts) -> pd.DataFrame:
+def check_private(context: AuditContext) -> pd.DataFrame:
     """Find IP addresses that are not public."""
 
-    def judge(host: str | None) -> Verdict | None:
+    def decide(host: str | None) -> Verdict | None:
         network = parse_ip(host) if host else None
         kind = classify_entry(str(network)).kind if network else "public"
         return None if kind == "public" else Verdict(f"{quote(host or '')} is a {kind} address")
 
-    return facts.judge(["host"], judge)
+    return context.decide(["host"], decide)
 
 
 @rule(
@@ -81,15 +81,15 @@ def check_private(facts: Facts) -> pd.DataFrame:
     fix="set sip_address to the server's name",
     source="good practice",
 )
-def check_ip(facts: Facts) -> pd.DataFrame:
+def check_ip(context: AuditContext) -> pd.DataFrame:
     """Find public IP addresses in place of a host name."""
 
-    def judge(host: str | None) -> Verdict | None:
+    def decide(host: str | None) -> Verdict | None:
         network = parse_ip(host) if host else None
         is_public = network is not None and classify_entry(str(network)).kind == "public"
         return Verdict(f"{quote(host or '')} is a bare IP address") if is_public else None
 
-    return facts.judge(["host"], judge)
+    return context.decide(["host"], decide)
 
 
 RULES = (

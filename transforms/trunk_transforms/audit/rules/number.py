@@ -15,7 +15,7 @@ from trunk_transforms.enrich.countries import country_name
 from trunk_transforms.enrich.numbers import CALLING_CODES, as_flags, as_text, match_pseudonyms
 
 if TYPE_CHECKING:
-    from trunk_transforms.audit.rules.context import Facts
+    from trunk_transforms.audit.rules.context import AuditContext
     from trunk_transforms.enrich.numbers import Flags
 
 _API = "the vendor's API documentation, June 2026"
@@ -32,9 +32,9 @@ _PLAIN = r"^(?:\+?[0-9]+|[0-9A-Za-z_.*#-]+)$"
     fix="set phone_number to an extension or to a DID in E.164",
     source=_API,
 )
-def check_missing(facts: Facts) -> pd.DataFrame:
+def check_missing(context: AuditContext) -> pd.DataFrame:
     """Find trunks whose number is missing or blank."""
-    rows = facts.trunks.index[facts.trunks["phone_number"].isna()]
+    rows = context.trunks.index[context.trunks["phone_number"].isna()]
     return say(pd.Series("phone_number is missing or blank", index=rows))
 
 
@@ -46,14 +46,14 @@ def check_missing(facts: Facts) -> pd.DataFrame:
     fix="write digits only: an extension, or a DID in E.164 such as +14155551234",
     source=_API,
 )
-def check_malformed(facts: Facts) -> pd.DataFrame:
+def check_malformed(context: AuditContext) -> pd.DataFrame:
     """Find what is neither digits, with or without +, nor a name without spaces."""
-    numbers, normalized = _texts(facts.trunks)
+    numbers, normalized = _texts(context.trunks)
     # 030-123456 is of the same characters as the name ext-100, but once its dash is gone, only digits are left.
     is_separated = _matches(numbers, "[^+0-9]") & as_flags(pc.is_valid(normalized))
     is_malformed = is_separated | _is_prefixed(numbers, normalized) | ~_matches(numbers, _PLAIN)
     is_malformed &= ~match_pseudonyms(numbers)
-    found = facts.trunks.loc[is_malformed].dropna(subset="phone_number")
+    found = context.trunks.loc[is_malformed].dropna(subset="phone_number")
     numbers, normalized = _texts(found)
     remarks = pd.Series("has characters that are not part of a number", index=found.index)
     remarks[_matches(numbers, r"[\s\p{Z}]")] = "has spaces"
@@ -71,11 +71,11 @@ def check_malformed(facts: Facts) -> pd.DataFrame:
     fix="correct the number",
     source=f"ITU-T E.164; {_API}",
 )
-def check_too_long(facts: Facts) -> pd.DataFrame:
+def check_too_long(context: AuditContext) -> pd.DataFrame:
     """Find long numbers, the + and what separates digits not counted, and long names."""
-    numbers = facts.trunks["phone_number"]
+    numbers = context.trunks["phone_number"]
     names = numbers.where(_matches(as_text(numbers), _PLAIN))
-    lengths = facts.trunks["normalized_number"].fillna(names).str.removeprefix("+").str.len()
+    lengths = context.trunks["normalized_number"].fillna(names).str.removeprefix("+").str.len()
     too_long = lengths[lengths > _MOST_DIGITS].astype("int64").astype("str")
     return say("phone_number has " + too_long + " digits or characters")
 
@@ -88,10 +88,10 @@ def check_too_long(facts: Facts) -> pd.DataFrame:
     fix="correct the number",
     source=_PLANS,
 )
-def check_invalid(facts: Facts) -> pd.DataFrame:
+def check_invalid(context: AuditContext) -> pd.DataFrame:
     """Find international numbers that no numbering plan has."""
-    _, normalized = _texts(facts.trunks)
-    found = facts.trunks.loc[_matches(normalized, r"^\+[0-9]{1,15}$") & ~facts.trunks["is_valid"]]
+    _, normalized = _texts(context.trunks)
+    found = context.trunks.loc[_matches(normalized, r"^\+[0-9]{1,15}$") & ~context.trunks["is_valid"]]
     remarks = "cannot be a number of +" + found["calling_code"].astype("str") + ": wrong length, or no such area"
     remarks = remarks.where(found["calling_code"].notna(), "begins with no country's calling code")
     return say(quote_all_own(found["phone_number"]) + " " + remarks)
@@ -105,9 +105,9 @@ def check_invalid(facts: Facts) -> pd.DataFrame:
     fix="write it in E.164: +, the calling code, the number without a leading 0",
     source=f"inferred from the length; {_API}",
 )
-def check_without_plus(facts: Facts) -> pd.DataFrame:
+def check_without_plus(context: AuditContext) -> pd.DataFrame:
     """Find DIDs without +, by their length; those that begin with 00 have a finding already."""
-    dids = facts.trunks.loc[facts.trunks["number_kind"] == "DID"]
+    dids = context.trunks.loc[context.trunks["number_kind"] == "DID"]
     numbers, normalized = _texts(dids)
     is_bare = ~_matches(numbers, r"\+") & ~_is_prefixed(numbers, normalized) & ~match_pseudonyms(numbers)
     found = dids.loc[is_bare & ~_matches(normalized, rf"^\+?[0-9]{{{_MOST_DIGITS + 1}}}")]
@@ -125,10 +125,10 @@ def check_without_plus(facts: Facts) -> pd.DataFrame:
     fix="set country_code to the country of the number, unless the trunk is meant to be elsewhere",
     source=f"{_PLANS}; calling codes are compared, since +1, +7 and +44 are of several countries",
 )
-def check_country(facts: Facts) -> pd.DataFrame:
+def check_country(context: AuditContext) -> pd.DataFrame:
     """Find valid DIDs whose calling code is not the declared country's; +800 and the like are of none."""
 
-    def judge(calling_code: int, country: str | None) -> Verdict | None:
+    def decide(calling_code: int, country: str | None) -> Verdict | None:
         declared = CALLING_CODES.get(country or "")
         if country is None or declared is None or declared == calling_code:
             return None
@@ -140,8 +140,8 @@ def check_country(facts: Facts) -> pd.DataFrame:
             f"the number looks like a DID of +{calling_code} ({main}), country_code is {country} (+{declared})"
         )
 
-    is_meant = facts.trunks["is_valid"] & (facts.trunks["number_kind"] == "DID")
-    return facts.judge(["calling_code", "country"], judge, is_meant)
+    is_meant = context.trunks["is_valid"] & (context.trunks["number_kind"] == "DID")
+    return context.decide(["calling_code", "country"], decide, is_meant)
 
 
 def _texts(trunks: pd.DataFrame) -> tuple[pa.Array, pa.Array]:

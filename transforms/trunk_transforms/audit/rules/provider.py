@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from trunk_transforms.audit.rules.context import Facts
+    from trunk_transforms.audit.rules.context import AuditContext
     from trunk_transforms.enrich.addresses import Entry, Network
     from trunk_transforms.enrich.providers import AddressGroup
 
     Entries = tuple[Entry, ...]
 
-_FACTS = "the provider facts (providers.toml)"
+_FACTS = "the provider catalog (providers.toml)"
 
 
 @rule(
@@ -36,16 +36,16 @@ _FACTS = "the provider facts (providers.toml)"
     fix="add the provider's addresses to allowed_inbound_ips",
     source=_FACTS,
 )
-def check_ips_missing(facts: Facts) -> pd.DataFrame:
+def check_ips_missing(context: AuditContext) -> pd.DataFrame:
     """Find allowlists that are complete for no group; medium where only other regions' addresses may be there."""
-    find_groups = _cache_groups(facts)
+    find_groups = _cache_groups(context)
 
     @cache
     def name_groups(name: str, host: str) -> str:
         return " or ".join(f"{_show(group.addresses)} ({group.name})" for group in find_groups(name, host))
 
-    def judge(name: str, host: str, entries: Entries) -> Verdict | None:
-        provider, groups = facts.providers.by_name[name], find_groups(name, host)
+    def decide(name: str, host: str, entries: Entries) -> Verdict | None:
+        provider, groups = context.providers.by_name[name], find_groups(name, host)
         # What is meant by an invalid entry is not missing, and that it is invalid is said already.
         allowed = {entry.network for entry in entries if entry.network}
         missing = [_find_missing(group, allowed) for group in groups]
@@ -54,17 +54,17 @@ def check_ips_missing(facts: Facts) -> pd.DataFrame:
         group, lacking = min(zip(groups, missing, strict=True), key=lambda pair: len(pair[1]) - len(pair[0].addresses))
         if len(lacking) < len(group.addresses):
             seen = f"{len(lacking)} of {len(group.addresses)} addresses that {name} ({group.name}) sends calls from are"
-            return Verdict(f"{seen} missing{facts.age(provider)}", f"add {_show(lacking)}")
+            return Verdict(f"{seen} missing{context.age(provider)}", f"add {_show(lacking)}")
         alternatives = name_groups(name, host)
         seen = f"no address that {name} sends calls from is there"
         if provider.regions_complete:
-            return Verdict(f"{seen}{facts.age(provider)}", f"add {alternatives}")
+            return Verdict(f"{seen}{context.age(provider)}", f"add {alternatives}")
         seen = f"{seen}; those of other regions differ and are not known here"
         return Verdict(
-            f"{seen}{facts.age(provider)}", f"add {alternatives}, or make sure that these are your region's", "medium"
+            f"{seen}{context.age(provider)}", f"add {alternatives}, or make sure that these are your region's", "medium"
         )
 
-    return facts.judge(["provider", "host", "allowlist"], judge, _is_known(facts) & _is_by_ip(facts))
+    return context.decide(["provider", "host", "allowlist"], decide, _is_known(context) & _is_by_ip(context))
 
 
 @rule(
@@ -75,12 +75,12 @@ def check_ips_missing(facts: Facts) -> pd.DataFrame:
     fix="remove them, unless you know who sends calls from there",
     source=_FACTS,
 )
-def check_ips_other(facts: Facts) -> pd.DataFrame:
+def check_ips_other(context: AuditContext) -> pd.DataFrame:
     """Find ordinary addresses that are not the provider's, where all of its are known and one of them is there."""
-    find_groups = _cache_groups(facts)
+    find_groups = _cache_groups(context)
 
-    def judge(name: str, host: str, entries: Entries) -> Verdict | None:
-        provider = facts.providers.by_name[name]
+    def decide(name: str, host: str, entries: Entries) -> Verdict | None:
+        provider = context.providers.by_name[name]
         if not provider.regions_complete or not find_groups(name, host):
             return None
         is_known = provider.known_addresses.overlaps
@@ -93,11 +93,11 @@ def check_ips_other(facts: Facts) -> pd.DataFrame:
             return None
         shown = _show(list(others))
         return Verdict(
-            f"{shown} not known as {name}'s{facts.age(provider)}",
+            f"{shown} not known as {name}'s{context.age(provider)}",
             f"remove {shown}, unless you know who sends calls from there",
         )
 
-    return facts.judge(["provider", "host", "allowlist"], judge, _is_known(facts) & _is_by_ip(facts))
+    return context.decide(["provider", "host", "allowlist"], decide, _is_known(context) & _is_by_ip(context))
 
 
 @rule(
@@ -108,19 +108,19 @@ def check_ips_other(facts: Facts) -> pd.DataFrame:
     fix="set sip_calling_format to what the provider expects",
     source=_FACTS,
 )
-def check_calling_format(facts: Facts) -> pd.DataFrame:
+def check_calling_format(context: AuditContext) -> pd.DataFrame:
     """Find known calling formats that are not the provider's; unknown ones are found elsewhere."""
 
-    def judge(name: str, calling_format: str) -> Verdict | None:
-        provider = facts.providers.by_name[name]
+    def decide(name: str, calling_format: str) -> Verdict | None:
+        provider = context.providers.by_name[name]
         expected = provider.calling_format
         if expected is None or calling_format == expected:
             return None
-        seen = f'sip_calling_format is "{calling_format}", {name} expects "{expected}"{facts.age(provider)}'
+        seen = f'sip_calling_format is "{calling_format}", {name} expects "{expected}"{context.age(provider)}'
         return Verdict(seen, f'set sip_calling_format to "{expected}"')
 
-    is_format = facts.trunks["sip_calling_format"].isin(CALLING_FORMATS)
-    return facts.judge(["provider", "sip_calling_format"], judge, _is_known(facts) & is_format)
+    is_format = context.trunks["sip_calling_format"].isin(CALLING_FORMATS)
+    return context.decide(["provider", "sip_calling_format"], decide, _is_known(context) & is_format)
 
 
 @rule(
@@ -131,18 +131,18 @@ def check_calling_format(facts: Facts) -> pd.DataFrame:
     fix="set sip_address to the host that the provider names",
     source=_FACTS,
 )
-def check_host(facts: Facts) -> pd.DataFrame:
+def check_host(context: AuditContext) -> pd.DataFrame:
     """Find hosts of a provider that has exactly one."""
 
-    def judge(name: str, host: str) -> Verdict | None:
-        provider = facts.providers.by_name[name]
+    def decide(name: str, host: str) -> Verdict | None:
+        provider = context.providers.by_name[name]
         if provider.exact_host is None or host == provider.exact_host:
             return None
         reason = f": {provider.exact_host_reason}" if provider.exact_host_reason else ""
         seen = f"sip_address is {quote(host)}, {name} takes calls at {provider.exact_host}{reason}"
-        return Verdict(f"{seen}{facts.age(provider)}", f'set sip_address to "{provider.exact_host}"')
+        return Verdict(f"{seen}{context.age(provider)}", f'set sip_address to "{provider.exact_host}"')
 
-    return facts.judge(["provider", "host"], judge, _is_known(facts))
+    return context.decide(["provider", "host"], decide, _is_known(context))
 
 
 @rule(
@@ -153,16 +153,18 @@ def check_host(facts: Facts) -> pd.DataFrame:
     fix="set outbound_proxy to true (this re-creates the outbound leg: a short outage)",
     source=_FACTS,
 )
-def check_outbound_proxy(facts: Facts) -> pd.DataFrame:
+def check_outbound_proxy(context: AuditContext) -> pd.DataFrame:
     """Find trunks without the outbound proxy at a provider that needs it."""
 
-    def judge(name: str) -> Verdict | None:
-        provider = facts.providers.by_name[name]
+    def decide(name: str) -> Verdict | None:
+        provider = context.providers.by_name[name]
         needs = provider.needs_outbound_proxy
-        return Verdict(f"outbound_proxy is off, {name} needs it{facts.age(provider)}") if needs else None
+        return Verdict(f"outbound_proxy is off, {name} needs it{context.age(provider)}") if needs else None
 
-    return facts.judge(
-        ["provider"], judge, _is_known(facts) & (facts.trunks["outbound_proxy"].eq(other=False)).fillna(value=False)
+    return context.decide(
+        ["provider"],
+        decide,
+        _is_known(context) & (context.trunks["outbound_proxy"].eq(other=False)).fillna(value=False),
     )
 
 
@@ -174,19 +176,19 @@ def check_outbound_proxy(facts: Facts) -> pd.DataFrame:
     fix="move the number to a provider that is supported",
     source=_FACTS,
 )
-def check_unsupported(facts: Facts) -> pd.DataFrame:
+def check_unsupported(context: AuditContext) -> pd.DataFrame:
     """Find trunks at providers that are known not to work."""
 
-    def judge(name: str) -> Verdict | None:
-        provider = facts.providers.by_name[name]
-        return None if provider.is_supported else Verdict(f"{name} is not supported{facts.age(provider)}")
+    def decide(name: str) -> Verdict | None:
+        provider = context.providers.by_name[name]
+        return None if provider.is_supported else Verdict(f"{name} is not supported{context.age(provider)}")
 
-    return facts.judge(["provider"], judge, _is_known(facts))
+    return context.decide(["provider"], decide, _is_known(context))
 
 
-def _cache_groups(facts: Facts) -> Callable[[str, str], list[AddressGroup]]:
+def _cache_groups(context: AuditContext) -> Callable[[str, str], list[AddressGroup]]:
     """Return what finds the groups of addresses by provider and host, each once."""
-    return cache(lambda name, host: facts.providers.by_name[name].groups_for(host))
+    return cache(lambda name, host: context.providers.by_name[name].groups_for(host))
 
 
 def _find_missing(group: AddressGroup, allowed: set[Network]) -> list[Network]:
@@ -198,12 +200,12 @@ def _find_missing(group: AddressGroup, allowed: set[Network]) -> list[Network]:
     return [network for network in group.addresses if network in lacking and not covers(wide, network)]
 
 
-def _is_known(facts: Facts) -> pd.Series:
-    return facts.trunks["provider"].isin(facts.providers.by_name)
+def _is_known(context: AuditContext) -> pd.Series:
+    return context.trunks["provider"].isin(context.providers.by_name)
 
 
-def _is_by_ip(facts: Facts) -> pd.Series:
-    return facts.trunks["inbound_authorization_type"] == "ip"
+def _is_by_ip(context: AuditContext) -> pd.Series:
+    return context.trunks["inbound_authorization_type"] == "ip"
 
 
 def _show(networks: Sequence[Network]) -> str:

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from trunk_transforms.audit.rules.context import Facts
+    from trunk_transforms.audit.rules.context import AuditContext
 
-    Check = Callable[[Facts], pd.DataFrame]
-    Keys = Callable[[Facts], pd.Series]
+    Check = Callable[[AuditContext], pd.DataFrame]
+    Keys = Callable[[AuditContext], pd.Series]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from trunk_transforms.schema.tables import AUTHORIZATION_TYPES, CALLING_FORMATS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trunk_transforms.audit.rules.context import Facts
+    from trunk_transforms.audit.rules.context import AuditContext
 
 
 @rule(
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     fix='set sip_calling_format to "+e164" on these trunks, and the host to read it',
     source="inferred from the account's trunks at the same host",
 )
-def check_national_countries(facts: Facts) -> pd.DataFrame:
+def check_national_countries(context: AuditContext) -> pd.DataFrame:
     """Find trunks with national format at a host where others of the account have it in another country."""
-    trunks = facts.trunks
+    trunks = context.trunks
     is_national = (trunks["sip_calling_format"] == "national") & trunks["host"].notna() & trunks["country"].notna()
     national = trunks.loc[is_national, ["account", "host", "country"]].drop_duplicates()
     countries = national.groupby(["account", "host"])["country"].agg(sorted).to_dict()
 
-    def judge(account: str, host: str) -> Verdict | None:
+    def decide(account: str, host: str) -> Verdict | None:
         found = countries[account, host]
         names = enumerate_some([COUNTRY_NAMES[country] for country in found], 4)
         return Verdict(f"{quote(host)} gets national numbers of {names}") if len(found) > 1 else None
 
-    return facts.judge(["account", "host"], judge, is_national)
+    return context.decide(["account", "host"], decide, is_national)
 
 
 @rule(
@@ -47,10 +47,10 @@ def check_national_countries(facts: Facts) -> pd.DataFrame:
     fix="look at the trunk in the platform; if the value is new, update sip-trunks",
     source="the vendor's API documentation, June 2026",
 )
-def check_unknown(facts: Facts) -> pd.DataFrame:
+def check_unknown(context: AuditContext) -> pd.DataFrame:
     """Find values that are missing or not documented."""
 
-    def judge(calling_format: str | None, authorization: str | None, proxy: bool | None) -> Verdict | None:
+    def decide(calling_format: str | None, authorization: str | None, proxy: bool | None) -> Verdict | None:
         seen = [
             f"{name} is {quote(value) if value else 'missing'}, not {' or '.join(allowed)}"
             for name, value, allowed in (
@@ -62,7 +62,7 @@ def check_unknown(facts: Facts) -> pd.DataFrame:
         seen += ["outbound_proxy is missing"] if proxy is None else []
         return Verdict("; ".join(seen)) if seen else None
 
-    return facts.judge(["sip_calling_format", "inbound_authorization_type", "outbound_proxy"], judge)
+    return context.decide(["sip_calling_format", "inbound_authorization_type", "outbound_proxy"], decide)
 
 
 RULES = (

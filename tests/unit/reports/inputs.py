@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from tests.support.frames import day, drift, looks, trunks, versions
-from trunk_transforms.reports.inputs import Basis, Options
+from tests.support.frames import day, drift, observations, trunks, versions
+from trunk_transforms.reports.inputs import Options, ReportInputs
 
 NOW = day(3)
 
@@ -20,7 +20,7 @@ TRUNKS = trunks(
 
 
 @cache
-def basis(**options: Any) -> Basis:
+def inputs(**options: Any) -> ReportInputs:
     """Return the tables of the account; what one test derives from them is there for the next one, which only reads."""
     seen = versions(
         {"id": 1, "days": (0, None)},
@@ -31,5 +31,11 @@ def basis(**options: Any) -> Basis:
         {"id": 5, "days": (0, 2)},
     )
     lifetimes = seen[["account", "id", "created_at", "valid_from", "valid_to"]]
-    tables = {"trunks": TRUNKS, "versions": seen, "lifetimes": lifetimes, "looks": looks(0, 1, 2), "drift": drift()}
-    return Basis(tables, Options(as_of=NOW, **options))
+    tables = {
+        "trunks": TRUNKS,
+        "versions": seen,
+        "lifetimes": lifetimes,
+        "observations": observations(0, 1, 2),
+        "drift": drift(),
+    }
+    return ReportInputs(tables, Options(as_of=NOW, **options))
