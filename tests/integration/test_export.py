@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sip_trunks.commands import main
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.operations.transfer import export_tables
 from tests.support.builders import IP_TRUNK
 from tests.support.hard_account import LISTS, TEXTS
@@ -64,7 +64,7 @@ def test_a_copy_as_of_a_moment_has_what_was_stored_then(source: str, past: Past,
         assert counts == {name: len(table) for name, table in expected.items()}
         listed = json.loads((copy / "manifest.json").read_text())["tables"]
         assert counts == {name: entry["row_count"] for name, entry in listed.items()}
-    with pytest.raises(SettingsError, match="nothing was stored at"):
+    with pytest.raises(UsageError, match="nothing was stored at"):
         export_tables(past.settings(source), place / "before", "parquet", MOMENTS[0] - TICK)
     assert not list(place.glob("*before*"))
     assert not list(place.glob(".*before*"))

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sip_trunks.core.accounts import pick_accounts
-from sip_trunks.core.errors import DestinationError, RunActiveError, SettingsError
+from sip_trunks.core.errors import DestinationError, RunActiveError, UsageError
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.run.run import run
@@ -374,7 +374,7 @@ def test_sql_neither_writes_nor_reads_anything_else(begin: Begin, lake: Path, pl
             connection.execute(sql).fetchall()
 
         for sql in statements:
-            with pytest.raises((SettingsError, duckdb.Error)):
+            with pytest.raises((UsageError, duckdb.Error)):
                 query_as_the_command_does(sql)
     for sql in (statements[1], statements[7], "FROM read_csv('/etc/passwd')", f"FROM read_csv('{escaping}')"):
         assert call("sql", sql, code=2).startswith("sip-trunks: SQL: "), sql

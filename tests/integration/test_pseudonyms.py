@@ -8,7 +8,7 @@ import pytest
 
 from sip_trunks.commands import main
 from sip_trunks.core.accounts import with_pseudonym_key
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import read_settings
 from tests.support.builders import IP_TRUNK, trunk
 from tests.support.runs import call, handlers_kept, query
@@ -82,5 +82,5 @@ def test_a_run_warns_once_that_stored_values_are_not_pseudonymized(
 def test_fields_without_a_key_are_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The settings have no key; dlt, whose vaults may have one, is asked before that is said."""
     monkeypatch.setenv("SIP_TRUNKS__PSEUDONYMIZE", "phone_number")
-    with pytest.raises(SettingsError, match="needs a key of at least 16 characters"):
+    with pytest.raises(UsageError, match="needs a key of at least 16 characters"):
         with_pseudonym_key(read_settings())

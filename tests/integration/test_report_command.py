@@ -14,7 +14,7 @@ import duckdb
 import openpyxl
 import pytest
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.html_page import render_page
@@ -167,7 +167,7 @@ def test_a_report_without_a_picture_names_those_that_have_one(
 ) -> None:
     assert "there is one of audit, by_" in error("report", "freshness", "--format", "png")
     for name in set(REPORTS) - set(PICTURED):
-        with pytest.raises(SettingsError, match="there is one of audit, by_"):
+        with pytest.raises(UsageError, match="there is one of audit, by_"):
             write({name: frames[name]}, tmp_path / name, "png")
 
 

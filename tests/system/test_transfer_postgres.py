@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sip_trunks.core.errors import DestinationError, SettingsError
+from sip_trunks.core.errors import DestinationError, UsageError
 from sip_trunks.core.settings import Settings, read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.operations.transfer import COPY_FORMATS, export_tables, import_tables
@@ -75,7 +75,7 @@ def test_a_postgresql_begins_with_a_copy_goes_on_and_is_copied_in_turn(
     for kind, form in (("duckdb", "parquet"), ("parquet", "csv")):
         import_tables(at(place / kind, kind), place / f"as-{form}")
         assert contents(at(place / kind, kind), parsed=True) == stored
-    with pytest.raises(SettingsError, match="is not empty"):
+    with pytest.raises(UsageError, match="is not empty"):
         import_tables(server, place / "as-duckdb")
     assert contents(server, parsed=True) == stored
     for name in ("famulor", "famulor_staging"):

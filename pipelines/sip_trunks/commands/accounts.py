@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sip_trunks.commands.options import add_destination, add_format
 from sip_trunks.core.accounts import find_shared_tokens
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import read_settings
@@ -80,7 +80,7 @@ def list_accounts(settings: Settings, *, form: str, raw: bool) -> None:
 def forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
     """Delete everything that is stored of an account, after asking, and say what went and what is out of reach.
 
-    Raises SettingsError if nothing is stored of it or nobody agrees, RunActiveError, DestinationError.
+    Raises UsageError if nothing is stored of it or nobody agrees, RunActiveError, DestinationError.
     """
     destination = open_destination(settings)
     if not is_agreed:
@@ -133,13 +133,13 @@ def _refuse_unknown(destination: Destination, name: str) -> None:
     stored = _read_spans(destination)
     if name not in stored:
         names = ", ".join(stored) or "no account"
-        raise SettingsError(f"{destination.location} has no account named {name!r}; stored: {names}")
+        raise UsageError(f"{destination.location} has no account named {name!r}; stored: {names}")
 
 
 def _ask(destination: Destination, name: str) -> None:
-    """Have the name typed once more. Raises SettingsError if there is nobody to ask, or the answer is another."""
+    """Have the name typed once more. Raises UsageError if there is nobody to ask, or the answer is another."""
     if not sys.stdin.isatty():
-        raise SettingsError("deleting needs an answer on a terminal, or --yes; nothing was deleted")
+        raise UsageError("deleting needs an answer on a terminal, or --yes; nothing was deleted")
     first_at, last_at, count = _read_spans(destination)[name]
     print(f"account    {name}: {count} trunks, seen from {format_moment(first_at)} to {format_moment(last_at)}")
     print(f"place      {destination.location}")
@@ -149,4 +149,4 @@ def _ask(destination: Destination, name: str) -> None:
     except EOFError:
         answer = ""
     if answer.strip() != name:
-        raise SettingsError("that is not the name; nothing was deleted")
+        raise UsageError("that is not the name; nothing was deleted")

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Deliver the findings of the selected rules; return 10 if one is as severe as `--fail-on` says."""
     from sip_trunks.commands.report_frames import deriving, output_reports
-    from sip_trunks.core.errors import CHECK_FAILED, SettingsError
+    from sip_trunks.core.errors import CHECK_FAILED, UsageError
     from sip_trunks.core.settings import read_settings
     from trunk_transforms.audit.selection import select_rules
     from trunk_transforms.audit.suppressions import expired
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         rules = select_rules(_split(options.select), _split(options.ignore))
     except ValueError as error:
-        raise SettingsError(str(error)) from None
+        raise UsageError(str(error)) from None
     failing = SEVERITIES[SEVERITIES.index(options.fail_on) :] if options.fail_on else ()
     with deriving(settings, options, ["audit"], {"rules": rules}) as inputs:
         code = CHECK_FAILED if inputs.findings["severity"].isin(failing).any() else 0

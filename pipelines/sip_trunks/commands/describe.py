@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sip_trunks.commands.options import add_destination
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import print_json, print_table
@@ -37,13 +37,13 @@ def run(options: argparse.Namespace) -> int:
 def describe(settings: Settings, name: str | None, *, form: str) -> None:
     """Print the dictionary, or one entry of it, as table, json or markdown.
 
-    Columns that the API has added are in it once they are stored. Raises SettingsError for a name that is none.
+    Columns that the API has added are in it once they are stored. Raises UsageError for a name that is none.
     """
     every = list_entries(_read_stored_columns(settings))
     entries = [entry for entry in every if name is None or name in (entry.name, entry.name.partition("(")[0])]
     entries = entries or [entry for entry in every if entry.name == f"reports.{name}"]
     if not entries:
-        raise SettingsError(f"nothing is named {name!r}; there are {', '.join(entry.name for entry in every)}")
+        raise UsageError(f"nothing is named {name!r}; there are {', '.join(entry.name for entry in every)}")
     if form == "json":
         print_json({e.name: {"kind": e.kind, "grain": e.grain, "columns": list(e.columns)} for e in entries})
         return

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sip_trunks.commands.options import add_destination, port
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import MissingExtraError, UsageError
 from sip_trunks.core.settings import read_settings
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     """Serve the notebook until stopped, on this machine alone and to those who have the printed address."""
     settings = read_settings(options.destination)
     if find_spec("marimo") is None or find_spec("altair") is None:
-        raise SettingsError("the notebook needs marimo and Altair: pip install '.[notebook]' in the project")
+        raise MissingExtraError("the notebook needs marimo and Altair: pip install '.[notebook]' in the project")
     # The notebook reads the settings itself, and has no command line.
     os.environ["SIP_TRUNKS__DESTINATION"] = settings.destination
     if options.edit:
@@ -89,7 +89,7 @@ def _listen(port: int) -> socket.socket:
     try:
         return socket.create_server((_HOST, port))
     except OSError as error:
-        raise SettingsError(f"port {port} cannot be used ({error.strerror}); try another: --port") from None
+        raise UsageError(f"port {port} cannot be used ({error.strerror}); try another: --port") from None
 
 
 def _with_policy(app: Any, origin: str) -> Any:

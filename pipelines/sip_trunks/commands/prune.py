@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sip_trunks.commands.options import add_destination
-from sip_trunks.core.errors import SettingsError, nothing_stored
+from sip_trunks.core.errors import UsageError, nothing_stored
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import parse_duration, read_settings
 from sip_trunks.destinations import open_destination
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 def prune(settings: Settings, older_than: str | None, *, is_agreed: bool) -> int:
     """Show what would go and, if somebody agrees, publish what is stored without it, as compact as it can be.
 
-    Raises SettingsError, RunActiveError, DestinationError.
+    Raises UsageError, RunActiveError, DestinationError.
     """
     limit = _limit(older_than)
     destination = open_destination(settings)
@@ -77,7 +77,7 @@ def _limit(older_than: str | None) -> datetime | None:
     try:
         return datetime.now(UTC) - timedelta(seconds=parse_duration("--older-than", older_than))
     except OverflowError:
-        raise SettingsError(f"--older-than {older_than} is before any date; nothing is so old") from None
+        raise UsageError(f"--older-than {older_than} is before any date; nothing is so old") from None
 
 
 def _deletions(destination: Destination, limit: datetime | None) -> Deletions:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Deliver the reports that are named; without a name the overview, or all of them in a page or workbook."""
     from sip_trunks.commands.report_frames import deriving, output_of, output_reports
-    from sip_trunks.core.errors import SettingsError
+    from sip_trunks.core.errors import UsageError
     from sip_trunks.core.settings import read_settings
     from sip_trunks.reporting.output import choose_format
 
@@ -39,9 +39,9 @@ def run(options: argparse.Namespace) -> int:
     form = choose_format(options.format, output_of(options))
     names = names or _default_names(form)
     if options.period and "growth" not in names:
-        raise SettingsError("--period is for `report growth`; name that report")
+        raise UsageError("--period is for `report growth`; name that report")
     if options.since and not {"growth", "changes", "overview"} & set(names):
-        raise SettingsError("--since is for the reports growth, changes and overview; name one of them")
+        raise UsageError("--since is for the reports growth, changes and overview; name one of them")
     asked: dict[str, Any] = {"since": options.since}
     if options.period:
         asked["period"] = options.period
@@ -63,17 +63,17 @@ def _default_names(form: str) -> list[str]:
 
 
 def _check_names(names: Sequence[str], by: Sequence[str] | None) -> None:
-    from sip_trunks.core.errors import SettingsError
+    from sip_trunks.core.errors import UsageError
 
     unknown = [name for name in names if name not in REPORTS]
     if unknown:
-        raise SettingsError(f"no report named {unknown[0]!r}; there are {', '.join(REPORTS)}")
+        raise UsageError(f"no report named {unknown[0]!r}; there are {', '.join(REPORTS)}")
     if not by:
         return
     if "counts" not in names:
-        raise SettingsError("--by says what `report counts` counts by; name that report")
+        raise UsageError("--by says what `report counts` counts by; name that report")
     if len(set(by)) < len(by):
-        raise SettingsError("--by names a column twice")
+        raise UsageError("--by names a column twice")
     added = [name for name in by if name in COUNT_COLUMNS]
     if added:
-        raise SettingsError(f"--by {added[0]}: the report itself has a column of that name")
+        raise UsageError(f"--by {added[0]}: the report itself has a column of that name")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sip_trunks import __version__
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.html_page import render_page
 from sip_trunks.reporting.inputs import read_inputs, read_options, stored_tables
@@ -39,7 +39,7 @@ def deriving(
         asked["as_of"] = options.as_of
     wanted = read_options(settings, is_masked=options.mask, **asked)
     if wanted.since is not None and wanted.since > wanted.as_of:
-        raise SettingsError(f"--since {wanted.since.isoformat()} is after {wanted.as_of.isoformat()}")
+        raise UsageError(f"--since {wanted.since.isoformat()} is after {wanted.as_of.isoformat()}")
     destination = open_destination(settings)
     if options.engine == "dask":
         from sip_trunks.reporting.dask_engine import reporting_in_parts
@@ -51,7 +51,7 @@ def deriving(
             yield parted
         return
     if options.scheduler:
-        raise SettingsError("--scheduler is for --engine dask")
+        raise UsageError("--scheduler is for --engine dask")
     if set(names) <= COUNT_REPORTS and not is_past:
         groups = frames.as_frame(destination.count_by(trunk_columns(names, wanted.by)))
         yield ReportInputs({"groups": groups}, wanted)
@@ -83,7 +83,7 @@ def output_reports(settings: Settings, options: argparse.Namespace, names: list[
 def _refuse_unknown_past(connection: DuckDBPyConnection, as_of: datetime) -> None:
     span = state.read_observation_span(connection)
     if span and as_of < span[0]:
-        raise SettingsError(f"nothing is known of {as_of.isoformat()}: the first snapshot is of {span[0].isoformat()}")
+        raise UsageError(f"nothing is known of {as_of.isoformat()}: the first snapshot is of {span[0].isoformat()}")
 
 
 def output_of(options: argparse.Namespace) -> Path | None:

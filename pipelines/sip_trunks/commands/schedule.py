@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sip_trunks.commands.options import add_accounts, add_destination
 from sip_trunks.core.accounts import has_stored_token, pick_accounts
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import find_shell_settings, read_settings
 from sip_trunks.operations.scheduling import crontab, systemd
 from sip_trunks.operations.scheduling.job import describe_run, offset_minutes, owner_of
@@ -59,9 +59,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def install(settings: Settings, options: argparse.Namespace) -> int:
-    """Show what is put where and then, unless it is a dry run, ask and put it there. Raises SettingsError."""
+    """Show what is put where and then, unless it is a dry run, ask and put it there. Raises UsageError."""
     if not _NAME.fullmatch(options.name):
-        raise SettingsError(f"--name needs letters, digits, '.', '-' and '_', got {options.name!r}")
+        raise UsageError(f"--name needs letters, digits, '.', '-' and '_', got {options.name!r}")
     timetable = _timetable(settings, options)
     scheduler = _scheduler(options)
     if options.account:
@@ -123,7 +123,7 @@ def remove(settings: Settings, options: argparse.Namespace) -> int:
 
 def _timetable(settings: Settings, options: argparse.Namespace) -> Timetable:
     if bool(options.every) == bool(options.cron):
-        raise SettingsError('how often? Either --every 1h, or an expression of cron: --cron "7 * * * *"')
+        raise UsageError('how often? Either --every 1h, or an expression of cron: --cron "7 * * * *"')
     if options.every:
         return read_interval(options.every, offset_minutes(settings))
     return read_cron(options.cron)
@@ -135,7 +135,7 @@ def _scheduler(options: argparse.Namespace) -> ModuleType:
     Where nothing is said it is systemd where that answers, else cron.
     """
     if options.systemd and options.cron == "":
-        raise SettingsError("--systemd or --cron: one of them calls the run")
+        raise UsageError("--systemd or --cron: one of them calls the run")
     if options.systemd:
         return systemd
     if options.cron is not None:
@@ -148,14 +148,14 @@ def _find(settings: Settings) -> list[Installed]:
 
 
 def _refuse_another(job: Job, scheduler: ModuleType, found: list[Installed]) -> None:
-    """Raise SettingsError if the name is another's: nobody's schedule is replaced by the way."""
+    """Raise UsageError if the name is another's: nobody's schedule is replaced by the way."""
     for other in found:
         is_here = other.scheduler == ("systemd" if scheduler is systemd else "cron")
         if other.name == job.name and other.folder != str(job.folder):
-            raise SettingsError(f"the schedule {job.name} is another's, for {other.folder}: give this one a --name")
+            raise UsageError(f"the schedule {job.name} is another's, for {other.folder}: give this one a --name")
         if other.name == job.name and not is_here:
             option = "" if job.name == "sip-trunks" else f" --name {job.name}"
-            raise SettingsError(
+            raise UsageError(
                 f"{other.scheduler} calls it already ({other.place}): sip-trunks schedule remove{option}, then install"
             )
 
@@ -173,7 +173,7 @@ def _agreed(question: str, options: argparse.Namespace) -> bool:
     if options.yes:
         return True
     if not sys.stdin.isatty():
-        raise SettingsError("nobody to ask, since there is no terminal: --yes does it without, --dry-run only shows")
+        raise UsageError("nobody to ask, since there is no terminal: --yes does it without, --dry-run only shows")
     try:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:

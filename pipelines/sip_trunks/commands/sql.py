@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sip_trunks.commands.options import add_destination, add_format
 from sip_trunks.commands.sql_query import answer, run_query, write_answer
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import read_settings
 from sip_trunks.reporting.formats import number_twins
 
@@ -48,26 +48,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Answer the query, or those typed at the prompt; return the exit code.
 
-    Raises SettingsError for a query, a parameter or a format that cannot be used.
+    Raises UsageError for a query, a parameter or a format that cannot be used.
     """
     settings = read_settings(options.destination)
     if options.output == "":
-        raise SettingsError("--output needs the name of a file")
+        raise UsageError("--output needs the name of a file")
     output = Path(options.output).absolute() if options.output else None
     form = _choose_form(options.format, output)
     if options.raw and form != "csv":
-        raise SettingsError("--raw is for --format csv")
+        raise UsageError("--raw is for --format csv")
     parameters = read_parameters(options.param)
     if options.query is None and sys.stdin is not None and sys.stdin.isatty():
         if parameters or output or form == "parquet" or not sys.stdout.isatty():
-            raise SettingsError('there is no query; write one, such as sip-trunks sql "FROM sip_trunks LIMIT 10"')
+            raise UsageError('there is no query; write one, such as sip-trunks sql "FROM sip_trunks LIMIT 10"')
         from sip_trunks.commands.sql_prompt import ask
 
         return ask(settings, form=form, raw=options.raw)
     query = read_query(_STANDARD_INPUT if options.query is None else options.query)
     if form == "parquet":
         if output is None and sys.stdout.isatty():
-            raise SettingsError("parquet is nothing for a terminal: --output FILE")
+            raise UsageError("parquet is nothing for a terminal: --output FILE")
         _deliver(_as_parquet(settings, query, parameters), output)
     elif output is None:
         write_answer(answer(settings, query, parameters, form=form), form=form, raw=options.raw)
@@ -82,9 +82,7 @@ def run(options: argparse.Namespace) -> int:
 def _choose_form(form: str | None, output: Path | None) -> str:
     suffix = output.suffix.lower() if output else ""
     if form is None and suffix in _OTHER_FORMS:
-        raise SettingsError(
-            f"sql writes no {suffix}; it writes {', '.join(_FORMS_BY_SUFFIX)}, and text: --format table"
-        )
+        raise UsageError(f"sql writes no {suffix}; it writes {', '.join(_FORMS_BY_SUFFIX)}, and text: --format table")
     return form or _FORMS_BY_SUFFIX.get(suffix, "table")
 
 
@@ -100,24 +98,24 @@ def read_query(text: str) -> str:
         else:
             return text
     except OSError as error:
-        raise SettingsError(f"{name} cannot be read: {error.strerror}") from None
+        raise UsageError(f"{name} cannot be read: {error.strerror}") from None
     except UnicodeError:
-        raise SettingsError(f"{name} is no text in UTF-8") from None
+        raise UsageError(f"{name} is no text in UTF-8") from None
     if not query.strip():
-        raise SettingsError(f"{name} has no query")
+        raise UsageError(f"{name} has no query")
     return query
 
 
 def read_parameters(pairs: Sequence[str]) -> dict[str, str]:
-    """Return the parameters by name, from NAME=VALUE each. Raises SettingsError."""
+    """Return the parameters by name, from NAME=VALUE each. Raises UsageError."""
     parameters: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         name = name.removeprefix("$")
         if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name):
-            raise SettingsError(f"--param needs NAME=VALUE, such as country=DE; got {pair!r}")
+            raise UsageError(f"--param needs NAME=VALUE, such as country=DE; got {pair!r}")
         if name in parameters:
-            raise SettingsError(f"--param {name} is given twice")
+            raise UsageError(f"--param {name} is given twice")
         parameters[name] = value
     return parameters
 
@@ -131,9 +129,7 @@ def _as_parquet(settings: Settings, query: str, parameters: Mapping[str, str]) -
     try:
         pq.write_table(table.rename_columns(number_twins(table.column_names)), content, compression="zstd")
     except pa.ArrowNotImplementedError as error:
-        raise SettingsError(
-            f"a column does not fit into parquet ({error}); make it text: CAST(… AS VARCHAR)"
-        ) from error
+        raise UsageError(f"a column does not fit into parquet ({error}); make it text: CAST(… AS VARCHAR)") from error
     return bytes(content.getvalue())
 
 

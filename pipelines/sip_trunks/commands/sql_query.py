@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import QueryError
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import write_rows
 from sip_trunks.warehouse.read_only import refuse_all_but_queries
@@ -53,7 +53,7 @@ class Rows:
 def answer(
     settings: Settings, query: str, parameters: Mapping[str, str], *, form: str = "table", most: int | None = None
 ) -> Rows:
-    """Return the rows, or the first `most`, that answer a query on what is published now. Raises SettingsError."""
+    """Return the rows, or the first `most`, that answer a query on what is published now. Raises QueryError."""
 
     def fetch(result: duckdb.DuckDBPyConnection) -> Rows:
         described = result.description or ()
@@ -80,7 +80,7 @@ def write_answer(found: Rows, *, form: str, raw: bool) -> None:
 def run_query(
     settings: Settings, query: str, parameters: Mapping[str, str], fetch: Callable[[duckdb.DuckDBPyConnection], T]
 ) -> T:
-    """Return what is fetched of the query's result. Raises SettingsError for a query that will not do."""
+    """Return what is fetched of the query's result. Raises QueryError for a query that will not do."""
 
     def work() -> T:
         refuse_all_but_queries(connection, query, parameters)
@@ -102,11 +102,11 @@ def run_query(
         except duckdb.Error as error:
             raise _explained(error) from error
         except (OverflowError, RecursionError) as error:
-            raise SettingsError(f"SQL: a value cannot be shown ({error}); make it text: CAST(… AS VARCHAR)") from error
+            raise QueryError(f"SQL: a value cannot be shown ({error}); make it text: CAST(… AS VARCHAR)") from error
 
 
 def _refuse_what_is_no_text(query: str, parameters: Mapping[str, str]) -> None:
-    """Raise SettingsError for bytes of a command line that are not UTF-8: DuckDB has no words for them."""
+    """Raise QueryError for bytes of a command line that are not UTF-8: DuckDB has no words for them."""
     for what, text in (
         ("SQL: the query", query),
         *((f"--param {name}: the value", v) for name, v in parameters.items()),
@@ -114,17 +114,17 @@ def _refuse_what_is_no_text(query: str, parameters: Mapping[str, str]) -> None:
         try:
             text.encode()
         except UnicodeError:
-            raise SettingsError(f"{what} is no text in UTF-8") from None
+            raise QueryError(f"{what} is no text in UTF-8") from None
 
 
-def _explained(error: duckdb.Error) -> SettingsError:
+def _explained(error: duckdb.Error) -> QueryError:
     lines = [line for line in str(error).splitlines() if line.strip() != "^"]
     hint = ""
     if isinstance(error, duckdb.CatalogException):
         hint = next((f" ({text})" for name, text in _ABSENT.items() if f"name {name} does not exist" in lines[0]), "")
     # The error may quote what the API sent.
     text = printable(" ".join(" ".join(lines).split()), _LONGEST_ERROR)
-    return SettingsError(f"SQL: {text}{hint}")
+    return QueryError(f"SQL: {text}{hint}")
 
 
 def _decode_json(value: Any, is_json: bool) -> Any:

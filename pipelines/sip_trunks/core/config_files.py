@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,7 +86,7 @@ class ConfigFiles:
     def read(self, section: type, prefix: str) -> dict[str, Any]:
         """Return the values of the settings that a dataclass declares, by field.
 
-        Raises SettingsError if a value is not what its setting needs.
+        Raises ConfigError if a value is not what its setting needs.
         """
         return {declared.name: self._read(declared) for declared in list_declared(section, prefix)}
 
@@ -99,7 +99,7 @@ class ConfigFiles:
         value = self._table(declared) if get_origin(declared.type) is dict else self._find(declared)
         if not value and not declared.is_secret and not os.environ.get(declared.own_variable, "-").strip():
             # An empty variable in a script must not fall back to the default unnoticed.
-            raise SettingsError(f"{declared.own_variable} is set, but empty; give it a value, or unset it")
+            raise ConfigError(f"{declared.own_variable} is set, but empty; give it a value, or unset it")
         value = declared.written if value is None else _typed(declared, value)
         if value == declared.written:
             return declared.default
@@ -154,9 +154,9 @@ def describe_type(kind: Any) -> str:
 
 
 def _typed(declared: Setting, value: Any) -> Any:
-    """Return a value as its setting's type. Raises SettingsError."""
+    """Return a value as its setting's type. Raises ConfigError."""
     if isinstance(value, str) and value in declared.removed:
-        raise SettingsError(f"{declared.key} = {value!r}: {declared.removed[value]}")
+        raise ConfigError(f"{declared.key} = {value!r}: {declared.removed[value]}")
     if isinstance(value, str) and get_origin(declared.type) is tuple:
         # dlt writes lists in variables as JSON; commas are easier to type.
         value = re.findall(r"[^\s,\[\]\"']+", value)
@@ -164,7 +164,7 @@ def _typed(declared: Setting, value: Any) -> Any:
         return msgspec.convert(value, declared.type, strict=False)
     except msgspec.ValidationError:
         got = "" if declared.is_secret else f", got {value!r}"
-        raise SettingsError(f"setting {declared.key} needs {describe_type(declared.type)}{got}") from None
+        raise ConfigError(f"setting {declared.key} needs {describe_type(declared.type)}{got}") from None
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -173,4 +173,4 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from None
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None

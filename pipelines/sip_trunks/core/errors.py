@@ -13,15 +13,31 @@ if TYPE_CHECKING:
 
 
 class SipTrunksError(Exception):
-    """An expected failure: its message is one line that says what was seen, what was expected and what to do."""
+    """An expected error: its message is one line that says what was seen, what was expected and what to do."""
 
     exit_code = 1
 
 
-class SettingsError(SipTrunksError):
-    """Something in the command line or the settings is missing or wrong."""
+class UsageError(SipTrunksError):
+    """The command line asks for something that is not possible."""
 
     exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A setting is missing or has a value that it cannot have."""
+
+
+class QueryError(UsageError):
+    """A query, or one of its parameters, cannot be run."""
+
+
+class NothingStoredError(UsageError):
+    """Nothing is stored yet where a reader expects data."""
+
+
+class MissingExtraError(UsageError):
+    """A library that this needs is not installed."""
 
 
 class ApiRefusedError(SipTrunksError):
@@ -54,9 +70,9 @@ class DestinationError(SipTrunksError):
     exit_code = 7
 
 
-def nothing_stored(place: str) -> SettingsError:
+def nothing_stored(place: str) -> NothingStoredError:
     """Return the error of a reader that comes before the first run."""
-    return SettingsError(f"nothing is stored yet at {place}: run `sip-trunks run`, or `sip-trunks run --demo`")
+    return NothingStoredError(f"nothing is stored yet at {place}: run `sip-trunks run`, or `sip-trunks run --demo`")
 
 
 class Terminated(KeyboardInterrupt):

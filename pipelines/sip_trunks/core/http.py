@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +50,7 @@ class Connections:
     def limited(self, url: str, total_seconds: float) -> Iterator[urllib3.PoolManager]:
         """Yield the pool for the URL's host; its connections are cut off after `total_seconds`.
 
-        A server that sends a byte a minute stays within every other timeout. Raises SettingsError if the proxy of the
+        A server that sends a byte a minute stays within every other timeout. Raises ConfigError if the proxy of the
         environment is not valid.
         """
         if self._pool is None:
@@ -79,14 +79,14 @@ def _open_pool(url: str, sockets: list[socket.socket]) -> urllib3.PoolManager:
 
 
 def _through_proxy(proxy: str, context: ssl.SSLContext | None) -> urllib3.ProxyManager:
-    """Return a pool for the proxy, with its user and password. Raises SettingsError if it is not an HTTP proxy."""
+    """Return a pool for the proxy, with its user and password. Raises ConfigError if it is not an HTTP proxy."""
     try:
         address = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
         headers = urllib3.util.make_headers(proxy_basic_auth=unquote(address.auth)) if address.auth else None
         plain = address._replace(auth=None).url
         return urllib3.ProxyManager(plain, proxy_headers=headers, ssl_context=context)
     except (ValueError, urllib3.exceptions.LocationValueError, urllib3.exceptions.HTTPError):
-        raise SettingsError("https_proxy or http_proxy must be the URL of an HTTP proxy") from None
+        raise ConfigError("https_proxy or http_proxy must be the URL of an HTTP proxy") from None
 
 
 def _remembering(base: Any, sockets: list[socket.socket]) -> Any:

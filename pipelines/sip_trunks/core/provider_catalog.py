@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import ConfigError
 from trunk_transforms.enrich.providers import default_providers, read_providers
 
 if TYPE_CHECKING:
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def read_provider_catalog(settings: Settings) -> Providers:
-    """Return the provider catalog. Raises SettingsError if the file is unreadable or not a valid provider catalog."""
+    """Return the provider catalog. Raises ConfigError if the file is unreadable or not a valid provider catalog."""
     if settings.providers is None:
         return default_providers()
     try:
         return read_providers(settings.providers.read_text("utf-8"))
     except OSError as error:
-        raise SettingsError(f"sip_trunks.providers: {settings.providers} cannot be read: {error.strerror}") from None
+        raise ConfigError(f"sip_trunks.providers: {settings.providers} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise SettingsError(f"sip_trunks.providers: {settings.providers}: {error}") from None
+        raise ConfigError(f"sip_trunks.providers: {settings.providers}: {error}") from None
 
 
 def read_usable_catalog(settings: Settings) -> Providers:
@@ -31,5 +31,5 @@ def read_usable_catalog(settings: Settings) -> Providers:
     """
     try:
         return read_provider_catalog(settings)
-    except SettingsError:
+    except ConfigError:
         return default_providers()

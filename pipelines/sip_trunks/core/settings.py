@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from sip_trunks import __version__
 from sip_trunks.core.config_files import Amount, ConfigFiles, Count, Setting, find_config_dir, list_declared, setting
-from sip_trunks.core.errors import DestinationError, SettingsError
+from sip_trunks.core.errors import ConfigError, DestinationError
 from trunk_transforms.schema.reports import SEVERITIES
 from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS
 
@@ -35,10 +35,10 @@ _NO_ICEBERG = (
 
 
 def parse_duration(key: str, text: str) -> float:
-    """Return a text such as 90s, 15min, 1h or 1d in seconds. Raises SettingsError, which names `key`."""
+    """Return a text such as 90s, 15min, 1h or 1d in seconds. Raises ConfigError, which names `key`."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)", text.strip())
     if not found or not float(found[1]):
-        raise SettingsError(f"{key} needs a duration such as 15min, 1h or 1d, got {text!r}")
+        raise ConfigError(f"{key} needs a duration such as 15min, 1h or 1d, got {text!r}")
     return float(found[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[found[2]]
 
 
@@ -53,7 +53,7 @@ def _parse_destination(_key: str, text: str) -> str:
 
 
 def _parse_pseudonymized(key: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the columns of the fields, sorted. Raises SettingsError for a field that is needed as it is."""
+    """Return the columns of the fields, sorted. Raises ConfigError for a field that is needed as it is."""
     from trunk_transforms.parse.column_names import column_name
 
     columns = {name: column_name(name) for name in names}
@@ -62,7 +62,7 @@ def _parse_pseudonymized(key: str, names: tuple[str, ...]) -> tuple[str, ...]:
         n for n, column in columns.items() if column not in _PSEUDONYMS and get_close_matches(column, _PSEUDONYMS)
     ]
     if refused:
-        raise SettingsError(
+        raise ConfigError(
             f"{key} cannot have {refused[0]!r}; it can have {' and '.join(_PSEUDONYMS)}, and fields that the API adds; "
             "the other declared fields are needed as they are"
         )
@@ -228,7 +228,7 @@ def list_settings() -> list[Setting]:
 def read_settings(destination: str | None = None) -> Settings:
     """Return the settings in force; `destination` is the one of the command line, which takes precedence.
 
-    Raises SettingsError if a value is not what its setting needs. A missing token is not an error yet, see
+    Raises ConfigError if a value is not what its setting needs. A missing token is not an error yet, see
     `accounts.pick_accounts`.
     """
     config_dir = find_config_dir()
@@ -251,21 +251,21 @@ def read_settings(destination: str | None = None) -> Settings:
 def _read_accounts(api_token: object, accounts: dict[str, object]) -> tuple[Account, ...]:
     for name in accounts:
         if not _ACCOUNT_NAME.fullmatch(name):
-            raise SettingsError(
+            raise ConfigError(
                 f"[sources.famulor.accounts] has the name {name!r}; letters, digits, '.', '-' and '_' are allowed"
             )
         if name == DEMO_ACCOUNT:
-            raise SettingsError(f"[sources.famulor.accounts] has the name {name!r}, which is the demo account's")
+            raise ConfigError(f"[sources.famulor.accounts] has the name {name!r}, which is the demo account's")
     named = accounts or ({DEFAULT_ACCOUNT: api_token} if api_token else {})
     return tuple(checked_account(name, token) for name, token in named.items())
 
 
 def checked_account(name: str, token: object) -> Account:
-    """Return the account. Raises SettingsError, which never shows the token, if that cannot stand in a header."""
+    """Return the account. Raises ConfigError, which never shows the token, if that cannot stand in a header."""
     if not isinstance(token, str) or not token.strip():
-        raise SettingsError(f"the token of account {name!r} is empty or not text")
+        raise ConfigError(f"the token of account {name!r} is empty or not text")
     if not (token.strip().isascii() and token.strip().isprintable()) or " " in token.strip():
-        raise SettingsError(
+        raise ConfigError(
             f"the token of account {name!r} has characters that no token has (spaces, line breaks, letters beyond "
             "ASCII); give the bare token, without 'Bearer'"
         )

@@ -65,19 +65,19 @@ class ReadableDestination(NamedDestination, Protocol):
     def reading(self, tables: Collection[str] | None = None) -> AbstractContextManager[DuckDBPyConnection]:
         """Yield a read-only connection to these tables (default: all).
 
-        Raises SettingsError if nothing is stored yet, DestinationError if the destination cannot be read.
+        Raises ConfigError if nothing is stored yet, DestinationError if the destination cannot be read.
         """
 
     def count_by(self, columns: Sequence[str]) -> pa.Table:
         """Return the number of current trunks, `trunk_count`, by these columns, counted where the trunks are stored.
 
-        Raises SettingsError if nothing is stored yet or a column does not exist.
+        Raises ConfigError if nothing is stored yet or a column does not exist.
         """
 
     def part_reader(self) -> PartReader | None:
         """Return a reader of single accounts of the current version; None if the destination cannot be split.
 
-        Raises SettingsError if nothing is stored yet.
+        Raises ConfigError if nothing is stored yet.
         """
 
 

@@ -18,7 +18,7 @@ from functools import cached_property, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import SettingsError, nothing_stored
+from sip_trunks.core.errors import ConfigError, MissingExtraError, nothing_stored
 from sip_trunks.destinations import copies
 from sip_trunks.destinations.base import Compacted, ReclaimableSpace
 from sip_trunks.destinations.copies import OBSERVATIONS
@@ -128,7 +128,7 @@ class DeltaTables:
 
 @dataclass(frozen=True)
 class DeltaLake:
-    """Delta tables in a folder, as a destination. Raises SettingsError if the library is not installed."""
+    """Delta tables in a folder, as a destination. Raises ConfigError if the library is not installed."""
 
     settings: Settings
     name = "parquet"
@@ -140,14 +140,12 @@ class DeltaLake:
 
     def __post_init__(self) -> None:
         if find_spec("deltalake") is None:
-            raise SettingsError("sip_trunks.table_format is delta, which needs deltalake: pip install '.[delta]'")
+            raise MissingExtraError("sip_trunks.table_format is delta, which needs deltalake: pip install '.[delta]'")
 
     @cached_property
     def _tables(self) -> DeltaTables:
         if "://" in self.settings.lake.removeprefix("file://"):
-            raise SettingsError(
-                f"sip_trunks.lake is {without_password(self.settings.lake)}; delta tables need a folder"
-            )
+            raise ConfigError(f"sip_trunks.lake is {without_password(self.settings.lake)}; delta tables need a folder")
         return DeltaTables(local_folder(self.settings))
 
     @property
@@ -292,7 +290,7 @@ class DeltaLake:
 
     @contextmanager
     def reading(self, tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection to copies of these tables. Raises SettingsError if nothing is stored yet."""
+        """Yield a connection to copies of these tables. Raises ConfigError if nothing is stored yet."""
         if not self.exists():
             raise nothing_stored(self.location)
         names = [name for name in _TABLES if tables is None or name in tables]

@@ -200,7 +200,7 @@ class DuckDBFile:
     def reading(self, _tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a read-only connection to the published file that can open nothing else.
 
-        Raises SettingsError if the file does not exist yet, DestinationError if it cannot be opened.
+        Raises ConfigError if the file does not exist yet, DestinationError if it cannot be opened.
         """
         if not self.exists():
             raise nothing_stored(self.location)

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import DestinationError, RunActiveError, SettingsError, SipTrunksError
+from sip_trunks.core.errors import ConfigError, DestinationError, RunActiveError, SipTrunksError
 from sip_trunks.core.files import sync_directory
 from sip_trunks.warehouse.sql import DATASET, literal
 
@@ -188,7 +188,7 @@ class RemoteFiles:
 
     @cached_property
     def arrow(self) -> Any:
-        """The fsspec filesystem. Raises SettingsError if it cannot be opened."""
+        """The fsspec filesystem. Raises ConfigError if it cannot be opened."""
         from sip_trunks.core.dlt_runtime import dlt_environment
 
         try:
@@ -202,7 +202,7 @@ class RemoteFiles:
                 return fsspec_from_config(config)[0]
         except Exception as error:
             kind = type(error).__name__
-            raise SettingsError(
+            raise ConfigError(
                 f"the lake {self.location} cannot be used ({kind}): the extra for its protocol, such as '.[s3]', "
                 "and credentials under [destination.filesystem.credentials] are needed"
             ) from error

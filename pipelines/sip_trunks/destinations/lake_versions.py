@@ -61,7 +61,7 @@ class LakeVersions:
 
     @property
     def stored(self) -> str:
-        """The current version. Raises SettingsError if nothing is stored yet."""
+        """The current version. Raises ConfigError if nothing is stored yet."""
         if self.current is None:
             raise nothing_stored(self.files.location)
         return self.current

@@ -236,7 +236,7 @@ class ParquetLake:
     def reading(self, tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection to the current version that can read nothing else and write nothing.
 
-        Raises SettingsError if nothing is stored yet, DestinationError if the files cannot be read.
+        Raises ConfigError if nothing is stored yet, DestinationError if the files cannot be read.
         """
         if not self.exists():
             raise nothing_stored(self.location)
@@ -254,7 +254,7 @@ class ParquetLake:
             return state.count_trunks_by(connection, columns)
 
     def part_reader(self) -> LakePartReader:
-        """Return a reader of single accounts of the current version. Raises SettingsError if nothing is stored yet."""
+        """Return a reader of single accounts of the current version. Raises ConfigError if nothing is stored yet."""
         return lake_reading.LakePartReader(self.settings, self._versions.stored)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import DestinationError, RunActiveError, SettingsError, nothing_stored
+from sip_trunks.core.errors import ConfigError, DestinationError, RunActiveError, nothing_stored
 from sip_trunks.destinations import copies
 from sip_trunks.destinations.base import Compacted, ReclaimableSpace
 from sip_trunks.destinations.copies import OBSERVATIONS
@@ -107,7 +107,7 @@ class DatabaseServer:
 
     @cached_property
     def _dlt_destination(self) -> Any:
-        """Dlt's destination, for use inside `using_dlt`. Raises SettingsError if it is unknown or cannot merge."""
+        """Dlt's destination, for use inside `using_dlt`. Raises ConfigError if it is unknown or cannot merge."""
         from dlt.common.destination import Destination
         from dlt.common.destination.exceptions import UnknownDestinationModule
 
@@ -115,11 +115,11 @@ class DatabaseServer:
             destination: Any = Destination.from_reference(self.name)
             strategies = set(destination.capabilities().supported_merge_strategies or ())
         except UnknownDestinationModule:
-            raise SettingsError(
+            raise ConfigError(
                 f"there is no destination {self.name!r}; choose duckdb, parquet, or a database of dlt such as postgres"
             ) from None
         if not strategies >= _STRATEGIES:
-            raise SettingsError(
+            raise ConfigError(
                 f"{self.name} cannot merge as the history needs it (strategies {', '.join(sorted(_STRATEGIES))}); "
                 "choose duckdb, parquet, or a database that can, such as postgres"
             )
@@ -291,7 +291,7 @@ class DatabaseServer:
 
     @contextmanager
     def reading(self, tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection to copies of these tables. Raises SettingsError if nothing is stored yet."""
+        """Yield a connection to copies of these tables. Raises ConfigError if nothing is stored yet."""
         if not self.exists():
             raise nothing_stored(self.location)
         names = [name for name in _TABLES if tables is None or name in tables]

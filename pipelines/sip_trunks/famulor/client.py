@@ -105,7 +105,7 @@ def fetch_snapshot(
     several accounts keeps the `connections` from one to the next, and the `pace` of each token. With a `secret`,
     nothing of the answer touches a disk, and SHA-256 is HMAC-SHA256 with it: a plain hash of a short answer could be
     guessed.
-    Raises SettingsError for an address that must not see the token, ApiRefusedError for a client error,
+    Raises ConfigError for an address that must not see the token, ApiRefusedError for a client error,
     ApiUnreachableError when attempts or time are used up, InvalidResponseError for an answer that is no list of trunks.
     """
     url = endpoint_url(settings.base_url)

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import urllib3
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import ConfigError
 from sip_trunks.core.http import is_loopback
 from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.text import printable
@@ -20,21 +20,21 @@ ENDPOINT = "user/phone-numbers/sip-trunks"
 
 
 def endpoint_url(base_url: str) -> str:
-    """Return the URL of the endpoint. Raises SettingsError unless it is https, or http to this machine."""
+    """Return the URL of the endpoint. Raises ConfigError unless it is https, or http to this machine."""
     try:
         parts = urlsplit(base_url.strip())
         host = urllib3.util.parse_url(base_url.strip()).host or ""
         is_named = bool(host.encode("idna")) and parts.port != 0
     except (ValueError, urllib3.exceptions.LocationParseError):
-        raise SettingsError("sources.famulor.base_url needs https://host/path, got what is no address") from None
+        raise ConfigError("sources.famulor.base_url needs https://host/path, got what is no address") from None
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     if not is_named or not is_safe:
-        raise SettingsError(
+        raise ConfigError(
             "sources.famulor.base_url needs https://host/path (http only on this machine), "
             f"got {_without_user(parts)!r}"
         )
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise SettingsError("sources.famulor.base_url must have no user, password, query or fragment")
+        raise ConfigError("sources.famulor.base_url must have no user, password, query or fragment")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{ENDPOINT}"
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from sip_trunks.core.accounts import find_shared_tokens, pick_accounts, with_pseudonym_key
 from sip_trunks.core.errors import (
     DestinationError,
-    SettingsError,
     SipTrunksError,
+    UsageError,
     describe_error,
     exit_code_of,
     name_some,
@@ -87,7 +87,7 @@ def _fail(error: SipTrunksError) -> str:
 def _check_settings(settings: Settings) -> str:
     unknown = find_unknown_settings(settings)
     if unknown:
-        raise SettingsError(f"there is no setting {', '.join(unknown)}; .dlt/config.toml lists those there are")
+        raise UsageError(f"there is no setting {', '.join(unknown)}; .dlt/config.toml lists those there are")
     from sip_trunks.reporting.inputs import read_options
 
     read_options(settings)
@@ -136,7 +136,7 @@ def _free_bytes(folder: Path) -> int:
 
 def _check_tokens(accounts: Sequence[Account]) -> str:
     for names in find_shared_tokens(accounts):
-        raise SettingsError(f"{name_some(names)} have the same token: give each its own, or remove one")
+        raise UsageError(f"{name_some(names)} have the same token: give each its own, or remove one")
     return f"{len(accounts)}, all different"
 
 

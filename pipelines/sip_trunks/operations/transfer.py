@@ -23,7 +23,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from sip_trunks import __version__
-from sip_trunks.core.errors import DestinationError, SettingsError, describe_error
+from sip_trunks.core.errors import DestinationError, UsageError, describe_error
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.provider_catalog import read_usable_catalog
 from sip_trunks.destinations import open_destination
@@ -68,12 +68,12 @@ def export_tables(settings: Settings, folder: Path, form: CopyFormat, as_of: dat
     """Write a copy of all tables into a new folder and return the number of rows by table.
 
     With `as_of` (UTC) the copy has the state at that moment: later snapshots and versions are left out, and versions
-    that ended later are current. Raises SettingsError if nothing is stored or the folder is not empty.
+    that ended later are current. Raises UsageError if nothing is stored or the folder is not empty.
     """
     destination = open_destination(settings)
     folder = folder.resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SettingsError(f"{folder} exists and is not empty; --output needs a new folder")
+        raise UsageError(f"{folder} exists and is not empty; --output needs a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(mkdtemp(prefix=f".{folder.name[:50]}.", dir=folder.parent))
     try:
@@ -87,7 +87,7 @@ def export_tables(settings: Settings, folder: Path, form: CopyFormat, as_of: dat
         try:
             draft.replace(folder)
         except OSError as error:
-            raise SettingsError(f"{folder} was created by another program meanwhile ({error.strerror})") from None
+            raise UsageError(f"{folder} was created by another program meanwhile ({error.strerror})") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return {name: table.row_count for name, table in copied.items()}
@@ -131,7 +131,7 @@ def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as
         f"SELECT max(snapshot_at), min(snapshot_at) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
     ).fetchall()
     if as_of is not None and oldest > as_of:
-        raise SettingsError(f"nothing was stored at {as_of}; the first snapshot is from {oldest}")
+        raise UsageError(f"nothing was stored at {as_of}; the first snapshot is from {oldest}")
     if as_of is None and not destination.is_atomic:
         as_of = newest
     if as_of is None:
@@ -232,13 +232,13 @@ def _write_manifest(path: Path, form: CopyFormat, as_of: datetime | None, copied
 def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
     """Initialize an empty destination from a copy and return the number of rows by table.
 
-    Raises SettingsError if the folder has no complete copy or the destination is not empty.
+    Raises UsageError if the folder has no complete copy or the destination is not empty.
     """
     form, manifest = _read_manifest(folder)
     destination = open_destination(settings)
     with holding_lock(settings):
         if _has_accounts(destination):
-            raise SettingsError(f"{destination.location} is not empty; import needs an empty destination")
+            raise UsageError(f"{destination.location} is not empty; import needs an empty destination")
         tables = _read_tables(folder, form, manifest)
         snapshot_at = max(tables[schema.SIP_TRUNK_SNAPSHOTS.name]["snapshot_at"].to_pylist())
         destination.discard_work()
@@ -272,16 +272,16 @@ def _read_manifest(folder: Path) -> tuple[CopyFormat, dict[str, _Copied]]:
         form: CopyFormat = COPY_FORMATS[COPY_FORMATS.index(manifest["format"])]
         are_sound = all(_is_sound(_TABLES[name], table) for name, table in tables.items())
     except (FileNotFoundError, NotADirectoryError):
-        raise SettingsError(f"{folder} has no {_MANIFEST}; create a copy with sip-trunks export") from None
+        raise UsageError(f"{folder} has no {_MANIFEST}; create a copy with sip-trunks export") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         are_sound = False
     if not are_sound:
-        raise SettingsError(f"{folder / _MANIFEST} is not a valid manifest of sip-trunks export")
+        raise UsageError(f"{folder / _MANIFEST} is not a valid manifest of sip-trunks export")
     missing = [table.name for table in schema.TABLES if table.name not in tables]
     if missing:
-        raise SettingsError(f"{folder / _MANIFEST} lacks the table {missing[0]}")
+        raise UsageError(f"{folder / _MANIFEST} lacks the table {missing[0]}")
     if not tables[schema.SIP_TRUNK_SNAPSHOTS.name].row_count:
-        raise SettingsError(f"{folder / _MANIFEST} lists no snapshots; there is nothing to import")
+        raise UsageError(f"{folder / _MANIFEST} lists no snapshots; there is nothing to import")
     return form, tables
 
 
@@ -313,9 +313,9 @@ def _read_tables(folder: Path, form: CopyFormat, manifest: Mapping[str, _Copied]
                 tables[name] = table.cast(_arrow_schema(_TABLES[name], expected.columns, with_lists=True))
             except (duckdb.Error, ValueError, LookupError, NotImplementedError) as error:
                 reason = str(error).partition("\n")[0]
-                raise SettingsError(f"{folder} is not a complete copy: {name} cannot be read ({reason})") from None
+                raise UsageError(f"{folder} is not a complete copy: {name} cannot be read ({reason})") from None
             if len(table) != expected.row_count:
-                raise SettingsError(
+                raise UsageError(
                     f"{folder} is not a complete copy: {name} has {len(table)} rows, its manifest {expected.row_count}"
                 )
     return tables

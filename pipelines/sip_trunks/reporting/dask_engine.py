@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sip_trunks.core.errors import DestinationError, SettingsError
+from sip_trunks.core.errors import DestinationError, MissingExtraError, UsageError
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.inputs import read_inputs, stored_tables
 from sip_trunks.warehouse import frames, state
@@ -55,16 +55,16 @@ def reporting_in_parts(
 ) -> Iterator[PartitionedInputs]:
     """Yield the inputs of these reports, from which Dask derives each report on request.
 
-    Raises SettingsError if Dask is not installed, if it cannot derive a report or read the destination, or if no
+    Raises UsageError if Dask is not installed, if it cannot derive a report or read the destination, or if no
     scheduler responds at the address.
     """
     unfit = [name for name in names if name not in REPORTS_IN_PARTS]
     if unfit:
-        raise SettingsError(f"--engine dask works out {', '.join(REPORTS_IN_PARTS)}; not {unfit[0]}")
+        raise UsageError(f"--engine dask works out {', '.join(REPORTS_IN_PARTS)}; not {unfit[0]}")
     destination = open_destination(_without_secrets(settings))
     parts = destination.part_reader()
     if parts is None:
-        raise SettingsError(
+        raise UsageError(
             f"--engine dask reads a lake of Parquet files, not {destination.location}: use --destination parquet "
             "without table_format"
         )
@@ -169,13 +169,13 @@ def _without_secrets(settings: Settings) -> Settings:
 
 @contextmanager
 def _connecting(settings: Settings, scheduler: str | None) -> Iterator[Any]:
-    """Yield a client of the scheduler, or of workers started for it. Raises SettingsError."""
+    """Yield a client of the scheduler, or of workers started for it. Raises UsageError."""
     try:
         import dask
         import dask.dataframe
         import distributed
     except ImportError:
-        raise SettingsError("--engine dask needs Dask: pip install 'sip-trunks[dask]'") from None
+        raise MissingExtraError("--engine dask needs Dask: pip install 'sip-trunks[dask]'") from None
     for name in ("distributed", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with dask.config.set(_CONFIG):
@@ -183,12 +183,12 @@ def _connecting(settings: Settings, scheduler: str | None) -> Iterator[Any]:
             try:
                 client = distributed.Client(scheduler, timeout=_PATIENCE_SECONDS)
             except Exception as error:  # noqa: BLE001 - an address may have a transport with errors of its own
-                raise SettingsError(f"--scheduler: no Dask scheduler answers there ({type(error).__name__})") from None
+                raise UsageError(f"--scheduler: no Dask scheduler answers there ({type(error).__name__})") from None
             with client:
                 try:
                     client.wait_for_workers(1, timeout=_PATIENCE_SECONDS)
                 except TimeoutError:
-                    raise SettingsError("--scheduler: the Dask scheduler there has no workers; start some") from None
+                    raise UsageError("--scheduler: the Dask scheduler there has no workers; start some") from None
                 yield client
             return
         with (

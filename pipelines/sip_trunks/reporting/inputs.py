@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import ConfigError
 from sip_trunks.core.provider_catalog import read_provider_catalog
 from sip_trunks.warehouse import frames
 from trunk_transforms import schema
@@ -32,11 +32,11 @@ _STORED = {
 
 
 def read_options(settings: Settings, **asked: Any) -> Options:
-    """Return the options of reports: what was asked for, and what the settings say. Raises SettingsError."""
+    """Return the options of reports: what was asked for, and what the settings say. Raises ConfigError."""
     try:
         suppressions = read_suppressions(list(settings.suppressions))
     except ValueError as error:
-        raise SettingsError(f"[[sip_trunks.suppressions]]: {error}") from None
+        raise ConfigError(f"[[sip_trunks.suppressions]]: {error}") from None
     return Options(
         accounts=[account.name for account in settings.accounts],
         expected_interval_seconds=settings.expected_interval_seconds,
@@ -57,7 +57,7 @@ def read_inputs(
 ) -> ReportInputs:
     """Return what these reports follow from.
 
-    With `is_past`, `as_of` is a moment that somebody asked for: the trunks are those known then. Raises SettingsError
+    With `is_past`, `as_of` is a moment that somebody asked for: the trunks are those known then. Raises ConfigError
     if a column to count by is not stored.
     """
     as_of = options.as_of

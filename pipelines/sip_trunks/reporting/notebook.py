@@ -17,7 +17,7 @@ import duckdb
 import marimo as mo
 import pandas as pd
 
-from sip_trunks.core.errors import SettingsError, SipTrunksError
+from sip_trunks.core.errors import SipTrunksError, UsageError
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.charts import fluid_specs, picture_spec
@@ -68,7 +68,7 @@ def read_stored() -> Stored:
     settings = read_settings()
     destination = open_destination(settings)
     if not destination.exists():
-        raise SettingsError(
+        raise UsageError(
             f"nothing is stored yet at {destination.location}. `make demo` stores an account to look at; "
             "docs/getting-started.md says how to store your own"
         )
@@ -107,10 +107,10 @@ def _answer(query: str) -> pd.DataFrame:
             names = [readable(column[0]) for column in result.description or ()]
             rows = result.fetchmany(MOST_ROWS)
         except duckdb.InterruptException:
-            raise SettingsError(f"it took longer than {_PATIENCE_SECONDS} seconds; ask for less") from None
+            raise UsageError(f"it took longer than {_PATIENCE_SECONDS} seconds; ask for less") from None
         except duckdb.Error as error:
             # Where in the query it is follows on lines of its own.
-            raise SettingsError(str(error).strip().partition("\n")[0]) from None
+            raise UsageError(str(error).strip().partition("\n")[0]) from None
         finally:
             last_resort.cancel()
     return pd.DataFrame(rows, columns=number_twins(names), dtype=object).map(_as_scalar).convert_dtypes()

@@ -7,7 +7,7 @@ import sys
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.files import write_whole
 from sip_trunks.reporting.formats import frame_rows, print_json, rows_as_json, write_rows
 from sip_trunks.reporting.terminal import print_tables, total_line
@@ -53,13 +53,13 @@ def write_reports(
     """Write the reports to a file, or to standard output without one.
 
     CSV and PNG hold one report: several need a folder, in which each gets a file of its name. `raw` leaves CSV as it
-    is. Raises SettingsError if the form does not suit, or the file cannot be written.
+    is. Raises UsageError if the form does not suit, or the file cannot be written.
     """
     if raw and form != "csv":
-        raise SettingsError("--raw is for --format csv")
+        raise UsageError("--raw is for --format csv")
     if form in _ONE_REPORT_A_FILE and len(frames) > 1:
         if output is None or output.suffix:
-            raise SettingsError(f"a {form} file holds one report: name one, or a folder with --output")
+            raise UsageError(f"a {form} file holds one report: name one, or a folder with --output")
         for name, frame in frames.items():
             content = _render({name: frame}, form, raw, suppressed_count, render_page)
             write_output(output / f"{name}{_ONE_REPORT_A_FILE[form]}", content)
@@ -71,7 +71,7 @@ def write_reports(
     if output is not None:
         write_output(output, content)
     elif form in ("xlsx", "png") and sys.stdout.isatty():
-        raise SettingsError(f"{form} is nothing for a terminal: --output FILE")
+        raise UsageError(f"{form} is nothing for a terminal: --output FILE")
     elif form in _BYTES:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
@@ -80,14 +80,14 @@ def write_reports(
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Write the file that --output names. Raises SettingsError if it cannot be written."""
+    """Write the file that --output names. Raises UsageError if it cannot be written."""
     if path.is_dir():
-        raise SettingsError(f"--output {path} is a folder; name a file in it")
+        raise UsageError(f"--output {path} is a folder; name a file in it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
     except OSError as error:
-        raise SettingsError(f"--output {path} cannot be written: {error.strerror}") from None
+        raise UsageError(f"--output {path} cannot be written: {error.strerror}") from None
 
 
 def _render(frames: Frames, form: str, raw: bool, suppressed_count: int, render_page: Callable[[Frames], str]) -> bytes:
@@ -102,7 +102,7 @@ def _render(frames: Frames, form: str, raw: bool, suppressed_count: int, render_
 
         ((name, frame),) = frames.items()
         if name not in PICTURED:
-            raise SettingsError(f"there is no picture of {name}; there is one of {', '.join(sorted(PICTURED))}")
+            raise UsageError(f"there is no picture of {name}; there is one of {', '.join(sorted(PICTURED))}")
         return draw_png(name, frame)
     text = io.StringIO()
     with redirect_stdout(text):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import RefusedSnapshotError, SettingsError, SipTrunksError, describe_failure
+from sip_trunks.core.errors import RefusedSnapshotError, SipTrunksError, UsageError, describe_failure
 from sip_trunks.core.settings import PSEUDONYM_MARK
 from sip_trunks.famulor.client import RawSnapshot
 from sip_trunks.famulor.fetch_many import fetching
@@ -70,7 +70,7 @@ def extract_snapshots(
     as soon as it has the destination's `max_batch_trunks`, so that memory stays bounded. A failing account is recorded
     and does not stop the others.
 
-    Raises SettingsError, before the first request, if stored pseudonyms were made with another key.
+    Raises UsageError, before the first request, if stored pseudonyms were made with another key.
     """
     _refuse_other_pseudonyms(context.settings, stored)
     extraction = _Extraction(context, connection, stored)
@@ -169,7 +169,7 @@ def _describe(accounts: Sequence[Account]) -> str:
 
 
 def _refuse_other_pseudonyms(settings: Settings, stored: Mapping[str, StoredAccount]) -> None:
-    """Raise SettingsError if any account has pseudonyms that this run would not make.
+    """Raise UsageError if any account has pseudonyms that this run would not make.
 
     Otherwise this run would store the values that they hide, or a second pseudonym for the same value.
     """
@@ -177,7 +177,7 @@ def _refuse_other_pseudonyms(settings: Settings, stored: Mapping[str, StoredAcco
     theirs = {mark: name for name, last in stored.items() if (mark := _key_mark(last.loader_version)) not in ("", ours)}
     if theirs:
         cause = "sip_trunks.pseudonym_key is another key" if ours else "sip_trunks.pseudonymize is not set"
-        raise SettingsError(
+        raise UsageError(
             f"the stored data of {min(theirs.values())} has pseudonyms, but {cause}: restore the setting, or start "
             "again (docs/privacy.md, Another key)"
         )

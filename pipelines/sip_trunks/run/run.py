@@ -81,7 +81,7 @@ def run(
     """Load the current trunks of the accounts, publish them, and return what was done.
 
     A failing account keeps its stored data and does not stop the others; the result has its error. Raises RunActiveError
-    if another run is active, DestinationError or OSError if nothing could be written, SettingsError if the key for
+    if another run is active, DestinationError or OSError if nothing could be written, UsageError if the key for
     pseudonyms is missing.
     """
     settings = with_pseudonym_key(settings)

@@ -24,7 +24,7 @@ def read_trunks(
 ) -> pd.DataFrame:
     """Return these columns of the trunks, as they are or as they were known at a moment.
 
-    Grain: one row per (account, id), in that order. Raises SettingsError if a column is not stored.
+    Grain: one row per (account, id), in that order. Raises UsageError if a column is not stored.
     """
     refuse_unknown_columns(columns, read_columns(connection, schema.SIP_TRUNKS.name))
     names = ", ".join(quoted(name) for name in columns)

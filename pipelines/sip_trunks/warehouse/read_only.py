@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -18,7 +18,7 @@ _EXPLAIN = re.compile(r"^((?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*)EXPLAIN(\s+
 
 
 def refuse_all_but_queries(connection: duckdb.DuckDBPyConnection, query: str, given: Collection[str] = ()) -> None:
-    """Raise SettingsError unless the text is one query, or the explanation of one, and its parameters are given."""
+    """Raise QueryError unless the text is one query, or the explanation of one, and its parameters are given."""
     from duckdb import StatementType
 
     explained = _EXPLAIN.sub(r"\1", query)
@@ -32,14 +32,14 @@ def refuse_all_but_queries(connection: duckdb.DuckDBPyConnection, query: str, gi
     while explained == query and len(statements) > 1 and is_made_for_pivot(statements[0]):
         del statements[0]
     if len(statements) != 1:
-        raise SettingsError("SQL: expected one statement")
+        raise QueryError("SQL: expected one statement")
     if statements[0].type != StatementType.SELECT:
-        raise SettingsError(f"SQL: expected a query, got {statements[0].type.name}; what is stored is read only")
+        raise QueryError(f"SQL: expected a query, got {statements[0].type.name}; what is stored is read only")
     needed = set(statements[0].named_parameters)
     missing, unused = sorted(needed.difference(given)), sorted(set(given) - needed)
     if missing and missing[0].isdecimal():
-        raise SettingsError("SQL: parameters need names, such as $country instead of ? or $1: --param country=DE")
+        raise QueryError("SQL: parameters need names, such as $country instead of ? or $1: --param country=DE")
     if missing:
-        raise SettingsError(f"SQL: the query has ${missing[0]}; give it a value: --param {missing[0]}=…")
+        raise QueryError(f"SQL: the query has ${missing[0]}; give it a value: --param {missing[0]}=…")
     if unused:
-        raise SettingsError(f"--param {unused[0]}: the query has no ${unused[0]}")
+        raise QueryError(f"--param {unused[0]}: the query has no ${unused[0]}")

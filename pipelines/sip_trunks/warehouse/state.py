@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.warehouse.sql import DATASET, TYPES_BY_SQL, exists, literal, quoted, read_columns
 from trunk_transforms import schema
 
@@ -72,10 +72,10 @@ class SeenDrift:
 
 
 def refuse_unknown_columns(columns: Sequence[str], stored: Collection[str]) -> None:
-    """Raise SettingsError if the trunks do not have these columns."""
+    """Raise UsageError if the trunks do not have these columns."""
     unknown = [name for name in columns if name not in stored]
     if unknown:
-        raise SettingsError(f"no column {unknown[0]!r} in sip_trunks; there are {', '.join(stored)}")
+        raise UsageError(f"no column {unknown[0]!r} in sip_trunks; there are {', '.join(stored)}")
 
 
 def count_trunks_by(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> pa.Table:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sip_trunks.core.dlt_runtime import dlt_environment
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.logs import adopting_dlt_log, logging_to_file
 from sip_trunks.core.process import changed_environment
 from sip_trunks.core.settings import find_unknown_settings, list_settings, read_settings
@@ -68,7 +68,7 @@ def test_the_table_has_every_setting_once() -> None:
 )
 def test_a_value_that_is_not_allowed_is_an_error_that_names_the_setting(config: Path, written: str, says: str) -> None:
     config.write_text(written)
-    with pytest.raises(SettingsError, match=says):
+    with pytest.raises(UsageError, match=says):
         read_settings()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sip_trunks.core.errors import ApiUnreachableError, SettingsError
+from sip_trunks.core.errors import ApiUnreachableError, UsageError
 from tests.support.certificates import write_certificate
 from tests.support.faulty_server import DRIPPING, Bystander, FaultyServer, response, send
 from tests.support.fetching import GOOD, failure, fetch, forget_proxies, ids, use_proxy
@@ -130,7 +130,7 @@ def test_a_proxy_is_asked_for_a_tunnel_and_does_not_see_the_token(monkeypatch: p
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://[bad"])
 def test_a_proxy_that_cannot_be_used_is_a_settings_error(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     use_proxy(monkeypatch, proxy)
-    assert "proxy" in failure(SettingsError, "https://sip-trunks.invalid/api")
+    assert "proxy" in failure(UsageError, "https://sip-trunks.invalid/api")
 
 
 def test_a_proxy_may_have_no_scheme_and_a_user(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sip_trunks.core.accounts import with_pseudonym_key
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import read_settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def test_settings_that_would_protect_nothing_are_refused(
 ) -> None:
     monkeypatch.setenv("SIP_TRUNKS__PSEUDONYMIZE", value)
     monkeypatch.setenv("SIP_TRUNKS__PSEUDONYM_KEY", key)
-    with pytest.raises(SettingsError, match=says):
+    with pytest.raises(UsageError, match=says):
         with_pseudonym_key(read_settings())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sip_trunks.core.accounts import pick_accounts
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import Account, ApiSettings, find_unknown_settings, read_settings
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def test_named_accounts_are_picked_by_name(place: Path) -> None:
     settings = read_settings()
     assert [account.name for account in pick_accounts(settings, [])] == ["acme", "beta"]
     assert pick_accounts(settings, ["beta", "beta"]) == (Account("beta", "b-token"),)
-    with pytest.raises(SettingsError, match="configured: acme, beta"):
+    with pytest.raises(UsageError, match="configured: acme, beta"):
         pick_accounts(settings, ["gamma"])
 
 
@@ -100,7 +100,7 @@ def test_named_accounts_are_picked_by_name(place: Path) -> None:
 )
 def test_a_wrong_setting_is_named_and_no_token_shown(place: Path, secrets: str, config: str, says: str) -> None:
     write(place, secrets, config)
-    with pytest.raises(SettingsError, match=says) as failure:
+    with pytest.raises(UsageError, match=says) as failure:
         read_settings()
     assert "s3cret" not in str(failure.value)
 
@@ -121,7 +121,7 @@ def test_a_relative_data_directory_counts_from_where_it_was_written(
 
 def test_an_empty_variable_does_not_fall_back_to_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCES__FAMULOR__BASE_URL", "")
-    with pytest.raises(SettingsError, match="SOURCES__FAMULOR__BASE_URL is set, but empty"):
+    with pytest.raises(UsageError, match="SOURCES__FAMULOR__BASE_URL is set, but empty"):
         read_settings()
 
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from sip_trunks.core.errors import SettingsError, SipTrunksError, name_some
+from sip_trunks.core.errors import SipTrunksError, UsageError, name_some
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.http import Connections, is_loopback
 from sip_trunks.run.result import without_name
@@ -64,7 +64,7 @@ class _Memory:
 
 
 def check_address(settings: Settings) -> None:
-    """Raise SettingsError unless the webhook's address is https, or http to this machine; the address is a secret."""
+    """Raise UsageError unless the webhook's address is https, or http to this machine; the address is a secret."""
     try:
         parts = urlsplit(settings.notify)
         host = parts.hostname or ""
@@ -72,7 +72,7 @@ def check_address(settings: Settings) -> None:
     except ValueError:
         is_sound, host = False, ""
     if not is_sound or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
-        raise SettingsError(
+        raise UsageError(
             "sip_trunks.notify needs the address of a webhook, https://host/path (http only on this machine), without "
             "user and password"
         )
@@ -88,7 +88,7 @@ def notify(
 ) -> None:
     """Tell the webhook the news of a run, a row of `runs`, if there are any.
 
-    Raises SettingsError if it has no usable address, NotificationError if it cannot be told, OSError if what was said cannot be
+    Raises UsageError if it has no usable address, NotificationError if it cannot be told, OSError if what was said cannot be
     noted.
     """
     check_address(settings)

@@ -11,7 +11,7 @@ import subprocess
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sip_trunks.core.errors import DestinationError, SettingsError
+from sip_trunks.core.errors import DestinationError, UsageError
 from sip_trunks.operations.scheduling.job import Installed
 from sip_trunks.operations.scheduling.timetable import read_cron
 
@@ -48,9 +48,9 @@ def is_available() -> bool:
 
 
 def check() -> None:
-    """Raise SettingsError if no schedule can be installed here."""
+    """Raise UsageError if no schedule can be installed here."""
     if not is_available():
-        raise SettingsError("there is no crontab on this machine: install cron, or try --systemd")
+        raise UsageError("there is no crontab on this machine: install cron, or try --systemd")
 
 
 def find(user: str | None = None) -> list[Installed]:
@@ -96,14 +96,14 @@ def _next(times: str) -> str:
     try:
         # Cron's times are the machine's own.
         return f"{next(read_cron(times).after(datetime.now())):%Y-%m-%d %H:%M}"  # noqa: DTZ005
-    except SettingsError:
+    except UsageError:
         return "unknown: the line was changed"
 
 
 def _without(text: str, name: str) -> str:
     rest = _BLOCK.sub(lambda found: "" if found["name"] == name else found[0], text)
     if name in _BEGINNING.findall(rest):
-        raise SettingsError(f"the lines after `# begin {name}` in the crontab were changed: take them out, crontab -e")
+        raise UsageError(f"the lines after `# begin {name}` in the crontab were changed: take them out, crontab -e")
     return rest
 
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.destinations import open_destination
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def describe_run(
     )
     for text in (*job.command, *map(str, (job.folder, *job.writable))):
         if not text.isprintable():
-            raise SettingsError(f"no schedule can name {text!r}: its name has characters that cannot be printed")
+            raise UsageError(f"no schedule can name {text!r}: its name has characters that cannot be printed")
     return job
 
 
@@ -81,7 +81,7 @@ def owner_of(settings: Settings) -> str | None:
     try:
         return pwd.getpwuid(owner).pw_name if owner else None
     except KeyError:
-        raise SettingsError(f"{place} belongs to the user {owner}, whom this machine does not know") from None
+        raise UsageError(f"{place} belongs to the user {owner}, whom this machine does not know") from None
 
 
 def offset_minutes(settings: Settings) -> int:

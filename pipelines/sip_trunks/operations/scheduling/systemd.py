@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sip_trunks.core.errors import DestinationError, SettingsError
+from sip_trunks.core.errors import DestinationError, UsageError
 from sip_trunks.core.files import write_whole
 from sip_trunks.operations.scheduling.job import Installed
 
@@ -80,12 +80,10 @@ WantedBy=timers.target
 
 
 def service_of(job: Job, *, is_system: bool) -> str:
-    """Return the text of the service. Raises SettingsError if a path cannot be written into one."""
+    """Return the text of the service. Raises UsageError if a path cannot be written into one."""
     for text in (*job.command, *map(str, (job.folder, *job.writable))):
         if re.search(r"""["'\\]""", text) or text != text.strip():
-            raise SettingsError(
-                f"no unit of systemd can name {text!r}: quotes, backslashes, blanks at an end; try cron"
-            )
+            raise UsageError(f"no unit of systemd can name {text!r}: quotes, backslashes, blanks at an end; try cron")
     sandbox = ""
     if is_system:
         paths = (Path(job.command[0]), job.folder, *job.writable)
@@ -122,14 +120,14 @@ def is_available() -> bool:
 
 
 def check() -> None:
-    """Raise SettingsError if no schedule can be installed here."""
+    """Raise UsageError if no schedule can be installed here."""
     if shutil.which("systemctl") is None:
-        raise SettingsError("there is no systemd on this machine; try --cron")
+        raise UsageError("there is no systemd on this machine; try --cron")
     done = _systemctl("show", "--property=Version")
     if done.returncode and _is_system():
-        raise SettingsError(f"systemd does not run here ({_words(done)}); try --cron")
+        raise UsageError(f"systemd does not run here ({_words(done)}); try --cron")
     if done.returncode:
-        raise SettingsError(
+        raise UsageError(
             f"systemd does not answer this user ({_words(done)}): log in as {getpass.getuser()} rather than by su or "
             "sudo, run it as root for a schedule of the machine, or try --cron"
         )
@@ -145,11 +143,11 @@ def find() -> list[Installed]:
 def install(job: Job) -> None:
     """Write both units in place of those of the same name, and start the timer.
 
-    Raises SettingsError if others are there under that name, DestinationError if systemd does not take ours.
+    Raises UsageError if others are there under that name, DestinationError if systemd does not take ours.
     """
     for path in _paths(job.name):
         if path.exists() and not _is_ours(path):
-            raise SettingsError(f"{path} was not written by this command: move it away, or take another name, --name")
+            raise UsageError(f"{path} was not written by this command: move it away, or take another name, --name")
     _folder().mkdir(parents=True, exist_ok=True)
     for name, text in render(job):
         write_whole(Path(name), text.encode("utf-8", "surrogateescape"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from croniter import croniter
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import parse_duration
 
 if TYPE_CHECKING:
@@ -84,34 +84,34 @@ class Timetable:
 def read_cron(text: str) -> Timetable:
     """Return the timetable of a cron expression: five fields, or `@hourly` and the like.
 
-    Raises SettingsError for everything that not every cron reads in the same way.
+    Raises UsageError for everything that not every cron reads in the same way.
     """
     written = text.strip().lower()
     if written.startswith("@") and written not in _SHORTHANDS:
-        raise SettingsError(f"--cron {text.strip()} is not supported; use one of {', '.join(_SHORTHANDS)}")
+        raise UsageError(f"--cron {text.strip()} is not supported; use one of {', '.join(_SHORTHANDS)}")
     fields = _SHORTHANDS.get(written, written).split()
     if len(fields) != len(_FIELDS):
-        raise SettingsError(
+        raise UsageError(
             f'--cron needs five fields in quotes, minute hour day month weekday, such as "7 * * * *"; got {text!r}'
         )
     timetable = Timetable(" ".join(_read_field(field, place) for place, field in enumerate(fields)))
     try:
         next(timetable.after(datetime(2027, 1, 1)))  # noqa: DTZ001
     except ValueError:
-        raise SettingsError(f"--cron {text!r} never runs: no such month has a day {fields[2]}") from None
+        raise UsageError(f"--cron {text!r} never runs: no such month has a day {fields[2]}") from None
     return timetable
 
 
 def read_interval(text: str, offset: int) -> Timetable:
     """Return the timetable that runs every `text` (15min, 1h, 1d), `offset` minutes after the full one.
 
-    The offset is taken modulo the interval. Raises SettingsError if the interval does not divide an hour, a day or a
+    The offset is taken modulo the interval. Raises UsageError if the interval does not divide an hour, a day or a
     week evenly.
     """
     minutes = parse_duration("--every", text) / 60
     if minutes not in _EVERY:
         near = sorted(sorted(_EVERY, key=lambda known: abs(known - minutes))[:2])
-        raise SettingsError(
+        raise UsageError(
             f"--every {text} does not divide an hour, a day or a week evenly; use {_as_duration(near[0])} or "
             f"{_as_duration(near[1])}, or --cron"
         )
@@ -136,7 +136,7 @@ def _as_duration(minutes: int) -> str:
 
 
 def _read_field(text: str, place: int) -> str:
-    """Return a field with numbers for names, which not every cron takes in lists and ranges. Raises SettingsError."""
+    """Return a field with numbers for names, which not every cron takes in lists and ranges. Raises UsageError."""
     return ",".join(_read_part(part, place) for part in text.split(","))
 
 
@@ -146,16 +146,16 @@ def _read_part(part: str, place: int) -> str:
     names = _NAMES.get(place, {})
     others[place] = re.sub(r"-sun|[a-z]{3}", lambda name: str(names.get(name[0], name[0])), part)
     if not found or not croniter.is_valid(" ".join(others)):
-        raise SettingsError(f"--cron: {_FIELDS[place]} must be {_ALLOWED[place]}; got {part!r}")
+        raise UsageError(f"--cron: {_FIELDS[place]} must be {_ALLOWED[place]}; got {part!r}")
     if found["step"] and found["first"] and not found["last"]:
         # Some crons ignore the step.
         last = re.match(r"\d+-(\d+)", _ALLOWED[place])
-        raise SettingsError(
+        raise UsageError(
             f"--cron: {_FIELDS[place]} {part!r}: write the range, {found['first']}-{last and last[1]}/{found['step']}"
         )
     low, _, high = others[place].partition("/")[0].partition("-")
     if high and int(high) < int(low):
-        raise SettingsError(f"--cron: {_FIELDS[place]} {part!r} ends before it begins; write two ranges")
+        raise UsageError(f"--cron: {_FIELDS[place]} {part!r} ends before it begins; write two ranges")
     return others[place]
 
 

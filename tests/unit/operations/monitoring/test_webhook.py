@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import Settings, prepare_state_dir, read_settings
 from sip_trunks.operations.monitoring.webhook import NotificationError, check_address, forget_news, notify
 from sip_trunks.run.result import AccountResult, RuleFindings, RunResult
@@ -164,6 +164,6 @@ def test_notifications_are_sent_to_safe_addresses_only(
     address: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIP_TRUNKS__NOTIFY", address)
-    with pytest.raises(SettingsError, match="needs the address of a webhook") as caught:
+    with pytest.raises(UsageError, match="needs the address of a webhook") as caught:
         check_address(read_settings())
     assert address not in str(caught.value)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import read_settings
 from sip_trunks.operations.scheduling.job import describe_run, offset_minutes
 from sip_trunks.operations.scheduling.timetable import read_cron
@@ -50,7 +50,7 @@ def test_a_data_directory_is_passed_on_if_only_the_shell_knows_it(
 
 
 def test_a_name_that_cannot_be_printed_is_refused() -> None:
-    with pytest.raises(SettingsError, match="cannot be printed"):
+    with pytest.raises(UsageError, match="cannot be printed"):
         describe_run(read_settings(), "sip-trunks", DAILY, accounts=["line\nfeed"], destination=None)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.operations.scheduling import systemd
 from sip_trunks.operations.scheduling.job import Job
 from sip_trunks.operations.scheduling.timetable import read_cron
@@ -31,7 +31,7 @@ def test_a_service_of_the_machine_is_confined_to_the_folders_that_a_run_writes()
 
 @pytest.mark.parametrize("folder", ["/srv/it's", '/srv/"quoted"', "/srv/back\\slash"])
 def test_a_folder_that_a_unit_cannot_name_is_refused(folder: str) -> None:
-    with pytest.raises(SettingsError, match="try cron"):
+    with pytest.raises(UsageError, match="try cron"):
         systemd.service_of(job(folder), is_system=True)
 
 

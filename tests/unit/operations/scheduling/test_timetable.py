@@ -8,7 +8,7 @@ from itertools import islice, pairwise
 
 import pytest
 
-from sip_trunks.core.errors import SettingsError
+from sip_trunks.core.errors import UsageError
 from sip_trunks.operations.scheduling.timetable import read_cron, read_interval
 
 START = datetime(2027, 2, 26, 21, 50)  # noqa: DTZ001 - local time, as schedulers have it
@@ -60,7 +60,7 @@ def test_an_interval_is_a_timetable_at_a_minute_of_its_own(every: str, offset: i
     ("every", "advice"), [("7h", "6h or 8h"), ("45min", "30min or 1h"), ("30s", "1min or 2min"), ("2d", "12h or 1d")]
 )
 def test_an_interval_that_no_scheduler_can_keep_is_refused_with_the_next_ones(every: str, advice: str) -> None:
-    with pytest.raises(SettingsError, match=advice):
+    with pytest.raises(UsageError, match=advice):
         read_interval(every, 0)
 
 
@@ -85,5 +85,5 @@ def test_an_interval_that_no_scheduler_can_keep_is_refused_with_the_next_ones(ev
     ],
 )
 def test_an_invalid_cron_expression_is_refused_with_the_reason(expression: str, says: str) -> None:
-    with pytest.raises(SettingsError, match=re.escape(says)):
+    with pytest.raises(UsageError, match=re.escape(says)):
         read_cron(expression)
