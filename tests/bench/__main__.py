@@ -10,7 +10,7 @@ from typing import NoReturn
 from tests.bench import accounts, document, linear, reports, scale, shares, start
 from tests.bench.compare import compare
 from tests.bench.competitors import WAYS
-from tests.bench.cost import Failed
+from tests.bench.cost import BenchError
 from tests.bench.results import Result, load
 from tests.bench.targets import COMPARED, judge
 
@@ -39,7 +39,7 @@ def finish(result: Result, *, is_whole: bool = True) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Measure what is asked for. Raises Failed."""
+    """Measure what is asked for. Raises BenchError."""
     chosen = [way for way in WAYS if not options.only or options.only & {run.label for run in way.runs}]
     if "compare" in options.parts:
         for size in options.trunks:
@@ -77,7 +77,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, terminate)
     try:
         bench(options)
-    except Failed as error:
+    except BenchError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.answer import END, HOST, START, TRUNKS_PATH, Moment, build_answer
 from tests.bench.compare import environment
-from tests.bench.cost import Failed, measure
+from tests.bench.cost import BenchError, measure
 from tests.bench.results import Result, Row
 from tests.bench.serving import PROJECT, say
 
@@ -47,7 +47,7 @@ _TURNS: tuple[dict[str, tuple[str, ...]], ...] = (
 
 
 def compare_accounts(rounds: int) -> Result:
-    """Return what a run costs for each number of accounts. Raises Failed."""
+    """Return what a run costs for each number of accounts. Raises BenchError."""
     rows = {
         (size, way): Row(f"{size:,} accounts: {way}", "downloads" if way in _TURNS[0] else "loads")
         for size in SIZES
@@ -74,9 +74,9 @@ def compare_accounts(rounds: int) -> Result:
 
 
 def _refuse_less_than(trunks: int, output: Path) -> None:
-    """Raise Failed unless the run says that so many trunks are stored."""
+    """Raise BenchError unless the run says that so many trunks are stored."""
     if f"\ntrunks     {trunks}: " not in output.read_text("utf-8"):
-        raise Failed(f"a run of {trunks} trunks says something else:\n{output.read_text('utf-8')}")
+        raise BenchError(f"a run of {trunks} trunks says something else:\n{output.read_text('utf-8')}")
 
 
 def configure(folder: Path, accounts: int, port: int) -> dict[str, str]:

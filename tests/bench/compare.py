@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.answer import Fingerprint, Moment
-from tests.bench.cost import Failed, OutOfTime, measure
+from tests.bench.cost import BenchError, OutOfTimeError, measure
 from tests.bench.installed import WAYS as SCRIPTS
 from tests.bench.installed import Missing, install
 from tests.bench.results import Result, Row
@@ -104,10 +104,10 @@ def take_turn(
         try:
             cost = measure(command, folder, environment(folder, contender.programs) | served.variables(), limit)
             row.kept = check_stored(contender.way, folder, served)
-        except OutOfTime:
+        except OutOfTimeError:
             drop(contender, f"not finished in {limit} s")
             return
-        except Failed as error:
+        except BenchError as error:
             if not contender.way.environments:
                 raise
             say(str(error))
@@ -139,7 +139,7 @@ def environment(folder: Path, programs: Sequence[Path] = (OUR_PROGRAMS,)) -> dic
 
 
 def ask_module(name: str, folder: Path, variables: Mapping[str, str]) -> Any:
-    """Return what a module of the bench prints last, as JSON, run in a process of its own. Raises Failed."""
+    """Return what a module of the bench prints last, as JSON, run in a process of its own. Raises BenchError."""
     done = subprocess.run(
         (sys.executable, "-m", name),
         cwd=folder,
@@ -148,25 +148,25 @@ def ask_module(name: str, folder: Path, variables: Mapping[str, str]) -> Any:
         text=True,
     )
     if done.returncode:
-        raise Failed(done.stderr[-2000:])
+        raise BenchError(done.stderr[-2000:])
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def check_stored(way: Way, folder: Path, served: Served) -> str:
-    """Return how the values are kept. Raises Failed unless every table holds exactly the trunks that were served."""
+    """Return how the values are kept. Raises BenchError unless every table holds exactly the trunks that were served."""
     label = way.runs[0].label
     if not way.layout:
         if (folder / "output.txt").read_text().split()[0] != served.body_sha256:
-            raise Failed(f"{label}: another answer than was served")
+            raise BenchError(f"{label}: another answer than was served")
         return ""
     command = (sys.executable, "-m", "tests.bench.stored", way.layout, str(folder / way.place))
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     if done.returncode:
-        raise Failed(f"{label}: its result cannot be read:\n{done.stderr[-2000:]}")
+        raise BenchError(f"{label}: its result cannot be read:\n{done.stderr[-2000:]}")
     tables, kept = json.loads(done.stdout)
     for table, found in tables.items():
         if Fingerprint(*found) != served.fingerprint:
-            raise Failed(f"{label}, {table}: stored {Fingerprint(*found)}, served {served.fingerprint}")
+            raise BenchError(f"{label}, {table}: stored {Fingerprint(*found)}, served {served.fingerprint}")
     return str(kept)
 
 

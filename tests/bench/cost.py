@@ -30,11 +30,11 @@ GRACE = 1.0  # seconds that processes may take to notice that the one that start
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-class Failed(Exception):
+class BenchError(Exception):
     """A command failed, or stored something else than was served."""
 
 
-class OutOfTime(Exception):
+class OutOfTimeError(Exception):
     """A command did not finish in its time."""
 
 
@@ -50,7 +50,7 @@ class Cost(NamedTuple):
 def measure(command: Sequence[str], folder: Path, variables: Mapping[str, str], limit: float = 0) -> Cost:
     """Return what it costs to run the command in the folder, which afterwards has its `output.txt`.
 
-    Raises Failed, with its last words, if it fails, OutOfTime if it takes longer than the limit; 0 is no limit.
+    Raises BenchError, with its last words, if it fails, OutOfTimeError if it takes longer than the limit; 0 is no limit.
     """
     os.sync()  # nobody waits for the disk on account of the one before
     output_file = folder / "output.txt"
@@ -71,10 +71,10 @@ def measure(command: Sequence[str], folder: Path, variables: Mapping[str, str], 
             process.returncode = os.waitstatus_to_exitcode(status)
             # What goes on behind our back, nobody would count.
             if process.returncode == 0 and _stays_alive(process.pid):
-                raise Failed(f"{' '.join(command)} left processes behind")
+                raise BenchError(f"{' '.join(command)} left processes behind")
     if process.returncode:
         words = "".join(path.read_text(errors="replace")[-2000:] for path in (output_file, folder / "errors.txt"))
-        raise Failed(f"{' '.join(command)} ended with {process.returncode}:\n{words}")
+        raise BenchError(f"{' '.join(command)} ended with {process.returncode}:\n{words}")
     peak = max(usage.ru_maxrss * RSS_UNIT, watch.peak)
     return Cost(usage.ru_utime + usage.ru_stime, wall, peak / 1e6)
 
@@ -117,7 +117,7 @@ def _is_running_in(group: int, stat: Path) -> bool:
 
 
 def _out_of_time(_signal: int, _frame: object) -> NoReturn:
-    raise OutOfTime
+    raise OutOfTimeError
 
 
 @contextmanager

@@ -30,7 +30,7 @@ ALL = "all reports"
 
 
 def compare_reports(rounds: int) -> Result:
-    """Store two snapshots and return what each step of making the reports took. Raises Failed."""
+    """Store two snapshots and return what each step of making the reports took. Raises BenchError."""
     rows: dict[str, Row] = {}
     with tempfile.TemporaryDirectory(prefix="sip-trunks-bench-") as name:
         folder = Path(name)

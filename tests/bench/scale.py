@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from tests.bench.accounts import configure, serving
 from tests.bench.answer import Moment
-from tests.bench.cost import Failed, measure
+from tests.bench.cost import BenchError, measure
 from tests.bench.results import Result, Row
 from tests.bench.serving import say
 
@@ -32,7 +32,7 @@ _ENGINES = {"pandas": (), "dask": ("--engine", "dask")}
 
 
 def compare_engines(rounds: int) -> Result:
-    """Return what each report costs by either engine. Raises Failed if they do not say the same."""
+    """Return what each report costs by either engine. Raises BenchError if they do not say the same."""
     rows = {(what, engine): Row(f"{what}: {engine}") for what in _COMMANDS for engine in _ENGINES}
     with (
         TemporaryDirectory(prefix="sip-trunks-bench-") as home,
@@ -57,7 +57,7 @@ def compare_engines(rounds: int) -> Result:
                     row.runs.append(measure(("sip-trunks", *command, *options, "--format", "csv"), folder, variables))
                     written[engine] = sha256((folder / "output.txt").read_bytes()).hexdigest()
                 if len(set(written.values())) > 1:
-                    raise Failed(f"the engines differ in {what}")
+                    raise BenchError(f"the engines differ in {what}")
     about = (
         f"{ACCOUNTS:,} accounts of {TRUNKS:,} trunks in a lake, two snapshots; Dask on {WORKERS} processes of at most "
         f"{WORKER_BYTES / 1e6:.0f} MB each, {PARTITION_ROWS:,} trunks at a time; the peak is of all processes together"

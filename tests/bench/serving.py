@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench.answer import HOST, TOKEN, TRUNKS_PATH, Fingerprint, Moment
-from tests.bench.cost import Failed
+from tests.bench.cost import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -60,7 +60,7 @@ def serving(
             assert process.stdout
             line = process.stdout.readline()
             if not line:
-                raise Failed("the server did not start")
+                raise BenchError("the server did not start")
             facts = json.loads(line)
             served = {}
             for size in sizes:

@@ -57,7 +57,7 @@ CLOCKED = {
 
 
 def compare_shares(rounds: int) -> Shares:
-    """Return the CPU seconds of each part of a first run, medians, at a small and a large size. Raises Failed."""
+    """Return the CPU seconds of each part of a first run, medians, at a small and a large size. Raises BenchError."""
     seconds: dict[int, dict[str, list[float]]] = {size: {part: [] for part in PARTS} for size in SIZES}
     with TemporaryDirectory(prefix="sip-trunks-bench-") as name, serving(SIZES) as served:
         for number in range(rounds + 1):

@@ -25,7 +25,7 @@ COMMANDS = {
 
 
 def compare_starts(rounds: int) -> Result:
-    """Return what each command cost. Raises Failed."""
+    """Return what each command cost. Raises BenchError."""
     rows = {label: Row(label) for label in COMMANDS}
     with tempfile.TemporaryDirectory(prefix="sip-trunks-bench-") as home, serving([TRUNKS]) as served:
         folder = Path(home)

@@ -11,7 +11,7 @@ from tests.bench import cost as cost_module
 from tests.bench.answer import Moment, build_answer
 from tests.bench.compare import environment
 from tests.bench.competitors import NO_REPORTS
-from tests.bench.cost import Failed, OutOfTime, measure
+from tests.bench.cost import BenchError, OutOfTimeError, measure
 from tests.bench.serving import serving
 from tests.bench.stored import read_stored
 
@@ -53,9 +53,9 @@ def test_a_cost_is_that_of_the_whole_tree(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_command_that_fails_or_lasts_or_leaves_something_running_is_no_result(tmp_path: Path) -> None:
-    with pytest.raises(Failed, match=r"ended with 3:\nlast words"):
+    with pytest.raises(BenchError, match=r"ended with 3:\nlast words"):
         measure(("sh", "-c", "echo last words; exit 3"), tmp_path, {})
-    with pytest.raises(Failed, match="left processes behind"):
+    with pytest.raises(BenchError, match="left processes behind"):
         measure(("sh", "-c", "sleep 60 &"), tmp_path, {})
-    with pytest.raises(OutOfTime):
+    with pytest.raises(OutOfTimeError):
         measure(("sleep", "60"), tmp_path, {}, limit=0.05)

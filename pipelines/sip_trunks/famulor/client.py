@@ -80,7 +80,7 @@ class RawSnapshot:
         }
 
 
-class _Transient(Exception):
+class _TransientError(Exception):
     """Worth another attempt, after `wait_seconds` if the server said so."""
 
     def __init__(self, message: str, wait_seconds: float | None = None) -> None:
@@ -174,11 +174,11 @@ class _Fetcher:
         for attempt in range(1, self._settings.attempts + 1):
             try:
                 return self._attempt(pool, url, most_bytes)
-            except _Transient as error:
+            except _TransientError as error:
                 self._wait(error, attempt)
         raise AssertionError("the last attempt raises")
 
-    def _wait(self, error: _Transient, attempt: int) -> None:
+    def _wait(self, error: _TransientError, attempt: int) -> None:
         """Sleep before the next attempt. Raises ApiUnreachableError if there is none, or no time for it."""
         host = urlsplit(self._origin_url).netloc
         tries = f"after {attempt} {'attempt' if attempt == 1 else 'attempts'}"
@@ -212,13 +212,13 @@ class _Fetcher:
                     response.close()
             raise InvalidResponseError(f"expected an answer, got more than {_MOST_REDIRECTS} redirects")
         except (urllib3.exceptions.DecodeError, urllib3.exceptions.InvalidChunkLength) as error:
-            raise _Transient(f"the download broke off ({type(error).__name__})") from error
+            raise _TransientError(f"the download broke off ({type(error).__name__})") from error
         except urllib3.exceptions.LocationParseError as error:
             raise InvalidResponseError("expected a redirect to an address, got something else") from error
         except urllib3.exceptions.ProxyError as error:
-            raise _Transient(f"the proxy of this machine's environment failed ({_name_fault(error)})") from error
+            raise _TransientError(f"the proxy of this machine's environment failed ({_name_fault(error)})") from error
         except urllib3.exceptions.HTTPError as error:
-            raise _Transient(_name_fault(error)) from error
+            raise _TransientError(_name_fault(error)) from error
 
     def _request(self, pool: urllib3.PoolManager, url: str) -> urllib3.BaseHTTPResponse:
         time.sleep(min(self._pace.count_request(time.monotonic()), max(self._deadline - time.monotonic(), 0.0)))
@@ -243,7 +243,7 @@ class _Fetcher:
             return
         if status in _TRANSIENT or status >= 500:
             wait = read_wait_seconds(response)
-            raise _Transient("too many requests (429)" if status == 429 else f"status {status}", wait)
+            raise _TransientError("too many requests (429)" if status == 429 else f"status {status}", wait)
         if status in (401, 403):
             raise ApiRefusedError(
                 f"{host} does not accept the token of account {self._account.name!r} ({status}): "
@@ -267,10 +267,10 @@ class _Fetcher:
                     raise InvalidResponseError(f"expected at most max_body_bytes = {limit}, got a larger answer")
                 file.write(chunk)
             if time.monotonic() >= self._deadline:
-                raise _Transient("the answer was not complete in time")
+                raise _TransientError("the answer was not complete in time")
             if not size and "Content-Length" not in response.headers:
                 # A connection that breaks within the headers looks like this.
-                raise _Transient("the connection closed without an answer")
+                raise _TransientError("the connection closed without an answer")
             if not size:
                 raise InvalidResponseError("expected JSON, got an empty answer")
             if size <= self._small_bytes:

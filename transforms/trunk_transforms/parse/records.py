@@ -83,7 +83,7 @@ def read_records(
     known = known or {}
     try:
         return _read_records(_Reader(known, frozenset()), _batches(records, batch_records, batch_bytes))
-    except _BetterClaim:  # the columns must not depend on the order of the records
+    except _BetterClaimError:  # the columns must not depend on the order of the records
         reader = _Reader(known, _occurring_fields(records))
         return _read_records(reader, _batches(records, batch_records, batch_bytes))
 
@@ -144,7 +144,7 @@ class _Field:
     is_secret: bool = False
 
 
-class _BetterClaim(Exception):
+class _BetterClaimError(Exception):
     """A field turned up whose name has a better claim to a column than the field that has it already."""
 
 
@@ -306,14 +306,14 @@ class _Reader:
         return columns
 
     def _learn(self, records: list[dict[str, Any]]) -> None:
-        """Give every field that is not known yet a column and a type. Raises _BetterClaim."""
+        """Give every field that is not known yet a column and a type. Raises _BetterClaimError."""
         names = dict.fromkeys(name for record in records for name in record)
         values = {name: [r[name] for r in records if r.get(name) is not None] for name in names}
         self._occurring |= {name for name in names if values[name] and name not in _DECLARED}
         columns = claim_columns(self._occurring)
         for name, column in columns.items():
             if name in self._fields and self._fields[name].column not in ("", column):
-                raise _BetterClaim
+                raise _BetterClaimError
         for name in names:
             if self._fields.get(name, _UNKNOWN).type is not None:
                 continue
