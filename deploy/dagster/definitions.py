@@ -1,14 +1,14 @@
-"""The SIP trunks as Dagster assets: one for each table, one partition for each account.
+"""The SIP trunks as Dagster assets: one asset per table, one partition per account.
 
     pip install '.[dagster]'
     dagster dev -f deploy/dagster/definitions.py    # in the folder that holds .dlt
 
-The assets are declared by dagster-dlt from the product's dlt source, and loaded by what `sip-trunks run` calls: a
-pipeline of dlt alone would go past the lock, the guard and the publishing in one step. Runs on one data directory shut
-each other out: so the schedule asks for all accounts in one run, and a pool keeps other runs waiting (dagster.yaml).
+dagster-dlt declares the assets from the product's dlt source. The function behind `sip-trunks run` loads them, because
+a dlt pipeline alone would skip the lock, the validation and the atomic publishing. Only one run at a time can use a
+data directory, so the schedule loads all accounts in one run, and a pool queues other runs (dagster.yaml).
 """
 
-# Dagster reads the annotations when it loads this: they are no strings here.
+# No `from __future__ import annotations`: Dagster reads the annotations when it loads this file.
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,19 +24,19 @@ from sip_trunks.run.result import AccountResult
 from sip_trunks.run.run import run
 from trunk_transforms import schema
 
-CRON = "7 * * * *"  # a minute of your own: not everybody at the full hour
+CRON = "7 * * * *"  # choose your own minute, so that not every installation calls the API on the hour
 CRON_OF_CHECK = "37 * * * *"
 LATE = timedelta(hours=3)
-# What may pass by itself: the API is not reached, another run is at work, the destination fails.
+# Errors that may be temporary: the API is unreachable, another run is active, the destination fails.
 WORTH_A_RETRY = {4, 6, 7}
 
-# Who has no token yet sees the assets all the same; their run says what is missing.
+# Without a token, the assets are still listed; running them reports that the token is missing.
 ACCOUNTS = [account.name for account in read_settings().accounts] or [DEFAULT_ACCOUNT]
 PARTITIONS = dg.StaticPartitionsDefinition(ACCOUNTS)
 
 
 def declare_assets() -> list[dg.AssetSpec]:
-    """Return an asset for each table, as dagster-dlt declares it, under the name that SQL knows it by."""
+    """Return one asset per table, declared by dagster-dlt and named like the table in SQL."""
     settings = read_settings()
     with dlt_environment(settings):
         from dagster_dlt import DagsterDltTranslator
@@ -71,40 +71,40 @@ SPECS = declare_assets()
     pool="sip_trunks",
 )
 def trunks(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-    """Load the accounts of this run. An account that fails keeps no other from being loaded, and fails the run."""
+    """Load the accounts of this run. If an account fails, the others are still loaded, and the run fails."""
     settings = read_settings()
     try:
         accounts = pick_accounts(settings, list(context.partition_keys))
-        outcome = run(settings, accounts, announce=context.log.info)
+        result = run(settings, accounts, announce=context.log.info)
     except Exception as error:
         raise failure([describe_error(error)], {exit_code_of(error)}) from None
-    loaded = [entry for entry in outcome.accounts if entry.status != "failed"]
-    if outcome.failures:
-        # Nothing that is yielded before a failure counts, but these accounts are loaded.
+    loaded = [entry for entry in result.accounts if entry.status != "failed"]
+    if result.failures:
+        # Dagster discards results that are yielded before a failure, so log the loaded accounts as events.
         for entry in loaded:
             for spec in SPECS:
                 context.log_event(dg.AssetMaterialization(spec.key, partition=entry.account, metadata=describe(entry)))
-        raise failure(outcome.failures, {entry.exit_code for entry in outcome.accounts if entry.error})
+        raise failure(result.failures, {entry.exit_code for entry in result.accounts if entry.error})
     for spec in SPECS:
         for entry in loaded:
             context.add_asset_metadata(describe(entry), asset_key=spec.key, partition_key=entry.account)
         yield dg.MaterializeResult(asset_key=spec.key)
 
 
-def failure(lines: Sequence[str], codes: set[int]) -> dg.SipTrunksError:
-    """Return the failure of a run; one that somebody has to mend is not tried again."""
-    return dg.SipTrunksError("; ".join(lines), {"exit_codes": sorted(codes)}, allow_retries=bool(codes & WORTH_A_RETRY))
+def failure(lines: Sequence[str], codes: set[int]) -> dg.Failure:
+    """Return the failure of a run. It may be retried only if one of its errors may be temporary."""
+    return dg.Failure("; ".join(lines), {"exit_codes": sorted(codes)}, allow_retries=bool(codes & WORTH_A_RETRY))
 
 
 def describe(entry: AccountResult) -> dict[str, Any]:
-    """Return what a run did for an account, as Dagster shows it beside the partition."""
+    """Return the result of an account as metadata of its partition."""
     names = ("status", "trunk_count", "new_count", "changed_count", "removed_count", "drift_count")
     return {name: getattr(entry, name) for name in names}
 
 
 @dg.asset_check(asset=["famulor", schema.SIP_TRUNK_SNAPSHOTS.name])
 def every_account_is_fresh() -> dg.AssetCheckResult:
-    """Whether every configured account was seen lately, by whatever started the run."""
+    """Whether every configured account was observed recently, in a run started by Dagster or by anything else."""
     settings = read_settings()
     accounts = read_status(settings)["accounts"]
     late = [entry["account"] for entry in find_stale(settings, accounts, LATE.total_seconds())]
@@ -118,7 +118,7 @@ check_trunks = dg.define_asset_job("check_trunks", dg.AssetSelection.checks(ever
 
 @dg.schedule(job=load_trunks, cron_schedule=CRON)
 def every_hour() -> dg.RunRequest:
-    """All accounts in one run."""
+    """Load all accounts in one run."""
     tags = {"dagster/asset_partition_range_start": ACCOUNTS[0], "dagster/asset_partition_range_end": ACCOUNTS[-1]}
     return dg.RunRequest(tags=tags)
 

@@ -70,7 +70,7 @@ def test_airflow_runs_skips_retries_or_fails_the_task(
         assert "new_state=skipped" in airflow("dags", "test", "sip_trunks")
     api.answer(b"{}", 401)
     printed = airflow("dags", "test", "sip_trunks")
-    assert "exit code 3, which trying again does not mend" in printed
+    assert "exit code 3; a retry would fail again" in printed
     assert "new_state=failed" in printed
     api.answer(b"", 500)
     # It would wait for two minutes before it tries again.
