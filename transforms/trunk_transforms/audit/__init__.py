@@ -1,1 +1,1 @@
-"""What is misconfigured: rules, findings, suppressions."""
+"""The audit of trunks: rules, findings, suppressions."""

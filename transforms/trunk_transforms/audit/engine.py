@@ -1,8 +1,8 @@
-"""The audit: what is misconfigured in the trunks, like a linter for them.
+"""The audit: a linter for trunks.
 
-    trunks ─gather_context─▶ context ─each rule─▶ findings ─suppress─▶ those to act on, those that are meant to be so
+    trunks ─gather_context─▶ context ─each rule─▶ findings ─suppress─▶ findings to act on, suppressed findings
 
-The rules are in `transforms.rules`, a family to a module, each a small function with a stable code.
+The rules are in `trunk_transforms.audit.rules`, one module per family. A rule is a small function with a stable code.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
     from trunk_transforms.enrich.providers import Providers
 
 _TYPES = {name: "Int64" if name == "trunk_id" else "str" for name in FINDINGS.names}
-_PLACES = {severity: place for place, severity in enumerate(reversed(SEVERITIES))}
+_RANKS = {severity: rank for rank, severity in enumerate(reversed(SEVERITIES))}
 _NOTHING = pd.DataFrame(columns=["seen", "fix", "severity", "rule"], index=pd.RangeIndex(0), dtype="str")
 
 
 def audit_trunks(
     trunks: pd.DataFrame, *, providers: Providers, as_of: datetime, rules: Iterable[Rule] | None = None
 ) -> pd.DataFrame:
-    """Return what the rules, all unless some are named, find in the trunks, the most severe first.
+    """Return the findings of the rules (default: all rules), the most severe first.
 
-    Grain: one row per trunk and rule, with the columns `FINDINGS`. Needs `account`, `id`, `phone_number`,
-    `sip_username`, `sip_address`, `sip_calling_format`, `inbound_authorization_type`, `allowed_inbound_ips` (JSON text
-    of a list), `outbound_proxy` and `country_code`, one row per trunk; each may be null. What `derive_numbers` and
-    `derive_provider` add is taken from there if it is there. `as_of` tells how old the facts on providers are. Raises
-    ValueError if it has no time zone.
+    Grain: one row per trunk and rule, with the columns `FINDINGS`. Needs one row per trunk with the columns `AUDITED`,
+    all nullable; `allowed_inbound_ips` is the JSON text of a list. If the columns that `derive_numbers` and
+    `derive_provider` add are there, they are used. The age of the provider catalog is counted at `as_of`.
 
-    All rules but the cross-account ones find the same in all accounts together as in each alone.
+    Rules that do not compare accounts have the same findings for all accounts together as for each one alone.
+
+    Raises ValueError if `as_of` has no time zone.
     """
     context = gather_context(trunks, providers, as_of)
     selected = sorted(RULES.values() if rules is None else rules, key=lambda rule: rule.code)
     found = pd.concat([_NOTHING, *(_complete(rule, rule.check(context)) for rule in selected)])
-    # Rules come in the order of their codes already: a stable sort by numbers does the rest.
+    # The rules are in the order of their codes already; a stable sort by severity and trunk keeps it.
     codes, severities = pd.factorize(found["severity"])
-    severity = np.array([_PLACES[name] for name in severities], dtype=int)[codes]
+    severity = np.array([_RANKS[name] for name in severities], dtype=int)[codes]
     order = np.argsort(severity * len(trunks) + _rank(trunks)[found.index], kind="stable")
     located = trunks[["account", "id", "phone_number"]].iloc[found.index[order]].rename(columns={"id": "trunk_id"})
     findings = [frame.reset_index(drop=True) for frame in (located, found.iloc[order])]
@@ -56,13 +56,12 @@ def audit_trunks(
 
 
 def merge_findings(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Return the findings of audits of several accounts each, or of several rules each, as those of one audit."""
+    """Return the findings of several audits, of other accounts or by other rules, in the order of one audit."""
     found = pd.concat(parts, ignore_index=True)
-    places = found["severity"].map(_PLACES)
-    ordered = found.assign(**{"~place": places}).sort_values(
-        ["~place", "account", "trunk_id", "rule"], ignore_index=True
+    order = found.assign(severity=found["severity"].map(_RANKS)).sort_values(
+        ["severity", "account", "trunk_id", "rule"]
     )
-    return ordered[list(found.columns)].astype(_TYPES)
+    return found.loc[order.index].reset_index(drop=True).astype(_TYPES)
 
 
 def _complete(rule: Rule, found: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +69,7 @@ def _complete(rule: Rule, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rank(trunks: pd.DataFrame) -> NDArray[np.int64]:
-    """Return the place of each row when they are sorted by account and id."""
+    """Return the position of each row in the order of account and id."""
     accounts = trunks["account"].rank(method="dense").fillna(0).to_numpy()
     ids = trunks["id"].astype("Int64").to_numpy(dtype=float, na_value=np.inf)
     return np.argsort(np.lexsort((ids, accounts)))

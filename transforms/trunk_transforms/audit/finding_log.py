@@ -1,4 +1,4 @@
-"""Findings of one audit after the other → how old each is."""
+"""The findings of successive audits → the age of each finding."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _KEY = ["account", "trunk_id", "rule"]
 def extend_findings(
     log: pd.DataFrame | None, findings: pd.DataFrame, suppressed: pd.DataFrame, observations: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the log of findings after one more audit: what it found, and then what it found no longer.
+    """Return the log of findings after one more audit: its findings first, then the earlier ones that it lacks.
 
-    Grain: one row per account, trunk, rule and `first_seen_at`; a finding that was gone and came back has two, one that
-    was suppressed for a while has one. Needs the log so far, the findings `with_ages`, those that are suppressed, and
-    `account` and `snapshot_at` of the observations. Has the columns of a finding and `FINDING_AGES`.
+    Grain: one row per account, trunk, rule and `first_seen_at`. A finding that was resolved and came back has two rows;
+    one that was suppressed for a while has one. Needs the log so far, the findings `with_ages`, the suppressed
+    findings, and `account` and `snapshot_at` of the observations. Has the columns of a finding and `FINDING_AGES`.
     """
     seen_at = findings["account"].map(observations.groupby("account")["snapshot_at"].max())
     first_seen_at = findings["first_seen_at"].fillna(seen_at)
@@ -24,12 +24,12 @@ def extend_findings(
     is_continued = _is_current(log) & _keys(log).isin(_keys(found))
     rest = log.loc[~is_continued]
     is_hidden = _is_current(rest) & _keys(rest).isin(_keys(suppressed))
-    gone = rest.assign(is_current=pd.Series(data=False, index=rest.index, dtype="boolean").mask(is_hidden))
-    return pd.concat([found, gone[list(found.columns)]], ignore_index=True).astype({"is_current": "boolean"})
+    ended = rest.assign(is_current=pd.Series(data=False, index=rest.index, dtype="boolean").mask(is_hidden))
+    return pd.concat([found, ended[list(found.columns)]], ignore_index=True).astype({"is_current": "boolean"})
 
 
 def with_ages(findings: pd.DataFrame, log: pd.DataFrame | None) -> pd.DataFrame:
-    """Return the findings with `first_seen_at` (UTC), as the log has it; null for what it does not know.
+    """Return the findings with `first_seen_at` (UTC) from the log; null if the log lacks the finding.
 
     Grain: as the findings, one row per account, trunk and rule.
     """
@@ -39,7 +39,7 @@ def with_ages(findings: pd.DataFrame, log: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _is_current(log: pd.DataFrame) -> pd.Series:
-    """Whether a finding is still there as far as is known: nobody says that one is over that is not looked at."""
+    """Return a flag per finding: not known to be resolved. Null counts as current, because no audit checked it."""
     return log["is_current"].fillna(value=True).astype(bool)
 
 

@@ -1,4 +1,4 @@
-"""Which rules are meant by the names that somebody gives."""
+"""Names of rules and families → rules."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def select_rules(select: Sequence[str], ignore: Sequence[str]) -> list[Rule]:
-    """Return the selected rules, all if none is selected, without the ignored ones, in the order of `RULES`.
+    """Return the selected rules (default: all) without the ignored ones, in the order of `RULES`.
 
-    Each name is the code of a rule, or words that codes begin with: `allowlist`, `provider-ips`. Raises ValueError if
-    no rule has such a name.
+    Each name is the code of a rule or the first words of codes, such as `allowlist` or `provider-ips`. Raises
+    ValueError if a name matches no rule.
     """
     selected = {code for name in select for code in find_codes(name)} or set(RULES)
     ignored = {code for name in ignore for code in find_codes(name)}
@@ -25,7 +25,7 @@ def select_rules(select: Sequence[str], ignore: Sequence[str]) -> list[Rule]:
 
 
 def find_codes(name: str) -> list[str]:
-    """Return the codes of the rules that a name means. Raises ValueError, with a suggestion, if there are none."""
+    """Return the codes of the rules that a name matches. Raises ValueError, with a suggestion, if there are none."""
     found = [code for code in RULES if code == name or code.startswith(f"{name}-")]
     if found:
         return found

@@ -200,7 +200,7 @@ def dated(as_of: datetime) -> dict[str, Found]:
 
 @pytest.mark.parametrize("rule", DATED)
 def test_findings_by_facts_older_than_a_year_say_how_old_they_are(rule: str) -> None:
-    remark = " (by facts of 2026-06-01, older than 12 months: check them)"
+    remark = " (by a catalog entry of 2026-06-01, older than 12 months: check it)"
 
     def found_at(as_of: datetime) -> Found:
         return [finding for finding in dated(as_of)[rule] if finding[1] == rule]

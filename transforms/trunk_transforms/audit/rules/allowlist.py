@@ -1,6 +1,6 @@
-"""Rules on `allowed_inbound_ips`: who may send inbound calls.
+"""Rules on `allowed_inbound_ips`: the addresses that may send inbound calls.
 
-Where calls are authorised by password, an allowlist does nothing: then only that it is there is worth a finding.
+A trunk that authorises calls by password ignores its allowlist, so the only finding on such a list is that it exists.
 """
 
 from __future__ import annotations
@@ -10,38 +10,31 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from trunk_transforms.audit.rules.context import Verdict, say
-from trunk_transforms.audit.rules.rule import rule
+from trunk_transforms.audit.rules.context import AuditContext, Entries, Verdict, as_findings, ordinary_networks
+from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, SPECIAL_ADDRESSES, rule
 from trunk_transforms.audit.rules.wording import enumerate_first, enumerate_some, quote
 from trunk_transforms.enrich.addresses import show_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trunk_transforms.audit.rules.context import AuditContext
-    from trunk_transforms.enrich.addresses import Entry, Network, NetworkSet
-
-    Entries = tuple[Entry, ...]
-
-_API = "the vendor's API documentation, June 2026"
-_REGISTRY = "IANA's registries of special-purpose addresses (RFC 6890)"
+    from trunk_transforms.enrich.addresses import Entry, Network
 
 
 @rule(
     "allowlist-empty",
     severity="critical",
-    question="Which trunks authorise calls by allowlist and allow nobody?",
-    why="No inbound call gets through. The API asks for at least one address, so that an empty list is a defect.",
+    question="Which trunks authorise calls by allowlist, but have an empty one?",
+    why="No inbound call gets through. The API requires at least one address, so an empty list is a defect.",
     fix='add the addresses that send the calls to allowed_inbound_ips, or set inbound_authorization_type to "auth"',
-    source=_API,
+    source=API_DOCUMENTATION,
 )
 def check_empty(context: AuditContext) -> pd.DataFrame:
     """Find trunks of type `ip` without any entry."""
-    is_ip = context.trunks["inbound_authorization_type"] == "ip"
     return context.decide(
         ["allowlist"],
         lambda entries: None if entries else Verdict("authorised by IP address, but the allowlist is empty"),
-        is_ip,
+        context.trunks["inbound_authorization_type"] == "ip",
     )
 
 
@@ -49,12 +42,12 @@ def check_empty(context: AuditContext) -> pd.DataFrame:
     "allowlist-invalid",
     severity="critical",
     question="Which allowlists have entries that are neither an IP address nor a network?",
-    why="Such an entry matches nobody: calls that it was meant for are refused.",
+    why="Such an entry matches no address, so the calls that it was meant to allow are refused.",
     fix="replace or remove the entry",
-    source=_API,
+    source=API_DOCUMENTATION,
 )
 def check_invalid(context: AuditContext) -> pd.DataFrame:
-    """Find entries that cannot be read; those with a port, a scheme or spaces are told what they should be."""
+    """Find unreadable entries; suggest the correct text for entries with a port, a scheme or spaces."""
 
     def decide(entries: Entries) -> Verdict | None:
         faults = dict.fromkeys(entry for entry in entries if entry.fault)
@@ -69,70 +62,70 @@ def check_invalid(context: AuditContext) -> pd.DataFrame:
     "allowlist-open",
     severity="critical",
     question="Which allowlists allow the whole internet?",
-    why="Anybody who finds the trunk can place calls through it.",
+    why="Anyone who finds the trunk can place calls through it.",
     fix="remove the entry and list the addresses that send the calls",
     source="prefix length 0",
 )
 def check_open(context: AuditContext) -> pd.DataFrame:
     """Find 0.0.0.0/0 and ::/0."""
-    return _judge_entries(context, lambda entry: entry.is_open, "allows every address there is")
+    return _find_entries(context, lambda entry: entry.is_open, "allows every address on the internet")
 
 
 @rule(
     "allowlist-wide",
     severity="high",
-    question="Which allowlists have networks that are wider than a /24, of IPv6 wider than a /64?",
-    why="A provider's gateways are few: a wide network lets strangers call in who rent a server in it.",
+    question="Which allowlists have networks wider than a /24 (IPv4) or a /64 (IPv6)?",
+    why="A provider has few gateways. A wide network also admits strangers who rent a server in it.",
     fix="replace the network by the addresses that send the calls",
     source="the smallest networks that are routed on the internet",
 )
 def check_wide(context: AuditContext) -> pd.DataFrame:
     """Find wide public networks."""
-    return _judge_entries(context, lambda entry: entry.is_wide, "allows far more addresses than calls come from")
+    return _find_entries(context, lambda entry: entry.is_wide, "allows far more addresses than calls come from")
 
 
 @rule(
     "allowlist-private",
     severity="high",
     question="Which allowlists have private, loopback, link-local or CGNAT addresses?",
-    why="The platform sees public addresses only, so that the entry matches nobody; the public one may be missing.",
-    fix="remove it, and allow the public address that the calls come from, if that is not there",
-    source=_REGISTRY,
+    why="The platform sees only public addresses, so the entry matches no call, and the public one may be missing.",
+    fix="remove the entry; if the public address that the calls come from is missing, add it",
+    source=SPECIAL_ADDRESSES,
 )
 def check_private(context: AuditContext) -> pd.DataFrame:
-    """Find addresses that no call on the internet comes from."""
+    """Find addresses that cannot be the source of a call on the internet."""
     kinds = ("private", "loopback", "link-local", "CGNAT")
-    return _judge_entries(context, lambda entry: entry.kind in kinds, "cannot be seen from outside")
+    return _find_entries(context, lambda entry: entry.kind in kinds, "cannot be seen from outside")
 
 
 @rule(
     "allowlist-reserved",
     severity="medium",
-    question="Which allowlists have addresses that are for documentation, or reserved?",
-    why="Nobody has such an address: most likely it was copied from an example.",
-    fix="remove it, and allow the address that the calls come from, if that is not there",
-    source=_REGISTRY,
+    question="Which allowlists have addresses that are reserved, or meant for documentation?",
+    why="No host on the internet has such an address; it was probably copied from an example.",
+    fix="remove the entry; if the address that the calls come from is missing, add it",
+    source=SPECIAL_ADDRESSES,
 )
 def check_reserved(context: AuditContext) -> pd.DataFrame:
-    """Find addresses that nobody has."""
+    """Find reserved and documentation addresses."""
     kinds = ("documentation", "reserved")
-    return _judge_entries(context, lambda entry: entry.kind in kinds, "stands for nobody on the internet")
+    return _find_entries(context, lambda entry: entry.kind in kinds, "is not used on the internet")
 
 
 @rule(
     "allowlist-duplicate",
     severity="low",
     question="Which allowlists have an entry twice?",
-    why="Nothing breaks, but whoever removes one of the two believes that the address is gone.",
+    why="Nothing breaks, but after one of the two is removed, the address is still allowed.",
     fix="remove all but one",
     source="comparison of the entries",
 )
 def check_duplicate(context: AuditContext) -> pd.DataFrame:
-    """Find entries that are the same network, however they are written."""
+    """Find entries for the same network, also in different spellings."""
 
     def decide(entries: Entries) -> Verdict | None:
         counts = Counter(entry.network for entry in entries if entry.network and not entry.fault)
-        twice = [f"{show_network(network)} is there {count} times" for network, count in counts.items() if count > 1]
+        twice = [f"{show_network(network)} is listed {count} times" for network, count in counts.items() if count > 1]
         return Verdict(enumerate_some(twice, 3)) if twice else None
 
     return context.decide(["allowlist"], decide, context.trunks["is_allowlist_used"])
@@ -142,12 +135,12 @@ def check_duplicate(context: AuditContext) -> pd.DataFrame:
     "allowlist-unused",
     severity="medium",
     question="Which trunks have an allowlist although they authorise calls by password?",
-    why="The list does nothing, and who reads it believes the trunk protected. The API clears it, so it is a defect.",
+    why="The list has no effect, but the trunk appears protected. The API clears such lists, so it is a defect.",
     fix='set inbound_authorization_type to "ip" if the list is right, else clear it',
-    source=_API,
+    source=API_DOCUMENTATION,
 )
 def check_unused(context: AuditContext) -> pd.DataFrame:
-    """Find entries where the type is `auth`."""
+    """Find entries of trunks of type `auth`."""
 
     def decide(entries: Entries) -> Verdict | None:
         shown = enumerate_some([quote(entry.text) for entry in entries], 3)
@@ -157,38 +150,35 @@ def check_unused(context: AuditContext) -> pd.DataFrame:
 
 
 def list_networks(context: AuditContext) -> pd.Series:
-    """Return the ordinary networks of the allowlists in use that accounts are compared by: those of no provider."""
-    provided = context.providers.known_addresses
-    places = context.trunks.loc[context.trunks["is_allowlist_used"], "allowlist"]
-    texts = {place: [str(n) for n in _comparable(context.allowlists[place], provided)] for place in places.unique()}
-    networks: pd.Series = places.map(texts).explode().dropna().astype("str")
+    """Return the networks by which accounts are compared: ordinary ones in allowlists in use, not of a provider."""
+    positions = context.trunks.loc[context.trunks["is_allowlist_used"], "allowlist"]
+    texts = {p: [str(network) for network in _comparable(context, context.allowlists[p])] for p in positions.unique()}
+    networks: pd.Series = positions.map(texts).explode().dropna().astype("str")
     return networks
 
 
 @rule(
     "allowlist-shared",
     severity="info",
-    question="Which addresses may call in to trunks of different accounts?",
-    why="One that is left over from another customer is a way in; one of a common PBX is as it should be.",
+    question="Which addresses may send calls to trunks of different accounts?",
+    why="An address left over from another customer is a way in; the address of a shared PBX is fine.",
     fix="make sure that the accounts share a PBX or carrier at that address",
     source="comparison of the accounts; addresses of known providers do not count",
     keys=list_networks,
 )
 def check_shared(context: AuditContext) -> pd.DataFrame:
-    """Find ordinary addresses that are on allowlists in use of several accounts."""
-    provided = context.providers.known_addresses
+    """Find ordinary addresses in allowlists in use of several accounts."""
     used = context.trunks.loc[context.trunks["is_allowlist_used"], ["account", "allowlist"]].drop_duplicates()
     if used["account"].nunique() < 2:
-        return say(pd.Series(dtype="str"))
+        return as_findings(pd.Series(dtype="str"))
     accounts: dict[Network, dict[str, None]] = {}
-    for account, place in used.sort_values("account").itertuples(index=False):
-        for network in _comparable(context.allowlists[place], provided):
+    for account, position in used.sort_values("account").itertuples(index=False):
+        for network in _comparable(context, context.allowlists[position]):
             accounts.setdefault(network, {})[account] = None
-    # Looked up for every entry: only those that several accounts have are kept.
     accounts = {network: names for network, names in accounts.items() if len(names) > 1}
 
     def decide(account: str, entries: Entries) -> Verdict | None:
-        shared = [network for network in _ordinary(entries) if network in accounts]
+        shared = [network for network in ordinary_networks(entries) if network in accounts]
         shown = [f"{show_network(network)} also in account {others(account, network)}" for network in shared]
         return Verdict(enumerate_some(shown, 3)) if shown else None
 
@@ -199,19 +189,16 @@ def check_shared(context: AuditContext) -> pd.DataFrame:
     return context.decide(["account", "allowlist"], decide, context.trunks["is_allowlist_used"])
 
 
-def _comparable(entries: Entries, provided: NetworkSet) -> list[Network]:
-    return [network for network in _ordinary(entries) if not provided.overlaps(network)]
+def _comparable(context: AuditContext, entries: Entries) -> list[Network]:
+    provided = context.providers.known_addresses
+    return [network for network in ordinary_networks(entries) if not provided.overlaps(network)]
 
 
-def _ordinary(entries: Entries) -> list[Network]:
-    return list(dict.fromkeys(entry.network for entry in entries if entry.is_ordinary and entry.network))
-
-
-def _judge_entries(context: AuditContext, is_meant: Callable[[Entry], bool], remark: str) -> pd.DataFrame:
-    """Find the entries in use that are meant, each once; the remark follows their enumeration."""
+def _find_entries(context: AuditContext, matches: Callable[[Entry], bool], remark: str) -> pd.DataFrame:
+    """Return one finding per trunk with matching entries in use: each entry once, then the remark."""
 
     def decide(entries: Entries) -> Verdict | None:
-        found = dict.fromkeys(_show(entry) for entry in entries if is_meant(entry))
+        found = dict.fromkeys(_show(entry) for entry in entries if matches(entry))
         return Verdict(f"{enumerate_some(list(found), 3)} {remark}") if found else None
 
     return context.decide(["allowlist"], decide, _has_odd_entries(context))
@@ -224,16 +211,3 @@ def _has_odd_entries(context: AuditContext) -> pd.Series:
 def _show(entry: Entry) -> str:
     network = show_network(entry.network) if entry.network else quote(entry.text)
     return network if entry.kind == "public" else f"{network} ({entry.kind})"
-
-
-RULES = (
-    check_empty,
-    check_invalid,
-    check_open,
-    check_wide,
-    check_private,
-    check_reserved,
-    check_duplicate,
-    check_unused,
-    check_shared,
-)

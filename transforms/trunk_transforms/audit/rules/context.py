@@ -1,8 +1,9 @@
-"""What the rules look at: trunks with everything that is derived from them, each distinct value looked at once."""
+"""The input of the rules: the trunks with derived columns. Each distinct value is checked once."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from trunk_transforms.audit.rules.wording import enumerate_first
-from trunk_transforms.enrich.addresses import Entry, classify_entry, normalize_host
+from trunk_transforms.enrich.addresses import Entry, Network, classify_entry, normalize_host
 from trunk_transforms.enrich.countries import canonical_country
 from trunk_transforms.enrich.numbers import as_text, derive_numbers, match_valid_numbers
 from trunk_transforms.enrich.providers import derive_provider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -38,14 +39,17 @@ AUDITED = (
     "outbound_proxy",
     "country_code",
 )
-"""The columns that the rules look at."""
+"""The columns that the rules need."""
 
 _TEXTS = tuple(name for name in AUDITED if name not in ("id", "outbound_proxy"))
 _OLD_MONTHS = 12
 
 
+Entries = tuple[Entry, ...]
+
+
 class Verdict(NamedTuple):
-    """What a rule has seen; `fix` and `severity` where they are not the rule's own."""
+    """What is wrong with a trunk; `fix` and `severity` are None for the rule's own."""
 
     seen: str
     fix: str | None = None
@@ -54,57 +58,66 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class AuditContext:
-    """The trunks, one row each (index 0, 1, …), and what is known beside them.
+    """The trunks, one row each (index 0, 1, …), their allowlists, and the provider catalog.
 
-    Text columns are `str`, blank ones null, but for `account`; `outbound_proxy` is `boolean`. Derived:
-    `number_kind`, `normalized_number`, `calling_code`, `is_valid` (the normalised number exists), `provider`, `host`
-    (as hosts are compared), `country` (the code that is meant), `allowlist` (a place in `allowlists`),
-    `is_allowlist_used`, `is_allowlist_ordinary` (each of its entries is, by itself).
+    Text columns have the type `str`, and blank text is null except in `account`; `outbound_proxy` is `boolean`. Derived
+    columns: `number_kind`, `normalized_number`, `calling_code`, `provider`, and
+
+    - `is_valid`: the normalised number exists
+    - `is_provider_known`: the provider is in the catalog
+    - `host`: the SIP address in the spelling by which hosts are compared
+    - `country`: the ISO code that `country_code` stands for
+    - `allowlist`: the position of the trunk's allowlist in `allowlists`
+    - `is_allowlist_used`: the allowlist decides on inbound calls
+    - `is_allowlist_ordinary`: every entry is ordinary
     """
 
     trunks: pd.DataFrame
-    allowlists: list[tuple[Entry, ...]]
+    allowlists: list[Entries]
     providers: Providers
     as_of: datetime
     _encoded: dict[str, tuple[Codes, list[Any]]] = field(default_factory=dict, repr=False)
 
     def decide(
-        self, columns: Sequence[str], judge: Callable[..., Verdict | None], where: Flags | pd.Series | None = None
+        self, columns: Sequence[str], decide: Callable[..., Verdict | None], where: Flags | pd.Series | None = None
     ) -> pd.DataFrame:
-        """Return the findings of a function that is asked once for every distinct combination of the columns' values.
+        """Return the findings of a function that is called once per distinct combination of values of the columns.
 
-        Missing values come as None, the column `allowlist` as its entries. Only rows for which `where` holds count.
+        A missing value is passed as None, `allowlist` as the entries, and `provider` as the `Provider`, or None if the
+        catalog lacks it. `where` selects the rows to check; default: all.
         """
         rows = np.arange(len(self.trunks)) if where is None else np.flatnonzero(np.asarray(where, dtype=bool))
         encoded = [self._encode(name) for name in columns]
         groups, firsts = _combine([codes[rows] for codes, _ in encoded])
-        verdicts = [judge(*(values[codes[rows[first]]] for codes, values in encoded)) for first in firsts]
+        verdicts = [decide(*(values[codes[rows[first]]] for codes, values in encoded)) for first in firsts]
         is_hit = np.array([verdict is not None for verdict in verdicts], dtype=bool)
-        hits = [verdict for verdict in verdicts if verdict is not None]
         is_found = is_hit[groups]
-        places = (np.cumsum(is_hit) - 1)[groups[is_found]]
+        positions = (np.cumsum(is_hit) - 1)[groups[is_found]]
+        hits = [verdict for verdict in verdicts if verdict is not None]
         texts = pd.DataFrame(hits, columns=Verdict._fields).astype("str")
-        return texts.take(places).set_axis(rows[is_found])
+        return texts.take(positions).set_axis(rows[is_found])
 
     def age(self, provider: Provider) -> str:
-        """Return what to add where facts on a provider are used: nothing unless they are old."""
+        """Return a remark for findings if the catalog's entry on a provider is older than 12 months, else no text."""
         months = (self.as_of.year - provider.as_of.year) * 12 + self.as_of.month - provider.as_of.month
         is_old = months > _OLD_MONTHS or (months == _OLD_MONTHS and self.as_of.day > provider.as_of.day)
-        return f" (by facts of {provider.as_of}, older than {_OLD_MONTHS} months: check them)" if is_old else ""
+        return f" (by a catalog entry of {provider.as_of}, older than {_OLD_MONTHS} months: check it)" if is_old else ""
 
     def _encode(self, name: str) -> tuple[Codes, list[Any]]:
-        """Return a column as places in the list of its distinct values, the last of which is None."""
+        """Return a column as positions in the list of its distinct values; the last value is None, for nulls."""
         if name not in self._encoded:
+            codes, distinct = pd.factorize(self.trunks[name])
+            values: list[Any] = distinct.tolist()
             if name == "allowlist":
-                self._encoded[name] = self.trunks["allowlist"].to_numpy(), list(self.allowlists)
-            else:
-                codes, distinct = pd.factorize(self.trunks[name])
-                self._encoded[name] = codes, [*distinct.tolist(), None]
+                values = [self.allowlists[position] for position in values]
+            elif name == "provider":
+                values = [self.providers.by_name.get(provider) for provider in values]
+            self._encoded[name] = codes, [*values, None]
         return self._encoded[name]
 
 
 def gather_context(trunks: pd.DataFrame, providers: Providers, as_of: datetime) -> AuditContext:
-    """Return the facts on the trunks. Needs the columns that `audit_trunks` needs; keeps derived ones that are there.
+    """Return the context of an audit. Needs the columns `AUDITED`; derived columns that `trunks` has are kept.
 
     Raises ValueError if `as_of` has no time zone.
     """
@@ -117,6 +130,7 @@ def gather_context(trunks: pd.DataFrame, providers: Providers, as_of: datetime) 
         known = derive_numbers(known)
     if "provider" not in known.columns:
         known = derive_provider(known, providers)
+    known["is_provider_known"] = known["provider"].isin(providers.by_name)
     known["is_valid"] = match_valid_numbers(as_text(known["normalized_number"]))
     known["host"] = _map_distinct(known["sip_address"], normalize_host)
     known["country"] = _map_distinct(known["country_code"], canonical_country)
@@ -130,10 +144,9 @@ def gather_context(trunks: pd.DataFrame, providers: Providers, as_of: datetime) 
     return AuditContext(known, [*allowlists, ()], providers, as_of)
 
 
-def say(seen: pd.Series, fix: pd.Series | None = None) -> pd.DataFrame:
-    """Return one finding for each row of a column of texts; `fix` has texts for the same rows."""
-    nothing = pd.Series(None, index=seen.index, dtype="str")
-    return pd.DataFrame({"seen": seen.astype("str"), "fix": nothing if fix is None else fix, "severity": nothing})
+def as_findings(seen: pd.Series, fix: pd.Series | None = None) -> pd.DataFrame:
+    """Return one finding per row of a column of texts; `fix` has texts for the same rows."""
+    return pd.DataFrame({"seen": seen, "fix": fix, "severity": None}, index=seen.index, dtype="str")
 
 
 def ids(trunks: pd.DataFrame) -> pd.Series:
@@ -141,54 +154,47 @@ def ids(trunks: pd.DataFrame) -> pd.Series:
     return trunks["id"].astype("Int64").astype("str").fillna("?")
 
 
-def name_others(groups: pd.Series, parts: pd.Series, labels: pd.Series, most: int = 3) -> pd.Series:
-    """Return for each row who else is in its group: up to three labels of other parts of it, and how many more.
+def ordinary_networks(entries: Entries) -> list[Network]:
+    """Return the networks of the ordinary entries, each once."""
+    return list(dict.fromkeys(entry.network for entry in entries if entry.is_ordinary and entry.network))
 
-    A null group has nobody. Rows that are alone are left out. Grain: one row per row that has company; its index.
+
+def name_others(groups: pd.Series, parts: pd.Series, labels: pd.Series, most: int = 3) -> pd.Series:
+    """Return for each row the others in its group: up to three labels of other parts, and the number of the rest.
+
+    Grain: one row per row of a group with several parts, with that row's index. Rows with a null group are left out.
     """
     rows = pd.DataFrame({"group": groups, "part": parts, "label": labels}).dropna(subset="group")
     pairs = rows[["group", "part"]].drop_duplicates()
     shared = pairs.loc[pairs["group"].duplicated(keep=False), "group"]
-    rows = rows.loc[rows["group"].isin(shared)]
-    named: list[str] = []
-    index: list[int] = []
-    for _, group in _split(rows):
-        sizes: dict[Any, int] = {}
-        for _, part, _ in group:
-            sizes[part] = sizes.get(part, 0) + 1
+    members: dict[Any, list[tuple[int, Any, str]]] = defaultdict(list)
+    for row, group, part, label in rows.loc[rows["group"].isin(shared)].itertuples(name=None):
+        members[group].append((row, part, label))
+    named: dict[int, str] = {}
+    for group in members.values():
+        sizes = Counter(part for _, part, _ in group)
         texts = {
             part: enumerate_first((label for _, other, label in group if other != part), len(group) - size, most)
             for part, size in sizes.items()
         }
-        named += [texts[part] for _, part, _ in group]
-        index += [row for row, _, _ in group]
-    return pd.Series(named, index=index, dtype="str")
-
-
-def _split(rows: pd.DataFrame) -> Iterable[tuple[Any, list[tuple[int, Any, str]]]]:
-    """Return the rows of each group as (row, part, label), in their order."""
-    groups: dict[Any, list[tuple[int, Any, str]]] = {}
-    for row, group, part, label in zip(rows.index, rows["group"], rows["part"], rows["label"], strict=True):
-        groups.setdefault(group, []).append((row, part, label))
-    return groups.items()
+        named |= {row: texts[part] for row, part, _ in group}
+    return pd.Series(named, dtype="str")
 
 
 def combine(*columns: pd.Series) -> pd.Series:
-    """Return a number for each combination of values, missing ones being values like others."""
+    """Return a number for each combination of values; a missing value is a value of its own."""
     groups, _ = _combine([pd.factorize(column)[0] for column in columns])
     return pd.Series(groups, index=columns[0].index)
 
 
 def _combine(columns: Sequence[Codes]) -> tuple[Codes, Codes]:
-    """Return a number for each combination of codes (-1 and up), from 0, and the first place of each."""
+    """Return a number, from 0, for each combination of codes (-1 and up), and the first position of each number."""
     groups = columns[0].astype(np.int64)
     for codes in columns[1:]:
         groups = pd.factorize(groups)[0].astype(np.int64)
         groups = groups * (codes.max(initial=-1) + 2) + codes + 1
-    groups, distinct = pd.factorize(groups)
-    firsts = np.empty(len(distinct), dtype=np.int64)
-    firsts[groups[::-1]] = np.arange(len(groups))[::-1]
-    return groups, firsts
+    groups = pd.factorize(groups)[0]
+    return groups, np.flatnonzero(~pd.Series(groups).duplicated())
 
 
 def _text(values: pd.Series) -> pd.Series:
@@ -200,8 +206,8 @@ def _map_distinct(values: pd.Series, function: Callable[[str], str | None]) -> p
     return values.map({value: function(value) for value in values.dropna().unique()}).astype("str")
 
 
-def _read_allowlist(text: str, known: dict[str, Entry]) -> tuple[Entry, ...]:
-    """Return the entries of an allowlist from its JSON; what is no list of texts has entries that are invalid."""
+def _read_allowlist(text: str, known: dict[str, Entry]) -> Entries:
+    """Return the entries of an allowlist from its JSON; text that is not a JSON list of texts gives invalid entries."""
     try:
         values = json.loads(text)
         values = values if isinstance(values, list) else [text]

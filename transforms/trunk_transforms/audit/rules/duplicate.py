@@ -1,84 +1,73 @@
-"""Rules on numbers that are there more than once."""
+"""Rules on numbers that several trunks have."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunk_transforms.audit.rules.context import combine, ids, name_others, say
-from trunk_transforms.audit.rules.rule import rule
+from trunk_transforms.audit.rules.context import AuditContext, as_findings, combine, ids, name_others
+from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
 from trunk_transforms.audit.rules.wording import quote
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trunk_transforms.audit.rules.context import AuditContext
-
-_COMPARISON = "comparison of the account's trunks"
-
 
 @rule(
     "duplicate-trunk",
     severity="critical",
-    question="Which trunks have the same number, username and SIP address as another one of the account?",
-    why="The API refuses such twins: it is undefined which of them takes a call, and a change reaches one only.",
+    question="Which trunks have the same number, username and SIP address as another trunk of the account?",
+    why="The API refuses such twins: it is undefined which of them gets a call, and a change reaches only one.",
     fix="delete all but one, after moving its assistants and campaigns to that one",
-    source="the vendor's API documentation, June 2026 (409 on create)",
+    source=f"{API_DOCUMENTATION} (409 on create)",
 )
 def check_trunk(context: AuditContext) -> pd.DataFrame:
-    """Find trunks that are equal in what has to be unique."""
+    """Find trunks that are equal in the fields that have to be unique together."""
     twins = _twins(context.trunks).where(context.trunks["phone_number"].notna())
     others = name_others(twins, context.trunks.index.to_series(), ids(context.trunks))
-    return say("same number, username and SIP address as trunk " + others)
+    return as_findings("same number, username and SIP address as trunk " + others)
 
 
 @rule(
     "duplicate-number",
     severity="high",
-    question="Which trunks have the same number as another one of the account?",
-    why="It is undefined which trunk takes a call to the number.",
+    question="Which trunks have the same number as another trunk of the account?",
+    why="It is undefined which trunk gets a call to the number.",
     fix="give each number to one trunk, or delete the trunks that are not needed",
-    source=f"{_COMPARISON}; an extension has to be unique at its host only",
+    source="comparison of the account's trunks; an extension has to be unique only at its host",
 )
 def check_number(context: AuditContext) -> pd.DataFrame:
-    """Find numbers, however spelled, on several trunks that are not twins; extensions at the same host."""
+    """Find numbers, in any spelling, of several trunks that are not twins; extensions only at the same host."""
     trunks = context.trunks
     hosts = trunks["host"].where(trunks["number_kind"] != "DID")
     # An extension may be a name.
     written = trunks["normalized_number"].fillna(trunks["phone_number"])
     numbers = combine(trunks["account"], written, hosts)
     others = name_others(numbers.where(written.notna()), _twins(trunks), ids(trunks))
-    return say("same number as trunk " + others)
+    return as_findings("same number as trunk " + others)
 
 
 def list_dids(context: AuditContext) -> pd.Series:
-    """Return the numbers, looking like DIDs, that accounts are compared by."""
+    """Return the numbers that look like DIDs, by which accounts are compared."""
     return context.trunks["normalized_number"].where(context.trunks["number_kind"] == "DID").dropna()
 
 
 @rule(
     "duplicate-across-accounts",
     severity="high",
-    question="Which DIDs are in several accounts?",
-    why="Only one of them gets the calls; the other was forgotten when the number moved, or is not the customer's.",
-    fix="find out whose number it is, and delete the trunk in the other account",
+    question="Which DIDs do several accounts have?",
+    why="Only one trunk gets the calls; the other was left behind when the number moved, or belongs to no customer.",
+    fix="find the account that owns the number, and delete the trunk in the other account",
     source="comparison of the accounts",
     keys=list_dids,
 )
 def check_across_accounts(context: AuditContext) -> pd.DataFrame:
-    """Find the same number, looking like a DID, in different accounts."""
+    """Find numbers that look like a DID in different accounts."""
     trunks = context.trunks
     numbers = list_dids(context).reindex(trunks.index)
     accounts = trunks["account"].map({name: quote(name) for name in trunks["account"].unique()})
     others = name_others(numbers, trunks["account"], "trunk " + ids(trunks) + " of account " + accounts)
-    return say("same number as " + others)
+    return as_findings("same number as " + others)
 
 
 def _twins(trunks: pd.DataFrame) -> pd.Series:
     return combine(trunks["account"], trunks["phone_number"], trunks["sip_username"], trunks["sip_address"])
-
-
-RULES = (
-    check_trunk,
-    check_number,
-    check_across_accounts,
-)

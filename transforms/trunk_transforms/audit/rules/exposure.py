@@ -1,4 +1,4 @@
-"""Rules on what makes it easy to place calls at somebody else's expense."""
+"""Rules on settings that make it easy to place calls at the customer's expense."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow.compute as pc
 
-from trunk_transforms.audit.rules.context import Verdict, combine, ids, name_others, say
-from trunk_transforms.audit.rules.rule import rule
+from trunk_transforms.audit.rules.context import AuditContext, Verdict, as_findings, combine, ids, name_others
+from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, rule
 from trunk_transforms.audit.rules.wording import enumerate_some, quote_own
 from trunk_transforms.enrich.addresses import show_network
 from trunk_transforms.enrich.numbers import as_flags, as_text, normalize_numbers
 
 if TYPE_CHECKING:
-    from trunk_transforms.audit.rules.context import AuditContext
+    from trunk_transforms.enrich.providers import Provider
 
 _FEWEST_SHARING = 3
 # fmt: off
@@ -32,40 +32,37 @@ _DEFAULT_USERNAMES = (
     question="Which trunks authorise inbound calls by password although the provider sends them from fixed addresses?",
     why="A password can be guessed or leak, from anywhere in the world; an address cannot.",
     fix='set inbound_authorization_type to "ip" and allow the provider\'s addresses',
-    source="the provider catalog (providers.toml); the vendor recommends allowlists",
+    source=f"{PROVIDER_CATALOG}; the vendor recommends allowlists",
 )
 def check_password(context: AuditContext) -> pd.DataFrame:
-    """Find password authorisation where a provider's context say how bad that is."""
+    """Find password authorisation at providers whose catalog entry has a severity for it."""
 
-    def decide(name: str, host: str) -> Verdict | None:
-        provider = context.providers.by_name[name]
+    def decide(provider: Provider, host: str) -> Verdict | None:
         if provider.password_severity is None:
             return None
         groups = provider.groups_for(host)
         listed = " or ".join(f"{enumerate_some([show_network(ip) for ip in g.addresses])} ({g.name})" for g in groups)
-        allow = f"allow {listed}" if groups else f"allow the addresses that {name} names for this host"
-        seen = f"authorised by password, {name} sends calls from fixed addresses{context.age(provider)}"
+        allow = f"allow {listed}" if groups else f"allow the addresses that {provider.name} names for this host"
+        seen = f"authorised by password, {provider.name} sends calls from fixed addresses{context.age(provider)}"
         return Verdict(seen, f'set inbound_authorization_type to "ip" and {allow}', provider.password_severity)
 
     is_password = context.trunks["inbound_authorization_type"] == "auth"
-    return context.decide(
-        ["provider", "host"], decide, is_password & context.trunks["provider"].isin(context.providers.by_name)
-    )
+    return context.decide(["provider", "host"], decide, is_password & context.trunks["is_provider_known"])
 
 
 @rule(
     "exposure-username-blank",
     severity="high",
-    question="Which trunks have no username where one is needed?",
-    why="Calls carry no credentials: whoever takes them has to trust an address, or everybody.",
+    question="Which trunks need a username, but have none?",
+    why="Calls carry no credentials, so the receiver has to trust an address, or every caller.",
     fix="set sip_username and a password",
-    source="the vendor's API documentation, June 2026; inferred from the other settings",
+    source=f"{API_DOCUMENTATION}; inferred from the other settings",
 )
 def check_username_blank(context: AuditContext) -> pd.DataFrame:
-    """Find blank usernames: high where inbound calls are authorised by them, medium where only outbound ones are.
+    """Find blank usernames: high if they authorise inbound calls, medium if they authorise only outbound calls.
 
-    With the outbound proxy on, the server can know the platform by its address, and without a host there are no
-    outbound calls: such trunks need no username.
+    A trunk needs no username for outbound calls if the outbound proxy is on, because the server can recognize the
+    platform by its address, or if it has no host, because it places no calls.
     """
 
     def decide(authorization: str | None, proxy: bool | None, host: str | None) -> Verdict | None:
@@ -87,7 +84,7 @@ def check_username_blank(context: AuditContext) -> pd.DataFrame:
     "exposure-username-number",
     severity="medium",
     question="Which usernames are the trunk's own number?",
-    why="The number is public, and the first username that scanners try: only the password is left to guess.",
+    why="The number is public and the first username that scanners try, so only the password is left to guess.",
     fix="choose a username that cannot be guessed (this re-creates both legs: a short outage)",
     source="comparison of the two",
 )
@@ -95,22 +92,22 @@ def check_username_number(context: AuditContext) -> pd.DataFrame:
     """Find usernames that are the number, or have its digits with or without +."""
     names = normalize_numbers(as_text(context.trunks["sip_username"]))
     names, numbers = (pc.utf8_ltrim(text, "+") for text in (names, as_text(context.trunks["normalized_number"])))
-    # What is no digits, such as the extension "reception", is compared as it is.
+    # Extensions without digits, such as "reception", are compared as written.
     is_same = (context.trunks["sip_username"] == context.trunks["phone_number"]).to_numpy(dtype=bool)
     rows = context.trunks.index[is_same | as_flags(pc.equal(names, numbers))]
-    return say(pd.Series("sip_username is the number itself", index=rows))
+    return as_findings(pd.Series("sip_username is the number itself", index=rows))
 
 
 @rule(
     "exposure-username-default",
     severity="high",
-    question="Which usernames are such as everybody tries first?",
-    why="Scanners try these around the clock: only the password is left to guess.",
+    question="Which usernames are common defaults?",
+    why="Scanners try these around the clock, so only the password is left to guess.",
     fix="choose a username that cannot be guessed (this re-creates both legs: a short outage)",
-    source="a list of defaults in common PBX and scanners",
+    source="a list of the defaults of common PBXs and scanners",
 )
 def check_username_default(context: AuditContext) -> pd.DataFrame:
-    """Find common default usernames, in capital letters or not."""
+    """Find common default usernames, regardless of case."""
     names = context.trunks["sip_username"]
     is_default = names.str.lower().isin(_DEFAULT_USERNAMES) & (names != context.trunks["phone_number"])
     return context.decide(["sip_username"], lambda name: Verdict(f"sip_username is {quote_own(name)}"), is_default)
@@ -120,23 +117,14 @@ def check_username_default(context: AuditContext) -> pd.DataFrame:
     "exposure-shared-credential",
     severity="low",
     question="Which usernames are on three or more trunks at the same host?",
-    why="Whoever has the one password has all these trunks, and it cannot be changed for one alone.",
+    why="One password opens all these trunks, and it cannot be changed for one of them alone.",
     fix="give each trunk a username and a password of its own, where the provider allows it",
     source="comparison of the account's trunks",
 )
 def check_shared_credential(context: AuditContext) -> pd.DataFrame:
-    """Find usernames that several trunks of the account have at a host."""
+    """Find usernames that three or more trunks of the account have at a host."""
     trunks = context.trunks
     credentials = combine(trunks["account"], trunks["sip_username"], trunks["host"])
     is_shared = (credentials.map(credentials.value_counts()) >= _FEWEST_SHARING) & trunks["sip_username"].notna()
     others = name_others(credentials.where(is_shared), trunks.index.to_series(), ids(trunks))
-    return say("same username at the same host as trunk " + others)
-
-
-RULES = (
-    check_password,
-    check_username_blank,
-    check_username_number,
-    check_username_default,
-    check_shared_credential,
-)
+    return as_findings("same username at the same host as trunk " + others)

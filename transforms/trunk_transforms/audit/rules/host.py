@@ -1,39 +1,37 @@
-"""Rules on `sip_address`, whosever host it is. A blank one is none: inbound-only trunks have none."""
+"""Rules on `sip_address`, for any provider. A blank address is not a fault: inbound-only trunks have none."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunk_transforms.audit.rules.context import Verdict
-from trunk_transforms.audit.rules.rule import rule
+from trunk_transforms.audit.rules.context import AuditContext, Verdict
+from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, SPECIAL_ADDRESSES, rule
 from trunk_transforms.audit.rules.wording import quote
 from trunk_transforms.enrich.addresses import classify_entry, explain_host, find_host, parse_ip
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Callable
 
-    from trunk_transforms.audit.rules.context import AuditContext
+    import pandas as pd
 
 
 @rule(
     "host-malformed",
     severity="high",
     question="Which trunks have a SIP address that is not just a host?",
-    why="The platform wants a host alone: with a scheme, a port, a path or spaces, outbound calls find no server.",
+    why="The platform expects only a host: with a scheme, a port, a path or spaces, outbound calls find no server.",
     fix="set sip_address to the host alone, such as sip.example.com",
-    source="the vendor's API documentation, June 2026; RFC 1123",
+    source=f"{API_DOCUMENTATION}; RFC 1123",
 )
 def check_malformed(context: AuditContext) -> pd.DataFrame:
     """Find addresses that are neither a host name with a domain nor an IP address."""
 
-    def decide(address: str | None) -> Verdict | None:
-        fault = explain_host(address) if address else None
-        if not address or not fault:
-            return None
-        host = find_host(address)
-        return Verdict(f"{quote(address)} {fault}", f'set sip_address to "{host}"' if host else None)
+    def decide(address: str) -> Verdict | None:
+        fault = explain_host(address)
+        host = find_host(address) if fault else None
+        return Verdict(f"{quote(address)} {fault}", f'set sip_address to "{host}"' if host else None) if fault else None
 
-    return context.decide(["sip_address"], decide)
+    return context.decide(["sip_address"], decide, context.trunks["sip_address"].notna())
 
 
 @rule(
@@ -42,35 +40,30 @@ def check_malformed(context: AuditContext) -> pd.DataFrame:
     question="Which trunks have the platform's own inbound address as their SIP address?",
     why="Outbound calls are sent to the platform itself instead of to the provider.",
     fix="set sip_address to the provider's host",
-    source="the provider catalog (providers.toml)",
+    source=PROVIDER_CATALOG,
 )
 def check_platform(context: AuditContext) -> pd.DataFrame:
-    """Find hosts that are the platform's."""
-
-    def decide(host: str | None) -> Verdict | None:
-        is_platform = host is not None and context.providers.is_platform(host)
-        return Verdict(f"{quote(host or '')} is the platform's own inbound address") if is_platform else None
-
-    return context.decide(["host"], decide)
+    """Find hosts of the platform."""
+    is_platform = context.providers.is_platform
+    return _find_hosts(context, lambda host: "the platform's own inbound address" if is_platform(host) else None)
 
 
 @rule(
     "host-private",
     severity="high",
     question="Which trunks have a SIP address that cannot be reached from the internet?",
-    why="Outbound calls never arrive: the platform is outside of that network.",
+    why="Outbound calls never arrive: the platform is outside that network.",
     fix="set sip_address to the public name of the server",
-    source="IANA's registries of special-purpose addresses (RFC 6890)",
+    source=SPECIAL_ADDRESSES,
 )
 def check_private(context: AuditContext) -> pd.DataFrame:
     """Find IP addresses that are not public."""
 
-    def decide(host: str | None) -> Verdict | None:
-        network = parse_ip(host) if host else None
-        kind = classify_entry(str(network)).kind if network else "public"
-        return None if kind == "public" else Verdict(f"{quote(host or '')} is a {kind} address")
+    def describe(host: str) -> str | None:
+        kind = _kind(host)
+        return f"a {kind} address" if kind not in (None, "public") else None
 
-    return context.decide(["host"], decide)
+    return _find_hosts(context, describe)
 
 
 @rule(
@@ -83,18 +76,20 @@ def check_private(context: AuditContext) -> pd.DataFrame:
 )
 def check_ip(context: AuditContext) -> pd.DataFrame:
     """Find public IP addresses in place of a host name."""
-
-    def decide(host: str | None) -> Verdict | None:
-        network = parse_ip(host) if host else None
-        is_public = network is not None and classify_entry(str(network)).kind == "public"
-        return Verdict(f"{quote(host or '')} is a bare IP address") if is_public else None
-
-    return context.decide(["host"], decide)
+    return _find_hosts(context, lambda host: "a bare IP address" if _kind(host) == "public" else None)
 
 
-RULES = (
-    check_malformed,
-    check_platform,
-    check_private,
-    check_ip,
-)
+def _find_hosts(context: AuditContext, describe: Callable[[str], str | None]) -> pd.DataFrame:
+    """Return one finding per trunk whose host has a description."""
+
+    def decide(host: str) -> Verdict | None:
+        description = describe(host)
+        return Verdict(f"{quote(host)} is {description}") if description else None
+
+    return context.decide(["host"], decide, context.trunks["host"].notna())
+
+
+def _kind(host: str) -> str | None:
+    """Return the kind of an IP address; None for a host name."""
+    network = parse_ip(host)
+    return classify_entry(str(network)).kind if network else None

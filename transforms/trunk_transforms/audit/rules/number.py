@@ -1,4 +1,4 @@
-"""Rules on `phone_number`. What kind of number it is, is inferred: the API does not say."""
+"""Rules on `phone_number`. The kind of number is inferred, because the API does not have it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trunk_transforms.audit.rules.context import Verdict, say
-from trunk_transforms.audit.rules.rule import rule
+from trunk_transforms.audit.rules.context import AuditContext, Verdict, as_findings
+from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
 from trunk_transforms.audit.rules.wording import quote_all_own
 from trunk_transforms.enrich.countries import country_name
 from trunk_transforms.enrich.numbers import CALLING_CODES, as_flags, as_text, match_pseudonyms
 
 if TYPE_CHECKING:
-    from trunk_transforms.audit.rules.context import AuditContext
     from trunk_transforms.enrich.numbers import Flags
 
-_API = "the vendor's API documentation, June 2026"
 _PLANS = "Google's libphonenumber (numbering plans of all countries)"
 _MOST_DIGITS = 15
 _PLAIN = r"^(?:\+?[0-9]+|[0-9A-Za-z_.*#-]+)$"
@@ -28,28 +26,28 @@ _PLAIN = r"^(?:\+?[0-9]+|[0-9A-Za-z_.*#-]+)$"
     "number-missing",
     severity="high",
     question="Which trunks have no number?",
-    why="Nobody can call the trunk, and what it calls from is unknown.",
+    why="The trunk cannot be called, and its caller number is unknown.",
     fix="set phone_number to an extension or to a DID in E.164",
-    source=_API,
+    source=API_DOCUMENTATION,
 )
 def check_missing(context: AuditContext) -> pd.DataFrame:
-    """Find trunks whose number is missing or blank."""
+    """Find trunks with a missing or blank number."""
     rows = context.trunks.index[context.trunks["phone_number"].isna()]
-    return say(pd.Series("phone_number is missing or blank", index=rows))
+    return as_findings(pd.Series("phone_number is missing or blank", index=rows))
 
 
 @rule(
     "number-malformed",
     severity="high",
-    question="Which numbers have spaces, brackets, 00 in place of the +, or other things that do not belong there?",
+    question="Which numbers have spaces, brackets, 00 in place of the +, or other characters that do not belong there?",
     why="A number is compared literally: calls to or from the number in E.164 do not match it.",
     fix="write digits only: an extension, or a DID in E.164 such as +14155551234",
-    source=_API,
+    source=API_DOCUMENTATION,
 )
 def check_malformed(context: AuditContext) -> pd.DataFrame:
-    """Find what is neither digits, with or without +, nor a name without spaces."""
+    """Find values that are neither digits, with or without +, nor a name without spaces."""
     numbers, normalized = _texts(context.trunks)
-    # 030-123456 is of the same characters as the name ext-100, but once its dash is gone, only digits are left.
+    # 030-123456 matches the pattern of a name such as ext-100, but without the dash it is a number.
     is_separated = _matches(numbers, "[^+0-9]") & as_flags(pc.is_valid(normalized))
     is_malformed = is_separated | _is_prefixed(numbers, normalized) | ~_matches(numbers, _PLAIN)
     is_malformed &= ~match_pseudonyms(numbers)
@@ -58,9 +56,9 @@ def check_malformed(context: AuditContext) -> pd.DataFrame:
     remarks = pd.Series("has characters that are not part of a number", index=found.index)
     remarks[_matches(numbers, r"[\s\p{Z}]")] = "has spaces"
     remarks[_matches(numbers, "[()]")] = "has brackets"
-    remarks[_matches(numbers, r"\(0\)")] = "has (0), which is dialled at home only"
+    remarks[_matches(numbers, r"\(0\)")] = "has (0), which is dialled only within the country"
     remarks[_is_prefixed(numbers, normalized)] = "begins with 00 in place of +"
-    return say(quote_all_own(found["phone_number"]) + " " + remarks)
+    return as_findings(quote_all_own(found["phone_number"]) + " " + remarks)
 
 
 @rule(
@@ -69,44 +67,44 @@ def check_malformed(context: AuditContext) -> pd.DataFrame:
     question="Which numbers have more than 15 digits or characters?",
     why="No number in the world is longer (E.164), and the API documents 15 characters for an extension.",
     fix="correct the number",
-    source=f"ITU-T E.164; {_API}",
+    source=f"ITU-T E.164; {API_DOCUMENTATION}",
 )
 def check_too_long(context: AuditContext) -> pd.DataFrame:
-    """Find long numbers, the + and what separates digits not counted, and long names."""
+    """Find long numbers, without counting the + and separators, and long names."""
     numbers = context.trunks["phone_number"]
     names = numbers.where(_matches(as_text(numbers), _PLAIN))
     lengths = context.trunks["normalized_number"].fillna(names).str.removeprefix("+").str.len()
     too_long = lengths[lengths > _MOST_DIGITS].astype("int64").astype("str")
-    return say("phone_number has " + too_long + " digits or characters")
+    return as_findings("phone_number has " + too_long + " digits or characters")
 
 
 @rule(
     "number-invalid",
     severity="high",
     question="Which numbers with a + cannot exist?",
-    why="Nobody can call the trunk, and providers refuse calls from a number that does not exist.",
+    why="The trunk cannot be called, and providers refuse calls from a number that does not exist.",
     fix="correct the number",
     source=_PLANS,
 )
 def check_invalid(context: AuditContext) -> pd.DataFrame:
-    """Find international numbers that no numbering plan has."""
+    """Find international numbers that are in no numbering plan."""
     _, normalized = _texts(context.trunks)
     found = context.trunks.loc[_matches(normalized, r"^\+[0-9]{1,15}$") & ~context.trunks["is_valid"]]
     remarks = "cannot be a number of +" + found["calling_code"].astype("str") + ": wrong length, or no such area"
-    remarks = remarks.where(found["calling_code"].notna(), "begins with no country's calling code")
-    return say(quote_all_own(found["phone_number"]) + " " + remarks)
+    remarks = remarks.where(found["calling_code"].notna(), "does not begin with a calling code")
+    return as_findings(quote_all_own(found["phone_number"]) + " " + remarks)
 
 
 @rule(
     "number-without-plus",
     severity="medium",
-    question="Which numbers look like a DID, but have no +?",
-    why="Without it a number is taken for an extension, or for a number of another country.",
+    question="Which numbers look like a DID, but lack the +?",
+    why="Without it, a number is read as an extension, or as a number of another country.",
     fix="write it in E.164: +, the calling code, the number without a leading 0",
-    source=f"inferred from the length; {_API}",
+    source=f"inferred from the length; {API_DOCUMENTATION}",
 )
 def check_without_plus(context: AuditContext) -> pd.DataFrame:
-    """Find DIDs without +, by their length; those that begin with 00 have a finding already."""
+    """Find DIDs without +, by their length; `number-malformed` reports those that begin with 00."""
     dids = context.trunks.loc[context.trunks["number_kind"] == "DID"]
     numbers, normalized = _texts(dids)
     is_bare = ~_matches(numbers, r"\+") & ~_is_prefixed(numbers, normalized) & ~match_pseudonyms(numbers)
@@ -114,26 +112,24 @@ def check_without_plus(context: AuditContext) -> pd.DataFrame:
     codes = found["country"].map(CALLING_CODES).astype("Int64").astype("str")
     fix = "write it in E.164: +" + codes + " and the number without a leading 0"
     fix = fix.where(~found["normalized_number"].str.startswith("+"), "write a + before it, if it is a DID")
-    return say(quote_all_own(found["phone_number"]) + " looks like a DID, but has no +", fix)
+    return as_findings(quote_all_own(found["phone_number"]) + " looks like a DID, but lacks the +", fix)
 
 
 @rule(
     "number-country",
     severity="medium",
     question="Which DIDs are not from the country that the trunk declares?",
-    why="Calls are sent out as from another country, national numbers are read wrongly, and rules on callers differ.",
-    fix="set country_code to the country of the number, unless the trunk is meant to be elsewhere",
-    source=f"{_PLANS}; calling codes are compared, since +1, +7 and +44 are of several countries",
+    why="Calls appear to come from another country, national numbers are misread, and rules on callers differ.",
+    fix="set country_code to the country of the number, unless the trunk is deliberately in another country",
+    source=f"{_PLANS}; calling codes are compared, because several countries share +1, +7 and +44",
 )
 def check_country(context: AuditContext) -> pd.DataFrame:
-    """Find valid DIDs whose calling code is not the declared country's; +800 and the like are of none."""
+    """Find valid DIDs with another calling code than the declared country; codes without a country are not compared."""
 
     def decide(calling_code: int, country: str | None) -> Verdict | None:
         declared = CALLING_CODES.get(country or "")
-        if country is None or declared is None or declared == calling_code:
-            return None
         countries = [region for region, code in CALLING_CODES.items() if code == calling_code]
-        if not countries:
+        if declared in (None, calling_code) or not countries:
             return None
         main = f"{country_name(countries[0])}{' and others' if len(countries) > 1 else ''}"
         return Verdict(
@@ -145,7 +141,7 @@ def check_country(context: AuditContext) -> pd.DataFrame:
 
 
 def _texts(trunks: pd.DataFrame) -> tuple[pa.Array, pa.Array]:
-    """Return the numbers as they are and as they should be."""
+    """Return the numbers as stored and normalised."""
     return as_text(trunks["phone_number"]), as_text(trunks["normalized_number"])
 
 
@@ -154,15 +150,5 @@ def _matches(text: pa.Array, pattern: str) -> Flags:
 
 
 def _is_prefixed(numbers: pa.Array, normalized: pa.Array) -> Flags:
-    """Return which numbers have 00 in place of the +."""
+    """Return a flag per number: it has 00 in place of the +."""
     return _matches(numbers, "^[^+1-9]*0") & _matches(normalized, r"^\+")
-
-
-RULES = (
-    check_missing,
-    check_malformed,
-    check_too_long,
-    check_invalid,
-    check_without_plus,
-    check_country,
-)

@@ -1,4 +1,4 @@
-"""What a rule is."""
+"""The declaration of a rule."""
 
 from __future__ import annotations
 
@@ -15,16 +15,22 @@ if TYPE_CHECKING:
     Check = Callable[[AuditContext], pd.DataFrame]
     Keys = Callable[[AuditContext], pd.Series]
 
+API_DOCUMENTATION = "the vendor's API documentation, June 2026"
+PROVIDER_CATALOG = "the provider catalog (providers.toml)"
+SPECIAL_ADDRESSES = "IANA's registries of special-purpose addresses (RFC 6890)"
+
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule: what it asks, why that matters, what to do about what it finds, and who says so.
+    """A rule: the question it asks, why that matters, the remedy, and the source of the knowledge.
 
-    `severity` is that of its findings, or the highest where they differ. `check` returns the findings, each trunk at
-    most once: index: rows of the facts' trunks; columns `seen`, and `fix` and `severity`, null for the rule's own. A
-    rule looks at one account at a time, but for those that compare accounts: `keys` returns by what, as text; index:
-    rows of the trunks, several times if there is more than one key. Only trunks with a key that is in several accounts
-    can have a finding of theirs, and what it says depends on those alone.
+    `severity` is the severity of its findings, or the highest one if they differ. `check` returns the findings, at
+    most one per trunk: the index has row numbers of the context's trunks; the columns are `seen`, `fix` and
+    `severity`, and null in the last two means the rule's own.
+
+    A rule checks each account on its own, unless it has `keys`. `keys` returns the values by which accounts are
+    compared, as text, one row per trunk and key. Only trunks with a key that several accounts have can get a finding
+    of such a rule, and the finding depends on those trunks alone.
     """
 
     code: str
@@ -38,21 +44,17 @@ class Rule:
 
     @property
     def is_cross_account(self) -> bool:
-        """Whether it compares accounts."""
+        """Whether the rule compares accounts."""
         return self.keys is not None
 
     @property
     def family(self) -> str:
-        """What the rule is about: the first word of its code."""
+        """The subject of the rule: the first word of its code."""
         return self.code.partition("-")[0]
 
 
 def rule(
     code: str, *, severity: str, question: str, why: str, fix: str, source: str, keys: Keys | None = None
 ) -> Callable[[Check], Rule]:
-    """Make the decorated check a rule, under the name of the function."""
-
-    def make(check: Check) -> Rule:
-        return Rule(code, severity, question, why, fix, source, check, keys)
-
-    return make
+    """Return a decorator that turns a check into a `Rule`."""
+    return lambda check: Rule(code, severity, question, why, fix, source, check, keys)

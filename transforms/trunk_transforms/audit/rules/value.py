@@ -1,11 +1,11 @@
-"""Rules on values that have to be one of a few."""
+"""Rules on values from a fixed set."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunk_transforms.audit.rules.context import Verdict
-from trunk_transforms.audit.rules.rule import rule
+from trunk_transforms.audit.rules.context import AuditContext, Verdict
+from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
 from trunk_transforms.audit.rules.wording import enumerate_some, quote
 from trunk_transforms.enrich.countries import COUNTRY_NAMES
 from trunk_transforms.schema.tables import AUTHORIZATION_TYPES, CALLING_FORMATS
@@ -13,19 +13,17 @@ from trunk_transforms.schema.tables import AUTHORIZATION_TYPES, CALLING_FORMATS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from trunk_transforms.audit.rules.context import AuditContext
-
 
 @rule(
     "format-national-countries",
     severity="medium",
     question="Which hosts get national numbers from trunks of several countries?",
     why="0741926265 is another number in each country: the host cannot tell which is meant.",
-    fix='set sip_calling_format to "+e164" on these trunks, and the host to read it',
+    fix='set sip_calling_format to "+e164" on these trunks, and configure the host for it',
     source="inferred from the account's trunks at the same host",
 )
 def check_national_countries(context: AuditContext) -> pd.DataFrame:
-    """Find trunks with national format at a host where others of the account have it in another country."""
+    """Find trunks with national format at a host where the account has such trunks in several countries."""
     trunks = context.trunks
     is_national = (trunks["sip_calling_format"] == "national") & trunks["host"].notna() & trunks["country"].notna()
     national = trunks.loc[is_national, ["account", "host", "country"]].drop_duplicates()
@@ -42,10 +40,10 @@ def check_national_countries(context: AuditContext) -> pd.DataFrame:
 @rule(
     "value-unknown",
     severity="medium",
-    question="Which trunks have a calling format, an authorisation type or an outbound proxy setting that is none?",
+    question="Which trunks have an undocumented calling format or authorisation type, or no outbound proxy setting?",
     why="The API has new values, or the record is broken: reports and rules may miss the trunk.",
-    fix="look at the trunk in the platform; if the value is new, update sip-trunks",
-    source="the vendor's API documentation, June 2026",
+    fix="check the trunk in the platform; if the value is new, update sip-trunks",
+    source=API_DOCUMENTATION,
 )
 def check_unknown(context: AuditContext) -> pd.DataFrame:
     """Find values that are missing or not documented."""
@@ -63,9 +61,3 @@ def check_unknown(context: AuditContext) -> pd.DataFrame:
         return Verdict("; ".join(seen)) if seen else None
 
     return context.decide(["sip_calling_format", "inbound_authorization_type", "outbound_proxy"], decide)
-
-
-RULES = (
-    check_national_countries,
-    check_unknown,
-)

@@ -1,4 +1,4 @@
-"""How findings say things: on one line, quoted, and not for pages."""
+"""The wording of findings: values are quoted on one line, and long lists are cut."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from trunk_transforms.enrich.numbers import as_flags, as_text
+from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,14 +20,13 @@ MOST_CHARACTERS = 60
 
 def quote(text: str) -> str:
     """Return a text in quotes, on one line, cut to 60 characters."""
-    cut = text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
-    return '"' + "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut) + '"'
+    return f'"{printable(text, MOST_CHARACTERS)}"'
 
 
 def quote_own(text: str) -> str:
-    """Return a trunk's own number or username in quotes, or what it is like: verbatim or not at all.
+    """Return a trunk's own number or username in quotes if it is short and printable, else only its length.
 
-    Whoever masks them replaces what stands there literally, so that a part of one would slip through.
+    Masking replaces the exact value in the text of a finding, so a shortened or escaped value would stay readable.
     """
     if len(text) <= MOST_CHARACTERS and text.isprintable():
         return f'"{text}"'
@@ -34,20 +34,19 @@ def quote_own(text: str) -> str:
 
 
 def quote_all_own(values: pd.Series) -> pd.Series:
-    """Return a column of numbers as `quote_own` has each."""
+    """Return `quote_own` of each value of a column of numbers."""
     text = as_text(values)
     is_short = pc.and_(pc.utf8_is_printable(text), pc.less_equal(pc.utf8_length(text), MOST_CHARACTERS))
-    quoted = '"' + values + '"'
     lengths = values.str.len().astype("Int64").astype("str")
-    return quoted.where(as_flags(is_short), "a text of " + lengths + " characters")
+    return ('"' + values + '"').where(as_flags(is_short), "a text of " + lengths + " characters")
 
 
 def enumerate_some(items: Sequence[str], most: int = 8) -> str:
-    """Return `a, b and 2 more`: all of the items if they are at most `most`."""
+    """Return `a, b and 2 more`: at most `most` items by name, and the number of the others."""
     return enumerate_first(items, len(items), most)
 
 
 def enumerate_first(items: Iterable[str], count: int, most: int) -> str:
-    """Return `a, b and 2 more` for `count` items, of which only the first are there to be named."""
+    """Return `a, b and 2 more` for `count` items; reads only the first `most` items."""
     named = list(islice(items, most))
     return ", ".join(named) + (f" and {count - len(named)} more" if count > len(named) else "")
