@@ -1,4 +1,4 @@
-"""The provider of a host, and the catalog of facts on providers."""
+"""The provider of a host, and the provider catalog."""
 
 from __future__ import annotations
 
@@ -100,38 +100,38 @@ def test_a_catalog_edited_by_an_operator_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("name=", "no valid TOML: Invalid value (at end of document)"),
-        ("provider = 1", "the file: provider is no list of tables: write each as [[provider]]"),
-        ("providers = []", "the file: nothing is called 'providers'; there are platform_hosts, provider"),
-        ("[[provider]]", "provider 1 has no name"),
-        ('[[provider]]\nname = "A"', "provider 'A': as_of is missing"),
-        ('[[provider]]\nname = "A"\nas_of = "June"', "provider 'A': as_of is no day such as 2026-06-01"),
-        ('[[provider]]\nname = "A"\nas_of = 2026-01-02T10:00:00', "provider 'A': as_of is no day such as 2026-06-01"),
-        ('[[provider]]\nname = "A"\nas_of = 2026-01-02', "provider 'A': hosts is missing"),
-        ('[[provider]]\nname = " "', "provider 1: name is no text"),
+        ("name=", "not valid TOML: Invalid value (at end of document)"),
+        ("provider = 1", "the file: provider: Expected `array`, got `int`"),
+        ("providers = []", "the file: contains unknown field `providers`"),
+        ("[[provider]]", "provider 1: missing required field `name`"),
+        ('[[provider]]\nname = "A"', "provider 'A': missing required field `as_of`"),
+        ('[[provider]]\nname = "A"\nas_of = "June"', "provider 'A': as_of: Invalid RFC3339 encoded date"),
+        ('[[provider]]\nname = "A"\nas_of = 2026-01-02T10:00:00', "provider 'A': as_of: Expected `date`, got `datetime`"),
+        ('[[provider]]\nname = "A"\nas_of = 2026-01-02', "provider 'A': missing required field `hosts`"),
+        ('[[provider]]\nname = " "', "provider ' ': name: Expected `str` matching regex '\\\\S'"),
         (
             ONE_PROVIDER.replace("Acme", "unknown"),
-            "no provider can be called 'unknown': that is what hosts without a fact get",
+            "the file: 'unknown' is reserved for hosts that the catalog does not list",
         ),
-        (ONE_PROVIDER * 2, "provider 'Acme' is there twice"),
+        (ONE_PROVIDER * 2, "the file: 2 providers are named 'Acme'"),
         (
             f'{ONE_PROVIDER}calling_format = "E164"',
-            "provider 'Acme': calling_format is 'E164', not one of +e164, e164, national",
+            "provider 'Acme': calling_format: Expected `str` matching regex '^(\\\\+e164|e164|national)$'",
         ),
         (
             f'{ONE_PROVIDER}password_severity = "bad"',
-            "provider 'Acme': password_severity is 'bad', not one of low, medium, high",
+            "provider 'Acme': password_severity: Expected `str` matching regex '^(low|medium|high)$'",
         ),
-        (f"{ONE_PROVIDER}is_supported = 1", "provider 'Acme': is_supported is no true or false"),
-        (f"{ONE_PROVIDER}[[provider.group]]", "group 1 of provider 'Acme' has no name"),
-        (f'{ONE_PROVIDER}[[provider.group]]\nname = "g"', "group 'g' of provider 'Acme': addresses is missing"),
+        (f"{ONE_PROVIDER}is_supported = 1", "provider 'Acme': is_supported: Expected `bool`, got `int`"),
+        (f"{ONE_PROVIDER}[[provider.group]]", "provider 'Acme', group 1: missing required field `name`"),
+        (f'{ONE_PROVIDER}[[provider.group]]\nname = "g"', "provider 'Acme', group 'g': missing required field `addresses`"),
         (
             f'{ONE_PROVIDER}[[provider.group]]\nname = "g"\naddresses = []',
-            "group 'g' of provider 'Acme': addresses is empty",
+            "provider 'Acme', group 'g': addresses is empty",
         ),
         (
             f'{ONE_PROVIDER}[[provider.group]]\nname = "g"\naddresses = ["8.8.8"]',
-            "group 'g' of provider 'Acme': addresses has '8.8.8', which is no IP address",
+            "provider 'Acme', group 'g': addresses: '8.8.8' is not an IP address",
         ),
     ],
 )

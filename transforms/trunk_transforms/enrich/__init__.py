@@ -1,1 +1,1 @@
-"""What follows from a value: kind of number, address, country, provider."""
+"""Values derived from one field: kind of number, kind of address, country, provider."""

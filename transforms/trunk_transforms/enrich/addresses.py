@@ -1,4 +1,4 @@
-"""IP addresses and SIP hosts: what an allowlist's entry is, what is wrong with a host."""
+"""Classify the entries of an allowlist, and validate SIP hosts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 Network = IPv4Network | IPv6Network
 AddressKind = Literal["invalid", "private", "loopback", "link-local", "CGNAT", "documentation", "reserved", "public"]
-"""What an address is for; CGNAT is what carriers put their customers behind."""
+"""The purpose of an address; CGNAT is the range in which carriers put customers behind NAT."""
 
 
 class NetworkSet:
-    """The addresses of many networks, as ranges in ascending order: each is found by bisection."""
+    """The addresses of many networks, as sorted ranges that are searched by bisection."""
 
     def __init__(self, networks: Iterable[Network]) -> None:
         given = list(networks)
@@ -27,10 +27,10 @@ class NetworkSet:
             self._ranges[version] = [_first(n) for n in merged], [_last(n) for n in merged]
 
     def overlaps(self, network: Network) -> bool:
-        """Whether it has an address in common with a network."""
+        """Return whether the set and a network have an address in common."""
         firsts, lasts = self._ranges[network.version]
-        place = bisect_right(firsts, _last(network))
-        return place > 0 and lasts[place - 1] >= _first(network)
+        index = bisect_right(firsts, _last(network))
+        return index > 0 and lasts[index - 1] >= _first(network)
 
 
 def _first(network: Network) -> int:
@@ -41,7 +41,8 @@ def _last(network: Network) -> int:
     return _first(network) | ((1 << network.max_prefixlen - network.prefixlen) - 1)
 
 
-# Explicit, because `ipaddress` calls documentation private and knows nothing of CGNAT. The first that holds counts.
+# Listed here, because `ipaddress` classifies documentation addresses as private and does not know CGNAT. The first
+# match counts.
 _RANGES: tuple[tuple[AddressKind, tuple[str, ...]], ...] = (
     ("private", ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10")),
     ("loopback", ("127.0.0.0/8", "::1/128")),
@@ -57,14 +58,14 @@ _IPV6_IN_USE = ip_network("2000::/3")
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST = rf"{_LABEL}(?:\.{_LABEL})+"
-"""A regular expression for a host name, normalised; Python, Arrow and DuckDB read it alike."""
+"""A regular expression for a normalised host name, in the syntax that Python, Arrow and DuckDB share."""
 
 _MOST_HOST_CHARACTERS = 253
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of an allowlist. Of an invalid one, `fault` says what is wrong, `network` what was probably meant."""
+    """One entry of an allowlist. If it is invalid, `fault` names the error and `network` is the probable intent."""
 
     text: str
     kind: AddressKind
@@ -73,27 +74,27 @@ class Entry:
 
     @property
     def is_open(self) -> bool:
-        """Whether it allows the whole internet."""
+        """Whether the entry allows the whole internet."""
         return self.kind != "invalid" and self.network is not None and self.network.prefixlen == 0
 
     @property
     def is_wide(self) -> bool:
-        """Whether it allows more public addresses than one site has: more than a /24, of IPv6 more than a /64."""
+        """Whether the entry allows more public addresses than one site has: more than a /24 (IPv4) or a /64 (IPv6)."""
         if self.kind != "public" or self.network is None or self.is_open:
             return False
         return self.network.prefixlen < (24 if self.network.version == 4 else 64)
 
     @property
     def is_ordinary(self) -> bool:
-        """Whether it is a public address or a narrow network of them, with nothing to say against it."""
+        """Whether the entry is a public address or a narrow public network."""
         return self.kind == "public" and not self.is_open and not self.is_wide
 
 
 def classify_entry(text: str) -> Entry:
-    """Return what an allowlist's entry is.
+    """Return the entry of an allowlist with its kind and its network.
 
-    An address is a network of one; host bits in a network (203.0.113.5/24) are ignored; an IPv4 address written as IPv6
-    (::ffff:203.0.113.5) is that IPv4 address. A network is of a kind if all of it is.
+    An address becomes a network of one address. Host bits in a network (203.0.113.5/24) are ignored. An IPv4 address
+    in IPv6 notation (::ffff:203.0.113.5) becomes the IPv4 address. A network has a kind if all its addresses have it.
     """
     network = _parse_network(text)
     if network is not None:
@@ -104,7 +105,7 @@ def classify_entry(text: str) -> Entry:
 
 def _parse_network(text: str) -> Network | None:
     address, slash, prefix = text.partition("/")
-    # ip_network takes netmasks, hostmasks and zones, too, which nothing says that the platform does.
+    # ip_network also accepts netmasks, hostmasks and zones. The platform does not document them.
     if "%" in address or (slash and not (prefix.isascii() and prefix.isdigit())):
         return None
     try:
@@ -116,7 +117,7 @@ def _parse_network(text: str) -> Network | None:
 
 
 def _explain(text: str) -> tuple[str, str]:
-    """Return what is wrong with an entry, and the nearest thing to an address in it."""
+    """Return the error in an entry, and the address that it probably means ("" if that is unclear)."""
     trimmed = text.strip()
     if not trimmed:
         return "is blank", ""
@@ -128,11 +129,11 @@ def _explain(text: str) -> tuple[str, str]:
         return "is an address with a port, scheme or brackets", without_port
     if re.fullmatch(r"[\d.]+(?:/\d+)?", trimmed):
         without_zeros = re.sub(r"\b0+(?=\d)", "", trimmed)
-        # Some read 010 as ten, some as eight: what was meant is a guess, so that it is left to people.
-        return ("has leading zeros" if _parse_network(without_zeros) else "is no IP address"), ""
+        # Programs read 010 as ten or as eight, so that the intended address is unclear.
+        return ("has leading zeros" if _parse_network(without_zeros) else "is not an IP address"), ""
     if re.fullmatch(HOST, trimmed.lower()):
         return "is a host name", ""
-    return "is no IP address or network", ""
+    return "is not an IP address or network", ""
 
 
 def _classify(network: Network) -> AddressKind:
@@ -150,28 +151,28 @@ def _covers(outer: Network, inner: Network) -> bool:
 
 
 def covers(networks: Iterable[Network], inner: Network) -> bool:
-    """Whether one of the networks contains all of another."""
+    """Return whether one of the networks contains all of another."""
     return any(_covers(outer, inner) for outer in networks)
 
 
 def show_network(network: Network) -> str:
-    """Return a network as people write it: an address without its /32."""
+    """Return a network as text, a single address without /32 or /128."""
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
 def normalize_host(address: str) -> str:
-    """Return a host as hosts are compared: lower case, no spaces around it, no dot at its end."""
+    """Return a host for comparison: in lower case, without surrounding spaces and without a final dot."""
     return address.strip().lower().removesuffix(".")
 
 
 def parse_ip(host: str) -> Network | None:
-    """Return a host that is a bare IP address, of IPv6 also in brackets, as a network of one; None if it is none."""
+    """Return a host that is an IP address (IPv6 also in brackets) as a network of one address, else None."""
     inside = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     return None if "/" in inside else _parse_network(inside)
 
 
 def explain_host(address: str) -> str | None:
-    """Return what is wrong with a host, None if it is one: no scheme, no port, no spaces, no path, one dot or more."""
+    """Return the error in a host, or None if it is valid: at least one dot, no scheme, port, spaces or path."""
     if any(character.isspace() for character in address):
         return "has spaces"
     host = normalize_host(address)
@@ -182,18 +183,18 @@ def explain_host(address: str) -> str | None:
         (r".*@.*", "has a user in it"),
         (r".*[/?;].*", "has a path or parameters"),
         (r".*:\d*", "has a port"),
-        (r"[\d.]+", "looks like an IP address but is none"),
+        (r"[\d.]+", "resembles an IP address but is not valid"),
         (_LABEL, "has no domain"),
     )
     for pattern, fault in faults:
         if re.fullmatch(pattern, host):
             return fault
     is_host = len(host) <= _MOST_HOST_CHARACTERS and re.fullmatch(HOST, host)
-    return None if is_host else "is no host name"
+    return None if is_host else "is not a host name"
 
 
 def find_host(address: str) -> str | None:
-    """Return the host within something that is wrong as a host; None if it is not clear which it is."""
+    """Return the host that an invalid value contains, or None if that is unclear."""
     found = re.fullmatch(r"(?:[a-z]+:(?://)?)?(?:[^@/]*@)?([^@/:;?]+)(?::\d*)?(?:[/;?].*)?", normalize_host(address))
     host = found[1].strip() if found else ""
     return host if host and not explain_host(host) else None

@@ -1,4 +1,4 @@
-"""`country_code` → the country it stands for."""
+"""Derive the country from `country_code`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import iso3166
 if TYPE_CHECKING:
     import pandas as pd
 
-# What everybody says, where ISO 3166-1 has a formal or an inverted name.
+# Common names, for countries with a formal or inverted name in ISO 3166-1.
 _COMMON_NAMES = {
     "BO": "Bolivia",
     "BQ": "Caribbean Netherlands",
@@ -47,23 +47,22 @@ COUNTRY_NAMES = {
 """The short English name of every country (ISO 3166-1 alpha-2)."""
 
 COUNTRY_ALIASES = {"UK": "GB"}
-"""Codes that are none, but whose meaning everybody knows."""
+"""Common codes that are not in ISO 3166-1."""
 
 
 def canonical_country(code: str) -> str | None:
-    """Return the ISO 3166-1 code that is meant, also by `de` and by `UK`; None if no country is."""
+    """Return the ISO 3166-1 code for a code in any spelling, such as `de` or `UK`; None if there is no such country."""
     upper = code.strip().upper()
     upper = COUNTRY_ALIASES.get(upper, upper)
-    # Outside ASCII, upper case makes other letters of some: ß becomes SS, which is South Sudan.
+    # ASCII only, because upper() turns ß into SS, the code of South Sudan.
     return upper if code.isascii() and upper in COUNTRY_NAMES else None
 
 
 def derive_country_name(trunks: pd.DataFrame) -> pd.DataFrame:
     """Return the trunks, or counts of them, with `country_name` right after `country_code`.
 
-    Whoever reads a report wants to know which country is meant: `de` is Germany and `UK` the United Kingdom; that they
-    are spelled wrong, the audit says. Null for a code that is missing or of no country. Without `country_code` the
-    frame is as it was.
+    Misspelled codes get a name as well (`de` is Germany, `UK` is the United Kingdom); the audit reports the spelling.
+    The name is null if the code is missing or unknown. A frame without `country_code` is returned as it is.
     """
     if "country_code" not in trunks.columns:
         return trunks.copy()
@@ -75,5 +74,5 @@ def derive_country_name(trunks: pd.DataFrame) -> pd.DataFrame:
 
 
 def country_name(code: str) -> str | None:
-    """Return the name of the country that a code means; None if it means none."""
+    """Return the name of the country of a code in any spelling; None if there is no such country."""
     return COUNTRY_NAMES.get(canonical_country(code) or "")

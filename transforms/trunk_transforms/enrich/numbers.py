@@ -1,9 +1,9 @@
-"""`phone_number` → what kind of number it is, how it is spelled properly, which calling code it has, whether it exists.
+"""Derive the kind, the normalised spelling, the calling code and the validity of `phone_number`.
 
-What a trunk's number is, the API does not tell: all of it is inferred from how the number is written.
+The API does not return the kind of a number. It is inferred from the spelling.
 
-Google's metadata (libphonenumber) is taken as data: the patterns of a calling code, joined into one, are matched
-against a whole column at once. Parsing number by number takes 40 µs each, a million the better part of a minute.
+The numbering plans come from Google's metadata (libphonenumber). All patterns of a calling code are joined into one
+and matched against a whole column, because parsing takes 40 µs per number, or 40 seconds per million.
 """
 
 from __future__ import annotations
@@ -16,15 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, REGION_CODE_FOR_NON_GEO_ENTITY, PhoneMetadata
 
-from trunk_transforms.enrich.number_patterns import (
-    DID,
-    DIGITS,
-    NAMED_EXTENSION,
-    OPTIONAL_ZERO,
-    PSEUDONYM,
-    SEPARATORS,
-    SHORT_EXTENSION,
-)
+from trunk_transforms.enrich import number_patterns as patterns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,24 +43,24 @@ CALLING_CODES = {
     for region in regions
     if region != REGION_CODE_FOR_NON_GEO_ENTITY
 }
-"""The calling code of each country (ISO 3166-1 alpha-2) that has one; many share theirs."""
+"""The calling code of each country (ISO 3166-1 alpha-2) that has one. Several countries may share a code."""
 
 
 def derive_numbers(trunks: pd.DataFrame) -> pd.DataFrame:
-    """Return the trunks with what their numbers look like.
+    """Return the trunks with the columns derived from their numbers.
 
-    Needs `phone_number`. Adds, or replaces:
+    Needs `phone_number`. Adds or replaces:
 
     - `number_kind`: `DID` (begins with + or 00, or is too long for an extension: 10 digits, 7 with a leading 0),
-      `extension` (up to 6 digits, or up to 15 characters that are not only digits), else `unknown`;
-    - `normalized_number`: digits, with a + where they are an international number: spaces, brackets, dashes, dots,
-      slashes and `(0)` are gone, a leading 00 is a +, and 11 to 15 digits that are a valid number with a + have one;
-      null where anything but digits is left;
-    - `calling_code` of the numbers with a +; null for the others and where no country has it.
+      `extension` (up to 6 digits, or up to 15 characters that are not all digits), else `unknown`;
+    - `normalized_number`: the digits, with a + if the number is international. Spaces, brackets, dashes, dots, slashes
+      and `(0)` are removed, a leading 00 becomes +, and 11 to 15 digits get a + if that makes a valid number. Null if
+      other characters remain;
+    - `calling_code`: of numbers with a +; null for other numbers and for unassigned codes.
 
-    Of a pseudonym, kind and calling code are those of the number that it stands for.
+    The kind and the calling code of a pseudonym are those of the original number.
     """
-    import pandas as pd  # a run without reports has none, and pseudonyms need the rest of this module
+    import pandas as pd  # imported here, because pseudonyms need this module in runs without pandas
 
     numbers = as_text(trunks["phone_number"])
     normalized = normalize_numbers(numbers)
@@ -95,34 +87,34 @@ def as_text(values: pd.Series) -> pa.Array:
 
 
 def as_flags(condition: pa.Array) -> Flags:
-    """Return a condition for NumPy; null is false."""
+    """Return a condition as a NumPy array; null becomes false."""
     flags: Flags = pc.fill_null(condition, fill_value=False).to_numpy(zero_copy_only=False)
     return flags
 
 
 def match_pseudonyms(numbers: pa.Array) -> Flags:
-    """Return which texts are pseudonyms of something that is not stored."""
-    return as_flags(pc.match_substring_regex(numbers, PSEUDONYM))
+    """Return a flag per text: whether it is a pseudonym."""
+    return as_flags(pc.match_substring_regex(numbers, patterns.PSEUDONYM))
 
 
 def normalize_numbers(numbers: pa.Array) -> pa.Array:
-    """Return the numbers as `normalized_number` has them: see `derive_numbers`."""
-    compact = pc.replace_substring_regex(numbers, OPTIONAL_ZERO, r"\1")
-    compact = pc.replace_substring_regex(compact, SEPARATORS, "")
-    compact = pc.if_else(pc.match_substring_regex(compact, DIGITS), compact, None)
+    """Return `normalized_number` of the numbers, see `derive_numbers`."""
+    compact = pc.replace_substring_regex(numbers, patterns.OPTIONAL_ZERO, r"\1")
+    compact = pc.replace_substring_regex(compact, patterns.SEPARATORS, "")
+    compact = pc.if_else(pc.match_substring_regex(compact, patterns.DIGITS), compact, None)
     is_prefixed = pc.match_substring_regex(compact, "^00[1-9][0-9]{7,}$")
     international = pc.if_else(is_prefixed, _with_plus(pc.utf8_slice_codeunits(compact, 2)), compact)
-    # Ten digits may be a national number of North America as well as an international one of Norway.
+    # Not for ten digits, which may be a national number of North America or an international one of Norway.
     is_bare = pc.match_substring_regex(international, "^[1-9][0-9]{10,14}$")
     with_plus = pc.if_else(is_bare, _with_plus(international), None)
     return pc.if_else(pa.array(match_valid_numbers(with_plus)), with_plus, international)
 
 
 def match_valid_numbers(numbers: pa.Array) -> Flags:
-    """Return which of the normalised numbers exist, as far as the numbering plans tell; false for those without +.
+    """Return a flag per normalised number: whether the numbering plans allow it. False for numbers without +.
 
-    As `phonenumbers.is_valid_number`, but for what that repairs before it observations: +44 020 … with the national prefix,
-    +54 11 15 … and +52 1 … as mobiles were once dialled. In E.164 these are wrong.
+    Equals `phonenumbers.is_valid_number`, but does not repair numbers that are wrong in E.164: +44 020 … with the
+    national prefix, +54 11 15 … and +52 1 … as mobiles were once dialled.
     """
     codes = list_calling_codes(numbers)
     codes = pc.fill_null(codes, 0).to_numpy(zero_copy_only=False)
@@ -134,16 +126,16 @@ def match_valid_numbers(numbers: pa.Array) -> Flags:
 
 
 def infer_kinds(numbers: pa.Array, normalized: pa.Array) -> pa.Array:
-    """Return `number_kind` of the numbers: see `derive_numbers`."""
-    is_did = pc.match_substring_regex(normalized, DID)
-    is_short = pc.match_substring_regex(normalized, SHORT_EXTENSION)
-    is_named = pc.and_(pc.is_null(normalized), pc.match_substring_regex(numbers, NAMED_EXTENSION))
+    """Return `number_kind` of the numbers, see `derive_numbers`."""
+    is_did = pc.match_substring_regex(normalized, patterns.DID)
+    is_short = pc.match_substring_regex(normalized, patterns.SHORT_EXTENSION)
+    is_named = pc.and_(pc.is_null(normalized), pc.match_substring_regex(numbers, patterns.NAMED_EXTENSION))
     conditions = pc.make_struct(*(pc.fill_null(flags, fill_value=False) for flags in (is_did, is_short, is_named)))
     return pc.case_when(conditions, *map(pa.scalar, ("DID", "extension", "extension", "unknown")))
 
 
 def list_calling_codes(numbers: pa.Array) -> pa.Array:
-    """Return the calling codes of the numbers with a +; no code is the beginning of another."""
+    """Return the calling codes of the numbers with a +. The result is unique: no code is a prefix of another."""
     found = pa.nulls(len(numbers), pa.large_string())
     digits = pc.if_else(pc.starts_with(numbers, "+"), pc.utf8_slice_codeunits(numbers, 1, 4), None)
     for length in (1, 2, 3):
@@ -159,14 +151,14 @@ def _with_plus(digits: pa.Array) -> pa.Array:
 
 @cache
 def _valid_numbers(code: int) -> str:
-    """Return a pattern of all numbers of a calling code: those of every type in every region that has it."""
-    patterns = dict.fromkeys(
+    """Return a pattern for all numbers of a calling code, of every type in every region with that code."""
+    national = dict.fromkeys(
         description.national_number_pattern
         for region in COUNTRY_CODE_TO_REGION_CODE[code]
         for description in (getattr(_metadata(code, region), name) for name in _NUMBER_TYPES)
         if description is not None and description.national_number_pattern
     )
-    return rf"^\+{code}(?:{'|'.join(patterns)})$"
+    return rf"^\+{code}(?:{'|'.join(national)})$"
 
 
 def _metadata(code: int, region: str) -> Any:

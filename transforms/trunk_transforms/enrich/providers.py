@@ -1,17 +1,18 @@
-"""The facts on SIP providers (ITSPs), and which of them is behind a host."""
+"""The provider catalog: dated information on SIP providers (ITSPs), and the provider of a host."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections import Counter
+from datetime import date  # noqa: TC003 - msgspec evaluates the annotations
 from functools import cache, cached_property
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
 
 from trunk_transforms.enrich.addresses import HOST, Network, NetworkSet, classify_entry, normalize_host
-from trunk_transforms.schema.tables import CALLING_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,48 +20,58 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNKNOWN_PROVIDER = "unknown"
-"""The provider of a host that no fact is about."""
+"""The provider of a host that the catalog does not list."""
 
-PASSWORD_SEVERITIES = ("low", "medium", "high")
+_Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
+_CallingFormat = Annotated[str, msgspec.Meta(pattern=r"^(\+e164|e164|national)$")]
+_PasswordSeverity = Annotated[str, msgspec.Meta(pattern="^(low|medium|high)$")]
 
 
-@dataclass(frozen=True)
-class AddressGroup:
-    """Addresses of a provider that send inbound calls: an allowlist has to have all of at least one group."""
+class Networks(tuple[Network, ...]):
+    """IP addresses and networks; in the catalog, a list of texts."""
 
-    name: str
-    addresses: tuple[Network, ...]
-    optional: tuple[Network, ...] = ()
-    hosts: tuple[str, ...] = ()
+    __slots__ = ()
+
+
+class AddressGroup(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True):
+    """Addresses from which a provider sends inbound calls. An allowlist needs all addresses of at least one group."""
+
+    name: _Text
+    addresses: Networks
+    optional: Networks = Networks()
+    hosts: tuple[_Text, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.addresses:
+            raise ValueError("addresses is empty")
 
     @property
     def known(self) -> tuple[Network, ...]:
-        """All of them, also those that an allowlist may lack."""
+        """All addresses, including the optional ones."""
         return (*self.addresses, *self.optional)
 
     @cached_property
     def required(self) -> frozenset[Network]:
-        """Those that an allowlist must have."""
+        """The addresses that an allowlist must contain."""
         return frozenset(self.addresses)
 
     def is_for(self, host: str) -> bool:
-        """Whether calls of a trunk at this host come from here."""
+        """Return whether the group sends the calls of a trunk at this host."""
         return not self.hosts or re.search(host_pattern(self.hosts), host) is not None
 
 
-@dataclass(frozen=True)
-class Provider:
-    """What is known about a provider, as of a day. `None` and empty: nothing. See providers.toml."""
+class Provider(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True, rename={"groups": "group"}):
+    """One provider in the catalog, as of a day. `None` or empty means unknown. providers.toml explains the fields."""
 
-    name: str
+    name: _Text
     as_of: date
-    hosts: tuple[str, ...]
-    exact_host: str | None = None
-    exact_host_reason: str | None = None
-    calling_format: str | None = None
+    hosts: tuple[_Text, ...]
+    exact_host: _Text | None = None
+    exact_host_reason: _Text | None = None
+    calling_format: _CallingFormat | None = None
     needs_outbound_proxy: bool = False
     is_supported: bool = True
-    password_severity: str | None = None
+    password_severity: _PasswordSeverity | None = None
     regions_complete: bool = True
     groups: tuple[AddressGroup, ...] = ()
 
@@ -70,16 +81,22 @@ class Provider:
 
     @cached_property
     def known_addresses(self) -> NetworkSet:
-        """Every address of the provider that is known."""
+        """Every known address of the provider."""
         return NetworkSet(network for group in self.groups for network in group.known)
 
 
-@dataclass(frozen=True)
-class Providers:
-    """The facts on all providers, and the hosts of the platform itself."""
+class Providers(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True, rename={"providers": "provider"}):
+    """The provider catalog: all providers, and the hosts of the platform itself."""
 
-    providers: tuple[Provider, ...]
-    platform_hosts: tuple[str, ...] = ()
+    providers: tuple[Provider, ...] = ()
+    platform_hosts: tuple[_Text, ...] = ()
+
+    def __post_init__(self) -> None:
+        if UNKNOWN_PROVIDER in self.by_name:
+            raise ValueError(f"{UNKNOWN_PROVIDER!r} is reserved for hosts that the catalog does not list")
+        for name, count in Counter(provider.name for provider in self.providers).items():
+            if count > 1:
+                raise ValueError(f"{count} providers are named {name!r}")
 
     @cached_property
     def by_name(self) -> Mapping[str, Provider]:
@@ -88,19 +105,19 @@ class Providers:
 
     @cached_property
     def known_addresses(self) -> NetworkSet:
-        """Every address of any provider that is known."""
+        """Every known address of any provider."""
         return NetworkSet(n for provider in self.providers for group in provider.groups for n in group.known)
 
     def is_platform(self, host: str) -> bool:
-        """Whether a host is the platform's own."""
+        """Return whether a host belongs to the platform itself."""
         return bool(self.platform_hosts) and re.search(host_pattern(self.platform_hosts), host) is not None
 
 
 def derive_provider(trunks: pd.DataFrame, providers: Providers) -> pd.DataFrame:
-    """Return the trunks with the provider that is behind their host.
+    """Return the trunks with the provider that operates their host.
 
-    Needs `sip_address`. Adds, or replaces, `provider`: its name, `unknown` for a host that no fact is about and for
-    what is no host, null where there is none.
+    Needs `sip_address`. Adds or replaces `provider`: the name in the catalog, `unknown` if the catalog does not list
+    the host or the value is not a host, null if `sip_address` is missing or blank.
     """
     import numpy as np
     import pandas as pd
@@ -123,133 +140,48 @@ def derive_provider(trunks: pd.DataFrame, providers: Providers) -> pd.DataFrame:
 
 
 def host_pattern(hosts: Iterable[str]) -> str:
-    """Return what matches the end of a host on a label boundary, for Python, Arrow and DuckDB alike."""
+    """Return a pattern that matches the end of a host on a label boundary, in Python, Arrow and DuckDB."""
     patterns = (re.escape(host.lower()).replace(r"\*", "[^.]+") for host in hosts)
     return rf"(?:^|\.)(?:{'|'.join(patterns)})$"
 
 
 @cache
 def default_providers() -> Providers:
-    """Return the facts that come with the product."""
+    """Return the built-in provider catalog."""
     return read_providers(resources.files("trunk_transforms.enrich").joinpath("providers.toml").read_text("utf-8"))
 
 
 def read_providers(text: str) -> Providers:
-    """Return the facts of a file such as providers.toml. Raises ValueError with one line that says what is wrong."""
+    """Return the provider catalog from the text of a file like providers.toml.
+
+    Raises ValueError, with a message of one line, if the text is not valid TOML or not a valid provider catalog.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"no valid TOML: {error}") from None
-    fields = _Fields("the file", document)
-    platform_hosts = fields.texts("platform_hosts")
-    providers = tuple(_read_provider(fields) for fields in fields.tables("provider"))
-    fields.refuse_others()
-    names = [provider.name for provider in providers]
-    if UNKNOWN_PROVIDER in names:
-        raise ValueError(f"no provider can be called {UNKNOWN_PROVIDER!r}: that is what hosts without a fact get")
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(f"provider {twice[0]!r} is there twice")
-    return Providers(providers, platform_hosts)
+        raise ValueError(f"not valid TOML: {error}") from None
+    try:
+        return msgspec.convert(document, Providers, dec_hook=_read_networks)
+    except msgspec.ValidationError as error:
+        raise ValueError(_locate(error, document)) from None
 
 
-def _read_provider(fields: _Fields) -> Provider:
-    name = fields.text("name")
-    if name is None:
-        raise ValueError(f"{fields.where} has no name")
-    fields = _Fields(f"provider {name!r}", fields.values)
-    fields.text("name")
-    provider = Provider(
-        name=name,
-        as_of=fields.day("as_of"),
-        hosts=fields.texts("hosts", is_required=True),
-        exact_host=fields.text("exact_host"),
-        exact_host_reason=fields.text("exact_host_reason"),
-        calling_format=fields.text("calling_format", CALLING_FORMATS),
-        needs_outbound_proxy=fields.flag("needs_outbound_proxy", default=False),
-        is_supported=fields.flag("is_supported", default=True),
-        password_severity=fields.text("password_severity", PASSWORD_SEVERITIES),
-        regions_complete=fields.flag("regions_complete", default=True),
-        groups=tuple(_read_group(group, name) for group in fields.tables("group")),
-    )
-    fields.refuse_others()
-    return provider
+def _read_networks(_: type, texts: Any) -> Networks:
+    entries = [classify_entry(text) for text in msgspec.convert(texts, list[str])]
+    for entry in entries:
+        if entry.fault:
+            raise ValueError(f"{entry.text!r} {entry.fault}")
+    return Networks(entry.network for entry in entries if entry.network is not None)
 
 
-def _read_group(fields: _Fields, provider: str) -> AddressGroup:
-    name = fields.text("name")
-    if name is None:
-        raise ValueError(f"{fields.where} of provider {provider!r} has no name")
-    fields = _Fields(f"group {name!r} of provider {provider!r}", fields.values)
-    fields.text("name")
-    group = AddressGroup(
-        name=name,
-        addresses=fields.networks("addresses", is_required=True),
-        optional=fields.networks("optional"),
-        hosts=fields.texts("hosts"),
-    )
-    fields.refuse_others()
-    return group
-
-
-class _Fields:
-    """One table of the file, read field by field; what nobody asked for is a mistake of whoever wrote it."""
-
-    def __init__(self, where: str, values: Mapping[str, Any]) -> None:
-        self.where = where
-        self.values = values
-        self.asked: list[str] = []
-
-    def _get(self, name: str, default: Any = None) -> Any:
-        self.asked.append(name)
-        return self.values.get(name, default)
-
-    def _refuse(self, name: str, expected: str) -> ValueError:
-        problem = f"is no {expected}" if name in self.values else "is missing"
-        return ValueError(f"{self.where}: {name} {problem}")
-
-    def text(self, name: str, allowed: tuple[str, ...] = ()) -> str | None:
-        value = self._get(name)
-        if value is not None and (not isinstance(value, str) or not value.strip()):
-            raise self._refuse(name, "text")
-        if value is not None and allowed and value not in allowed:
-            raise ValueError(f"{self.where}: {name} is {value!r}, not one of {', '.join(allowed)}")
-        return value
-
-    def flag(self, name: str, *, default: bool) -> bool:
-        value = self._get(name, default)
-        if not isinstance(value, bool):
-            raise self._refuse(name, "true or false")
-        return value
-
-    def day(self, name: str) -> date:
-        value = self._get(name)
-        if not isinstance(value, date) or isinstance(value, datetime):
-            raise self._refuse(name, "day such as 2026-06-01")
-        return value
-
-    def texts(self, name: str, *, is_required: bool = False) -> tuple[str, ...]:
-        values = self._get(name, None if is_required else [])
-        if not isinstance(values, list) or not all(isinstance(value, str) and value.strip() for value in values):
-            raise self._refuse(name, "list of texts")
-        return tuple(values)
-
-    def networks(self, name: str, *, is_required: bool = False) -> tuple[Network, ...]:
-        entries = [classify_entry(text) for text in self.texts(name, is_required=is_required)]
-        for entry in entries:
-            if entry.fault:
-                raise ValueError(f"{self.where}: {name} has {entry.text!r}, which {entry.fault}")
-        if is_required and not entries:
-            raise ValueError(f"{self.where}: {name} is empty")
-        return tuple(entry.network for entry in entries if entry.network is not None)
-
-    def tables(self, name: str) -> list[_Fields]:
-        tables = self._get(name, [])
-        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-            raise self._refuse(name, f"list of tables: write each as [[{name}]]")
-        return [_Fields(f"{name} {number}", table) for number, table in enumerate(tables, 1)]
-
-    def refuse_others(self) -> None:
-        others = sorted(set(self.values) - set(self.asked))
-        if others:
-            raise ValueError(f"{self.where}: nothing is called {others[0]!r}; there are {', '.join(self.asked)}")
+def _locate(error: msgspec.ValidationError, document: dict[str, Any]) -> str:
+    """Return the message with the names of the provider and the group in place of their positions."""
+    problem, _, path = str(error).removeprefix("Object ").partition(" - at `$")
+    values: Any = document
+    names = []
+    for kind, index in re.findall(r"\.(provider|group)\[(\d+)\]", path):
+        values = values[kind][int(index)]
+        name = values.get("name") if isinstance(values, dict) else None
+        names.append(f"{kind} {name!r}" if name else f"{kind} {int(index) + 1}")
+    field = re.sub(r"^(\.(provider|group)\[\d+\])*\.?|`$", "", path)
+    return ": ".join([", ".join(names) or "the file", *([field] if field else []), problem])

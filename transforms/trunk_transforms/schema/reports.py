@@ -1,223 +1,165 @@
-"""The declaration, continued: what is derived from the stored tables, as columns, views, macros and reports.
+"""The declaration of derived data: columns, reports, views and macros that follow from the stored tables.
 
-As `transforms.schema`, it costs nothing to import: comments, the data dictionary and the reports are read from here.
+Comments, the data dictionary and the reports are built from it. Like `tables`, the module imports nothing heavy.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trunk_transforms.schema.tables import ACCOUNT, SIP_TRUNKS, Column, ColumnType, Table
+from trunk_transforms.schema.tables import ACCOUNT, SIP_TRUNKS, TRUNK_ID, Column, Table, own, own_or_null
 
 BY_FORMAT_AND_COUNTRY = ("sip_calling_format", "country_code")
-"""What trunks are counted by, unless other columns are named."""
+"""The default columns to count trunks by."""
 
 COUNT_COLUMNS = ("trunk_count", "share_pct")
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
-"""How bad a finding is, in ascending order."""
+"""The severities of a finding, in ascending order."""
 
 NUMBER_KINDS = ("DID", "extension", "unknown")
 
 
-def _column(
-    name: str, column_type: ColumnType, meaning: str, *, allowed: tuple[str, ...] = (), null: bool = False
-) -> Column:
-    return Column(name, column_type, meaning, source="sip-trunks", allowed=allowed, is_nullable=null)
-
-
 @dataclass(frozen=True)
 class Derived:
-    """A column that follows from one of the API's."""
+    """A column derived from the API's column `base`."""
 
     base: str
     column: Column
 
 
+_KIND = "Kind of the number, inferred from its spelling."
+_NORMALIZED = "The number without spaces and brackets; international numbers begin with +."
+_PROVIDER = "The provider (ITSP) that operates sip_address; unknown if the provider catalog does not list the host."
+
 DERIVED = {
-    derived.column.name: derived
-    for derived in (
-        Derived(
-            "phone_number",
-            _column(
-                "number_kind",
-                "text",
-                "What the number is, inferred from how it is written.",
-                allowed=NUMBER_KINDS,
-                null=True,
-            ),
-        ),
-        Derived(
-            "phone_number",
-            _column(
-                "normalized_number",
-                "text",
-                "The number without spaces and brackets, with + where it is international.",
-                null=True,
-            ),
-        ),
-        Derived(
-            "phone_number",
-            _column(
-                "calling_code",
-                "bigint",
-                "The country calling code of an international number, such as 49.",
-                null=True,
-            ),
-        ),
-        Derived(
-            "sip_address",
-            _column(
-                "provider",
-                "text",
-                "The provider (ITSP) behind sip_address; unknown if no fact says whose host it is.",
-                null=True,
-            ),
-        ),
-        Derived(
-            "country_code",
-            _column("country_name", "text", "The English name of the country (ISO 3166-1).", null=True),
-        ),
+    column.name: Derived(base, column)
+    for base, column in (
+        ("phone_number", own_or_null("number_kind", "text", _KIND, NUMBER_KINDS)),
+        ("phone_number", own_or_null("normalized_number", "text", _NORMALIZED)),
+        ("phone_number", own_or_null("calling_code", "bigint", "Country calling code of an international number: 49.")),
+        ("sip_address", own_or_null("provider", "text", _PROVIDER)),
+        ("country_code", own_or_null("country_name", "text", "English name of the country (ISO 3166-1).")),
     )
 }
 """The derived columns that trunks can be counted by."""
 
 IN_VIEWS = ("number_kind", "provider", "country_name")
-"""Those that the views on trunks and versions have, each beside the column that it follows from."""
+"""The derived columns in the views of trunks and versions, each after its base column."""
 
-_TRUNK_ID = _column("trunk_id", "bigint", "The trunk: sip_trunks.id.")
-_TRUNK_COUNT = _column("trunk_count", "bigint", "Trunks with this combination of values.")
-
+_CHANGE_KINDS = ("added", "removed", "changed")
+_LEGS = (
+    "The legs that the vendor re-creates at this update, which interrupts them briefly: inbound, outbound, both or "
+    "none; null if the vendor does not document it."
+)
 CHANGES = Table(
-    name="changes",
-    grain="One row per trunk that was added or removed, and one per field of a trunk that changed.",
-    columns=(
+    "changes",
+    "One row per added or removed trunk, and one per changed field of a trunk.",
+    (
         ACCOUNT,
-        _TRUNK_ID,
-        _column("change", "text", "What happened.", allowed=("added", "removed", "changed")),
-        _column("field", "text", "What changed; null where a trunk was added or removed.", null=True),
-        _column("old", "text", "The value before, as text; an allowlist sorted.", null=True),
-        _column("new", "text", "The value after.", null=True),
-        _column(
-            "legs",
-            "text",
-            "What the vendor re-creates at such an update, a short outage: inbound, outbound, both or none; null where "
-            "the documentation does not say.",
-            null=True,
-        ),
-        _column("note", "text", "What may follow from it.", null=True),
-        _column("observed_at", "timestamp", "The snapshot that first showed it (UTC)."),
+        TRUNK_ID,
+        own("change", "text", "The kind of change.", _CHANGE_KINDS),
+        own_or_null("field", "text", "The changed field; null if the trunk was added or removed."),
+        own_or_null("old", "text", "The previous value as text; the entries of an allowlist are sorted."),
+        own_or_null("new", "text", "The new value as text."),
+        own_or_null("legs", "text", _LEGS),
+        own_or_null("note", "text", "A possible cause or consequence of the change."),
+        own("observed_at", "timestamp", "The first snapshot with the change (UTC)."),
     ),
-    primary_key=("account", "trunk_id", "field", "observed_at"),
+    ("account", "trunk_id", "field", "observed_at"),
 )
 
-# A password is in no answer: when it changes, this moves alone.
-CREDENTIAL_NOTE = "possible credential change, which re-creates both legs: updated_at moved and nothing else"
+# The API returns no password. When a password changes, only updated_at changes.
+CREDENTIAL_NOTE = "possible credential change, which re-creates both legs: only updated_at changed"
 
+_FIRST_SEEN = "Trunks in a snapshot for the first time; in an account's first snapshot, all of its trunks."
 GROWTH = Table(
-    name="growth",
-    grain="One row per account and period, those without any trunk included.",
-    columns=(
+    "growth",
+    "One row per account and period, including periods without trunks.",
+    (
         ACCOUNT,
-        _column("period", "date", "The first day of the day, week (from Monday) or month (UTC)."),
-        _column("snapshot_count", "bigint", "How often we looked in that period; 0 is a gap between runs."),
-        _column("created_count", "bigint", "Trunks that the API says were created then; of those that were ever seen."),
-        _column(
-            "first_seen_count",
-            "bigint",
-            "Trunks that a snapshot showed for the first time; an account's first one shows all it has.",
-        ),
-        _column("returned_count", "bigint", "Trunks that were back after a snapshot had lacked them."),
-        _column("vanished_count", "bigint", "Trunks that a snapshot lacked for the first time since it was there."),
-        _column(
-            "trunk_count",
-            "bigint",
-            "Trunks at the last snapshot of the period; null where nobody looked.",
-            null=True,
-        ),
+        own("period", "date", "The first day of the day, week (from Monday) or month (UTC)."),
+        own("snapshot_count", "bigint", "Snapshots in the period; 0 is a gap between runs."),
+        own("created_count", "bigint", "Observed trunks whose created_at is in the period."),
+        own("first_seen_count", "bigint", _FIRST_SEEN),
+        own("returned_count", "bigint", "Trunks that reappeared after they were missing from a snapshot."),
+        own("vanished_count", "bigint", "Trunks that are missing from a snapshot and were in the one before."),
+        own_or_null("trunk_count", "bigint", "Trunks in the last snapshot of the period; null if it has none."),
     ),
-    primary_key=("account", "period"),
+    ("account", "period"),
 )
 
+_INTERVAL = (
+    "Expected time between runs: the setting sip_trunks.expected_interval, or else the median of the latest intervals "
+    "between snapshots; null before the third snapshot."
+)
 FRESHNESS = Table(
-    name="freshness",
-    grain="One row per account.",
-    columns=(
+    "freshness",
+    "One row per account.",
+    (
         ACCOUNT,
-        _column("snapshot_at", "timestamp", "The last snapshot (UTC); null if there was none yet.", null=True),
-        _column("age_seconds", "bigint", "How old it is.", null=True),
-        _column(
-            "expected_interval_seconds",
-            "bigint",
-            "How often a run is expected: the setting sip_trunks.expected_interval, or the median of the last "
-            "intervals between snapshots; null before the third.",
-            null=True,
-        ),
-        _column("missed_run_count", "bigint", "How many expected runs have not come since.", null=True),
-        _column("longest_gap_seconds", "bigint", "The longest time between two snapshots.", null=True),
-        _column("snapshot_count", "bigint", "How often we looked in all."),
-        _column("trunk_count", "bigint", "Trunks in the last snapshot.", null=True),
+        own_or_null("snapshot_at", "timestamp", "The last snapshot (UTC); null before the first snapshot."),
+        own_or_null("age_seconds", "bigint", "Age of the last snapshot."),
+        own_or_null("expected_interval_seconds", "bigint", _INTERVAL),
+        own_or_null("missed_run_count", "bigint", "Expected runs that are missing since the last snapshot."),
+        own_or_null("longest_gap_seconds", "bigint", "The longest time between two snapshots."),
+        own("snapshot_count", "bigint", "Snapshots in total."),
+        own_or_null("trunk_count", "bigint", "Trunks in the last snapshot."),
     ),
-    primary_key=("account",),
+    ("account",),
 )
 
 OVERVIEW = Table(
-    name="overview",
-    grain="One row per thing worth a line, in the order of reading.",
-    columns=(
-        _column("section", "text", "What it is about: accounts, trunks, counts, changes, findings, freshness."),
-        _column("item", "text", "What is counted."),
-        _column("value", "bigint", "How many.", null=True),
-        _column("detail", "text", "What there is to say about it.", null=True),
+    "overview",
+    "One row per key figure, in reading order.",
+    (
+        own("section", "text", "Topic of the figure: accounts, trunks, counts, changes, findings, freshness."),
+        own("item", "text", "The counted item."),
+        own_or_null("value", "bigint", "The count."),
+        own_or_null("detail", "text", "Additional information on the count."),
     ),
-    primary_key=("section", "item"),
+    ("section", "item"),
 )
 
 FINDINGS = Table(
-    name="findings",
-    grain="One row per trunk and rule: what is misconfigured now.",
-    columns=(
+    "findings",
+    "One row per trunk and rule: a current misconfiguration.",
+    (
         ACCOUNT,
-        _TRUNK_ID,
-        _column("phone_number", "text", "Its number.", null=True),
-        _column("rule", "text", "The code of the rule that found it; sip-trunks rules explains them."),
-        _column("severity", "text", "How bad it is.", allowed=SEVERITIES),
-        _column("seen", "text", "What was seen; what is inferred says so."),
-        _column("fix", "text", "What to do about it."),
+        TRUNK_ID,
+        own_or_null("phone_number", "text", "The trunk's number."),
+        own("rule", "text", "Code of the rule; `sip-trunks rules` explains it."),
+        own("severity", "text", "Severity of the finding.", SEVERITIES),
+        own("seen", "text", "The observed value; inferred values are marked as inferred."),
+        own("fix", "text", "How to fix it."),
     ),
-    primary_key=("account", "trunk_id", "rule"),
+    ("account", "trunk_id", "rule"),
 )
-"""What one audit finds."""
+"""The findings of one audit."""
 
+_LAST_SEEN = "The last audited snapshot with the finding (UTC); unchanged responses are not audited."
+_IS_CURRENT = "Whether the last audit found it; null if it is suppressed or the last run wrote no reports."
 FINDING_AGES = (
-    _column("first_seen_at", "timestamp", "The first audited snapshot that had it, without a break since (UTC)."),
-    _column(
-        "last_seen_at",
-        "timestamp",
-        "The last audited snapshot that had it (UTC); an unchanged answer is not audited anew.",
-    ),
-    _column(
-        "is_current",
-        "bool",
-        "Whether the last audit found it; null if it is suppressed, or the last run wrote no reports.",
-        null=True,
-    ),
+    own("first_seen_at", "timestamp", "The first audited snapshot in an unbroken series with the finding (UTC)."),
+    own("last_seen_at", "timestamp", _LAST_SEEN),
+    own_or_null("is_current", "bool", _IS_CURRENT),
 )
-"""What the log of the audits adds."""
+"""The columns that the log of findings adds."""
 
 AUDIT_FINDINGS = Table(
-    name="audit_findings",
-    grain="One row per trunk, rule and first_seen_at: a log, in which findings that are over stay.",
-    columns=(*FINDINGS.columns, *FINDING_AGES),
-    primary_key=("account", "trunk_id", "rule", "first_seen_at"),
+    "audit_findings",
+    "One row per trunk, rule and first_seen_at: a log that includes resolved findings.",
+    (*FINDINGS.columns, *FINDING_AGES),
+    ("account", "trunk_id", "rule", "first_seen_at"),
 )
 
-_COUNTS = (_TRUNK_COUNT, _column("share_pct", "double", "Their share of all trunks, in percent (0 to 100)."))
+_TRUNK_COUNT = own("trunk_count", "bigint", "Trunks with this combination of values.")
+_SHARE = own("share_pct", "double", "Share of all trunks, in percent (0 to 100).")
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report: the question that it answers, the table that it is published as, and what it is made from.
+    """The declaration of a report: its question, the table it is published as, and its inputs.
 
     `needs` names frames of `ReportInputs.tables`. `by` names the columns that a count report counts by.
     """
@@ -234,126 +176,100 @@ class Report:
 def _count_report(name: str, question: str, *by: str, is_on_page: bool = True) -> Report:
     known = {column.name: column for column in SIP_TRUNKS.columns} | {n: d.column for n, d in DERIVED.items()}
     named = [column for name in by for column in ((name, "country_name") if name == "country_code" else (name,))]
-    columns = (*(known[column] for column in named), *_COUNTS)
-    table = Table(name, "One row per combination that occurs, the most frequent first.", columns, by)
+    columns = (*(known[column] for column in named), _TRUNK_COUNT, _SHARE)
+    table = Table(name, "One row per combination of values, in descending order of trunk_count.", columns, by)
     return Report(name, question, table, by=by, has_picture=True, is_on_page=is_on_page)
 
+
+_BY_AUTHORIZATION = "How many trunks are authorised by allowlist, how many by password?"
+_GROWTH = "How many trunks were created, came and went, month by month?"
+_CHANGES = "Which trunks were added, removed or changed, and which legs did that re-create?"
+_FRESHNESS = "When was the last snapshot of each account, and which runs are missing?"
+_AUDIT = "What is misconfigured, how severe is it, and how is it fixed?"
+_EVENTS = ("versions", "observations", "drift")
 
 REPORTS = {
     report.name: report
     for report in (
-        Report(
-            "overview",
-            "What is there, what happened, what is wrong?",
-            OVERVIEW,
-            needs=("trunks", "versions", "observations", "drift"),
-        ),
+        Report("overview", "What is there, what changed, what is misconfigured?", OVERVIEW, ("trunks", *_EVENTS)),
         _count_report("counts", "How many trunks are there by calling format and country?", *BY_FORMAT_AND_COUNTRY),
         _count_report("by_country", "How many trunks are there by country?", "country_code", is_on_page=False),
         _count_report("by_provider", "How many trunks are there by provider?", "provider"),
-        _count_report(
-            "by_authorization",
-            "How many trunks are authorised by allowlist, how many by password?",
-            "inbound_authorization_type",
-        ),
+        _count_report("by_authorization", _BY_AUTHORIZATION, "inbound_authorization_type"),
         _count_report("by_number_kind", "How many trunks have a DID, how many an extension?", "number_kind"),
-        Report(
-            "growth",
-            "How many trunks were created, came and went, month by month?",
-            GROWTH,
-            needs=("lifetimes", "observations"),
-            has_picture=True,
-        ),
-        Report(
-            "changes",
-            "Which trunks were added, removed or changed, and which legs did that re-create?",
-            CHANGES,
-            needs=("versions", "observations", "drift"),
-        ),
-        Report(
-            "freshness",
-            "When was each account last seen, and which runs have not come?",
-            FRESHNESS,
-            needs=("observations",),
-        ),
-        Report("audit", "What is misconfigured, how bad is it, and how is it fixed?", AUDIT_FINDINGS, has_picture=True),
+        Report("growth", _GROWTH, GROWTH, ("lifetimes", "observations"), has_picture=True),
+        Report("changes", _CHANGES, CHANGES, _EVENTS),
+        Report("freshness", _FRESHNESS, FRESHNESS, ("observations",)),
+        Report("audit", _AUDIT, AUDIT_FINDINGS, has_picture=True),
     )
 }
-"""Every report by its name, in the order of reading; the tables of the schema `reports`, which runs write."""
+"""Every report by its name, in reading order. Runs write their tables to the schema `reports`."""
 
 COUNT_REPORTS = frozenset(report.name for report in REPORTS.values() if report.by)
-"""The reports that count trunks, and need nothing but `groups`."""
+"""The reports that count trunks. Their only input is `groups`."""
 
-# ---------------------------------------------------------------------- what analysts query in `main`
+# ---------------------------------------------------------------------- views of the schema `main`
 
 SIP_TRUNK_CHANGES = Table(
-    name="sip_trunk_changes",
-    grain="One row per trunk that was added or removed, and one per field that changed, at every snapshot that showed "
-    "it: the whole history, step by step. An account's first snapshot is no change.",
-    columns=CHANGES.columns,
-    primary_key=CHANGES.primary_key,
+    "sip_trunk_changes",
+    "One row per added or removed trunk and one per changed field, for every snapshot: the whole history. "
+    "An account's first snapshot is not a change.",
+    CHANGES.columns,
+    CHANGES.primary_key,
 )
 
 TRUNK_COUNTS = Table(
-    name="trunk_counts",
-    grain="One row per account, calling format and country: how many trunks there are now.",
-    columns=(
+    "trunk_counts",
+    "One row per account, calling format and country: the current number of trunks.",
+    (
         ACCOUNT,
         *REPORTS["counts"].table.columns[:-1],
-        _column("share_pct", "double", "Their share of the account's trunks, in percent (0 to 100)."),
+        own("share_pct", "double", "Share of the account's trunks, in percent (0 to 100)."),
     ),
-    primary_key=("account", *BY_FORMAT_AND_COUNTRY),
+    ("account", *BY_FORMAT_AND_COUNTRY),
 )
 
 CURRENT_FINDINGS = Table(
-    name="findings",
-    grain="One row per trunk and rule: what is misconfigured now, and since when. Only there if the last run that saw "
-    "something new wrote reports.",
-    columns=(*FINDINGS.columns, *FINDING_AGES[:-1]),
-    primary_key=FINDINGS.primary_key,
+    "findings",
+    "One row per trunk and rule: a current misconfiguration, and since when. Exists only if the last run with a new "
+    "snapshot wrote reports.",
+    (*FINDINGS.columns, *FINDING_AGES[:-1]),
+    FINDINGS.primary_key,
 )
 
+_ERROR = "The error message, without the names of configured accounts; null if there was no error."
 RUNS = Table(
-    name="runs",
-    grain="One row per run into this destination, the failed ones included. One that stored nothing is here from the "
-    "next run on that does; until then `sip-trunks status` tells of it. Not of runs before an export or import.",
-    columns=(
-        _column("started_at", "timestamp", "When it began (UTC)."),
-        _column("ended_at", "timestamp", "When it ended (UTC); null if it was killed.", null=True),
-        _column(
-            "exit_code", "bigint", "How it ended, as `sip-trunks --help` has it; null if it was killed.", null=True
-        ),
-        _column(
-            "error",
-            "text",
-            "What went wrong, without the names of configured accounts; null if nothing did.",
-            null=True,
-        ),
-        _column(
-            "snapshot_at", "timestamp", "The moment that the history knows it by, if it stored anything.", null=True
-        ),
-        _column("loaded_count", "bigint", "How many accounts had something new.", null=True),
-        _column("unchanged_count", "bigint", "How many accounts answered, to the byte, as before.", null=True),
-        _column("failed_count", "bigint", "How many accounts failed, and keep what was stored.", null=True),
-        _column("trunk_count", "bigint", "How many trunks the accounts that did not fail have.", null=True),
-        _column("new_count", "bigint", "How many of them were not there before.", null=True),
-        _column("changed_count", "bigint", "How many of them had changed.", null=True),
-        _column("removed_count", "bigint", "How many trunks were gone.", null=True),
-        _column("drift_count", "bigint", "How many deviations from the declaration there were.", null=True),
+    "runs",
+    "One row per run into this destination, including failed runs. A run that stored nothing appears after the next "
+    "run that does; until then `sip-trunks status` shows it. Runs before an export or import are not included.",
+    (
+        own("started_at", "timestamp", "Start of the run (UTC)."),
+        own_or_null("ended_at", "timestamp", "End of the run (UTC); null if it was killed."),
+        own_or_null("exit_code", "bigint", "Exit code, see `sip-trunks --help`; null if the run was killed."),
+        own_or_null("error", "text", _ERROR),
+        own_or_null("snapshot_at", "timestamp", "Time of the snapshots in the history; null if nothing was stored."),
+        own_or_null("loaded_count", "bigint", "Accounts with new data."),
+        own_or_null("unchanged_count", "bigint", "Accounts whose response was unchanged."),
+        own_or_null("failed_count", "bigint", "Accounts that failed and keep their stored data."),
+        own_or_null("trunk_count", "bigint", "Trunks of the accounts that did not fail."),
+        own_or_null("new_count", "bigint", "Trunks that were not stored before."),
+        own_or_null("changed_count", "bigint", "Trunks that changed."),
+        own_or_null("removed_count", "bigint", "Trunks that were removed."),
+        own_or_null("drift_count", "bigint", "Deviations from the declaration."),
         *(
-            _column(f"{severity}_count", "bigint", f"How many findings were {severity}, if that is known.", null=True)
+            own_or_null(f"{severity}_count", "bigint", f"Findings of severity {severity}; null if unknown.")
             for severity in reversed(SEVERITIES)
         ),
-        _column("version", "text", "The release that ran; null if it was killed.", null=True),
+        own_or_null("version", "text", "The release of sip-trunks; null if the run was killed."),
     ),
-    primary_key=("started_at",),
+    ("started_at",),
 )
-"""The log of the runs: in the schema `reports` beside the reports, but of all runs."""
+"""The run log, in the schema `reports`. Unlike the reports, it covers all runs."""
 
 
 @dataclass(frozen=True)
 class Macro:
-    """A macro of SQL: its parameters, what it returns, and of a table macro the table that has its columns."""
+    """The declaration of a SQL macro; `table` has the columns of a table macro."""
 
     name: str
     parameters: tuple[str, ...]
@@ -362,7 +278,7 @@ class Macro:
 
     @property
     def signature(self) -> str:
-        """How it is called."""
+        """The name with its parameters: `trunks_as_of(moment)`."""
         return f"{self.name}({', '.join(self.parameters)})"
 
 
@@ -375,11 +291,11 @@ TRUNKS_AS_OF = Macro(
 CHANGES_BETWEEN = Macro(
     "changes_between",
     ("since", "as_of"),
-    "How the trunks at as_of differ from those at since, with the columns of sip_trunk_changes: what changed and "
-    "changed back is no difference. An account counts from its first snapshot on.",
+    "The net difference between the trunks at since and at as_of, with the columns of sip_trunk_changes: a value that "
+    "changed and changed back is not listed. An account not yet known at since is compared with its first snapshot.",
     CHANGES,
 )
-NUMBER_KIND = Macro("number_kind", ("phone_number",), DERIVED["number_kind"].column.meaning)
-PROVIDER_OF = Macro("provider_of", ("sip_address",), DERIVED["provider"].column.meaning)
+NUMBER_KIND = Macro("number_kind", ("phone_number",), _KIND)
+PROVIDER_OF = Macro("provider_of", ("sip_address",), _PROVIDER)
 COUNTRY_NAME = Macro("country_name", ("country_code",), DERIVED["country_name"].column.meaning)
 MACROS = (TRUNKS_AS_OF, CHANGES_BETWEEN, NUMBER_KIND, PROVIDER_OF, COUNTRY_NAME)

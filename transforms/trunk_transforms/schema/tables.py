@@ -1,7 +1,7 @@
-"""THE declaration: every table and column of the product, once.
+"""The declaration: every stored table and column of the product, once.
 
-dlt hints, Arrow types, DuckDB comments, the data dictionary, the README's table and the drift checks are all read
-from here. Importing this module costs nothing heavy, so that `describe` starts at once.
+dlt hints, Arrow types, DuckDB comments, the data dictionary, the tables in the documentation and the drift checks all
+follow from it. The module imports nothing heavy, so that `describe` starts at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ColumnType = Literal["text", "bigint", "double", "bool", "date", "timestamp", "json", "text_list"]
-"""The types a column can have; `text_list` is a list of strings (JSON in DuckDB), `timestamp` is UTC microseconds."""
+"""The type of a column: `text_list` is a list of strings (JSON in DuckDB), `timestamp` is UTC in microseconds."""
 
 Source = Literal["api", "sip-trunks", "dlt"]
 Legs = Literal["both", "outbound", "inbound", "none"]
@@ -21,12 +21,12 @@ Legs = Literal["both", "outbound", "inbound", "none"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column: what it holds, where it comes from, what may stand in it.
+    """The declaration of one column: its type, meaning, source and allowed values.
 
-    `is_nullable` is false where null would itself be a deviation. `allowed` lists the documented values of a text
-    column; others are stored as they are and reported as drift. `legs` says which legs the vendor re-creates when the
-    field is updated (its documentation, June 2026). `is_sensitive` marks what identifies a person or helps an attacker:
-    masked where a report is asked to mask.
+    `is_nullable` is false if null counts as drift. `allowed` lists the documented values of a text column; other values
+    are stored unchanged and reported as drift. `legs` names the legs that the vendor re-creates when the field is
+    updated (vendor documentation, June 2026). `is_sensitive` marks values that identify a person or help an attacker;
+    masked reports hide them.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Column:
 
     @property
     def explanation(self) -> str:
-        """What it means, and what may stand in it."""
+        """The meaning, followed by the allowed values if there are any."""
         return f"{self.meaning} One of: {', '.join(self.allowed)}." if self.allowed else self.meaning
 
     @property
@@ -49,9 +49,19 @@ class Column:
         return arrow_type(self.type)
 
 
+def own(name: str, column_type: ColumnType, meaning: str, allowed: tuple[str, ...] = ()) -> Column:
+    """Return a column that the product fills and that is never null."""
+    return Column(name, column_type, meaning, source="sip-trunks", allowed=allowed)
+
+
+def own_or_null(name: str, column_type: ColumnType, meaning: str, allowed: tuple[str, ...] = ()) -> Column:
+    """Return a column that the product fills and that may be null."""
+    return Column(name, column_type, meaning, source="sip-trunks", allowed=allowed, is_nullable=True)
+
+
 @dataclass(frozen=True)
 class Table:
-    """One table: its grain, its columns in order, the columns that identify a row."""
+    """The declaration of one table: its grain, its columns in order, and its primary key."""
 
     name: str
     grain: str
@@ -65,37 +75,32 @@ class Table:
 
     @property
     def meanings(self) -> dict[str, str]:
-        """What each column means, its allowed values included."""
+        """The explanation of each column, by name."""
         return {column.name: column.explanation for column in self.columns}
 
     def arrow_schema(self) -> pa.Schema:
-        """Return the Arrow schema of the columns this product fills; dlt adds its own."""
+        """Return the Arrow schema of the columns that the product fills, without those that dlt adds."""
         import pyarrow as pa
 
-        return pa.schema(
-            [
-                pa.field(column.name, column.arrow_type, nullable=self.may_be_null(column.name))
-                for column in self.columns
-                if column.source != "dlt"
-            ]
-        )
+        own_columns = [column for column in self.columns if column.source != "dlt"]
+        return pa.schema([pa.field(c.name, c.arrow_type, nullable=self.may_be_null(c.name)) for c in own_columns])
 
     def full_arrow_schema(self) -> pa.Schema:
-        """Return the Arrow schema of all declared columns, those that dlt fills included."""
+        """Return the Arrow schema of all declared columns, including those that dlt adds."""
         import pyarrow as pa
 
-        return pa.schema([pa.field(column.name, column.arrow_type) for column in self.columns])
+        return pa.schema([(column.name, column.arrow_type) for column in self.columns])
 
     def may_be_null(self, column: str) -> bool:
-        """Whether a column may hold null as it is loaded: all but what identifies a row or a version.
+        """Return whether a column may be null when it is loaded.
 
-        What a merge of dlt fills in is null until then.
+        The columns that identify a row or a version may not. `valid_from` may, because dlt fills it during the merge.
         """
         return column not in (*self.primary_key, "row_version") or column == "valid_from"
 
 
 def arrow_type(column_type: ColumnType) -> pa.DataType:
-    """Return the Arrow type that carries `column_type`; JSON travels as text."""
+    """Return the Arrow type of `column_type`; JSON is stored as text."""
     import pyarrow as pa
 
     types: dict[ColumnType, pa.DataType] = {
@@ -112,7 +117,7 @@ def arrow_type(column_type: ColumnType) -> pa.DataType:
 
 
 JSON_FIELD = {b"type": b"json"}
-"""Metadata of the Arrow fields whose text is JSON."""
+"""Metadata of Arrow text fields that contain JSON."""
 
 SQL_TYPES: dict[ColumnType, str] = {
     "text": "VARCHAR",
@@ -124,7 +129,7 @@ SQL_TYPES: dict[ColumnType, str] = {
     "json": "JSON",
     "text_list": "JSON",
 }
-"""How the warehouse names the types."""
+"""The DuckDB type of each column type."""
 
 CALLING_FORMATS = ("+e164", "e164", "national")
 AUTHORIZATION_TYPES = ("auth", "ip")
@@ -134,7 +139,7 @@ API_COLUMNS = (
     Column(
         "phone_number",
         "text",
-        'SIP extension ("1000") or DID in E.164 ("+14155551234"); which of the two is not returned.',
+        'SIP extension ("1000") or DID in E.164 ("+14155551234"); the API does not say which of the two.',
         legs="both",
         is_sensitive=True,
     ),
@@ -143,7 +148,7 @@ API_COLUMNS = (
     Column(
         "sip_calling_format",
         "text",
-        "How outbound numbers are written: +e164 (+12025550123), e164 (12025550123), national (0741926265).",
+        "Format of outbound numbers: +e164 (+12025550123), e164 (12025550123), national (0741926265).",
         allowed=CALLING_FORMATS,
         legs="none",
     ),
@@ -157,107 +162,88 @@ API_COLUMNS = (
     Column(
         "allowed_inbound_ips",
         "text_list",
-        "Allowlist: the addresses that may send inbound calls, in the API's order; null without one. "
-        "A row for each is in sip_trunk_allowed_ips.",
+        "Allowlist: addresses that may send inbound calls, in the API's order; null if there is no allowlist. "
+        "sip_trunk_allowed_ips has one row per entry.",
         is_nullable=True,
         legs="inbound",
     ),
-    Column(
-        "outbound_proxy",
-        "bool",
-        "Whether outbound calls leave through the outbound proxy, one fixed address.",
-        legs="outbound",
-    ),
-    Column("country_code", "text", "Where the trunk is located, ISO 3166-1 alpha-2.", legs="none"),
-    Column("created_at", "timestamp", "When the trunk was created, by the API's clock (UTC)."),
-    Column("updated_at", "timestamp", "When the trunk was last updated, by the API's clock (UTC)."),
+    Column("outbound_proxy", "bool", "Whether outbound calls use the outbound proxy (fixed address).", legs="outbound"),
+    Column("country_code", "text", "Country of the trunk, ISO 3166-1 alpha-2.", legs="none"),
+    Column("created_at", "timestamp", "Time when the trunk was created, by the API's clock (UTC)."),
+    Column("updated_at", "timestamp", "Time when the trunk was last updated, by the API's clock (UTC)."),
 )
-"""The fields of the one endpoint (the vendor's documentation, June 2026)."""
+"""The fields of a trunk in the API (vendor documentation, June 2026)."""
 
-ACCOUNT = Column("account", "text", "The configured name of the account.", source="sip-trunks")
-_SNAPSHOT_AT = Column("snapshot_at", "timestamp", "When the snapshot was taken (UTC).", source="sip-trunks")
-_ROW_VERSION = Column(
+ACCOUNT = own("account", "text", "The configured name of the account.")
+TRUNK_ID = own("trunk_id", "bigint", "The trunk: sip_trunks.id.")
+_SNAPSHOT_AT = own("snapshot_at", "timestamp", "Time of the snapshot (UTC).")
+_ROW_VERSION = own(
     "row_version",
     "text",
-    "Hash of the account and the canonical, non-null values of all API fields: equal means nothing changed.",
-    source="sip-trunks",
+    "Hash of the account and the canonical, non-null values of all API fields; equal hashes mean no change.",
 )
 _DLT_LOAD_ID = Column("_dlt_load_id", "text", "The dlt load that wrote the row.", source="dlt")
 
 SIP_TRUNKS = Table(
-    name="sip_trunks",
-    grain="One row per (account, id): the current state of every trunk.",
-    columns=(ACCOUNT, *API_COLUMNS, _ROW_VERSION, _DLT_LOAD_ID),
-    primary_key=("account", "id"),
+    "sip_trunks",
+    "One row per (account, id): the current state of every trunk.",
+    (ACCOUNT, *API_COLUMNS, _ROW_VERSION, _DLT_LOAD_ID),
+    ("account", "id"),
 )
 
+_VALID_TO = "The snapshot in which this version was first absent (UTC); null if the version is current."
 SIP_TRUNKS_HISTORY = Table(
-    name="sip_trunks_history",
-    grain="One row per version of a trunk as observed: it held on [valid_from, valid_to).",
-    columns=(
+    "sip_trunks_history",
+    "One row per observed version of a trunk, valid on [valid_from, valid_to).",
+    (
         ACCOUNT,
         *API_COLUMNS,
         _ROW_VERSION,
-        Column("valid_from", "timestamp", "The snapshot that first showed this version (UTC).", source="dlt"),
-        Column(
-            "valid_to",
-            "timestamp",
-            "The snapshot that first showed it no longer (UTC); null while it is current.",
-            source="dlt",
-            is_nullable=True,
-        ),
+        Column("valid_from", "timestamp", "The first snapshot with this version (UTC).", source="dlt"),
+        Column("valid_to", "timestamp", _VALID_TO, source="dlt", is_nullable=True),
         _DLT_LOAD_ID,
     ),
-    primary_key=("account", "id", "valid_from"),
+    ("account", "id", "valid_from"),
 )
 
 SIP_TRUNK_ALLOWED_IPS = Table(
-    name="sip_trunk_allowed_ips",
-    grain="One row per (account, trunk_id, position): one entry of a trunk's allowlist.",
-    columns=(
+    "sip_trunk_allowed_ips",
+    "One row per (account, trunk_id, position): one entry of a trunk's allowlist.",
+    (
         ACCOUNT,
-        Column("trunk_id", "bigint", "The trunk: sip_trunks.id.", source="sip-trunks"),
-        Column("position", "bigint", "Place in the API's list, from 0.", source="sip-trunks"),
-        Column("ip", "text", "The entry as the API sent it.", source="sip-trunks", is_nullable=True),
-        Column("row_version", "text", "The trunk's row_version when it was written.", source="sip-trunks"),
+        TRUNK_ID,
+        own("position", "bigint", "Position in the API's list, from 0."),
+        own_or_null("ip", "text", "The entry as the API sent it."),
+        own("row_version", "text", "The trunk's row_version when the entry was written."),
         _DLT_LOAD_ID,
     ),
-    primary_key=("account", "trunk_id", "position"),
+    ("account", "trunk_id", "position"),
 )
 
+_IS_UNCHANGED = "Whether no trunk was added, changed or removed since the account's previous snapshot."
+_LOAD_OF_OBSERVATION = "The dlt load that wrote the row; the previous load if the response was unchanged."
 SIP_TRUNK_SNAPSHOTS = Table(
-    name="sip_trunk_snapshots",
-    grain="One row per account and run: proof of when we looked, even when nothing had changed.",
-    columns=(
+    "sip_trunk_snapshots",
+    "One row per account and run: an observation, recorded even if nothing changed.",
+    (
         ACCOUNT,
         _SNAPSHOT_AT,
-        Column("trunk_count", "bigint", "Trunks in the snapshot.", source="sip-trunks"),
-        Column("body_bytes", "bigint", "Size of the answer, decompressed.", source="sip-trunks"),
-        Column("body_sha256", "text", "SHA-256 of the answer, decompressed.", source="sip-trunks"),
-        Column("drift_count", "bigint", "Deviations from the declaration; see schema_drift.", source="sip-trunks"),
-        Column(
-            "is_unchanged",
-            "bool",
-            "Whether no trunk was added, changed or removed since the account's previous snapshot.",
-            source="sip-trunks",
-            is_nullable=True,
-        ),
-        Column("loader_version", "text", "The release of sip-trunks that read the answer.", source="sip-trunks"),
-        Column(
-            "_dlt_load_id",
-            "text",
-            "The dlt load that wrote the row; for an answer that was, to the byte, the last one, the load before.",
-            source="dlt",
-        ),
+        own("trunk_count", "bigint", "Trunks in the snapshot."),
+        own("body_bytes", "bigint", "Size of the decompressed response."),
+        own("body_sha256", "text", "SHA-256 of the decompressed response."),
+        own("drift_count", "bigint", "Deviations from the declaration; see schema_drift."),
+        own_or_null("is_unchanged", "bool", _IS_UNCHANGED),
+        own("loader_version", "text", "The release of sip-trunks that read the response."),
+        Column("_dlt_load_id", "text", _LOAD_OF_OBSERVATION, source="dlt"),
     ),
-    primary_key=("account", "snapshot_at"),
+    ("account", "snapshot_at"),
 )
 
 SIP_TRUNK_SNAPSHOT_ROWS = Table(
-    name="sip_trunk_snapshot_rows",
-    grain="One row per (account, snapshot_at, id): every snapshot in full; in a Parquet lake only.",
-    columns=(ACCOUNT, _SNAPSHOT_AT, *API_COLUMNS, _ROW_VERSION, _DLT_LOAD_ID),
-    primary_key=("account", "snapshot_at", "id"),
+    "sip_trunk_snapshot_rows",
+    "One row per (account, snapshot_at, id): every snapshot in full. Only in a Parquet lake.",
+    (ACCOUNT, _SNAPSHOT_AT, *API_COLUMNS, _ROW_VERSION, _DLT_LOAD_ID),
+    ("account", "snapshot_at", "id"),
 )
 
 DRIFT_KINDS = (
@@ -270,73 +256,78 @@ DRIFT_KINDS = (
     "name_collision",
 )
 
+_DEVIATION = (
+    own("column_name", "text", "The affected column."),
+    own("kind", "text", "The kind of deviation.", DRIFT_KINDS),
+    own("detail", "text", "The observed and the expected value or type."),
+)
+
 SCHEMA_DRIFT = Table(
-    name="schema_drift",
-    grain="One row per deviation of a snapshot from the declaration.",
-    columns=(
+    "schema_drift",
+    "One row per deviation of a snapshot from the declaration.",
+    (
         ACCOUNT,
         _SNAPSHOT_AT,
-        Column("column_name", "text", "The column concerned.", source="sip-trunks"),
-        Column("kind", "text", "What deviated.", source="sip-trunks", allowed=DRIFT_KINDS),
-        Column("detail", "text", "What was seen, and what was expected.", source="sip-trunks"),
-        Column("row_count", "bigint", "Records of the snapshot that deviated so.", source="sip-trunks"),
+        *_DEVIATION,
+        own("row_count", "bigint", "Records of the snapshot with this deviation."),
         _DLT_LOAD_ID,
     ),
-    primary_key=("account", "snapshot_at", "column_name", "kind", "detail"),
+    ("account", "snapshot_at", "column_name", "kind", "detail"),
 )
 
 DRIFT = Table(
-    name="drift",
-    grain="One row per (account, column_name, kind, detail): a deviation, and when it was seen.",
-    columns=(
-        *(column for column in SCHEMA_DRIFT.columns if column.name in ("account", "column_name", "kind", "detail")),
-        Column("row_count", "bigint", "Records that deviated so when it was last seen.", source="sip-trunks"),
-        Column("first_seen_at", "timestamp", "The first snapshot that had it (UTC).", source="sip-trunks"),
-        Column("last_seen_at", "timestamp", "The last snapshot that had it (UTC).", source="sip-trunks"),
-        Column("is_current", "bool", "Whether the account's last snapshot has it.", source="sip-trunks"),
+    "drift",
+    "One row per (account, column_name, kind, detail): a deviation, and the period in which it was observed.",
+    (
+        ACCOUNT,
+        *_DEVIATION,
+        own("row_count", "bigint", "Records with this deviation in the last snapshot that had it."),
+        own("first_seen_at", "timestamp", "The first snapshot with this deviation (UTC)."),
+        own("last_seen_at", "timestamp", "The last snapshot with this deviation (UTC)."),
+        own("is_current", "bool", "Whether the account's last snapshot has this deviation."),
     ),
-    primary_key=("account", "column_name", "kind", "detail"),
+    ("account", "column_name", "kind", "detail"),
 )
-"""A view on `schema_drift`."""
+"""A view of `schema_drift`."""
 
 _DLT_SCHEMA = {
     "version": "Number of the schema or state.",
     "engine_version": "Version of dlt's format.",
-    "inserted_at": "When dlt wrote the row (UTC).",
+    "inserted_at": "Time when dlt wrote the row (UTC).",
     "schema_name": "dlt's name of the schema.",
     "version_hash": "Hash of the content.",
 }
 DLT_TABLES: dict[str, tuple[str, dict[str, str]]] = {
     "_dlt_loads": (
-        "dlt's own: one row per load.",
+        "Internal to dlt: one row per load.",
         {
             **_DLT_SCHEMA,
-            "load_id": "The load: _dlt_load_id of the rows that it wrote.",
+            "load_id": "The load; equals _dlt_load_id of the rows that it wrote.",
             "status": "0: the load is complete.",
-            "schema_version_hash": "The schema that it was loaded with.",
+            "schema_version_hash": "Hash of the schema that the load used.",
         },
     ),
     "_dlt_pipeline_state": (
-        "dlt's own: one row per state of its pipeline.",
+        "Internal to dlt: one row per state of its pipeline.",
         {
             **_DLT_SCHEMA,
             "pipeline_name": "The pipeline.",
-            "state": "Its state, compressed.",
-            "created_at": "When dlt made the state (UTC).",
+            "state": "The state, compressed.",
+            "created_at": "Time when dlt created the state (UTC).",
             "_dlt_load_id": "The load that wrote the row.",
             "_dlt_id": "dlt's key of the row.",
         },
     ),
-    "_dlt_version": ("dlt's own: one row per schema that it keeps.", {**_DLT_SCHEMA, "schema": "The schema, as JSON."}),
+    "_dlt_version": ("Internal to dlt: one row per stored schema.", {**_DLT_SCHEMA, "schema": "The schema, as JSON."}),
 }
-"""What dlt keeps beside the tables: what it is for, and what its columns mean."""
+"""The tables of dlt beside the product's own: the grain and the meaning of the columns."""
 
 TABLES = (SIP_TRUNKS, SIP_TRUNKS_HISTORY, SIP_TRUNK_ALLOWED_IPS, SIP_TRUNK_SNAPSHOTS, SCHEMA_DRIFT)
 
 VARIANT_SUFFIX = "__v_text"
-"""Appended to a column's name for the values that did not fit its type, kept as text (dlt's naming)."""
+"""Suffix of the column that keeps, as text, the values that do not fit a column's type (dlt's naming)."""
 
 RESERVED_COLUMNS = frozenset(
     column.name for table in (SIP_TRUNKS, SIP_TRUNKS_HISTORY) for column in table.columns if column.source != "api"
 ) | {"snapshot_at", "snapshot_date"}
-"""Names that the product or dlt gives to columns beside the API's: no new field of the API may take them."""
+"""Column names of the product and of dlt, which a new field of the API may not use."""
