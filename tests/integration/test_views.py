@@ -94,7 +94,7 @@ def test_a_field_may_have_any_name_that_the_sql_uses(destination: str, place: Pa
     """A field for each word of the SQL, some hundred columns, of which two change; with reports only in the file."""
     texts = "\n".join(text for module in (frames, sql, state, views) for text in texts_of(module))
     words = {word for word in re.findall(r"[a-z_]{2,}", texts) if word not in TRUNK} - schema.RESERVED_COLUMNS
-    assert {"begin_at", "moment", "since", "before", "observations", "place"} <= words
+    assert {"begin_at", "moment", "since", "before", "observations", "position"} <= words
     fields = dict.fromkeys(sorted(words), "old")
     after = fields | {"begin_at": "new", "moment": "new"}
     given = [("default", FIRST, [TRUNK | fields, IP_TRUNK]), ("default", LATER, [TRUNK | after, IP_TRUNK])]

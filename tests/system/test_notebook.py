@@ -216,7 +216,7 @@ def test_a_query_that_fails_returns_one_sentence() -> None:
     }.items():
         result = ask(query)
         assert isinstance(result, str), query
-        assert result.startswith("That cannot be answered: ")
+        assert result.startswith("The query failed: ")
         assert named in result
         assert "\n" not in result
 
@@ -480,9 +480,9 @@ def test_a_query_shows_its_result_or_one_sentence_about_its_error(page: Page) ->
     expect_rows(page, RESULT, "zz_result")
     expect_rows(page, RESULT, "42")
     ask_in(page, "SELECT * FROM sip_trunk")
-    expect(page.locator(".st-error")).to_contain_text("That cannot be answered: Catalog Error")
+    expect(page.locator(".st-error")).to_contain_text("The query failed: Catalog Error")
     ask_in(page, "DELETE FROM famulor.sip_trunks")
-    expect(page.locator(".st-error")).to_contain_text("what is stored is read only")
+    expect(page.locator(".st-error")).to_contain_text("stored data is read-only")
     ask_in(page, "FROM sip_trunks LIMIT 0")
     expect(page.locator("#App")).to_contain_text("No rows.")
     ask_in(page, "FROM sip_trunks LIMIT 3")

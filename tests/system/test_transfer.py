@@ -257,7 +257,7 @@ def test_a_folder_that_must_not_be_written_to_is_named(past: Past, place: Path) 
 SIGNALS = pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
-STOPPED = "sip-trunks: stopped; what was stored before is untouched"
+STOPPED = "sip-trunks: stopped; stored data is unchanged"
 
 
 @SIGNALS

@@ -1,1 +1,1 @@
-"""What everything rests on: settings, errors, logs, the lock, files, HTTP."""
+"""Foundations of all other packages: settings, errors, logs, the run lock, files, HTTP."""

@@ -1,4 +1,4 @@
-"""Which accounts to ask with which tokens, and the key that their pseudonyms are made with."""
+"""The configured accounts with their tokens, and the key of their pseudonyms."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ _LEAST_KEY = 16
 
 
 def pick_accounts(settings: Settings, names: list[str]) -> tuple[Account, ...]:
-    """Return the accounts of these names, or all of them if there are none.
+    """Return the accounts with these names, or all accounts if `names` is empty.
 
-    Raises ConfigError if no token is configured, or no account has the name.
+    Raises ConfigError if no token is configured, or if no account has one of the names.
     """
     accounts = settings.accounts
     if not accounts:
-        token = find_secret(settings, "sources.famulor.api_token")
-        accounts = (checked_account(DEFAULT_ACCOUNT, token),) if token else ()
-    if not accounts:
-        raise ConfigError(
-            f"no API token: set FAMULOR_API_KEY, or api_token under [sources.famulor] in {_secrets_file(settings)}; "
-            "to try it without one: sip-trunks run --demo"
-        )
+        if not (token := find_secret(settings, "sources.famulor.api_token")):
+            raise ConfigError(
+                "no API token: set FAMULOR_API_KEY, or api_token under [sources.famulor] in "
+                f"{_secrets_file(settings)}; to try it without a token: sip-trunks run --demo"
+            )
+        accounts = (checked_account(DEFAULT_ACCOUNT, token),)
     by_name = {account.name: account for account in accounts}
-    unknown = [name for name in names if name not in by_name]
-    if unknown:
-        raise ConfigError(f"no account named {unknown[0]!r}; configured: {name_some(list(by_name), 20)}")
-    return tuple(by_name[name] for name in dict.fromkeys(names)) if names else accounts
+    for name in names:
+        if name not in by_name:
+            raise ConfigError(f"no account named {name!r}; configured: {name_some(list(by_name), 20)}")
+    return tuple(by_name[name] for name in dict.fromkeys(names or by_name))
 
 
 def find_shared_tokens(accounts: Iterable[Account]) -> list[tuple[str, ...]]:
-    """Return the names that share a token: one account stored twice, or a wrong token."""
+    """Return the names of accounts that share a token: either one account under two names, or a wrong token."""
     names: dict[str, list[str]] = {}
     for account in accounts:
         names.setdefault(account.token, []).append(account.name)
@@ -49,15 +48,15 @@ def find_shared_tokens(accounts: Iterable[Account]) -> list[tuple[str, ...]]:
 
 
 def has_stored_token(settings: Settings) -> bool:
-    """Whether the settings files have a token; the environment does not count."""
+    """Whether `secrets.toml` or `config.toml` contains a token. Environment variables are ignored."""
     keys = ("sources.famulor.api_token", "sources.famulor.accounts")
     return any(dig(file, key) for file in ConfigFiles(settings.config_dir).files for key in keys)
 
 
 def with_pseudonym_key(settings: Settings) -> Settings:
-    """Return the settings with the key of the pseudonyms, or without any key if there are no pseudonyms.
+    """Return the settings with the key of the pseudonyms, or with an empty key if `pseudonymize` is not set.
 
-    Only fetching needs the key; what is stored is read without it. Raises ConfigError if it is missing or too short.
+    Only a run needs the key; stored data is read without it. Raises ConfigError if the key is missing or too short.
     """
     if not settings.pseudonymize:
         return replace(settings, pseudonym_key=b"")

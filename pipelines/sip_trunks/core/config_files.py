@@ -1,7 +1,7 @@
-"""Values of settings by dlt's rules, read without dlt: the environment, `secrets.toml`, `config.toml`, in this order.
+"""Read settings by dlt's rules without dlt: first the environment, then `secrets.toml`, then `config.toml`.
 
-A setting is declared once, as a field of a dataclass: `attempts: Count = setting(5, "…")`. Reading, checking and
-documenting it follow from that.
+Each setting is declared once, as a field of a dataclass: `attempts: Count = setting(5, "…")`. The declaration is enough
+to read, validate and document it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _WORDS: Mapping[Any, str] = {Count: "a whole number above 0", Amount: "a number 
 class Setting:
     """A declared setting.
 
-    `key` is its full name, such as `sip_trunks.drift`; `name` and `default` are the field's. `written` is the
-    default as a file has it, `type` the type of what is written; `convert` is called with the key and a value that is
-    not the default. `variable` is a second environment variable. The value of a secret appears in no message. `removed`
-    has a message for each value that is no longer supported.
+    `key` is the full name, such as `sip_trunks.drift`; `name` and `default` belong to the field. `written` is the
+    default as written in a file, and `type` the type in the file. `convert` is called with the key and the value,
+    unless the value is the default. `variable` is a second environment variable. A secret's value never appears in a
+    message. `removed` maps each value that is no longer supported to an error message.
     """
 
     meaning: str
@@ -50,19 +50,19 @@ class Setting:
 
     @property
     def own_variable(self) -> str:
-        """The environment variable that dlt's rules give it."""
+        """The setting's environment variable by dlt's rules."""
         return self.key.upper().replace(".", "__")
 
 
 def setting(default: Any, meaning: str, **more: Any) -> Any:
-    """Declare a field of a dataclass as a setting; `more` has other members of `Setting`."""
+    """Declare a field of a dataclass as a setting; `more` sets other members of `Setting`."""
     declared = Setting(meaning, default=default, **more)
     return field(default=default, repr=not declared.is_secret, metadata={"setting": declared})
 
 
 @cache
 def list_declared(section: type, prefix: str) -> tuple[Setting, ...]:
-    """Return the settings that a dataclass declares, in its order; its annotations must not be strings."""
+    """Return the settings that a dataclass declares, in order. The dataclass must not use string annotations."""
     return tuple(
         replace(
             declared,
@@ -77,7 +77,7 @@ def list_declared(section: type, prefix: str) -> tuple[Setting, ...]:
 
 
 class ConfigFiles:
-    """The environment and the two files of a `.dlt` folder, under one lookup."""
+    """The environment and the two files of a `.dlt` folder."""
 
     def __init__(self, folder: Path | None) -> None:
         names = ("secrets.toml", "config.toml")
@@ -86,19 +86,19 @@ class ConfigFiles:
     def read(self, section: type, prefix: str) -> dict[str, Any]:
         """Return the values of the settings that a dataclass declares, by field.
 
-        Raises ConfigError if a value is not what its setting needs.
+        Raises ConfigError if a value is invalid.
         """
         return {declared.name: self._read(declared) for declared in list_declared(section, prefix)}
 
     def keys_of(self, section: str) -> set[str]:
-        """Return the full keys that the files have in a section."""
+        """Return the full keys of a section in the files."""
         tables = (dig(file, section) for file in self.files)
         return {f"{section}.{name}" for table in tables if isinstance(table, dict) for name in table}
 
     def _read(self, declared: Setting) -> Any:
         value = self._table(declared) if get_origin(declared.type) is dict else self._find(declared)
         if not value and not declared.is_secret and not os.environ.get(declared.own_variable, "-").strip():
-            # An empty variable in a script must not fall back to the default unnoticed.
+            # In a script, an empty variable must not silently mean the default.
             raise ConfigError(f"{declared.own_variable} is set, but empty; give it a value, or unset it")
         value = declared.written if value is None else _typed(declared, value)
         if value == declared.written:
@@ -113,11 +113,11 @@ class ConfigFiles:
         return next((value for value in (dig(file, declared.key) for file in self.files) if value is not None), None)
 
     def _table(self, declared: Setting) -> dict[str, Any]:
-        """Return a table of names and values; the environment adds to it, or overrides."""
+        """Return a table of names and values from the files; environment variables add to it or override it."""
         merged: dict[str, Any] = {}
         for file in reversed(self.files):
-            found = dig(file, declared.key)
-            merged |= {} if found is None else _typed(declared, found)
+            if (found := dig(file, declared.key)) is not None:
+                merged |= _typed(declared, found)
         prefix = f"{declared.own_variable}__"
         known = {name.upper(): name for name in merged}
         for variable, value in os.environ.items():
@@ -128,20 +128,19 @@ class ConfigFiles:
 
 
 def find_config_dir() -> Path | None:
-    """Return the `.dlt` folder in use: the working directory's, or else the project's."""
-    candidates = (Path.cwd() / ".dlt", _PROJECT / ".dlt")
-    return next((path for path in candidates if path.is_dir()), None)
+    """Return the `.dlt` folder in the working directory, else the project's, else None."""
+    return next((path for path in (Path.cwd() / ".dlt", _PROJECT / ".dlt") if path.is_dir()), None)
 
 
 def dig(values: Any, key: str) -> Any:
-    """Return what nested tables have under a key with dots, or None."""
+    """Return the value at a dotted key of nested tables, or None."""
     for part in key.split("."):
         values = values.get(part) if isinstance(values, dict) else None
     return values
 
 
 def describe_type(kind: Any) -> str:
-    """Return what a setting of this type needs, in words."""
+    """Return the allowed values of a type in words."""
     if get_origin(kind) is Literal:
         *others, last = get_args(kind)
         return f"{', '.join(others)} or {last}"
@@ -154,11 +153,11 @@ def describe_type(kind: Any) -> str:
 
 
 def _typed(declared: Setting, value: Any) -> Any:
-    """Return a value as its setting's type. Raises ConfigError."""
+    """Return the value as its setting's type. Raises ConfigError."""
     if isinstance(value, str) and value in declared.removed:
         raise ConfigError(f"{declared.key} = {value!r}: {declared.removed[value]}")
     if isinstance(value, str) and get_origin(declared.type) is tuple:
-        # dlt writes lists in variables as JSON; commas are easier to type.
+        # In variables, dlt uses JSON lists; commas or spaces are accepted too.
         value = re.findall(r"[^\s,\[\]\"']+", value)
     try:
         return msgspec.convert(value, declared.type, strict=False)

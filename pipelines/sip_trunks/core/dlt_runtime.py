@@ -1,4 +1,4 @@
-"""dlt's environment and log while this product uses it, and the secrets that only dlt can find."""
+"""The environment and log of dlt while this program uses it, and secrets from dlt's other providers."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def dlt_environment(settings: Settings) -> Iterator[None]:
-    """Point dlt at the project's `.dlt` folder, and enforce what this product promises whatever the settings say.
+    """Point dlt at the project's `.dlt` folder, and override the dlt settings that this program depends on.
 
-    What dlt logs goes to the product's log. Import and use dlt only inside this context: it reads these variables when
-    it needs them. May be nested.
+    dlt's log messages go to this program's log. Import and use dlt only inside this context, because dlt reads the
+    variables when it needs them. Contexts may be nested.
     """
     promised = {
-        # One load job at a time: the jobs are DuckDB statements, which use every core anyway; together they only use
-        # more memory.
+        # One load job at a time: each job is a DuckDB statement that already uses all cores. Parallel jobs would only
+        # use more memory.
         "LOAD__WORKERS": os.environ.get("LOAD__WORKERS", "1"),
         "DLT_DATA_DIR": str(settings.state_dir / "dlt"),
         "RUNTIME__DLTHUB_TELEMETRY": "false",
-        # dlt would finish its statements first, although nothing that a stopped run wrote is published.
+        # dlt would finish its statements before it stops, although a stopped run publishes nothing.
         "RUNTIME__INTERCEPT_SIGNALS": "false",
-        # dlt would keep every load package, and with it every phone number, in its working directory.
+        # dlt would keep every load package, with all phone numbers, in its working directory.
         "LOAD__DELETE_COMPLETED_JOBS": "true",
         "NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_LOAD_ID": "true",
     }
@@ -39,7 +39,7 @@ def dlt_environment(settings: Settings) -> Iterator[None]:
 
 
 def find_secret(settings: Settings, key: str) -> str | None:
-    """Return a secret from dlt's other providers, its global folder and vaults, or None if they do not have it."""
+    """Return a secret from dlt's other providers (its global folder, vaults), or None if they do not have it."""
     with changed_environment(_project(settings)):
         import dlt
 

@@ -1,4 +1,4 @@
-"""Files that are replaced atomically: a reader sees the old content or the new, never a part."""
+"""Replace files atomically: a reader sees the old content or the new content, never a part of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def writing_whole(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a file to write to, which replaces the file at `path` once it is complete."""
+    """Yield a file to write to. When the context ends without an error, it replaces the file at `path`."""
     draft = path.with_name(f".{path.name}.draft")
     try:
         with draft.open("wb") as file:
@@ -26,7 +26,7 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace the content of a file."""
+    """Replace the content of a file atomically."""
     with writing_whole(path) as file:
         file.write(content)
 

@@ -1,4 +1,4 @@
-"""HTTP connections: TLS, the proxy of the environment, and a limit on the total time of a request."""
+"""HTTP connections with TLS, the proxy of the environment, and a limit on the total time of a request."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def is_loopback(host: str) -> bool:
 
 
 class Connections:
-    """Connections that are kept open between requests and closed with this context.
+    """A pool of connections, which stay open between requests and are closed when the context ends.
 
-    For one thread. The pool is made for the host of the first request.
+    Not thread-safe. The pool is created for the host of the first request.
     """
 
     def __init__(self) -> None:
@@ -48,9 +48,9 @@ class Connections:
 
     @contextmanager
     def limited(self, url: str, total_seconds: float) -> Iterator[urllib3.PoolManager]:
-        """Yield the pool for the URL's host; its connections are cut off after `total_seconds`.
+        """Yield the pool for the URL's host. Its connections are closed after `total_seconds`.
 
-        A server that sends a byte a minute stays within every other timeout. Raises ConfigError if the proxy of the
+        The other timeouts do not stop a server that sends one byte a minute. Raises ConfigError if the proxy of the
         environment is not valid.
         """
         if self._pool is None:
@@ -66,7 +66,7 @@ class Connections:
 
 
 def _open_pool(url: str, sockets: list[socket.socket]) -> urllib3.PoolManager:
-    """Return a pool for the URL's host, through the proxy of the environment; it adds its sockets to `sockets`."""
+    """Return a pool for the URL's host, using the proxy of the environment. It appends its sockets to `sockets`."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     proxy = None if is_loopback(host) or proxy_bypass(host) else getproxies().get(parts.scheme)
@@ -79,7 +79,7 @@ def _open_pool(url: str, sockets: list[socket.socket]) -> urllib3.PoolManager:
 
 
 def _through_proxy(proxy: str, context: ssl.SSLContext | None) -> urllib3.ProxyManager:
-    """Return a pool for the proxy, with its user and password. Raises ConfigError if it is not an HTTP proxy."""
+    """Return a pool for the proxy, with its user and password. Raises ConfigError unless it is an HTTP proxy."""
     try:
         address = urllib3.util.parse_url(proxy if "://" in proxy else f"http://{proxy}")
         headers = urllib3.util.make_headers(proxy_basic_auth=unquote(address.auth)) if address.auth else None
@@ -90,7 +90,7 @@ def _through_proxy(proxy: str, context: ssl.SSLContext | None) -> urllib3.ProxyM
 
 
 def _remembering(base: Any, sockets: list[socket.socket]) -> Any:
-    """Return the connection class, extended to add the sockets that it opens to `sockets`."""
+    """Return a subclass of the connection class that appends the sockets it opens to `sockets`."""
 
     class Connection(base):  # type: ignore[misc]
         def connect(self) -> None:
@@ -107,7 +107,7 @@ def _shut_down(sockets: Sequence[socket.socket]) -> None:
 
 
 def _tls() -> ssl.SSLContext:
-    """Return a context with the root certificates of the system, or certifi's if the system has none."""
+    """Return a TLS context with the system's root certificates, or with certifi's if the system has none."""
     import certifi
 
     context = ssl.create_default_context()

@@ -1,11 +1,11 @@
-"""One run at a time per data directory."""
+"""The lock that allows one run at a time per data directory."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING
 
@@ -17,15 +17,12 @@ if TYPE_CHECKING:
 
     from sip_trunks.core.settings import Settings
 
-_ATTEMPTS = 5
-_PAUSE_SECONDS = 0.02
-
 
 @contextmanager
 def holding_lock(settings: Settings) -> Iterator[None]:
-    """Lock the data directory for this run. The system releases the lock when the process ends, even by a kill.
+    """Lock the data directory while the context lasts. The system releases the lock even if the process is killed.
 
-    Raises RunActiveError if another run has it.
+    Raises RunActiveError if another run holds the lock.
     """
     prepare_state_dir(settings)
     with (settings.state_dir / "run.lock").open("a+") as file:
@@ -39,19 +36,17 @@ def holding_lock(settings: Settings) -> Iterator[None]:
 
 
 def _try_to_lock(file: IO[str]) -> bool:
-    """Lock the file unless a run has it; `is_run_active` holds it for an instant, so try more than once."""
-    for _ in range(_ATTEMPTS):
-        try:
+    """Lock the file and return whether that succeeded. Tries five times, as `is_run_active` briefly locks it too."""
+    for _ in range(5):
+        with suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_PAUSE_SECONDS)
-        else:
             return True
+        time.sleep(0.02)
     return False
 
 
 def is_run_active(settings: Settings) -> bool:
-    """Whether a run is active in the data directory; False if this user may not read the lock file."""
+    """Whether a run is active in the data directory. False if this user cannot read the lock file."""
     try:
         with (settings.state_dir / "run.lock").open("r") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
-"""Progress and logs: one live line on a terminal, log lines in a pipe, everything in the log file.
+"""Progress and logs: one live line on a terminal, log lines in a pipe, and every message in the log file.
 
-With `sip_trunks.log_format = "json"` each line on standard error and in the file is a JSON object with `at` (UTC),
-`level`, `event` and `message`. The summary that ends a run also has the columns of `runs`.
+With `sip_trunks.log_format = "json"`, each line on standard error and in the file is a JSON object with `at` (UTC),
+`level`, `event` and `message`. The last line of a run also has the columns of `runs`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 
     from sip_trunks.core.settings import Settings
 
-_LOG_BYTES = 2**20
-_LOG_FILES = 3
 logger = logging.getLogger("sip_trunks")
 
 
 @contextmanager
 def showing_progress() -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows on standard error what is being done now."""
+    """Yield a function that shows the current step on standard error."""
     if _is_structured():
         yield logger.info
         return
@@ -49,10 +47,10 @@ def showing_progress() -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def adopting_dlt_log() -> Iterator[None]:
-    """Send what dlt logs to the product's log; dlt itself writes to standard error."""
+    """Send dlt's log messages to this program's log instead of standard error."""
     dlt_logger = logging.getLogger("dlt")
     before = dlt_logger.handlers, dlt_logger.filters, dlt_logger.propagate
-    # Not our own handlers: dlt sets the format of the first handler of its logger.
+    # A handler of its own, because dlt changes the format of its logger's first handler.
     dlt_logger.handlers, dlt_logger.filters, dlt_logger.propagate = [_Forwarder()], [_keep_first_words], False
     try:
         yield
@@ -61,14 +59,14 @@ def adopting_dlt_log() -> Iterator[None]:
 
 
 class _Forwarder(logging.Handler):
-    """Passes the records of another logger to the product's log."""
+    """Passes the records of another logger to this program's log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logger.handle(record)
 
 
 def _keep_first_words(record: logging.LogRecord) -> bool:
-    """Cut off the message of a failed job: databases quote the statement and the values that they refuse."""
+    """Shorten the message of a failed job, because databases quote the statement and its values in their errors."""
     record.msg = record.getMessage().partition(" with message ")[0].partition("\n")[0]
     record.args = record.exc_info = record.exc_text = None
     return True
@@ -80,7 +78,7 @@ def log(level: int, text: str, **extra: Any) -> None:
 
 
 def say(level: int, text: str, **extra: Any) -> None:
-    """Log a line and print it on standard error, unless the log goes there anyway."""
+    """Log a line, and print it on standard error unless the log already goes there."""
     log(level, text, **extra)
     if not _is_structured():
         print(f"sip-trunks: {text}", file=sys.stderr, flush=True)
@@ -97,7 +95,7 @@ def _as_text(value: Any) -> str:
 
 
 class _JsonFormatter(logging.Formatter):
-    """Formats log records as lines of a structured log; `event` and `fields` may be given in `extra`."""
+    """Formats log records as JSON lines. `extra` may have `event` and `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "fields", {}) | ({} if record.name == logger.name else {"logger": record.name})
@@ -114,27 +112,22 @@ def _is_structured() -> bool:
 
 @contextmanager
 def logging_to_file(settings: Settings, *, with_stderr: bool = False) -> Iterator[None]:
-    """Send the product's log and dlt's to `state/sip-trunks.log`, which is bounded, instead of standard error.
+    """Send the log of this program and of dlt to `state/sip-trunks.log`, which is rotated, instead of standard error.
 
-    `with_stderr` sends a structured log to standard error as well.
+    With `with_stderr`, a JSON log goes to standard error as well.
     """
     from logging.handlers import RotatingFileHandler
 
     prepare_state_dir(settings)
-    formatter = (
-        _JsonFormatter()
-        if settings.log_format == "json"
-        else logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
-    )
-    handlers: list[logging.Handler] = [
-        RotatingFileHandler(
-            settings.state_dir / "sip-trunks.log", maxBytes=_LOG_BYTES, backupCount=_LOG_FILES, encoding="utf-8"
-        )
-    ]
-    if with_stderr and settings.log_format == "json":
-        handlers.append(logging.StreamHandler(sys.stderr))
+    file = settings.state_dir / "sip-trunks.log"
+    handlers: list[logging.Handler] = [RotatingFileHandler(file, maxBytes=2**20, backupCount=3, encoding="utf-8")]
+    formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    if settings.log_format == "json":
+        formatter = _JsonFormatter()
+        if with_stderr:
+            handlers.append(logging.StreamHandler(sys.stderr))
     before = logging.raiseExceptions, logger.level, logger.propagate
-    logging.raiseExceptions = False  # a full disk must not print a traceback from the log itself
+    logging.raiseExceptions = False  # a full disk must not make the log print a traceback
     logger.setLevel(logging.INFO)
     logger.propagate = False
     for handler in handlers:
@@ -145,6 +138,6 @@ def logging_to_file(settings: Settings, *, with_stderr: bool = False) -> Iterato
     finally:
         for handler in handlers:
             logger.removeHandler(handler)
-        with suppress(OSError):  # a log that cannot be flushed changes nothing that was done
+        with suppress(OSError):  # the run succeeded even if the log cannot be flushed
             handlers[0].close()
         logging.raiseExceptions, logger.level, logger.propagate = before

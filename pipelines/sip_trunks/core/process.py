@@ -1,4 +1,4 @@
-"""State of the whole process that is changed for a while and put back: the environment, what can be imported."""
+"""Contexts that change the process and restore it: environment variables, importable modules."""
 
 from __future__ import annotations
 
@@ -13,25 +13,23 @@ if TYPE_CHECKING:
 
 @contextmanager
 def changed_environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for as long as the context lasts."""
-    before = {name: os.environ.get(name) for name in values}
+    """Set environment variables while the context lasts."""
+    before = {name: os.environ[name] for name in values if name in os.environ}
     os.environ |= values
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in values:
+            os.environ.pop(name, None)
+        os.environ |= before
 
 
 @contextmanager
 def blocking_imports(name: str) -> Iterator[None]:
-    """Make a module appear not to be installed, unless it was imported before.
+    """Make a module that is not imported yet appear not installed.
 
-    DuckDB, pyarrow and dlt import pandas wherever it is installed. Only for a process that ends soon: pyarrow checks
-    for pandas once, and its `to_pandas` does not work afterwards.
+    It saves time, because DuckDB, pyarrow and dlt import pandas if it is installed. Use it only in a process that ends
+    soon: pyarrow checks for pandas once, and its `to_pandas` does not work afterwards.
     """
     finder = _NotInstalled(name)
     sys.meta_path.insert(0, finder)
@@ -46,5 +44,5 @@ class _NotInstalled:
         self._name = name
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> None:
-        if name == self._name:  # None would make Python ask the next finder
-            raise ModuleNotFoundError(f"{name} is withheld", name=name)
+        if name == self._name:  # returning None would let the next finder import it
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)

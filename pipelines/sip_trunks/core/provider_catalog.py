@@ -1,4 +1,4 @@
-"""The provider catalog in use: the file that the settings name, or the built-in one."""
+"""The provider catalog in use: the file in `sip_trunks.providers`, or the built-in catalog."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def read_provider_catalog(settings: Settings) -> Providers:
 
 
 def read_usable_catalog(settings: Settings) -> Providers:
-    """Return the provider catalog, or the built-in one if the file is not usable.
+    """Return the provider catalog, or the built-in catalog if the file is not valid.
 
-    A broken catalog must not cost a snapshot; the reports of the same run name the error.
+    A run stores its snapshots even with an invalid catalog; its reports show the error.
     """
     try:
         return read_provider_catalog(settings)

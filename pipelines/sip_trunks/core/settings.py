@@ -1,10 +1,10 @@
-"""The settings, each declared once: name, type, default, meaning, whether it is secret, which values it allows.
+"""The settings. Each is declared once: name, type, default, meaning, allowed values, secret or not.
 
-Reading them, `check`, `.dlt/config.toml` and the table in the documentation follow from these declarations. How a value
-is found: `config_files`.
+The declarations are used to read and validate settings, and to write `.dlt/config.toml` and the settings table of the
+documentation. `config_files` finds the values.
 """
 
-# No `from __future__ import annotations`: the declarations are read from the annotations when the program runs.
+# No `from __future__ import annotations`: types are read from the annotations at runtime.
 import hmac
 import os
 import re
@@ -23,7 +23,7 @@ DEFAULT_ACCOUNT = "default"
 DEFAULT_BASE_URL = "https://app.famulor.de/api"
 DEMO_ACCOUNT = "demo"
 Event = Literal["failure", "recovery", "findings", "drift", "changes"]
-"""What a webhook can be notified of."""
+"""The events that can be sent to the webhook."""
 PSEUDONYM_MARK = "+hmac."
 _PSEUDONYMS = ("phone_number", "sip_username")
 _NEVER_PSEUDONYMS = ({column.name for column in API_COLUMNS} - set(_PSEUDONYMS)) | RESERVED_COLUMNS
@@ -35,7 +35,7 @@ _NO_ICEBERG = (
 
 
 def parse_duration(key: str, text: str) -> float:
-    """Return a text such as 90s, 15min, 1h or 1d in seconds. Raises ConfigError, which names `key`."""
+    """Return a duration such as 90s, 15min, 1h or 1d in seconds. Raises ConfigError, which names `key`."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)", text.strip())
     if not found or not float(found[1]):
         raise ConfigError(f"{key} needs a duration such as 15min, 1h or 1d, got {text!r}")
@@ -47,31 +47,29 @@ def _parse_path(_key: str, text: str) -> Path:
 
 
 def _parse_destination(_key: str, text: str) -> str:
-    """Return the name of the destination; dlt's own name for a Parquet lake means the lake."""
+    """Return the name of the destination. dlt's name `filesystem` means the Parquet lake."""
     name = text.strip().lower()
     return "parquet" if name == "filesystem" else name
 
 
 def _parse_pseudonymized(key: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the columns of the fields, sorted. Raises ConfigError for a field that is needed as it is."""
+    """Return the columns of the fields, sorted. Raises ConfigError if a field cannot be replaced by pseudonyms."""
     from trunk_transforms.parse.column_names import column_name
 
     columns = {name: column_name(name) for name in names}
-    refused = [name for name, column in columns.items() if column in _NEVER_PSEUDONYMS or not column]
-    refused += [
-        n for n, column in columns.items() if column not in _PSEUDONYMS and get_close_matches(column, _PSEUDONYMS)
-    ]
-    if refused:
-        raise ConfigError(
-            f"{key} cannot have {refused[0]!r}; it can have {' and '.join(_PSEUDONYMS)}, and fields that the API adds; "
-            "the other declared fields are needed as they are"
-        )
+    for name, column in columns.items():
+        is_misspelt = column not in _PSEUDONYMS and get_close_matches(column, _PSEUDONYMS)
+        if column in _NEVER_PSEUDONYMS or not column or is_misspelt:
+            raise ConfigError(
+                f"{key} cannot have {name!r}; it can have {' and '.join(_PSEUDONYMS)}, and fields that the API adds; "
+                "the other declared fields are needed unchanged"
+            )
     return tuple(sorted(set(columns.values())))
 
 
 @dataclass(frozen=True)
 class Account:
-    """An account and the token that reads it."""
+    """An account and its token."""
 
     name: str
     token: str = field(repr=False)
@@ -79,7 +77,7 @@ class Account:
 
 @dataclass(frozen=True)
 class TokenSettings:
-    """Tokens as they are written under `[sources.famulor]`: one, or a table of accounts."""
+    """The tokens under `[sources.famulor]`: either one, or a table of accounts."""
 
     api_token: Any = setting(
         "", "API token; its account is stored as default", variable="FAMULOR_API_KEY", is_secret=True
@@ -91,38 +89,38 @@ class TokenSettings:
 
 @dataclass(frozen=True)
 class ApiSettings:
-    """Where the API is and how long to try: `[sources.famulor]`."""
+    """The URL, limits and retries of the API, under `[sources.famulor]`."""
 
-    base_url: str = setting(DEFAULT_BASE_URL, "URL of the API; a white-label domain has its own")
+    base_url: str = setting(DEFAULT_BASE_URL, "URL of the API; white-label domains have their own")
     attempts: Count = setting(5, "attempts per request, including the first")
-    total_seconds: Amount = setting(600.0, "limit for one account's snapshot, including retries and the download")
-    connect_seconds: Amount = setting(10.0, "how long to wait for a connection")
-    read_seconds: Amount = setting(60.0, "how long the server may stay silent")
-    backoff_seconds: Amount = setting(1.0, "first wait between attempts; it doubles, with jitter")
-    concurrency: Count = setting(8, "accounts fetched at the same time; a token never has two requests")
+    total_seconds: Amount = setting(600.0, "time limit for one account's snapshot, including retries and the download")
+    connect_seconds: Amount = setting(10.0, "timeout for opening a connection")
+    read_seconds: Amount = setting(60.0, "timeout for the next bytes of a response")
+    backoff_seconds: Amount = setting(1.0, "wait before the second attempt; it doubles each time, with jitter")
+    concurrency: Count = setting(8, "accounts fetched at the same time; never two requests with the same token")
     max_body_bytes: Count = setting(4 * 2**30, "largest accepted response, decompressed")
 
 
 @dataclass(frozen=True)
 class DaskSettings:
-    """Workers and partitions of `--engine dask`: `dask_…` under `[sip_trunks]`."""
+    """Workers and partitions of `--engine dask`: the `dask_…` settings under `[sip_trunks]`."""
 
-    workers: Count = setting(2, "worker processes of --engine dask, without --scheduler")
+    workers: Count = setting(2, "worker processes of --engine dask without --scheduler")
     worker_bytes: Count = setting(2 * 2**30, "memory limit of each worker, in bytes")
-    partition_rows: Count = setting(100_000, "approximate trunks per partition; an account is never split")
+    partition_rows: Count = setting(100_000, "approximate number of trunks per partition; accounts are never split")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a command needs to know; what is declared here stands under `[sip_trunks]`.
+    """All settings. Those declared in this class are under `[sip_trunks]`.
 
-    `config_dir` is the `.dlt` folder in use, if there is one; `pseudonymize` has names of columns; `pseudonym_key` is
-    what the files and the environment have, see `accounts.with_pseudonym_key`.
+    `config_dir` is the `.dlt` folder in use, or None. `pseudonymize` has names of columns. `pseudonym_key` may still be
+    empty; `accounts.with_pseudonym_key` also reads it from dlt's other providers.
     """
 
     data_dir: Path = setting(
         Path("data"),
-        "folder for everything that is stored; relative to the folder that holds .dlt",
+        "folder for all stored data; relative to the folder that contains .dlt",
         written="data",
         convert=_parse_path,
     )
@@ -130,22 +128,24 @@ class Settings:
     api: ApiSettings = ApiSettings()
     accounts: tuple[Account, ...] = ()
     destination: str = setting(
-        "duckdb", "duckdb, parquet (a lake), or dlt's name of a database such as postgres", convert=_parse_destination
+        "duckdb", "duckdb, parquet (a lake), or dlt's name of a database, such as postgres", convert=_parse_destination
     )
-    lake: str = setting("lake", "the lake: a folder, relative to data_dir, or a URL such as s3://bucket/lake")
+    lake: str = setting(
+        "lake", "location of the lake: a folder relative to data_dir, or a URL such as s3://bucket/lake"
+    )
     table_format: Literal["parquet", "delta"] = setting(
         "parquet", "format of the lake's tables", removed={"iceberg": _NO_ICEBERG}
     )
-    drift: Literal["report", "strict"] = setting("report", "strict refuses a response with drift (exit 5)")
+    drift: Literal["report", "strict"] = setting("report", "strict rejects a response with drift (exit 5)")
     expected_interval_seconds: float | None = setting(
         None,
-        "expected time between runs, such as 1h; auto: the median of the last ones",
+        "expected time between runs, such as 1h; auto: the median of recent runs",
         key="expected_interval",
         written="auto",
         convert=parse_duration,
     )
     pseudonymize: tuple[str, ...] = setting(
-        (), 'fields, such as "phone_number", to replace before anything is written', convert=_parse_pseudonymized
+        (), 'fields to replace by pseudonyms before writing, such as "phone_number"', convert=_parse_pseudonymized
     )
     pseudonym_key: bytes = setting(
         b"",
@@ -155,9 +155,9 @@ class Settings:
         convert=lambda _, text: text.strip().encode(),
     )
     log_format: Literal["text", "json"] = setting(
-        "text", "json: one object per line, in state/sip-trunks.log and on stderr"
+        "text", "json: one object per line in state/sip-trunks.log and on stderr"
     )
-    metrics: str = setting("state/metrics.prom", "file with metrics for Prometheus; relative to data_dir")
+    metrics: str = setting("state/metrics.prom", "file for Prometheus metrics; relative to data_dir")
     notify: str = setting(
         "", "URL of a webhook (docs/watching.md)", is_secret=True, convert=lambda _, text: text.strip()
     )
@@ -167,23 +167,21 @@ class Settings:
     providers: Path | None = setting(
         None, "TOML file that replaces the built-in provider catalog", written="builtin", convert=_parse_path
     )
-    suppressions: tuple[dict[str, Any], ...] = setting((), "findings accepted until a day (docs/reports.md)")
+    suppressions: tuple[dict[str, Any], ...] = setting((), "findings to hide until a given day (docs/reports.md)")
 
     @property
     def loader_version(self) -> str:
-        """The release that reads a response and, with pseudonyms, a mark of the key and one of the fields."""
+        """The version of this program; with pseudonyms, plus a mark of the key and a mark of the fields."""
         if not self.pseudonymize:
             return __version__
-        marks = (self._mark("key"), self._mark(*self.pseudonymize))
+        # A mark reveals only whether two keys are equal.
+        texts = ("key", "\n".join(self.pseudonymize))
+        marks = (hmac.digest(self.pseudonym_key, text.encode(), "sha256").hex()[:8] for text in texts)
         return f"{__version__}{PSEUDONYM_MARK}{'.'.join(marks)}"
-
-    def _mark(self, *texts: str) -> str:
-        # Reveals whether two keys are equal, and nothing else about them.
-        return hmac.digest(self.pseudonym_key, "\n".join(texts).encode(), "sha256").hex()[:8]
 
     @property
     def destination_option(self) -> str:
-        """The option that makes another command use the same destination."""
+        """The option that selects this destination in another command; empty for the default."""
         return "" if self.destination == "duckdb" else f" --destination {self.destination}"
 
     @property
@@ -198,17 +196,17 @@ class Settings:
 
     @property
     def last_run_path(self) -> Path:
-        """The file with the result of the last run."""
+        """The JSON file with the result of the last run."""
         return self.state_dir / "last_run.json"
 
     @property
     def metrics_path(self) -> Path:
-        """The file with metrics for Prometheus that every run writes."""
+        """The file with Prometheus metrics that every run writes."""
         return self.data_dir / Path(self.metrics).expanduser()
 
     @property
     def state_dir(self) -> Path:
-        """The folder of the loader's own files: lock, log, private database."""
+        """The folder of internal files: lock, log, private database."""
         return self.data_dir / "state"
 
 
@@ -221,20 +219,19 @@ _SECTIONS: tuple[tuple[str, type], ...] = (
 
 
 def list_settings() -> list[Setting]:
-    """Return every setting of this product."""
+    """Return all settings of this program."""
     return [declared for prefix, section in _SECTIONS for declared in list_declared(section, prefix)]
 
 
 def read_settings(destination: str | None = None) -> Settings:
-    """Return the settings in force; `destination` is the one of the command line, which takes precedence.
+    """Return the settings in use. `destination` from the command line takes precedence.
 
-    Raises ConfigError if a value is not what its setting needs. A missing token is not an error yet, see
-    `accounts.pick_accounts`.
+    Raises ConfigError if a value is invalid. A missing token is not an error here, only in `accounts.pick_accounts`.
     """
     config_dir = find_config_dir()
     files = ConfigFiles(config_dir)
     tokens, api, own, dask = (files.read(section, prefix) for prefix, section in _SECTIONS)
-    # A relative path is relative to the folder that it was written in: the shell's, or the one that holds `.dlt`.
+    # A relative path in a variable is relative to the working directory; in a file, to the folder that contains `.dlt`.
     home = config_dir.parent if config_dir else Path.cwd()
     own["data_dir"] = (Path.cwd() if os.environ.get("SIP_TRUNKS__DATA_DIR") else home) / own["data_dir"]
     own["providers"] = own["providers"] and home / own["providers"]
@@ -261,19 +258,20 @@ def _read_accounts(api_token: object, accounts: dict[str, object]) -> tuple[Acco
 
 
 def checked_account(name: str, token: object) -> Account:
-    """Return the account. Raises ConfigError, which never shows the token, if that cannot stand in a header."""
-    if not isinstance(token, str) or not token.strip():
+    """Return the account. Raises ConfigError, without the token, if the token is not valid in an HTTP header."""
+    bare = token.strip() if isinstance(token, str) else ""
+    if not bare:
         raise ConfigError(f"the token of account {name!r} is empty or not text")
-    if not (token.strip().isascii() and token.strip().isprintable()) or " " in token.strip():
+    if not (bare.isascii() and bare.isprintable()) or " " in bare:
         raise ConfigError(
-            f"the token of account {name!r} has characters that no token has (spaces, line breaks, letters beyond "
-            "ASCII); give the bare token, without 'Bearer'"
+            f"the token of account {name!r} has characters that are not valid in a token (spaces, line breaks, letters "
+            "beyond ASCII); give the bare token, without 'Bearer'"
         )
-    return Account(name, token.strip())
+    return Account(name, bare)
 
 
 def find_unknown_settings(settings: Settings) -> list[str]:
-    """Return the keys in the files and the environment that are in our sections but not declared, such as typos."""
+    """Return undeclared keys, such as typos, in this program's sections of the files and the environment."""
     found = set().union(*map(ConfigFiles(settings.config_dir).keys_of, ("sources.famulor", "sip_trunks")))
     for variable in os.environ:
         key = variable.lower().replace("__", ".")
@@ -283,21 +281,21 @@ def find_unknown_settings(settings: Settings) -> list[str]:
 
 
 def find_shell_settings() -> list[str]:
-    """Return the environment variables of this shell that are settings, and so are missing elsewhere.
+    """Return the environment variables of this shell that are settings, which a schedule would not have.
 
-    Without the data directory, which a schedule is given anyway.
+    The data directory is left out, because a schedule sets it.
     """
     prefixes = ("SOURCES__FAMULOR__", "SIP_TRUNKS__", "DESTINATION__")
-    ours = {name for name in os.environ if name.startswith(prefixes)} | ({"FAMULOR_API_KEY"} & set(os.environ))
+    ours = {name for name in os.environ if name.startswith(prefixes) or name == "FAMULOR_API_KEY"}
     return sorted(ours - {"SIP_TRUNKS__DATA_DIR"})
 
 
 def prepare_state_dir(settings: Settings) -> None:
-    """Create the folder for the loader's own files, readable by its owner only. Raises DestinationError."""
+    """Create the folder for internal files, readable only by its owner. Raises DestinationError."""
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
         settings.state_dir.chmod(0o700)
     except OSError as error:
         raise DestinationError(
-            f"{settings.state_dir} cannot be created or used: {error.strerror}; its place is set by sip_trunks.data_dir"
+            f"{settings.state_dir} cannot be created or used: {error.strerror}; sip_trunks.data_dir sets its location"
         ) from error

@@ -1,1 +1,1 @@
-"""What is stored, as SQL: catalog, views, report tables, frames, dictionary."""
+"""SQL on stored data: tables, views, report tables, frames, dictionary."""

@@ -1,4 +1,4 @@
-"""The data dictionary: what every table, view, macro and column means, from the declaration and what is stored."""
+"""The data dictionary: the meaning of every table, view, macro and column, declared or stored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Kind = Literal["table", "view", "macro", "report"]
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of the dictionary: what it is called in SQL, what it is, what it means, its columns."""
+    """An entry of the dictionary: its name in SQL, its kind, its meaning, its columns."""
 
     name: str
     kind: Kind
@@ -27,7 +27,7 @@ class Entry:
 
 
 def list_entries(stored: Mapping[str, Mapping[str, str]] | None = None) -> list[Entry]:
-    """Return the whole dictionary; `stored` has the columns of the tables that are stored, and their types."""
+    """Return all entries. `stored` has SQL types by table and column; its undeclared columns are included."""
     stored = stored or {}
     views = (
         schema.DRIFT,
@@ -39,17 +39,17 @@ def list_entries(stored: Mapping[str, Mapping[str, str]] | None = None) -> list[
     tables = (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)
     return [
         *(Entry(table.name, "table", table.grain, _columns(table, stored.get(table.name, {}))) for table in tables),
-        *(Entry(table.name, "view", table.grain, _columns(table)) for table in views),
+        *(Entry(table.name, "view", table.grain, _columns(table, {})) for table in views),
         *(Entry(macro.signature, "macro", macro.meaning) for macro in report_schema.MACROS),
         *(
-            Entry(f"reports.{report.table.name}", "report", report.table.grain, _columns(report.table))
+            Entry(f"reports.{report.table.name}", "report", report.table.grain, _columns(report.table, {}))
             for report in report_schema.REPORTS.values()
         ),
     ]
 
 
 def markdown_of(entry: Entry) -> str:
-    """Return one entry of the dictionary in Markdown."""
+    """Return an entry as Markdown."""
     lines = [f"**`{entry.name}`** – {entry.grain}"]
     if entry.columns:
         lines += ["", "| column | type | meaning |", "|---|---|---|"]
@@ -59,9 +59,8 @@ def markdown_of(entry: Entry) -> str:
     return "\n".join(lines)
 
 
-def _columns(table: schema.Table, stored: Mapping[str, str] | None = None) -> tuple[Mapping[str, Any], ...]:
-    """Return the columns of a table, those that are derived from one of them right after it."""
-    stored = stored or {}
+def _columns(table: schema.Table, stored: Mapping[str, str]) -> tuple[Mapping[str, Any], ...]:
+    """Return the columns of a table, each followed by the columns derived from it."""
     columns = []
     for column in table.columns:
         columns.append(_declared(column))

@@ -1,4 +1,4 @@
-"""The guard of readers: one query, which reads and nothing else."""
+"""The check that a user's SQL is a single query that only reads."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     import duckdb
 
 
-# EXPLAIN ANALYZE would execute whatever it explains. Comments may come before it.
+# EXPLAIN ANALYZE executes its statement, so that statement is checked. Comments may precede EXPLAIN.
 _EXPLAIN = re.compile(r"^((?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*)EXPLAIN(\s+ANALYZE)?\s", flags=re.IGNORECASE)
 
 
 def refuse_all_but_queries(connection: duckdb.DuckDBPyConnection, query: str, given: Collection[str] = ()) -> None:
-    """Raise QueryError unless the text is one query, or the explanation of one, and its parameters are given."""
+    """Raise QueryError unless the text is one query, or EXPLAIN and one query, and `given` has its parameters."""
     from duckdb import StatementType
 
     explained = _EXPLAIN.sub(r"\1", query)
     statements = connection.extract_statements(explained)
 
-    # Of a PIVOT without its values DuckDB makes several: for each of its columns a type that observations the values up, a
-    # statement without a text, which nobody can write; the query comes last. They cannot be explained together.
+    # DuckDB splits a PIVOT without values into several statements: one CREATE TYPE without text per column, which users
+    # cannot write, and then the query. EXPLAIN does not work for them.
     def is_made_for_pivot(statement: duckdb.Statement) -> bool:
         return statement.type == StatementType.CREATE and not statement.query
 
@@ -34,7 +34,7 @@ def refuse_all_but_queries(connection: duckdb.DuckDBPyConnection, query: str, gi
     if len(statements) != 1:
         raise QueryError("SQL: expected one statement")
     if statements[0].type != StatementType.SELECT:
-        raise QueryError(f"SQL: expected a query, got {statements[0].type.name}; what is stored is read only")
+        raise QueryError(f"SQL: expected a query, got {statements[0].type.name}; stored data is read-only")
     needed = set(statements[0].named_parameters)
     missing, unused = sorted(needed.difference(given)), sorted(set(given) - needed)
     if missing and missing[0].isdecimal():

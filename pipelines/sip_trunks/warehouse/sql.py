@@ -1,4 +1,4 @@
-"""SQL on any destination: identifiers, values, tables and columns, views on files."""
+"""SQL for every destination: identifiers, values, tables, columns, and views on files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 DATASET = "famulor"
-
+TRUNKS = f"{DATASET}.{schema.SIP_TRUNKS.name}"
+HISTORY = f"{DATASET}.{schema.SIP_TRUNKS_HISTORY.name}"
+OBSERVATIONS = f"{DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
+DRIFT = f"{DATASET}.{schema.SCHEMA_DRIFT.name}"
 
 TYPES_BY_SQL: dict[str, schema.ColumnType] = {
     "VARCHAR": "text",
@@ -26,12 +29,9 @@ TYPES_BY_SQL: dict[str, schema.ColumnType] = {
     "BOOLEAN": "bool",
     "JSON": "json",
 }
-"""The types of columns that are not declared."""
-
+"""The types of undeclared columns."""
 
 _CHANGES_BEHIND = (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)
-
-
 _TABLES_BEHIND = {
     **{table.name: (table.name,) for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)},
     schema.DRIFT.name: (schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name),
@@ -40,43 +40,35 @@ _TABLES_BEHIND = {
     report_schema.TRUNKS_AS_OF.name: (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.name),
     report_schema.CHANGES_BETWEEN.name: _CHANGES_BEHIND,
 }
-"""Which stored tables each table, view and macro is read from."""
-
+"""The stored tables that each table, view and macro reads."""
 
 JSON_COLUMNS = "json_columns"
-"""The key under which a Parquet file says which of its text columns are JSON, as a JSON array of names."""
+"""The metadata key of a Parquet file under which it lists its JSON columns, as a JSON array of names."""
 
 
 def quoted(identifier: str) -> str:
-    """Return the identifier quoted for SQL; names of columns come from the API."""
+    """Return the identifier quoted for SQL. Column names come from the API, so they may contain anything."""
     return '"' + identifier.replace('"', '""') + '"'
 
 
 def literal(value: object) -> str:
-    """Return the value quoted for SQL. Parameters would be shorter, but DuckDB imports pandas to bind them."""
+    """Return the value as an SQL literal. Not a query parameter, because DuckDB imports pandas to bind one."""
+    if value is None:
+        return "NULL"
     return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
 
 
 def find_tables(query: str) -> list[str] | None:
-    """Return the tables that a query names, those behind a view or macro included; None if it names none of them."""
+    """Return the stored tables that a query reads, directly or through views and macros; None if it names none."""
     words = set(re.findall(r"\w+", query.lower()))
     return [table for name in sorted(words & set(_TABLES_BEHIND)) for table in _TABLES_BEHIND[name]] or None
 
 
-def read_columns(connection: duckdb.DuckDBPyConnection, table: str, place: str = DATASET) -> dict[str, str]:
-    """Return the columns of a table or view and their types; none if there is none of that name."""
-    rows = connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
-        f"AND schema_name = {literal(place)} AND table_name = {literal(table)} ORDER BY column_index"
-    ).fetchall()
-    return dict(rows)
-
-
-def read_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
-    """Return the stored tables, each with its columns and their types."""
+def read_tables(connection: duckdb.DuckDBPyConnection, dataset: str = DATASET) -> dict[str, dict[str, str]]:
+    """Return the SQL type of each column, by table and column. Views are included."""
     rows = connection.execute(
         "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() "
-        f"AND schema_name = {literal(DATASET)} ORDER BY table_name, column_index"
+        f"AND schema_name = {literal(dataset)} ORDER BY table_name, column_index"
     ).fetchall()
     tables: dict[str, dict[str, str]] = {}
     for table, column, column_type in rows:
@@ -84,19 +76,24 @@ def read_tables(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, st
     return tables
 
 
+def read_columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """Return the SQL type of each column of a stored table; empty if the table does not exist."""
+    return read_tables(connection).get(table, {})
+
+
 def exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    """Whether the connection has a table of that name."""
+    """Whether a stored table with this name exists."""
     return bool(read_columns(connection, table))
 
 
 @contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Run the statements of this context as one: each that commits on its own costs as much again."""
+    """Run the statements of this context in one transaction, which is faster than one commit per statement."""
     connection.execute("BEGIN")
     try:
         yield
     except BaseException:
-        with suppress(duckdb.Error):  # that DuckDB has given it up is no news
+        with suppress(duckdb.Error):  # DuckDB may have rolled back already
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
@@ -105,18 +102,25 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 def comment_on(
     connection: duckdb.DuckDBPyConnection, kind: str, name: str, meaning: str, columns: Mapping[str, str]
 ) -> None:
-    """Say what a table or view means, and what each of its columns does."""
+    """Set the comments of a table or view and of its columns."""
     comments = [f"COMMENT ON {kind} {name} IS {literal(meaning)}"]
     comments += [f"COMMENT ON COLUMN {name}.{quoted(column)} IS {literal(text)}" for column, text in columns.items()]
     connection.execute("; ".join(comments))
 
 
+def create_view(connection: duckdb.DuckDBPyConnection, table: schema.Table, query: str) -> None:
+    """Create or replace the declared view in schema `main`, with comments."""
+    connection.execute(f"CREATE OR REPLACE VIEW main.{table.name} AS {query}")
+    comment_on(connection, "VIEW", f"main.{table.name}", table.grain, table.meanings)
+
+
 def show_files(
     connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[str], condition: str = "true"
 ) -> None:
-    """Make `famulor.<table>` a view on Parquet files, with the types that the warehouse has, or on some of their rows.
+    """Create `famulor.<table>` as a view on the rows of Parquet files that meet the condition.
 
-    The last of the files has every column of the others; lists and JSON travel as such, and are JSON here.
+    Its types are those of the DuckDB file: lists and JSON text become JSON. The last file must have all columns of the
+    other files.
     """
     last = literal(files[-1])
     marked = connection.execute(

@@ -1,7 +1,7 @@
-"""The tables as SQL sees them, wherever they are kept: views and comments, and what runs and readers ask of them.
+"""What runs and readers ask of the stored tables, in SQL that works for every destination.
 
-Every destination is read through a DuckDB connection that has the tables in schema `famulor`: the DuckDB file itself,
-or views on the files of a lake, or copies of what a server has. The functions here are the same for all of them.
+Each destination is read through a DuckDB connection with the tables in schema `famulor`. They are the tables of the
+DuckDB file, views on the files of a lake, or copies of a server's tables.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from sip_trunks.core.errors import UsageError
-from sip_trunks.warehouse.sql import DATASET, TYPES_BY_SQL, exists, literal, quoted, read_columns
+from sip_trunks.warehouse.sql import (
+    DRIFT,
+    OBSERVATIONS,
+    TRUNKS,
+    TYPES_BY_SQL,
+    exists,
+    literal,
+    quoted,
+    read_columns,
+)
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
@@ -27,9 +36,9 @@ OBSERVATIONS_QUERY = f"""
         lag(snapshot_at) OVER (PARTITION BY account ORDER BY snapshot_at) AS previous_at,
         min(snapshot_at) OVER (PARTITION BY account) AS first_at,
         max(snapshot_at) OVER (PARTITION BY account) AS latest_at
-    FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}
+    FROM {OBSERVATIONS}
 """
-"""The observations, each with the load of its response: an unchanged response has the load of the one before."""
+"""The observations. An unchanged response has the load id of the previous one."""
 
 DRIFT_QUERY = f"""
     WITH observations AS ({OBSERVATIONS_QUERY})
@@ -38,16 +47,16 @@ DRIFT_QUERY = f"""
         min(observations.snapshot_at) AS first_seen_at,
         max(observations.snapshot_at) AS last_seen_at,
         max(observations.snapshot_at) = any_value(latest_at) AS is_current
-    FROM {DATASET}.{schema.SCHEMA_DRIFT.name} AS drift
+    FROM {DRIFT} AS drift
     JOIN observations ON observations.account = drift.account AND observations.load_id = drift._dlt_load_id
     GROUP BY drift.account, column_name, kind, detail
 """
-"""The deviations, and when each was seen."""
+"""Each deviation with the first and last time that it was seen."""
 
 
 @dataclass(frozen=True)
 class StoredAccount:
-    """What is stored of an account's last snapshot."""
+    """The last stored snapshot of an account."""
 
     snapshot_at: datetime
     trunk_count: int
@@ -59,7 +68,7 @@ class StoredAccount:
 
 @dataclass(frozen=True)
 class SeenDrift:
-    """A deviation of an account's answers from the declaration, and when it was seen; a row of the view `drift`."""
+    """A row of the view `drift`: a deviation of an account's responses, and when it was seen."""
 
     account: str
     column_name: str
@@ -72,57 +81,69 @@ class SeenDrift:
 
 
 def refuse_unknown_columns(columns: Sequence[str], stored: Collection[str]) -> None:
-    """Raise UsageError if the trunks do not have these columns."""
+    """Raise UsageError if one of the columns is not stored."""
     unknown = [name for name in columns if name not in stored]
     if unknown:
-        raise UsageError(f"no column {unknown[0]!r} in sip_trunks; there are {', '.join(stored)}")
+        raise UsageError(f"sip_trunks has no column {unknown[0]!r}; its columns: {', '.join(stored)}")
 
 
 def count_trunks_by(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> pa.Table:
-    """Return the number of current trunks, `trunk_count`, by these columns."""
+    """Return the number of current trunks by these columns, as `trunk_count`. Raises UsageError if one is unknown."""
     refuse_unknown_columns(columns, read_columns(connection, schema.SIP_TRUNKS.name))
     names = ", ".join(map(quoted, columns))
-    query = f"SELECT {names}, count(*) AS trunk_count FROM {DATASET}.{schema.SIP_TRUNKS.name} GROUP BY {names}"
+    query = f"SELECT {names}, count(*) AS trunk_count FROM {TRUNKS} GROUP BY {names}"
     return connection.execute(query).to_arrow_table()
 
 
-# ---------------------------------------------------------------------- what a run needs to know
+# ---------------------------------------------------------------------- reads
 
 
 def read_stored_accounts(connection: duckdb.DuckDBPyConnection) -> dict[str, StoredAccount]:
-    """Return the last snapshot of each account that is stored, by account."""
-    if not exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
-        return {}
-    rows = connection.execute(
-        f"""
-        SELECT account, snapshot_at, trunk_count, body_sha256, drift_count, loader_version, _dlt_load_id
-        FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}
-        QUALIFY row_number() OVER (PARTITION BY account ORDER BY snapshot_at DESC) = 1
-        ORDER BY account
-        """
-    ).fetchall()
+    """Return the last snapshot of each stored account, by account."""
+    rows = _query_observations(
+        connection,
+        "SELECT account, snapshot_at, trunk_count, body_sha256, drift_count, loader_version, _dlt_load_id "
+        f"FROM {OBSERVATIONS} QUALIFY row_number() OVER (PARTITION BY account ORDER BY snapshot_at DESC) = 1 "
+        "ORDER BY account",
+    )
     return {account: StoredAccount(*values) for account, *values in rows}
 
 
 def read_spans(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[datetime, datetime, int]]:
-    """Return by account when it was first and last seen, and how many trunks it had then."""
-    if not exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
-        return {}
-    rows = connection.execute(
+    """Return the first observation, the last observation and its number of trunks, by account."""
+    rows = _query_observations(
+        connection,
         "SELECT account, min(snapshot_at), max(snapshot_at), arg_max(trunk_count, snapshot_at) "
-        f"FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} GROUP BY account ORDER BY account"
-    ).fetchall()
+        f"FROM {OBSERVATIONS} GROUP BY account ORDER BY account",
+    )
     return {account: (first_at, last_at, count) for account, first_at, last_at, count in rows}
 
 
+def read_observation_span(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, datetime] | None:
+    """Return the time of the first and of the last observation; None if there are no observations."""
+    ((first, last),) = connection.execute(f"SELECT min(snapshot_at), max(snapshot_at) FROM {OBSERVATIONS}").fetchall()
+    return (first, last) if first else None
+
+
+def count_observations(connection: duckdb.DuckDBPyConnection, account: str) -> int:
+    """Return the number of stored observations of the account."""
+    query = f"SELECT count(*) FROM {OBSERVATIONS} WHERE account = {literal(account)}"
+    return sum(count for (count,) in _query_observations(connection, query))
+
+
+def _query_observations(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a query; no rows if no observation was ever stored."""
+    return connection.execute(query).fetchall() if exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name) else []
+
+
 def read_stored_versions(connection: duckdb.DuckDBPyConnection, account: str) -> pa.Table:
-    """Return `id` and `row_version` of the current trunks of an account that is stored."""
-    query = f"SELECT id, row_version FROM {DATASET}.{schema.SIP_TRUNKS.name} WHERE account = {literal(account)}"
+    """Return `id` and `row_version` of the account's current trunks."""
+    query = f"SELECT id, row_version FROM {TRUNKS} WHERE account = {literal(account)}"
     return connection.execute(query).to_arrow_table()
 
 
 def read_drift(connection: duckdb.DuckDBPyConnection, since: datetime | None = None) -> list[SeenDrift]:
-    """Return the deviations seen at or after `since`, by account, the latest first; without it, the current ones."""
+    """Return the deviations seen at or after `since` (default: the current ones), by account, latest first."""
     condition = "is_current" if since is None else f"last_seen_at >= {literal(since)}"
     try:
         rows = connection.execute(
@@ -135,48 +156,30 @@ def read_drift(connection: duckdb.DuckDBPyConnection, since: datetime | None = N
 
 
 def read_known_types(connection: duckdb.DuckDBPyConnection) -> dict[str, schema.ColumnType]:
-    """Return the types that undeclared columns have got in earlier runs."""
+    """Return the types of undeclared columns that earlier runs stored, by column."""
     declared = {column.name for column in schema.SIP_TRUNKS.columns}
     columns = read_columns(connection, schema.SIP_TRUNKS.name)
     return {name: TYPES_BY_SQL[t] for name, t in columns.items() if name not in declared and t in TYPES_BY_SQL}
 
 
 def read_free_bytes(connection: duckdb.DuckDBPyConnection) -> int:
-    """Return how much of the file is free blocks; nothing where the tables are in no file of DuckDB's."""
+    """Return the size of the DuckDB file's free blocks in bytes; 0 for a connection without a file."""
     query = "SELECT block_size * free_blocks FROM pragma_database_size() WHERE database_name = current_database()"
-    rows = connection.execute(query).fetchall()
-    return sum(free for (free,) in rows)
-
-
-def count_observations(connection: duckdb.DuckDBPyConnection, account: str) -> int:
-    """Return how many snapshots of the account are stored."""
-    if not exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
-        return 0
-    query = f"SELECT count(*) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name} WHERE account = {literal(account)}"
-    rows = connection.execute(query).fetchall()
-    return int(rows[0][0])
-
-
-# ---------------------------------------------------------------------- what a run writes beside dlt
-
-
-def read_observation_span(connection: duckdb.DuckDBPyConnection) -> tuple[datetime, datetime] | None:
-    """Return when an account was seen for the first and for the last time; None if none ever was."""
-    query = f"SELECT min(snapshot_at), max(snapshot_at) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
-    ((first, last),) = connection.execute(query).fetchall()
-    return (first, last) if first else None
+    return sum(free for (free,) in connection.execute(query).fetchall())
 
 
 def known_accounts(moment: datetime) -> str:
     """Return the SQL condition for rows of accounts with a stored observation at or before the moment."""
-    observations = f"{DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
-    return f"account IN (SELECT account FROM {observations} WHERE snapshot_at <= TIMESTAMPTZ {literal(moment)})"
+    return f"account IN (SELECT account FROM {OBSERVATIONS} WHERE snapshot_at <= TIMESTAMPTZ {literal(moment)})"
+
+
+# ---------------------------------------------------------------------- writes
 
 
 def insert_observations(
     connection: duckdb.DuckDBPyConnection, table: str, observations: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Add rows to a table that is, or is like, `sip_trunk_snapshots`; all have the same columns."""
+    """Insert rows into a table with the columns of `sip_trunk_snapshots`. All rows must have the same columns."""
     names = ", ".join(quoted(name) for name in observations[0])
     rows = ", ".join(f"({', '.join(map(literal, row.values()))})" for row in observations)
     connection.execute(f"INSERT INTO {table} ({names}) VALUES {rows}")

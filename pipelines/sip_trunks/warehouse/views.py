@@ -1,32 +1,36 @@
-"""What analysts query: views and macros in `main`, and comments on everything.
+"""The SQL interface: views and macros in schema `main`, and comments on all tables and columns.
 
-    famulor.<table>                     as it is stored
-    main.<table>                        the same, its columns in order; trunks and versions with what follows from them
-    main.drift, sip_trunk_changes, …    answers to questions, worked out as they are asked
+    famulor.<table>                     the stored table
+    main.<table>                        the same rows with ordered columns; trunks and versions with derived columns
+    main.drift, sip_trunk_changes, …    views that are computed when they are queried
     main.trunks_as_of(moment), …        macros
 
-All of it is text that is made anew with every load, so that a column that the API has added is in it. The file's views
-are read by every DuckDB since 0.10: no syntax here is younger.
+Every load creates them again, so that they include columns that the API has added. Use only SQL that DuckDB 0.10
+supports, because such old versions may read the file.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sip_trunks.warehouse.sql import DATASET, comment_on, literal, quoted, read_tables, transaction
+from sip_trunks.warehouse.sql import (
+    DATASET,
+    DRIFT,
+    HISTORY,
+    OBSERVATIONS,
+    TRUNKS,
+    comment_on,
+    create_view,
+    literal,
+    quoted,
+    read_tables,
+    transaction,
+)
 from sip_trunks.warehouse.state import DRIFT_QUERY, OBSERVATIONS_QUERY
 from trunk_transforms import schema
+from trunk_transforms.enrich import number_patterns as patterns
 from trunk_transforms.enrich.addresses import HOST
 from trunk_transforms.enrich.countries import COUNTRY_ALIASES, COUNTRY_NAMES
-from trunk_transforms.enrich.number_patterns import (
-    DID,
-    DIGITS,
-    NAMED_EXTENSION,
-    OPTIONAL_ZERO,
-    PSEUDONYM,
-    SEPARATORS,
-    SHORT_EXTENSION,
-)
 from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER, host_pattern
 from trunk_transforms.schema import reports as report_schema
 
@@ -38,40 +42,39 @@ if TYPE_CHECKING:
     from trunk_transforms.enrich.providers import Providers
 
 _TRUNKS, _HISTORY = schema.SIP_TRUNKS.name, schema.SIP_TRUNKS_HISTORY.name
-_OBSERVATIONS, _DRIFT = schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name
 _SPACES = r"[\s\p{Z}]"
 
 
 def create_views(
     connection: duckdb.DuckDBPyConnection, read_provider_catalog: Callable[[], Providers], kind: str = "TABLE"
 ) -> None:
-    """Make the stored tables, which are of this kind (TABLE or VIEW), explain themselves and answer questions.
+    """Create all views, macros and comments on the stored tables, which are of this kind: TABLE or VIEW.
 
-    Raises what `read_provider_catalog` raises, which is asked for the facts on providers.
+    Raises ConfigError if the provider catalog is not valid.
     """
-    facts, stored = read_provider_catalog(), read_tables(connection)
+    providers, stored = read_provider_catalog(), read_tables(connection)
+    history, has_observations = stored.get(_HISTORY), schema.SIP_TRUNK_SNAPSHOTS.name in stored
     with transaction(connection):
-        _create_functions(connection, facts)
+        _create_macro(connection, report_schema.NUMBER_KIND, _number_kind("phone_number::VARCHAR"))
+        _create_macro(connection, report_schema.PROVIDER_OF, _provider_of("sip_address::VARCHAR", providers))
+        _create_macro(connection, report_schema.COUNTRY_NAME, _country_name("country_code::VARCHAR"))
         for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS):
             if table.name in stored:
                 _create_view_of(connection, table, stored[table.name], kind)
         if _TRUNKS in stored:
-            _create_counts(connection)
-        if _HISTORY in stored and _OBSERVATIONS in stored:
-            _create_state(connection, stored[_HISTORY])
-        if _OBSERVATIONS in stored and _DRIFT in stored:
-            _create_view(connection, schema.DRIFT, DRIFT_QUERY)
-            if _HISTORY in stored:
-                _create_changes(connection, stored[_HISTORY])
+            create_view(connection, report_schema.TRUNK_COUNTS, _COUNTS)
+        if history and has_observations:
+            _create_macro(connection, report_schema.TRUNKS_AS_OF, _trunks_as_of(history))
+        if has_observations and schema.SCHEMA_DRIFT.name in stored:
+            create_view(connection, schema.DRIFT, DRIFT_QUERY)
+            if history:
+                create_view(connection, report_schema.SIP_TRUNK_CHANGES, _changes(history, {"pairs": _STEPS}))
+                between = _changes(history, {"spans": _SPANS, "pairs": _DIFFERENCE})
+                _create_macro(connection, report_schema.CHANGES_BETWEEN, between)
         for name, (meaning, meanings) in schema.DLT_TABLES.items():
             if name in stored:
                 comments = {column: meanings.get(column, "") for column in stored[name]}
                 comment_on(connection, kind, f"{DATASET}.{name}", meaning, comments)
-
-
-def _create_view(connection: duckdb.DuckDBPyConnection, table: schema.Table, query: str) -> None:
-    connection.execute(f"CREATE OR REPLACE VIEW main.{table.name} AS {query}")
-    comment_on(connection, "VIEW", f"main.{table.name}", table.grain, table.meanings)
 
 
 def _create_macro(connection: duckdb.DuckDBPyConnection, macro: report_schema.Macro, body: str) -> None:
@@ -80,7 +83,7 @@ def _create_macro(connection: duckdb.DuckDBPyConnection, macro: report_schema.Ma
     connection.execute(f"COMMENT ON {kind} main.{macro.name} IS {literal(macro.meaning)}")
 
 
-# ---------------------------------------------------------------------- tables as they are, and what follows from them
+# ---------------------------------------------------------------------- stored tables with derived columns
 
 
 def _create_view_of(
@@ -104,14 +107,17 @@ def _create_view_of(
 
 
 def _ordered(table: schema.Table, stored: Mapping[str, str]) -> list[str]:
-    """Return the columns as they are declared, those of the API that are not declared after those that are."""
-    order = {column.name: place for place, column in enumerate(table.columns)}
+    """Return the columns in their declared order. Undeclared columns of the API follow `updated_at`."""
+    order = {name: position for position, name in enumerate(table.names)}
     last = order.get("updated_at", len(order))
     return sorted(stored, key=lambda name: order.get(name, last + 0.5))
 
 
 def _derived(stored: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return by derived column which one it follows from, and how; a field of the API that has its name goes first."""
+    """Return the base column and the SQL of each derived column, by name.
+
+    If the API sends a field with the name of a derived column, the field is kept and the column is not derived.
+    """
     macros = {
         "number_kind": report_schema.NUMBER_KIND,
         "provider": report_schema.PROVIDER_OF,
@@ -129,33 +135,27 @@ def describe_column(table: schema.Table, name: str) -> str:
     base = name.removesuffix(schema.VARIANT_SUFFIX)
     if base != name:
         return f"Values of {base} that did not fit its type, as text."
-    return "A field of the API that the declaration does not know."
+    return "An undeclared field of the API."
 
 
-# ---------------------------------------------------------------------- what a value means
-
-
-def _create_functions(connection: duckdb.DuckDBPyConnection, providers: Providers) -> None:
-    _create_macro(connection, report_schema.NUMBER_KIND, _number_kind("phone_number::VARCHAR"))
-    _create_macro(connection, report_schema.PROVIDER_OF, _provider_of("sip_address::VARCHAR", providers))
-    _create_macro(connection, report_schema.COUNTRY_NAME, _country_name("country_code::VARCHAR"))
+# ---------------------------------------------------------------------- functions of a value
 
 
 def _number_kind(number: str) -> str:
-    """Return the SQL for what `transforms.numbers.derive_numbers` says of a number."""
-    national = f"regexp_replace({number}, {literal(OPTIONAL_ZERO)}, '\\1')"
-    compact = f"regexp_replace({national}, {literal(SEPARATORS)}, '', 'g')"
+    """Return the SQL of `number_kind`, which equals `trunk_transforms.enrich.numbers.derive_numbers`."""
+    national = f"regexp_replace({number}, {literal(patterns.OPTIONAL_ZERO)}, '\\1')"
+    compact = f"regexp_replace({national}, {literal(patterns.SEPARATORS)}, '', 'g')"
     return (
-        f"CASE WHEN regexp_matches({number}, {literal(PSEUDONYM)}) THEN split_part({number}, ':', 2) "
-        f"WHEN regexp_matches({compact}, {literal(DID)}) THEN 'DID' "
-        f"WHEN regexp_matches({compact}, {literal(SHORT_EXTENSION)}) THEN 'extension' "
-        f"WHEN NOT regexp_matches({compact}, {literal(DIGITS)}) "
-        f"AND regexp_matches({number}, {literal(NAMED_EXTENSION)}) THEN 'extension' ELSE 'unknown' END"
+        f"CASE WHEN regexp_matches({number}, {literal(patterns.PSEUDONYM)}) THEN split_part({number}, ':', 2) "
+        f"WHEN regexp_matches({compact}, {literal(patterns.DID)}) THEN 'DID' "
+        f"WHEN regexp_matches({compact}, {literal(patterns.SHORT_EXTENSION)}) THEN 'extension' "
+        f"WHEN NOT regexp_matches({compact}, {literal(patterns.DIGITS)}) "
+        f"AND regexp_matches({number}, {literal(patterns.NAMED_EXTENSION)}) THEN 'extension' ELSE 'unknown' END"
     )
 
 
 def _provider_of(address: str, providers: Providers) -> str:
-    """Return the SQL for what `transforms.providers.derive_provider` says of a host."""
+    """Return the SQL of `provider_of`, which equals `trunk_transforms.enrich.providers.derive_provider`."""
     host = f"regexp_replace(lower(regexp_replace({address}, '^{_SPACES}+|{_SPACES}+$', '', 'g')), '\\.$', '')"
     cases = [
         f"WHEN {host} IS NULL OR {host} = '' THEN NULL",
@@ -170,76 +170,73 @@ def _provider_of(address: str, providers: Providers) -> str:
 
 
 def _country_name(code: str) -> str:
-    """Return the SQL for what `transforms.countries.country_name` says of a code."""
+    """Return the SQL of `country_name`, which equals `trunk_transforms.enrich.countries.country_name`."""
     names = COUNTRY_NAMES | {alias: COUNTRY_NAMES[meant] for alias, meant in COUNTRY_ALIASES.items()}
     canonical = f"upper(regexp_replace({code}, '^{_SPACES}+|{_SPACES}+$', '', 'g'))"
     codes, texts = (f"[{', '.join(map(literal, values))}]" for values in (names, names.values()))
     return f"CASE WHEN regexp_matches({code}, '^[[:ascii:]]*$') THEN {texts}[list_position({codes}, {canonical})] END"
 
 
-# ---------------------------------------------------------------------- questions
+# ---------------------------------------------------------------------- queries
+
+_COUNTS = f"""
+    SELECT account, sip_calling_format, country_code, main.country_name(country_code) AS country_name,
+        count(*) AS trunk_count,
+        round(100.0 * count(*) / sum(count(*)) OVER (PARTITION BY account), 2) AS share_pct
+    FROM {TRUNKS} GROUP BY account, sip_calling_format, country_code
+"""
 
 
-def _create_counts(connection: duckdb.DuckDBPyConnection) -> None:
-    by = "account, sip_calling_format, country_code"
-    query = (
-        f"SELECT {by}, main.country_name(country_code) AS country_name, count(*) AS trunk_count, "
-        "round(100.0 * count(*) / sum(count(*)) OVER (PARTITION BY account), 2) AS share_pct "
-        f"FROM {DATASET}.{_TRUNKS} GROUP BY {by}"
-    )
-    _create_view(connection, report_schema.TRUNK_COUNTS, query)
-
-
-def _create_state(connection: duckdb.DuckDBPyConnection, stored: Mapping[str, str]) -> None:
+def _trunks_as_of(stored: Mapping[str, str]) -> str:
     derived = [f"{expression} AS {name}" for name, (_, expression) in _derived(stored).items()]
-    # A field of the API may be called like the parameter.
+    # Qualified names, because the API may send a field called like the parameter, `moment`.
     names = [f"versions.{quoted(name)}" for name in _ordered(schema.SIP_TRUNKS_HISTORY, stored)]
     moment = "moment::TIMESTAMPTZ"
-    body = (
-        f"SELECT {', '.join([*names, *derived])} FROM {DATASET}.{_HISTORY} AS versions "
+    return (
+        f"SELECT {', '.join([*names, *derived])} FROM {HISTORY} AS versions "
         f"WHERE versions.valid_from <= {moment} AND (versions.valid_to > {moment} OR versions.valid_to IS NULL) "
-        # Of the time before an account's first look that is kept, only the versions are known that outlived it.
-        f"AND versions.account IN (SELECT observations.account FROM {DATASET}.{_OBSERVATIONS} AS observations "
+        # Before an account's first kept observation, only the versions that lasted until then are still stored.
+        f"AND versions.account IN (SELECT observations.account FROM {OBSERVATIONS} AS observations "
         f"WHERE observations.snapshot_at <= {moment})"
     )
-    _create_macro(connection, report_schema.TRUNKS_AS_OF, body)
 
 
-# Every version that ended or began at a look, beside the one that it followed or that followed it.
+# Each version that ended or began at an observation, next to the version that follows or precedes it.
 _STEPS = f"""
     SELECT coalesce(before.account, after.account) AS account, coalesce(before.id, after.id) AS trunk_id,
         coalesce(before.valid_to, after.valid_from) AS observed_at, observations.previous_at AS before_at,
         observations.snapshot_at AS after_at, {{columns}}
-    FROM (FROM {DATASET}.{_HISTORY} WHERE valid_to IS NOT NULL) AS before
-    FULL JOIN (FROM {DATASET}.{_HISTORY}) AS after
+    FROM (FROM {HISTORY} WHERE valid_to IS NOT NULL) AS before
+    FULL JOIN (FROM {HISTORY}) AS after
         ON after.account = before.account AND after.id = before.id AND after.valid_from = before.valid_to
     JOIN observations ON observations.account = coalesce(before.account, after.account)
-        AND observations.snapshot_at = coalesce(before.valid_to, after.valid_from) AND observations.snapshot_at > observations.first_at
+        AND observations.snapshot_at = coalesce(before.valid_to, after.valid_from)
+        AND observations.snapshot_at > observations.first_at
 """
 
-# The versions at two observations, of those trunks whose versions differ.
+# For each trunk whose versions differ between two observations, both versions.
 _DIFFERENCE = f"""
     SELECT coalesce(before.account, after.account) AS account, coalesce(before.id, after.id) AS trunk_id,
         coalesce(after.valid_from, gone.gone_at) AS observed_at, spans.begin_at AS before_at, spans.end_at AS after_at,
         {{columns}}
     FROM (
-        SELECT versions.* FROM {DATASET}.{_HISTORY} AS versions JOIN spans ON spans.account = versions.account
+        SELECT versions.* FROM {HISTORY} AS versions JOIN spans ON spans.account = versions.account
         WHERE versions.valid_from <= spans.begin_at AND versions.valid_to > spans.begin_at
             AND versions.valid_to <= as_of::TIMESTAMPTZ
     ) AS before
     FULL JOIN (
-        SELECT versions.* FROM {DATASET}.{_HISTORY} AS versions JOIN spans ON spans.account = versions.account
+        SELECT versions.* FROM {HISTORY} AS versions JOIN spans ON spans.account = versions.account
         WHERE versions.valid_from > spans.begin_at AND versions.valid_from <= as_of::TIMESTAMPTZ
             AND (versions.valid_to IS NULL OR versions.valid_to > as_of::TIMESTAMPTZ)
     ) AS after ON after.account = before.account AND after.id = before.id
     LEFT JOIN (
-        SELECT account, id, max(valid_to) AS gone_at FROM {DATASET}.{_HISTORY}
+        SELECT account, id, max(valid_to) AS gone_at FROM {HISTORY}
         WHERE valid_to <= as_of::TIMESTAMPTZ GROUP BY account, id
     ) AS gone ON gone.account = before.account AND gone.id = before.id
     JOIN spans ON spans.account = coalesce(before.account, after.account)
 """
 
-# For each account, the observations whose states are compared: the last one up to each moment, but not before the first.
+# For each account, the two observations to compare: the last one up to each moment, or else the first one.
 _SPANS = """
     SELECT account, max(snapshot_at) AS end_at,
         coalesce(max(CASE WHEN snapshot_at <= since::TIMESTAMPTZ THEN snapshot_at END), min(snapshot_at)) AS begin_at
@@ -247,17 +244,10 @@ _SPANS = """
 """
 
 
-def _create_changes(connection: duckdb.DuckDBPyConnection, stored: Mapping[str, str]) -> None:
-    """Create what `transforms.changes` says: every step as a view, the difference of two states as a macro."""
-    _create_view(connection, report_schema.SIP_TRUNK_CHANGES, _changes(stored, {"pairs": _STEPS}))
-    between = _changes(stored, {"spans": _SPANS, "pairs": _DIFFERENCE})
-    _create_macro(connection, report_schema.CHANGES_BETWEEN, between)
-
-
 def _changes(stored: Mapping[str, str], pairs: Mapping[str, str]) -> str:
-    """Return the SQL for the changes of pairs of versions.
+    """Return the SQL of the changes in pairs of versions, which equals `trunk_transforms.history.changes`.
 
-    A field that one of the two answers did not deliver for any trunk has not changed: that is drift.
+    If one of the two responses has a field for no trunk at all, the field is drift and not a change.
     """
     fields = [n for n in stored if n not in schema.RESERVED_COLUMNS and not n.endswith(schema.VARIANT_SUFFIX)]
     columns = "before.row_version AS old_version, after.row_version AS new_version, " + ", ".join(
@@ -267,12 +257,12 @@ def _changes(stored: Mapping[str, str], pairs: Mapping[str, str]) -> str:
     steps = ", ".join(f"{name} AS ({query.replace('{columns}', columns)})" for name, query in pairs.items())
     return f"""
         WITH observations AS ({OBSERVATIONS_QUERY}),
-        fields (place, field, legs, is_declared) AS (VALUES {", ".join(_field_rows(fields))}),
+        fields (position, field, legs, is_declared) AS (VALUES {", ".join(_field_rows(fields))}),
         undelivered AS (
             SELECT observations.account, observations.snapshot_at, drift.column_name,
                 max(CASE WHEN kind = 'new_column' THEN 1 ELSE 0 END) AS is_new,
                 max(CASE WHEN kind = 'missing_column' AND row_count >= trunk_count THEN 1 ELSE 0 END) AS is_missing
-            FROM {DATASET}.{_DRIFT} AS drift
+            FROM {DRIFT} AS drift
             JOIN observations ON observations.account = drift.account AND observations.load_id = drift._dlt_load_id
             WHERE kind IN ('new_column', 'missing_column')
             GROUP BY observations.account, observations.snapshot_at, drift.column_name
@@ -284,10 +274,10 @@ def _changes(stored: Mapping[str, str], pairs: Mapping[str, str]) -> str:
                 observed_at, before_at, after_at, 1 AS is_declared, 1 AS touched
             FROM pairs WHERE old_version IS NULL OR new_version IS NULL
             UNION ALL
-            SELECT account, trunk_id, 'changed', field, old_texts[place], new_texts[place], legs,
+            SELECT account, trunk_id, 'changed', field, old_texts[position], new_texts[position], legs,
                 observed_at, before_at, after_at, is_declared,
                 count(*) OVER (PARTITION BY account, trunk_id, observed_at)
-            FROM pairs JOIN fields ON old_texts[place] IS DISTINCT FROM new_texts[place]
+            FROM pairs JOIN fields ON old_texts[position] IS DISTINCT FROM new_texts[position]
             WHERE old_version <> new_version
         )
         SELECT differences.account, trunk_id, change, field, old, new, legs,
@@ -304,17 +294,16 @@ def _changes(stored: Mapping[str, str], pairs: Mapping[str, str]) -> str:
 
 
 def _field_rows(fields: Sequence[str]) -> list[str]:
-    """Return for each field its place in the lists of texts, its name, and what the declaration says of it."""
-    declared = {column.name: column for column in schema.API_COLUMNS}
-    legs = {name: column.legs for name, column in declared.items() if column.legs}
+    """Return one SQL row per field: its position in the lists of texts, name, legs, and whether it is declared."""
+    legs = {column.name: column.legs or None for column in schema.API_COLUMNS}
     return [
-        f"({place}, {literal(name)}, {literal(legs[name]) if name in legs else 'NULL'}, {int(name in declared)})"
-        for place, name in enumerate(fields, 1)
+        f"({position}, {literal(name)}, {literal(legs.get(name))}, {int(name in legs)})"
+        for position, name in enumerate(fields, 1)
     ]
 
 
 def _as_text(side: str, field: str, stored: Mapping[str, str]) -> str:
-    """Return the SQL for a value as text, one spelling for equal values; a misfit is the value that was sent."""
+    """Return the SQL of a value as text. Equal values have equal texts; a value of the wrong type is as sent."""
     value, column_type = f"{side}.{quoted(field)}", stored[field]
     text = f"{value}::VARCHAR"
     if field == "allowed_inbound_ips":

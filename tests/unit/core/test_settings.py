@@ -91,7 +91,7 @@ def test_named_accounts_are_picked_by_name(place: Path) -> None:
         ("", "[sources.famulor]\ntotal_seconds = true", "total_seconds needs a number above 0"),
         ("", "[sources.famulor\n", "is not valid TOML"),
         ("", '[sip_trunks]\ndrift = "loud"', "report or strict"),
-        ('[sources.famulor]\napi_token = "two words"', "", "characters that no token has"),
+        ('[sources.famulor]\napi_token = "two words"', "", "characters that are not valid"),
         ('[sources.famulor]\napi_token = ["s3cret"]', "", "is empty or not text"),
         ('[sources.famulor.accounts]\n"a\'; DROP" = "t"', "", "has the name"),
         ('[sources.famulor.accounts]\ndemo = "t"', "", "the demo account's"),
