@@ -16,7 +16,13 @@ with app.setup(hide_code=True):
     from sip_trunks.reporting.notebook import UNREADABLE, ask, chart, controls, figures, notice, read_stored, table
     from sip_trunks.reporting.summaries import count_of
     from trunk_transforms.history.growth import PERIODS, derive_growth
-    from trunk_transforms.history.timeline import derive_timeline, list_all_changes, list_lives, list_moments, state_at
+    from trunk_transforms.history.timeline import (
+        count_versions,
+        derive_timeline,
+        list_all_changes,
+        list_moments,
+        state_at,
+    )
     from trunk_transforms.reports.filters import Selection, list_choices, select
     from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, SEVERITIES
 
@@ -241,8 +247,8 @@ def _():
 
 @app.cell
 def _(versions):
-    lives = list_lives(versions).head(1000)
-    keys = lives[["account", "id", "phone_number"]].itertuples(index=False, name=None)
+    most_changed = count_versions(versions).head(1000)
+    keys = most_changed[["account", "id", "phone_number"]].itertuples(index=False, name=None)
     labels = {f"{key} · {number} · {owner}": (owner, key) for owner, key, number in keys}
     trunk = mo.ui.dropdown(labels, next(iter(labels), None), label="trunk", searchable=True)
     return (trunk,)

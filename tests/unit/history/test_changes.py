@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pandas as pd
@@ -160,6 +161,17 @@ def test_a_misfit_is_the_value_that_was_sent() -> None:
     )
     changes = derive_changes(flawed, observations(0, 1), drift(), since=None, as_of=day(2))
     assert rows(changes, "field", "old", "new") == [("outbound_proxy", "true", "yes")]
+
+
+def test_a_misfit_of_an_allowlist_is_compared_if_no_changed_trunk_has_a_list() -> None:
+    flawed = versions(
+        {"days": (0, 1), "allowed_inbound_ips": None, "allowed_inbound_ips__v_text": None},
+        {"days": (1, None), "allowed_inbound_ips": None, "allowed_inbound_ips__v_text": "8.8.8.8"},
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        changes = derive_changes(flawed, observations(0, 1), drift(), since=None, as_of=day(2))
+    assert rows(changes, "field", "old", "new") == [("allowed_inbound_ips", None, "8.8.8.8")]
 
 
 def test_fields_of_the_api_may_have_any_name() -> None:

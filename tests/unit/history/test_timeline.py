@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tests.support.frames import day, drift, observations, rows, versions
-from trunk_transforms.history.timeline import derive_timeline, list_all_changes, list_lives, list_moments, state_at
+from trunk_transforms.history.timeline import count_versions, derive_timeline, list_all_changes, list_moments, state_at
 
 HISTORY = versions(
     {"id": 1, "days": (0, None)},
@@ -59,7 +59,7 @@ def test_all_changes_begin_after_the_first_snapshot() -> None:
 
 
 def test_those_that_changed_most_come_first() -> None:
-    assert rows(list_lives(HISTORY), "id", "version_count") == [(2, 3), (1, 1), (3, 1)]
+    assert rows(count_versions(HISTORY), "id", "version_count") == [(2, 3), (1, 1), (3, 1)]
 
 
 def test_a_timeline_has_the_changes_of_every_version_and_the_times_without_the_trunk() -> None:
@@ -80,6 +80,6 @@ def test_without_an_observation_there_is_no_timeline() -> None:
     nothing = {"versions": versions(), "observations": observations(), "drift": drift()}
     changes = list_all_changes(nothing, day(9))
     assert changes.empty
-    assert list_lives(versions()).empty
+    assert count_versions(versions()).empty
     assert state_at(versions(), day(1)).empty
     assert derive_timeline(versions(), changes, "acme", 1).empty

@@ -1,10 +1,17 @@
-"""All stored tables as they are after a load, and as they were before an interrupted one."""
+"""The stored tables after a load, and as they were before an interrupted load."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunk_transforms import schema
+from trunk_transforms.schema.tables import (
+    SCHEMA_DRIFT,
+    SIP_TRUNK_ALLOWED_IPS,
+    SIP_TRUNK_SNAPSHOT_ROWS,
+    SIP_TRUNK_SNAPSHOTS,
+    SIP_TRUNKS,
+    SIP_TRUNKS_HISTORY,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,32 +24,26 @@ if TYPE_CHECKING:
 def tables_after(batch: SnapshotBatch, stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """Return every table as it is after the batch is stored; `_dlt_load_id` is null in new rows.
 
-    `sip_trunk_snapshot_rows` has only the rows of this batch, which are to be added to the stored ones.
+    `sip_trunk_snapshot_rows` has only the rows of this batch, to be added to the stored ones.
     """
-    import pyarrow as pa
-
-    from trunk_transforms.history.scd2 import extend_history, replace_current
+    from trunk_transforms.history.scd2 import concat, extend_history, repeat_moment, replace_current
     from trunk_transforms.parse.snapshot import drift_table, snapshot_table
 
-    trunks = _concat(*(snapshot.trunks for snapshot in batch.snapshots))
-    allowed_ips = pa.concat_tables([snapshot.allowed_ips for snapshot in batch.snapshots])
-    drift = drift_table(batch.snapshots, batch.snapshot_at)
-    observations = stored[schema.SIP_TRUNK_SNAPSHOTS.name]
-    after = {
-        schema.SIP_TRUNKS.name: replace_current(stored[schema.SIP_TRUNKS.name], trunks, trunks, batch.accounts),
-        schema.SIP_TRUNKS_HISTORY.name: extend_history(
-            stored[schema.SIP_TRUNKS_HISTORY.name], trunks, batch.accounts, batch.snapshot_at
-        ),
-        schema.SIP_TRUNK_ALLOWED_IPS.name: replace_current(
-            stored[schema.SIP_TRUNK_ALLOWED_IPS.name], allowed_ips, trunks, batch.accounts
-        ),
-        schema.SIP_TRUNK_SNAPSHOTS.name: _concat(observations, snapshot_table(batch.observations)),
-        schema.SCHEMA_DRIFT.name: _concat(stored[schema.SCHEMA_DRIFT.name], drift),
-    }
+    accounts, snapshot_at = batch.accounts, batch.snapshot_at
+    trunks = concat(*(snapshot.trunks for snapshot in batch.snapshots))
+    allowed_ips = concat(*(snapshot.allowed_ips for snapshot in batch.snapshots))
+    current, history, ips, observations, drift = (stored[table.name] for table in _TABLES)
+    after = (
+        replace_current(current, trunks, trunks, accounts),
+        extend_history(history, trunks, accounts, snapshot_at),
+        replace_current(ips, allowed_ips, trunks, accounts),
+        concat(observations, snapshot_table(batch.observations)),
+        concat(drift, drift_table(batch.snapshots, snapshot_at)),
+    )
     # The newest file has every column that ever existed, so its schema can read all files.
-    rows = _concat(after[schema.SIP_TRUNKS.name].slice(0, 0), trunks)
-    moments = pa.repeat(pa.scalar(batch.snapshot_at, schema.arrow_type("timestamp")), len(rows))
-    return after | {schema.SIP_TRUNK_SNAPSHOT_ROWS.name: rows.add_column(1, "snapshot_at", moments)}
+    rows = concat(after[0].slice(0, 0), trunks)
+    rows = rows.add_column(1, "snapshot_at", repeat_moment(snapshot_at, len(rows)))
+    return _by_name(after) | {SIP_TRUNK_SNAPSHOT_ROWS.name: rows}
 
 
 def drop_unobserved(stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
@@ -53,23 +54,17 @@ def drop_unobserved(stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     from trunk_transforms.history.scd2 import VALIDITY_COLUMNS, drop_unobserved_versions
     from trunk_transforms.parse.snapshot import derive_allowed_ips
 
-    observations, drift = stored[schema.SIP_TRUNK_SNAPSHOTS.name], stored[schema.SCHEMA_DRIFT.name]
-    history = drop_unobserved_versions(stored[schema.SIP_TRUNKS_HISTORY.name], observations)
+    _, history, _, observations, drift = (stored[table.name] for table in _TABLES)
+    history = drop_unobserved_versions(history, observations)
     trunks = history.filter(pc.is_null(history["valid_to"])).drop_columns(list(VALIDITY_COLUMNS))
     allowed_ips = derive_allowed_ips(trunks)
+    allowed_ips = allowed_ips.append_column("_dlt_load_id", pa.nulls(len(allowed_ips), pa.string()))
     is_observed = pc.is_in(drift["_dlt_load_id"], value_set=observations["_dlt_load_id"].combine_chunks())
-    return {
-        schema.SIP_TRUNKS.name: trunks,
-        schema.SIP_TRUNKS_HISTORY.name: history,
-        schema.SIP_TRUNK_ALLOWED_IPS.name: allowed_ips.append_column(
-            "_dlt_load_id", pa.nulls(len(allowed_ips), pa.string())
-        ),
-        schema.SIP_TRUNK_SNAPSHOTS.name: observations,
-        schema.SCHEMA_DRIFT.name: drift.filter(is_observed),
-    }
+    return _by_name((trunks, history, allowed_ips, observations, drift.filter(is_observed)))
 
 
-def _concat(*tables: pa.Table) -> pa.Table:
-    import pyarrow as pa
+_TABLES = (SIP_TRUNKS, SIP_TRUNKS_HISTORY, SIP_TRUNK_ALLOWED_IPS, SIP_TRUNK_SNAPSHOTS, SCHEMA_DRIFT)
 
-    return pa.concat_tables(tables, promote_options="default")
+
+def _by_name(tables: tuple[pa.Table, ...]) -> dict[str, pa.Table]:
+    return {declared.name: table for declared, table in zip(_TABLES, tables, strict=True)}

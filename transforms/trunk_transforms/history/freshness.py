@@ -1,4 +1,4 @@
-"""Looks → how fresh what we know is, and which runs have not come."""
+"""Observations → the age of the last snapshot per account, and missed runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-_INTERVALS = 20  # a schedule that was changed is learnt within a day or so
+_INTERVALS = 20  # few enough to follow a changed schedule within about a day
 _FEWEST_INTERVALS = 2
-_SHORTEST_SECONDS = 300  # who runs it by hand a few times in a row has no schedule
+_SHORTEST_SECONDS = 300  # shorter intervals come from repeated runs by hand, not from a schedule
 
 
 def derive_freshness(
@@ -24,15 +24,15 @@ def derive_freshness(
     expected_interval_seconds: float | None = None,
     accounts: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Return for each account how old its last snapshot is at `as_of`, and how many runs were missed since.
+    """Return the age of each account's last snapshot at `as_of`, and the number of runs missed since.
 
-    Grain: one row per account that was ever seen or is one of `accounts`, the stalest first. Needs `account`,
-    `snapshot_at` and `trunk_count` of `sip_trunk_snapshots`; has the columns `FRESHNESS`. A run counts as missed from
-    half an interval after it was expected.
+    Grain: one row per account that has an observation or is in `accounts`, the stalest first. Needs `account`,
+    `snapshot_at` and `trunk_count` of `sip_trunk_snapshots`; has the columns `FRESHNESS`. A run counts as missed half
+    an interval after it was expected.
     """
     observations = observations.loc[observations["snapshot_at"] <= as_of].sort_values("snapshot_at")
-    gaps = observations.groupby("account")["snapshot_at"].diff().dt.total_seconds().groupby(observations["account"])
     by_account = observations.groupby("account")
+    gaps = by_account["snapshot_at"].diff().dt.total_seconds().groupby(observations["account"])
     fresh = pd.DataFrame(
         {
             "snapshot_at": by_account["snapshot_at"].max(),
