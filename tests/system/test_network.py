@@ -16,7 +16,7 @@ def test_an_unknown_host_is_retried_and_named(monkeypatch: pytest.MonkeyPatch) -
     forget_proxies(monkeypatch)
     announced: list[str] = []
     message = failure(ApiUnreachableError, "https://sip-trunks.invalid/api", announce=announced.append)
-    assert message == "sip-trunks.invalid gave no complete answer after 3 attempts: the host name is not known (DNS)"
+    assert message == "sip-trunks.invalid sent no complete response after 3 attempts: the host name is not known (DNS)"
     assert len(announced) == 2
 
 

@@ -1,7 +1,7 @@
 """Famulor's SIP trunks as a dlt source: `from sip_trunks.famulor import famulor`.
 
-`client` fetches one snapshot, `source` makes dlt resources of it, `demo` serves a believable account. The name is
-resolved on first use, since the client must start without importing dlt.
+`client` fetches one snapshot, `source` builds dlt resources from it, `demo` serves a demo account. `famulor` is
+resolved on first use, so that the client starts without importing dlt.
 """
 
 from __future__ import annotations

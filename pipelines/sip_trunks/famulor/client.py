@@ -1,7 +1,7 @@
-"""One snapshot of an account over HTTP: all of it, or an error that says why not.
+"""Fetch one complete snapshot of an account over HTTP.
 
-The body is spooled to a temporary file while it downloads, and read only when it is complete: a connection that
-breaks in the middle is a retry, not a short snapshot. The token goes to the configured origin and nowhere else.
+The body is spooled to a temporary file and parsed after the download is complete, so that a broken connection leads to
+a retry, not to a short snapshot. The token is sent only to the configured origin.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from sip_trunks import __version__
 from sip_trunks.core.errors import ApiRefusedError, ApiUnreachableError
 from sip_trunks.core.http import Connections
 from sip_trunks.famulor.links import endpoint_url, next_page_url, resolve_link
-from sip_trunks.famulor.rate_limit import Pace
-from sip_trunks.famulor.spool import SpooledRecords, let_go
+from sip_trunks.famulor.rate_limit import RateLimit
+from sip_trunks.famulor.spool import SpooledRecords, release_memory
 from sip_trunks.famulor.wait_hints import read_wait_seconds
 from trunk_transforms.parse.envelope import InvalidResponseError, read_page
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sip_trunks.core.settings import Account, ApiSettings
 
 _CHUNK_BYTES = 2**18
-_SMALL_BYTES = 2**20  # what is not more than this stays in memory: a thousand accounts need no thousand open files
+_SMALL_BYTES = 2**20  # smaller bodies stay in memory, to limit the number of open files
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 10_000
 _LONGEST_BACKOFF_SECONDS = 60.0
@@ -47,10 +47,10 @@ _TRANSIENT = frozenset({408, 425, 429})
 
 @dataclass(frozen=True)
 class RawSnapshot:
-    """One complete answer for one account, not typed yet.
+    """One complete response for one account, as downloaded.
 
-    `records` are the trunks as raw JSON; null where the body is, to the byte, the one the caller knows already.
-    `body_bytes` and `body_sha256` are of the decompressed answer, over all its pages.
+    `records` are the trunks as raw JSON, or None if the response is unchanged. `body_bytes` and `body_sha256` cover all
+    pages of the decompressed response.
     """
 
     account: str
@@ -81,7 +81,7 @@ class RawSnapshot:
 
 
 class _TransientError(Exception):
-    """Worth another attempt, after `wait_seconds` if the server said so."""
+    """An error that justifies another attempt, after `wait_seconds` if the server sent a wait time."""
 
     def __init__(self, message: str, wait_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -96,21 +96,23 @@ def fetch_snapshot(
     spool_dir: Path | None = None,
     announce: Callable[[str], None] = lambda _: None,
     connections: Connections | None = None,
-    pace: Pace | None = None,
+    rate_limit: RateLimit | None = None,
     secret: bytes | None = None,
 ) -> RawSnapshot:
-    """Return the account's trunks as the API answers now.
+    """Return the current snapshot of the account, with the trunks of all pages.
 
-    Every page belongs to the one snapshot. An answer whose SHA-256 is `known_sha256` is not read again. Who fetches
-    several accounts keeps the `connections` from one to the next, and the `pace` of each token. With a `secret`,
-    nothing of the answer touches a disk, and SHA-256 is HMAC-SHA256 with it: a plain hash of a short answer could be
-    guessed.
-    Raises ConfigError for an address that must not see the token, ApiRefusedError for a client error,
-    ApiUnreachableError when attempts or time are used up, InvalidResponseError for an answer that is no list of trunks.
+    A response with the SHA-256 `known_sha256` is unchanged and not parsed. Callers that fetch several accounts pass the
+    same `connections` for all of them, and the same `rate_limit` for all accounts with one token. With a `secret`, the
+    response is never written to disk and HMAC-SHA256 replaces SHA-256, because the plain hash of a short response can
+    be guessed.
+
+    Raises ConfigError if the URL must not receive the token, ApiRefusedError for a client error (status 4xx),
+    ApiUnreachableError after the last attempt or `total_seconds`, and InvalidResponseError if the response is not a
+    list of trunks.
     """
     url = endpoint_url(settings.base_url)
     small_bytes = sys.maxsize if secret else _SMALL_BYTES
-    fetcher = _Fetcher(account, settings, url, spool_dir, announce, pace or Pace(), small_bytes)
+    fetcher = _Fetcher(account, settings, url, spool_dir, announce, rate_limit or RateLimit(), small_bytes)
     digest = hmac.new(secret, digestmod="sha256") if secret else hashlib.sha256()
     records = SpooledRecords()
     total: int | None = None
@@ -124,7 +126,7 @@ def fetch_snapshot(
             size += len(body)
             if next_url == url and digest.hexdigest() == known_sha256:
                 return RawSnapshot(account.name, size, digest.hexdigest(), None)
-            let_go(body)
+            release_memory(body)
             page = read_page(body)
             records.add(body, page.records)
             total = page.total if page.total is not None else total
@@ -132,46 +134,40 @@ def fetch_snapshot(
                 break
             next_url = next_page_url(url, page.next_page)
             if next_url in seen or len(seen) >= _MOST_PAGES:
-                raise InvalidResponseError("expected pages that end, got a paging link to a page that was read already")
+                raise InvalidResponseError("expected a last page, got a link to a page that was already read")
             seen.add(next_url)
     if total is not None and total != len(records):
         raise InvalidResponseError(
-            f"expected the {total} trunks that the answer's `total` names, got {len(records)}; run again"
+            f"expected {total} trunks as in `total` of the response, got {len(records)}; run again"
         )
     return RawSnapshot(account.name, size, digest.hexdigest(), records)
 
 
+@dataclass
 class _Fetcher:
     """Fetches complete bodies for one account within one deadline."""
 
-    def __init__(
-        self,
-        account: Account,
-        settings: ApiSettings,
-        url: str,
-        spool_dir: Path | None,
-        announce: Callable[[str], None],
-        pace: Pace,
-        small_bytes: int,
-    ) -> None:
-        self._account = account
-        self._settings = settings
-        self._origin_url = url
-        self._spool_dir = spool_dir
-        self._announce = announce
-        self._pace = pace
-        self._small_bytes = small_bytes
-        self._deadline = time.monotonic() + settings.total_seconds
+    account: Account
+    settings: ApiSettings
+    origin_url: str
+    spool_dir: Path | None
+    announce: Callable[[str], None]
+    rate_limit: RateLimit
+    small_bytes: int
+
+    def __post_init__(self) -> None:
+        self.host = urlsplit(self.origin_url).netloc
+        self._deadline = time.monotonic() + self.settings.total_seconds
         self._headers = {
-            "Authorization": f"Bearer {account.token}",
+            "Authorization": f"Bearer {self.account.token}",
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
             "User-Agent": f"sip-trunks/{__version__}",
         }
 
     def fetch(self, pool: urllib3.PoolManager, url: str, most_bytes: int) -> memoryview:
-        """Return the complete, decompressed body. Raises ApiRefusedError, ApiUnreachableError or InvalidResponseError."""
-        for attempt in range(1, self._settings.attempts + 1):
+        """Return the complete, decompressed body. Raises the errors of `fetch_snapshot`."""
+        for attempt in range(1, self.settings.attempts + 1):
             try:
                 return self._attempt(pool, url, most_bytes)
             except _TransientError as error:
@@ -179,22 +175,21 @@ class _Fetcher:
         raise AssertionError("the last attempt raises")
 
     def _wait(self, error: _TransientError, attempt: int) -> None:
-        """Sleep before the next attempt. Raises ApiUnreachableError if there is none, or no time for it."""
-        host = urlsplit(self._origin_url).netloc
+        """Sleep before the next attempt. Raises ApiUnreachableError after the last attempt, or if time runs out."""
         tries = f"after {attempt} {'attempt' if attempt == 1 else 'attempts'}"
-        if attempt == self._settings.attempts and time.monotonic() < self._deadline:
-            raise ApiUnreachableError(f"{host} gave no complete answer {tries}: {error}")
-        backoff = min(self._settings.backoff_seconds * 2 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS)
-        # Jitter, so that many accounts that failed together do not come back together.
-        jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+        if attempt == self.settings.attempts and time.monotonic() < self._deadline:
+            raise ApiUnreachableError(f"{self.host} sent no complete response {tries}: {error}")
+        backoff = min(self.settings.backoff_seconds * 2 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS)
+        # Jitter, so that accounts that failed at the same time do not retry at the same time.
+        jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - not used for security
         wait = jittered if error.wait_seconds is None else max(error.wait_seconds + jittered * 0.1, jittered)
         if time.monotonic() + wait > self._deadline:
-            asked = "" if error.wait_seconds is None else f", and asks to wait {error.wait_seconds:.0f} s"
+            asked = "" if error.wait_seconds is None else f"; it asks to wait {error.wait_seconds:.0f} s"
             raise ApiUnreachableError(
-                f"{host} gave no complete answer {tries} within total_seconds = "
-                f"{self._settings.total_seconds:g}: {error}{asked}"
+                f"{self.host} sent no complete response {tries} within total_seconds = "
+                f"{self.settings.total_seconds:g}: {error}{asked}"
             )
-        self._announce(f"{error}; attempt {attempt + 1} of {self._settings.attempts} in {wait:.1f} s")
+        self.announce(f"{error}; attempt {attempt + 1} of {self.settings.attempts} in {wait:.1f} s")
         time.sleep(wait)
 
     def _attempt(self, pool: urllib3.PoolManager, url: str, most_bytes: int) -> memoryview:
@@ -210,22 +205,22 @@ class _Fetcher:
                     return self._spool(response, most_bytes)
                 finally:
                     response.close()
-            raise InvalidResponseError(f"expected an answer, got more than {_MOST_REDIRECTS} redirects")
+            raise InvalidResponseError(f"expected a response, got more than {_MOST_REDIRECTS} redirects")
         except (urllib3.exceptions.DecodeError, urllib3.exceptions.InvalidChunkLength) as error:
-            raise _TransientError(f"the download broke off ({type(error).__name__})") from error
+            raise _TransientError(f"the download was interrupted ({type(error).__name__})") from error
         except urllib3.exceptions.LocationParseError as error:
-            raise InvalidResponseError("expected a redirect to an address, got something else") from error
+            raise InvalidResponseError("expected a redirect to a URL, got something else") from error
         except urllib3.exceptions.ProxyError as error:
-            raise _TransientError(f"the proxy of this machine's environment failed ({_name_fault(error)})") from error
+            raise _TransientError(f"the proxy of this machine failed ({_name_fault(error)})") from error
         except urllib3.exceptions.HTTPError as error:
             raise _TransientError(_name_fault(error)) from error
 
     def _request(self, pool: urllib3.PoolManager, url: str) -> urllib3.BaseHTTPResponse:
-        time.sleep(min(self._pace.count_request(time.monotonic()), max(self._deadline - time.monotonic(), 0.0)))
+        time.sleep(min(self.rate_limit.count_request(time.monotonic()), max(self._deadline - time.monotonic(), 0.0)))
         remaining = max(self._deadline - time.monotonic(), 0.001)
         timeout = urllib3.Timeout(
-            connect=min(self._settings.connect_seconds, remaining),
-            read=min(self._settings.read_seconds, remaining),
+            connect=min(self.settings.connect_seconds, remaining),
+            read=min(self.settings.read_seconds, remaining),
         )
         return pool.request(
             "GET",
@@ -238,7 +233,7 @@ class _Fetcher:
         )
 
     def _raise_for_status(self, response: urllib3.BaseHTTPResponse) -> None:
-        status, host = response.status, urlsplit(self._origin_url).netloc
+        status, host = response.status, self.host
         if status == 200:
             return
         if status in _TRANSIENT or status >= 500:
@@ -246,8 +241,12 @@ class _Fetcher:
             raise _TransientError("too many requests (429)" if status == 429 else f"status {status}", wait)
         if status in (401, 403):
             raise ApiRefusedError(
-                f"{host} does not accept the token of account {self._account.name!r} ({status}): "
-                + ("it is wrong or expired; set a valid one" if status == 401 else "it may not read SIP trunks")
+                f"{host} does not accept the token of account {self.account.name!r} ({status}): "
+                + (
+                    "it is wrong or expired; set a valid one"
+                    if status == 401
+                    else "it has no permission to read SIP trunks"
+                )
             )
         if status == 404:
             raise ApiRefusedError(f"{host} has no SIP trunks at this path (404): check sources.famulor.base_url")
@@ -256,24 +255,24 @@ class _Fetcher:
         raise InvalidResponseError(f"expected status 200, got {status}")
 
     def _spool(self, response: urllib3.BaseHTTPResponse, most_bytes: int) -> memoryview:
-        """Download and return the body as memory: a large one lies in a file without a name, which no crash leaves."""
+        """Download the body and return it; a large body is mapped from a file without a name, which a crash deletes."""
         size = 0
-        folder = str(self._spool_dir) if self._spool_dir else None
-        with tempfile.SpooledTemporaryFile(self._small_bytes, dir=folder) as file:
+        folder = str(self.spool_dir) if self.spool_dir else None
+        with tempfile.SpooledTemporaryFile(self.small_bytes, dir=folder) as file:
             while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
                 size += len(chunk)
                 if size > most_bytes:
-                    limit = self._settings.max_body_bytes
-                    raise InvalidResponseError(f"expected at most max_body_bytes = {limit}, got a larger answer")
+                    limit = self.settings.max_body_bytes
+                    raise InvalidResponseError(f"expected at most max_body_bytes = {limit}, got a larger response")
                 file.write(chunk)
             if time.monotonic() >= self._deadline:
-                raise _TransientError("the answer was not complete in time")
+                raise _TransientError("the response was not complete in time")
             if not size and "Content-Length" not in response.headers:
-                # A connection that breaks within the headers looks like this.
-                raise _TransientError("the connection closed without an answer")
+                # The same as a connection that breaks within the headers.
+                raise _TransientError("the connection closed without a response")
             if not size:
-                raise InvalidResponseError("expected JSON, got an empty answer")
-            if size <= self._small_bytes:
+                raise InvalidResponseError("expected JSON, got an empty response")
+            if size <= self.small_bytes:
                 file.seek(0)
                 return memoryview(file.read())
             file.flush()
@@ -281,7 +280,7 @@ class _Fetcher:
 
 
 def _name_fault(error: urllib3.exceptions.HTTPError) -> str:
-    """Say what happened without the address, the headers or a body in it."""
+    """Return a description of the error without URL, headers or body."""
     match error:
         case urllib3.exceptions.NameResolutionError():
             return "the host name is not known (DNS)"
@@ -290,15 +289,15 @@ def _name_fault(error: urllib3.exceptions.HTTPError) -> str:
         case urllib3.exceptions.ConnectTimeoutError():
             return "no connection in time"
         case urllib3.exceptions.ReadTimeoutError():
-            return "the server fell silent"
+            return "the server stopped sending"
         case urllib3.exceptions.SSLError():
             return f"TLS failed{_tls_reason(error)}"
         case _:
-            return "the connection broke before the answer was complete"
+            return "the connection broke before the response was complete"
 
 
 def _tls_reason(error: BaseException) -> str:
-    """Return what the TLS library says of it, down the chain of causes."""
+    """Return the reason that the TLS library gives, from the chain of causes."""
     seen: BaseException | None = error
     while seen is not None:
         for part in (seen, *seen.args):

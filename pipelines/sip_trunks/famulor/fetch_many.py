@@ -1,22 +1,23 @@
-"""The snapshots of many accounts: asked for at the same time, so many at once, and handed out in order.
+"""Fetch the snapshots of many accounts concurrently, and yield them in order.
 
-    accounts ─▶ workers, each with connections of its own ─▶ what came, or why nothing did ─▶ the run, one by one
+    accounts ─▶ workers, each with its own connections ─▶ snapshot or error per account ─▶ the run, in order
 
-The API's limits are per token. So accounts are fetched side by side, and what one token is asked for one after the
-other, however many names it has. Whoever waits for an account that is slow finds the next ones there.
+The API's rate limit applies per token. Accounts with different tokens are fetched concurrently; accounts with the same
+token are fetched one after the other. While the run waits for a slow account, the next ones are fetched.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, TypeAlias
 
 from sip_trunks.core.errors import ApiUnreachableError, SipTrunksError
 from sip_trunks.core.http import Connections
 from sip_trunks.famulor.client import RawSnapshot, fetch_snapshot
-from sip_trunks.famulor.rate_limit import Pace
+from sip_trunks.famulor.rate_limit import RateLimit
 from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
 
     Result: TypeAlias = RawSnapshot | SipTrunksError | InvalidResponseError
 
-
 _HOPELESS_AFTER = 20
-"""After so many accounts in a row that got no answer at all, the others are not made to wait for one."""
+"""Consecutive accounts without a response after which the remaining accounts fail without a request."""
 
 
 @contextmanager
@@ -43,45 +43,45 @@ def fetching(
     secret: bytes | None = None,
     most_waiting_bytes: int = 2**28,
 ) -> Iterator[Iterator[tuple[Account, Result]]]:
-    """Yield an iterator over the accounts, in order, each with its snapshot or with the reason why there is none.
+    """Yield an iterator over the accounts, in order, each with its snapshot or its error.
 
-    At most `settings.concurrency` accounts are asked at the same time. An answer whose SHA-256 `known_sha256` has for
-    the account is not read again; for a `secret`, see `fetch_snapshot`. Where nobody gets an answer, the last accounts
-    fail unasked. What is no SipTrunksError and no InvalidResponseError is raised where its account is handed out.
-    While `most_waiting_bytes` lie there for an account that comes before them, no other one is asked for.
-    Nothing is asked for any more once this context has ended.
+    At most `settings.concurrency` accounts are fetched at the same time. `known_sha256` has the SHA-256 of the stored
+    response by account; `spool_dir` and `secret` are described in `fetch_snapshot`. After 20 consecutive accounts
+    without a response, the remaining accounts fail without a request. No account is started while
+    `most_waiting_bytes` of fetched snapshots wait for an earlier account, or after this context has ended.
+
+    Raises, when its account is reached, any error that is neither a SipTrunksError nor an InvalidResponseError.
     """
-    work = _Work(accounts, settings, known_sha256 or {}, spool_dir, announce, secret, most_waiting_bytes)
+    fetch = partial(fetch_snapshot, settings=settings, spool_dir=spool_dir, secret=secret)
+    work = _Work(accounts, fetch, known_sha256 or {}, announce, most_waiting_bytes)
     for _ in range(min(settings.concurrency, len(accounts))):
         Thread(target=work.do, daemon=True).start()
     try:
-        yield work.hand_out()
+        yield work.results()
     finally:
         work.stop()
 
 
 @dataclass
 class _Work:
-    """What is left to fetch, and what was fetched and not yet handed out; workers and the run share it."""
+    """The accounts to fetch and the results that wait for the run. Shared by the workers and the run."""
 
     accounts: Sequence[Account]
-    settings: ApiSettings
+    fetch: Callable[..., RawSnapshot]
     known_sha256: Mapping[str, str]
-    spool_dir: Path | None
     announce: Callable[[str], None]
-    secret: bytes | None
     most_waiting_bytes: int
 
     def __post_init__(self) -> None:
-        self._paces = {account.token: Pace() for account in self.accounts}
+        self._rate_limits = {account.token: RateLimit() for account in self.accounts}
         self._changed = Condition()
         self._begun_count = 0
         self._waiting: dict[str, Result | BaseException] = {}
         self._waiting_bytes = 0
         self._unreachable_count = 0
 
-    def hand_out(self) -> Iterator[tuple[Account, Result]]:
-        """Yield each account and what came of it, waiting for it if need be."""
+    def results(self) -> Iterator[tuple[Account, Result]]:
+        """Yield each account with its result, as soon as it is fetched."""
         for account in self.accounts:
             with self._changed:
                 while account.name not in self._waiting:
@@ -94,59 +94,48 @@ class _Work:
             yield account, result
 
     def do(self) -> None:
-        """Fetch one account after the other until none is left."""
+        """Fetch one account after the other until all are started."""
         with Connections() as connections:
             while (account := self._next()) is not None:
-                result = self._fetch(account, connections) if self._is_hopeful() else _not_asked()
+                result = self._fetch(account, connections)
                 with self._changed:
-                    self._unreachable_count = (
-                        self._unreachable_count + 1 if isinstance(result, ApiUnreachableError) else 0
-                    )
+                    is_unreachable = isinstance(result, ApiUnreachableError)
+                    self._unreachable_count = self._unreachable_count + 1 if is_unreachable else 0
                     self._waiting[account.name] = result
                     self._waiting_bytes += _size_of(result)
                     self._changed.notify_all()
 
     def stop(self) -> None:
-        """Let the workers begin no other account."""
+        """Make the workers stop after their current account."""
         with self._changed:
             self._begun_count = len(self.accounts)
             self._changed.notify_all()
 
     def _next(self) -> Account | None:
         with self._changed:
-            # The first one that is waited for has begun before, so this ends.
-            self._changed.wait_for(self._may_begin)
+            # Ends, because the account that the run waits for has already begun.
+            while self._waiting_bytes >= self.most_waiting_bytes and self._begun_count < len(self.accounts):
+                self._changed.wait()
             if self._begun_count == len(self.accounts):
                 return None
             self._begun_count += 1
             return self.accounts[self._begun_count - 1]
 
-    def _may_begin(self) -> bool:
-        return self._waiting_bytes < self.most_waiting_bytes or self._begun_count == len(self.accounts)
-
-    def _is_hopeful(self) -> bool:
-        return self._unreachable_count < _HOPELESS_AFTER
-
     def _fetch(self, account: Account, connections: Connections) -> Result | BaseException:
-        pace = self._paces[account.token]
+        if self._unreachable_count >= _HOPELESS_AFTER:
+            return ApiUnreachableError(f"not requested, because the {_HOPELESS_AFTER} accounts before got no response")
+        rate_limit = self._rate_limits[account.token]
         try:
-            with pace.turn:
-                return fetch_snapshot(
+            with rate_limit.turn:
+                return self.fetch(
                     account,
-                    self.settings,
                     known_sha256=self.known_sha256.get(account.name),
-                    spool_dir=self.spool_dir,
                     announce=lambda text: self.announce(f"{account.name}: {text}"),
                     connections=connections,
-                    pace=pace,
-                    secret=self.secret,
+                    rate_limit=rate_limit,
                 )
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the run that waits for it has to hear of it
+        except BaseException as error:  # noqa: BLE001 - raised by the run, which waits for the result
             return error
-
-
-def _not_asked() -> ApiUnreachableError:
-    return ApiUnreachableError(f"not asked, since the {_HOPELESS_AFTER} accounts before it got no answer either")
 
 
 def _size_of(result: object) -> int:

@@ -1,4 +1,4 @@
-"""URLs that may see the token: the endpoint, redirects and paging links of one origin."""
+"""Validate the URLs that receive the token: the endpoint, and redirects and paging links of the same origin."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def endpoint_url(base_url: str) -> str:
         host = urllib3.util.parse_url(base_url.strip()).host or ""
         is_named = bool(host.encode("idna")) and parts.port != 0
     except (ValueError, urllib3.exceptions.LocationParseError):
-        raise ConfigError("sources.famulor.base_url needs https://host/path, got what is no address") from None
+        raise ConfigError("sources.famulor.base_url must be a URL such as https://host/path") from None
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     if not is_named or not is_safe:
         raise ConfigError(
-            "sources.famulor.base_url needs https://host/path (http only on this machine), "
+            "sources.famulor.base_url must be a URL such as https://host/path (http only for this machine), "
             f"got {_without_user(parts)!r}"
         )
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigError("sources.famulor.base_url must have no user, password, query or fragment")
+        raise ConfigError("sources.famulor.base_url must not contain a user, password, query or fragment")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{ENDPOINT}"
 
 
@@ -43,17 +43,20 @@ def _without_user(parts: SplitResult) -> str:
 
 
 def resolve_link(base: str, link: str, what: str) -> str:
-    """Return where `link` leads from `base` if that may see the token. Raises InvalidResponseError otherwise."""
+    """Return the absolute URL of `link` from `base`.
+
+    Raises InvalidResponseError if the URL is malformed or has another origin, because it must not receive the token.
+    """
     try:
-        # Judged and requested is what urllib3 makes of the link: other parsers see other hosts in a crooked one.
+        # Validate the URL as urllib3 parses it, which sends the request: parsers disagree on malformed URLs.
         target, origin = urllib3.util.parse_url(urljoin(base, link)), urllib3.util.parse_url(base)
     except (ValueError, urllib3.exceptions.LocationParseError):
-        raise InvalidResponseError(f"expected a {what} to an address, got something else") from None
-    is_crooked = "\\" in link or target.auth is not None
-    if is_crooked or _origin(target) != _origin(origin):
+        raise InvalidResponseError(f"expected a {what} to a URL, got something else") from None
+    is_malformed = "\\" in link or target.auth is not None
+    if is_malformed or _origin(target) != _origin(origin):
         raise InvalidResponseError(
             f"expected a {what} within {origin.netloc}, got one to {printable(target.netloc or '', 80)!r}, which must "
-            "not see the token; if the API has moved, change sources.famulor.base_url"
+            "not receive the token; if the API has moved, change sources.famulor.base_url"
         )
     return target.url
 

@@ -1,17 +1,17 @@
-"""How often one token may ask: the API's limits are per token, and whoever exceeds them is refused for a minute."""
+"""The API's rate limit, which applies per token. A token that exceeds it is rejected for a minute."""
 
 from __future__ import annotations
 
 from collections import deque
 from threading import Lock
 
-_LIMITS = ((20, 10.0), (100, 60.0))  # requests of one token within so many seconds, as the vendor documents them
+_LIMITS = ((20, 10.0), (100, 60.0))  # (requests, seconds), from the vendor documentation
 
 
-class Pace:
-    """The requests of one token, kept within the API's limits: 20 in 10 seconds, 100 in a minute.
+class RateLimit:
+    """Delays the requests of one token to stay within 20 in 10 seconds and 100 in a minute.
 
-    Whoever fetches holds `turn`: a token is used for one account at a time.
+    A caller holds `turn` while it fetches, so that a token is used for one account at a time.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Pace:
         self._sent: deque[float] = deque(maxlen=max(count for count, _ in _LIMITS))
 
     def count_request(self, now: float) -> float:
-        """Return how many seconds the next request has to wait, and count it as sent after them."""
+        """Return the seconds to wait before the next request, and count it as sent after that time."""
         begins = [self._sent[-count] + seconds for count, seconds in _LIMITS if len(self._sent) >= count]
         begin = max([now, *begins])
         self._sent.append(begin)

@@ -1,13 +1,13 @@
-"""The dlt source: one request feeds all tables.
+"""The dlt source: one request fills all tables.
 
     account's trunks ─GET─▶ fetch_snapshot ─▶ parse_snapshot ─▶ sip_trunks             merge, cdc: the current state
                                                             ├▶ sip_trunks_history     merge, scd2: every version
                                                             ├▶ sip_trunk_allowed_ips  merge, cdc: allowlist entries
-                                                            ├▶ sip_trunk_snapshots    merge, upsert: proof of looking
+                                                            ├▶ sip_trunk_snapshots    merge, upsert: observations
                                                             └▶ schema_drift           merge, upsert: deviations
 
-`famulor()` is what others import into their own pipeline; the product's own load builds the same resources from
-snapshots that it has fetched and judged before (`build_resources`).
+`famulor()` is the source for other dlt pipelines. The product's own load builds the same resources from snapshots that
+were fetched and validated before (`build_resources`).
 """
 
 from __future__ import annotations
@@ -33,31 +33,25 @@ if TYPE_CHECKING:
     from dlt.extract import DltResource
 
 
-UNDECLARED_TYPES: dict[str, schema.ColumnType] = {
-    "text": "text",
-    "bigint": "bigint",
-    "double": "double",
-    "bool": "bool",
-    "json": "json",
-}
-"""The types that a field of the API gets which the declaration does not know, by dlt's names."""
+UNDECLARED_TYPES: tuple[schema.ColumnType, ...] = ("text", "bigint", "double", "bool", "json")
+"""The column types of fields that are not declared. dlt uses the same names."""
 
 _ROWS_WORTH_COLLECTING = 100_000
 
 CONTRACT: Any = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
-"""New columns are welcome; a type that slipped past the decoder fails before anything is written."""
+"""New columns are added. A value of the wrong type fails the load before anything is written."""
 
 
 def build_resources(
     read_table: Callable[[str], Sequence[pa.Table]], dispositions: Mapping[schema.Table, Any]
 ) -> list[DltResource]:
-    """Return one dlt resource per table; `read_table` is called with its name when it is extracted."""
+    """Return one dlt resource per table. On extraction, `read_table` gets the name and returns the rows."""
 
     def rows(name: str) -> Iterator[Any]:
         for table in read_table(name):
             yield with_hints(table)
             if len(table) >= _ROWS_WORTH_COLLECTING:
-                # dlt leaves frames behind that hold each other and what they were given; the load needs the memory.
+                # dlt leaves reference cycles that keep tables in memory, which the load needs.
                 gc.collect(1)
 
     return [
@@ -74,14 +68,14 @@ def build_resources(
 
 
 ADDING: Mapping[schema.Table, Any] = dict.fromkeys(schema.TABLES, "append")
-"""For rows of which none is stored under its key: there is nothing to merge them with."""
+"""The write dispositions for rows whose keys are not stored yet, so that no merge is necessary."""
 
 
 def merging_snapshots(accounts: Sequence[str], snapshot_at: datetime) -> dict[schema.Table, Any]:
-    """Return the write dispositions for whole snapshots.
+    """Return the write dispositions for complete snapshots.
 
-    What `accounts` no longer have is deleted from the current state and closed in the history, nobody else's rows
-    are touched. Versions begin and end at `snapshot_at`.
+    Trunks that `accounts` no longer have are deleted from the current state and closed in the history. Rows of other
+    accounts are not changed. Versions begin and end at `snapshot_at`.
     """
     scope = f"account IN ({', '.join(_quoted(name) for name in accounts)})"
     upsert: Any = {"disposition": "merge", "strategy": "upsert"}
@@ -95,10 +89,10 @@ def merging_snapshots(accounts: Sequence[str], snapshot_at: datetime) -> dict[sc
 
 
 def merging_changes(stale: str, snapshot_at: datetime) -> dict[schema.Table, Any]:
-    """Return the write dispositions for those trunks of the snapshots that are new or have changed.
+    """Return the write dispositions for the new and changed trunks of the snapshots.
 
-    `stale` is a table of the destination: account and trunk_id of the stored trunks that have changed or are gone.
-    They alone are replaced, deleted and closed. Versions begin and end at `snapshot_at`.
+    `stale` is a table in the destination with the account and trunk_id of the stored trunks that were changed or
+    removed. Only these are replaced, deleted and closed. Versions begin and end at `snapshot_at`.
     """
     trunks, entries = (f"(account, {key}) IN (SELECT account, trunk_id FROM {stale})" for key in ("id", "trunk_id"))
     return {
@@ -126,20 +120,20 @@ def _versions(scope: str, snapshot_at: datetime) -> Any:
         "destination_scope": scope,
         "row_version_column_name": "row_version",
         "validity_column_names": list(VALIDITY_COLUMNS),
-        # dlt keeps the boundary of the last load in the stored schema: every load has to say its own.
+        # Always set, because dlt stores the boundary of the last load in its schema.
         "boundary_timestamp": snapshot_at,
     }
 
 
 def with_hints(table: pa.Table) -> Any:
-    """Return the table with what dlt has to be told about it: which text is JSON."""
+    """Return the table with hints for dlt that name its JSON columns."""
     json_columns = [field.name for field in table.schema if field.metadata == JSON_FIELD]
     hints: Any = {column: {"name": column, "data_type": "json"} for column in json_columns}
     return dlt.mark.with_hints(table, dlt.mark.make_hints(columns=hints)) if hints else table
 
 
 def _quoted(account: str) -> str:
-    # dlt formats the scope, hence the doubled braces.
+    # Braces are doubled, because dlt formats the scope.
     return "'" + account.replace("'", "''").replace("{", "{{").replace("}", "}}") + "'"
 
 
@@ -154,7 +148,7 @@ def _descriptions(table: schema.Table) -> Any:
 def tables_of(
     snapshots: Sequence[ParsedSnapshot], observations: Sequence[Mapping[str, Any]], snapshot_at: datetime
 ) -> dict[str, list[pa.Table]]:
-    """Return the rows of all tables for the snapshots of one load; `observations` are the rows of `sip_trunk_snapshots`."""
+    """Return the rows of all tables for the snapshots of one load. `observations` are rows of `sip_trunk_snapshots`."""
     trunks = join_tables(snapshot.trunks for snapshot in snapshots)
     return {
         schema.SIP_TRUNKS.name: trunks,
@@ -166,7 +160,7 @@ def tables_of(
 
 
 build_source = dlt.source(build_resources, name="famulor", schema_contract=CONTRACT)
-"""`build_resources` as a source of the same name and schema as `famulor`, for snapshots that were fetched before."""
+"""`build_resources` as a source with the name and schema of `famulor`, for snapshots that were fetched before."""
 
 
 @dlt.source(name="famulor", schema_contract=CONTRACT)
@@ -177,30 +171,31 @@ def famulor(
     attempts: int = ApiSettings.attempts,
     total_seconds: float = ApiSettings.total_seconds,
 ) -> Any:
-    """All SIP trunks of one account: current state, history, allowlists, snapshots, drift.
+    """Return all SIP trunks of one account as resources: current state, history, allowlists, snapshots, drift.
 
-    Configured by dlt's own injection (`sources.famulor.api_token`, `sources.famulor.base_url`). The request is sent
-    when the first resource is extracted and feeds all five. What is in the destination beyond this answer is deleted
-    or closed, in this `account` only; a caller who wants to refuse suspicious answers looks at them first, as
-    `sip-trunks run` does. Raises ApiRefusedError, ApiUnreachableError and InvalidResponseError out of the pipeline.
+    dlt injects the configuration (`sources.famulor.api_token`, `sources.famulor.base_url`). The request is sent when
+    the first resource is extracted, and fills all five. Stored trunks of this `account` that the response lacks are
+    deleted from the current state and closed in the history. Unlike `sip-trunks run`, the source does not validate the
+    response against the stored trunks.
+
+    The pipeline raises ApiRefusedError, ApiUnreachableError and InvalidResponseError.
     """
     settings = ApiSettings(base_url=base_url, attempts=attempts, total_seconds=total_seconds)
-    looked_at = datetime.now(UTC)
+    snapshot_at = datetime.now(UTC)
 
     @cache
     def tables() -> Mapping[str, Sequence[pa.Table]]:
         snapshot = fetch_snapshot(Account(account, api_token), settings)
-        read = parse_snapshot(snapshot.records or (), account=account, known=_known_types())
-        row = snapshot.observation(
-            looked_at, trunk_count=len(read.trunks), drift_count=len(read.drift), is_unchanged=None
+        parsed = parse_snapshot(snapshot.records or (), account=account, known=_known_types())
+        observation = snapshot.observation(
+            snapshot_at, trunk_count=len(parsed.trunks), drift_count=len(parsed.drift), is_unchanged=None
         )
-        return tables_of([read], [row], looked_at)
+        return tables_of([parsed], [observation], snapshot_at)
 
-    return build_resources(lambda name: tables()[name], merging_snapshots([account], looked_at))
+    return build_resources(lambda name: tables()[name], merging_snapshots([account], snapshot_at))
 
 
 def _known_types() -> dict[str, schema.ColumnType]:
-    """The types that undeclared columns got in earlier loads of the pipeline that is running."""
+    """Return the types of the undeclared columns that the running pipeline has stored."""
     stored = dlt.current.source_schema().tables.get(schema.SIP_TRUNKS.name, {}).get("columns", {})
-    types = {name: str(hint.get("data_type")) for name, hint in stored.items()}
-    return {name: UNDECLARED_TYPES[hint] for name, hint in types.items() if hint in UNDECLARED_TYPES}
+    return {name: kind for name, hint in stored.items() for kind in UNDECLARED_TYPES if kind == hint.get("data_type")}

@@ -1,7 +1,7 @@
-"""The records of an answer that lies in a file: what has been read of it takes no memory.
+"""The records of a response in a memory-mapped file, read without keeping the file in memory.
 
-The file is mapped into memory, and each of its pages stays there once it was looked at. Letting them go loses nothing:
-the system reads them again should somebody look again.
+Every page of the file that is read stays in memory until it is released. The system reads a released page again when it
+is needed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _RECORDS_AT_ONCE = 10_000
 
 
 class SpooledRecords:
-    """The records of all pages of an answer, in order, as often as they are asked for."""
+    """The records of all pages of a response, in order. They can be iterated more than once."""
 
     def __init__(self) -> None:
         self._pages: list[tuple[memoryview, Sequence[Raw]]] = []
 
     def add(self, body: memoryview, records: Sequence[Raw]) -> None:
-        """Append the records of the next page, which point into its body."""
+        """Append the records of the next page, which are slices of its body."""
         self._pages.append((body, records))
 
     def __len__(self) -> int:
@@ -37,12 +37,12 @@ class SpooledRecords:
     def _slices(self) -> Iterator[Sequence[Raw]]:
         for body, records in self._pages:
             for start in range(0, len(records), _RECORDS_AT_ONCE):
-                let_go(body)
+                release_memory(body)
                 yield records[start : start + _RECORDS_AT_ONCE]
-            let_go(body)
+            release_memory(body)
 
 
-def let_go(body: memoryview) -> None:
-    """Give the memory of a mapped file back to the system, where it can take it."""
+def release_memory(body: memoryview) -> None:
+    """Return the memory of a mapped file to the system, if the platform supports it."""
     if isinstance(body.obj, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         body.obj.madvise(mmap.MADV_DONTNEED)

@@ -1,4 +1,4 @@
-"""How long the server asks to wait, by header or body."""
+"""Read the wait time that the server requests, from the headers or the body."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ from email.utils import parsedate_to_datetime
 import urllib3
 
 _LONGEST_BODY_BYTES = 2**18
-
 _LONGEST_STATED_SECONDS = 7 * 86400.0
-
-
-_EPOCH_AFTER = 10**9  # an X-RateLimit-Reset above this is a moment, below it a number of seconds
+_EPOCH_AFTER = 10**9  # an X-RateLimit-Reset above this is a Unix time, below it a number of seconds
 
 
 def read_wait_seconds(response: urllib3.BaseHTTPResponse) -> float | None:
-    """Return how many seconds the server asks to wait, by header or body, or None if it does not say."""
+    """Return the wait time in seconds, or None if the response has none."""
     stated = _retry_after(response.headers.get("Retry-After"))
     if stated is None:
         stated = _retry_after_in_body(response)
-    if stated is None and response.status == 429:  # other answers carry the header too
+    if stated is None and response.status == 429:  # other responses have the header too
         stated = _rate_limit_reset(response.headers.get("X-RateLimit-Reset"))
     return None if stated is None else min(max(stated, 0.0), _LONGEST_STATED_SECONDS)
 
@@ -44,8 +41,8 @@ def _retry_after(value: str | None) -> float | None:
 
 def _retry_after_in_body(response: urllib3.BaseHTTPResponse) -> float | None:
     try:
-        answer = json.loads(response.read(_LONGEST_BODY_BYTES, decode_content=True))
-        return _seconds(str(answer["retry_after"]))
+        content = json.loads(response.read(_LONGEST_BODY_BYTES, decode_content=True))
+        return _seconds(str(content["retry_after"]))
     except (ValueError, TypeError, KeyError, RecursionError, urllib3.exceptions.HTTPError):
         return None
 

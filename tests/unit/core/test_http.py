@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sip_trunks.core.errors import ApiUnreachableError, UsageError
+from sip_trunks.core.errors import ApiUnreachableError, ConfigError
 from tests.support.certificates import write_certificate
 from tests.support.faulty_server import DRIPPING, Bystander, FaultyServer, response, send
 from tests.support.fetching import GOOD, failure, fetch, forget_proxies, ids, use_proxy
@@ -57,7 +57,7 @@ def test_a_self_signed_certificate_is_refused_before_the_token_is_sent(certifica
     with FaultyServer(send(response(GOOD)), tls=tls(certificates["here"])) as server:
         message = failure(ApiUnreachableError, server.base_url, attempts=2)
         assert server.requests == []
-    assert f"{server.host} gave no complete answer after 2 attempts: TLS failed: " in message
+    assert f"{server.host} sent no complete response after 2 attempts: TLS failed: " in message
     assert re.search("self.signed certificate", message)
 
 
@@ -86,7 +86,7 @@ def test_a_redirect_from_https_to_http_is_refused(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates["here"]))
     downgrade = response(status=301, Location=f"http://{elsewhere.host}/x")
     with FaultyServer(send(downgrade), tls=tls(certificates["here"])) as server:
-        assert "which must not see the token" in failure(InvalidResponseError, server.base_url)
+        assert "which must not receive the token" in failure(InvalidResponseError, server.base_url)
     assert not elsewhere.was_contacted
 
 
@@ -130,7 +130,7 @@ def test_a_proxy_is_asked_for_a_tunnel_and_does_not_see_the_token(monkeypatch: p
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://[bad"])
 def test_a_proxy_that_cannot_be_used_is_a_settings_error(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     use_proxy(monkeypatch, proxy)
-    assert "proxy" in failure(UsageError, "https://sip-trunks.invalid/api")
+    assert "proxy" in failure(ConfigError, "https://sip-trunks.invalid/api")
 
 
 def test_a_proxy_may_have_no_scheme_and_a_user(monkeypatch: pytest.MonkeyPatch) -> None:

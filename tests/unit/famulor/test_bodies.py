@@ -82,7 +82,7 @@ def test_a_compressed_bomb_is_refused_without_unpacking_it(encoding: str, build:
         finally:
             tracemalloc.stop()
         assert len(server.requests) == 1
-    assert message == "expected at most max_body_bytes = 1048576, got a larger answer"
+    assert message == "expected at most max_body_bytes = 1048576, got a larger response"
     assert peak < 2**23
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sip_trunks import __version__
-from sip_trunks.core.errors import ApiRefusedError, UsageError
+from sip_trunks.core.errors import ApiRefusedError, ConfigError
 from tests.support.builders import IP_TRUNK, TRUNK, raw
 from tests.support.faulty_server import FaultyServer, response, send
 from tests.support.fetching import ACCOUNT, GOOD, NOT_TO_BE_QUOTED, PATH, failure, fetch, host, paths, records
@@ -77,8 +77,8 @@ def test_a_base_url_without_a_path_is_served_too(api: Api) -> None:
     ],
 )
 def test_http_is_refused_unless_it_stays_on_this_machine(base_url: str) -> None:
-    message = failure(UsageError, base_url)
-    assert "base_url needs https://" in message
+    message = failure(ConfigError, base_url)
+    assert "base_url must be a URL such as https://" in message
     assert base_url in message
 
 
@@ -92,15 +92,15 @@ def test_http_to_localhost_by_name_is_allowed(api: Api) -> None:
     ["user@", "user:hunter2@", "user:hunter2@app.famulor.de@", "127.0.0.1\\@"],
 )
 def test_a_base_url_with_a_user_is_refused_and_the_password_not_shown(elsewhere: Bystander, addition: str) -> None:
-    message = failure(UsageError, f"http://{addition}{elsewhere.host}/api")
-    assert "no user" in message
+    message = failure(ConfigError, f"http://{addition}{elsewhere.host}/api")
+    assert "a user" in message
     assert "hunter2" not in message
     assert not elsewhere.was_contacted
 
 
 @pytest.mark.parametrize("addition", ["?api_key=hunter2", "/?api_key=hunter2", "#hunter2"])
 def test_a_base_url_with_a_query_or_fragment_is_refused(elsewhere: Bystander, addition: str) -> None:
-    message = failure(UsageError, f"http://{elsewhere.host}/api{addition}")
+    message = failure(ConfigError, f"http://{elsewhere.host}/api{addition}")
     assert "query" in message
     assert "hunter2" not in message
     assert not elsewhere.was_contacted
@@ -131,7 +131,7 @@ def test_a_base_url_with_a_query_or_fragment_is_refused(elsewhere: Bystander, ad
     ],
 )
 def test_a_base_url_that_is_not_a_url_is_a_settings_error(base_url: str) -> None:
-    assert "sources.famulor.base_url needs https://host/path" in failure(UsageError, base_url)
+    assert "sources.famulor.base_url must be a URL such as https://host/path" in failure(ConfigError, base_url)
 
 
 def test_the_token_is_not_in_the_account_s_repr() -> None:
@@ -179,8 +179,8 @@ def test_a_client_error_is_final_after_one_request(api: Api, status: int, says: 
 
 UNUSABLE: dict[str, tuple[bytes, str]] = {
     "HTML": (f"<!doctype html><p>{NOT_TO_BE_QUOTED}".encode(), "expected JSON, got a page of HTML or XML"),
-    "nothing": (b"", "expected JSON, got an empty answer"),
-    "blanks": (b" \r\n\t ", "expected JSON, got an empty answer"),
+    "nothing": (b"", "expected JSON, got an empty response"),
+    "blanks": (b" \r\n\t ", "expected JSON, got an empty response"),
     "text": (NOT_TO_BE_QUOTED.encode(), "expected JSON, got something else from character 0 on"),
     "truncated JSON": (GOOD[:-30], f"expected complete JSON, got {len(GOOD) - 30} bytes that end in the middle"),
     "two answers": (GOOD + GOOD, f"expected JSON, got something else from character {len(GOOD)} on"),

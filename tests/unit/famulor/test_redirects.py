@@ -62,7 +62,7 @@ def test_no_spelling_of_another_origin_gets_the_token(api: Api, elsewhere: Bysta
 
 def test_the_same_port_under_another_name_is_another_origin(api: Api) -> None:
     api.answer(b"", status=302, Location=f"{api.origin.replace('127.0.0.1', 'localhost')}{PATH}")
-    assert "which must not see the token" in failure(InvalidResponseError, api.base_url)
+    assert "which must not receive the token" in failure(InvalidResponseError, api.base_url)
     assert len(api.requests) == 1
 
 
@@ -72,13 +72,13 @@ def test_the_same_port_under_another_name_is_another_origin(api: Api) -> None:
 )
 def test_a_redirect_to_another_scheme_is_refused(api: Api, location: str) -> None:
     api.answer(b"", status=302, Location=location.format(host=host(api)))
-    assert "which must not see the token" in failure(InvalidResponseError, api.base_url)
+    assert "which must not receive the token" in failure(InvalidResponseError, api.base_url)
     assert len(api.requests) == 1
 
 
 def test_a_redirect_loop_ends(api: Api) -> None:
     api.answer(b"", status=302, Location=PATH)
-    assert failure(InvalidResponseError, api.base_url) == "expected an answer, got more than 5 redirects"
+    assert failure(InvalidResponseError, api.base_url) == "expected a response, got more than 5 redirects"
     assert len(api.requests) == 6
 
 

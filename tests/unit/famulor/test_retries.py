@@ -87,7 +87,7 @@ def test_silence_is_a_retry_and_never_a_short_snapshot(fault: str) -> None:
     assert records(snapshot) == raw(TRUNK, IP_TRUNK)
     assert snapshot.body_sha256 == hashlib.sha256(GOOD).hexdigest()
     assert len(announced) >= 2
-    assert all("the server fell silent; attempt" in line for line in announced)
+    assert all("the server stopped sending; attempt" in line for line in announced)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -97,7 +97,7 @@ def test_a_fault_that_stays_is_unreachable_and_names_host_and_attempts(fault: st
         message = failure(ApiUnreachableError, server.base_url, attempts=2, **limits)
         server.wait_for_requests(2)
     assert len(server.requests) == 2
-    assert f"{server.host} gave no complete answer after 2 attempts: " in message
+    assert f"{server.host} sent no complete response after 2 attempts: " in message
 
 
 @pytest.mark.parametrize("status", [408, 425, 500, 501, 502, 503, 504, 520])
@@ -114,7 +114,7 @@ def test_a_transient_status_is_tried_again(api: Api, status: int) -> None:
 def test_a_transient_status_that_stays_is_unreachable_and_says_which(api: Api) -> None:
     api.answer(NOT_TO_BE_QUOTED.encode(), status=503)
     message = failure(ApiUnreachableError, api.base_url)
-    assert f"{host(api)} gave no complete answer after 3 attempts: status 503" in message
+    assert f"{host(api)} sent no complete response after 3 attempts: status 503" in message
     assert len(api.requests) == 3
 
 
@@ -152,7 +152,7 @@ def test_a_refused_connection_is_retried_and_named() -> None:
         reserved.bind(("127.0.0.1", 0))  # taken, but nobody listens
         address = f"127.0.0.1:{reserved.getsockname()[1]}"
         message = failure(ApiUnreachableError, f"http://{address}/api")
-    assert message == f"{address} gave no complete answer after 3 attempts: no connection (Connection refused)"
+    assert message == f"{address} sent no complete response after 3 attempts: no connection (Connection refused)"
 
 
 def test_a_server_that_starts_late_is_reached() -> None:
@@ -191,7 +191,7 @@ def test_a_response_that_drips_ends_with_the_time_allowed(drip: str) -> None:
 def test_silence_ends_with_the_time_allowed_even_if_a_read_may_take_longer() -> None:
     with FaultyServer(send_and_fall_silent()) as server:
         message = failure(ApiUnreachableError, server.base_url, total_seconds=0.3, read_seconds=FOREVER_SECONDS)
-    assert f"{server.host} gave no complete answer after 1 attempt within total_seconds = 0.3" in message
+    assert f"{server.host} sent no complete response after 1 attempt within total_seconds = 0.3" in message
 
 
 def test_the_time_allowed_is_for_all_attempts_together() -> None:

@@ -77,8 +77,8 @@ def test_a_stated_wait_beyond_the_time_allowed_is_not_waited_for(way: str) -> No
         message = failure(ApiUnreachableError, server.base_url, announce=announced.append)
         assert len(server.requests) == 1
     assert announced == []
-    assert f"{server.host} gave no complete answer after 1 attempt within total_seconds = 600: " in message
-    (asked,) = re.findall(r"too many requests \(429\), and asks to wait (\d+) s$", message)
+    assert f"{server.host} sent no complete response after 1 attempt within total_seconds = 600: " in message
+    (asked,) = re.findall(r"too many requests \(429\); it asks to wait (\d+) s$", message)
     # What is stated as a moment is nearer by the time that this takes.
     assert 9 * PATIENCE_SECONDS < int(asked) <= 10 * PATIENCE_SECONDS
 
@@ -121,7 +121,7 @@ def test_too_many_requests_that_stay_are_unreachable(api: Api) -> None:
 
 def test_an_unavailable_server_may_state_a_wait_too(api: Api) -> None:
     api.answer(b"", status=503, Retry_After="6000")
-    assert "status 503, and asks to wait 6000 s" in failure(ApiUnreachableError, api.base_url)
+    assert "status 503; it asks to wait 6000 s" in failure(ApiUnreachableError, api.base_url)
 
 
 def test_a_rate_limit_reset_counts_only_where_the_limit_was_hit(api: Api) -> None:
