@@ -1,1 +1,1 @@
-"""The reports: frames → frames."""
+"""Reports: stored frames → result frames."""

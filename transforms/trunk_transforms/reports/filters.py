@@ -1,4 +1,4 @@
-"""What is stored → the part of it that somebody looks at: by account, country and provider."""
+"""Report inputs → the inputs of some accounts, countries and providers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from trunk_transforms.reports.counts import count_trunks
 from trunk_transforms.reports.inputs import ReportInputs
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from trunk_transforms.enrich.providers import Providers
 
 MISSING = "–"
-"""What stands for a value that is not there, in a list to choose from."""
+"""The label of a missing value in a list of choices."""
 
 _KEY = ["account", "id"]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which trunks are looked at: those of these accounts, countries and providers; all where none is named."""
+    """A selection of trunks by account, country and provider; an empty sequence selects all."""
 
     accounts: Sequence[str] = ()
     countries: Sequence[str] = ()
@@ -33,11 +33,11 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing is left out."""
+        """Whether all trunks are selected."""
         return not (self.accounts or self.countries or self.providers)
 
     def matches(self, rows: pd.DataFrame, providers: Providers) -> pd.Series:
-        """Whether each row is of the selection. Needs `account`, `country_code` and `sip_address`."""
+        """Return a flag per row: it is selected. Needs `account`, `country_code` and `sip_address`."""
         is_wanted = pd.Series(data=True, index=rows.index)
         if self.accounts:
             is_wanted &= rows["account"].isin(self.accounts)
@@ -50,11 +50,11 @@ class Selection:
 
 
 def select(inputs: ReportInputs, selection: Selection) -> ReportInputs:
-    """Return the inputs of the trunks that are selected.
+    """Return the inputs of the selected trunks.
 
-    Of the trunks as they are, those that are of the selection now; of their history, all versions of every trunk that
-    was of it in any version: a trunk that moved to another country is in the history of both. Looks and drift are the
-    selected accounts', whatever the country or provider.
+    Current trunks are selected by their current values. Versions are selected by trunk: if any version matches, all
+    versions of the trunk are kept, so a trunk that moved to another country is in the history of both countries.
+    Observations and drift are selected by account only.
     """
     if selection.is_everything:
         return inputs
@@ -72,25 +72,23 @@ def select(inputs: ReportInputs, selection: Selection) -> ReportInputs:
 
 
 def list_choices(inputs: ReportInputs) -> dict[str, dict[str, str]]:
-    """Return what can be selected, the most frequent first: by `account`, `country` and `provider`, label to value.
+    """Return the possible selections: for `account`, `country` and `provider`, labels to values.
 
-    Countries and providers are those of any version, also of trunks that are gone; accounts, also those without trunks.
+    Countries and providers are those of all versions, including removed trunks, the most frequent first. Accounts
+    without trunks are included.
     """
-    versions = derive_provider(
-        inputs.tables["versions"][["account", "country_code", "sip_address"]], inputs.options.providers
-    )
+    versions = inputs.tables["versions"][["account", "country_code", "sip_address"]]
+    versions = derive_provider(versions, inputs.options.providers)
     countries = derive_country_name(count_trunks(versions, ["country_code"]))
     accounts = sorted({*inputs.tables["observations"]["account"], *versions["account"]})
     return {
         "account": {name: name for name in accounts},
-        "country": {_label(row): _text(row["country_code"]) for row in countries.to_dict("records")},
+        "country": {
+            code if name == MISSING else f"{name} ({code})": code
+            for code, name in countries[["country_code", "country_name"]].map(_text).itertuples(index=False)
+        },
         "provider": {_text(name): _text(name) for name in count_trunks(versions, ["provider"])["provider"]},
     }
-
-
-def _label(row: Mapping[Hashable, Any]) -> str:
-    code, name = _text(row["country_code"]), _text(row["country_name"])
-    return code if name == MISSING else f"{name} ({code})"
 
 
 def _text(value: Any) -> str:

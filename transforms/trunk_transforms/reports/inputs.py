@@ -1,4 +1,4 @@
-"""What every report is made from: frames of what is stored, and options."""
+"""The inputs of every report: stored frames and options."""
 
 from __future__ import annotations
 
@@ -34,19 +34,18 @@ if TYPE_CHECKING:
     from trunk_transforms.enrich.providers import Providers
     from trunk_transforms.history.growth import Period
 
-
 _DECLARED = {column.name for column in SIP_TRUNKS.columns} - {"sip_address", "allowed_inbound_ips"}
 
-
 LOGGED_DAYS = 30
-"""How far back the published changes go."""
+"""The days of changes that a run publishes."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the caller wants to know: `as_of` is now unless somebody asks for another moment; all moments are UTC.
+    """The options of reports; all moments are UTC.
 
-    `is_log` asks for every change of the last `LOGGED_DAYS` instead of the difference between `since` and `as_of`.
+    `as_of` is the time of the state to report on. With `is_log`, the changes are every step of the last `LOGGED_DAYS`
+    days, instead of the difference between `since` and `as_of`.
     """
 
     as_of: datetime
@@ -63,18 +62,18 @@ class Options:
 
     @property
     def changed_since(self) -> datetime | None:
-        """The moment from which changes count; None for each account's last snapshot but one."""
+        """The moment from which changes count; None stands for each account's last snapshot but one."""
         return self.as_of - timedelta(days=LOGGED_DAYS) if self.is_log else self.since
 
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """What is stored, as of the moment that the options name, and every report that follows from it.
+    """The stored frames as of `options.as_of`, and every report that follows from them.
 
-    `tables` has the frames that `tables_needed` asks for: `trunks` (current state), `lifetimes` and `versions` (rows of
-    the history), `observations` (`sip_trunk_snapshots`) and `drift` (`schema_drift`); and `log`, the findings that runs have
-    published so far, if there are any. For `COUNTS`, `groups` will do in place of `trunks`: how many (`trunk_count`)
-    have each combination of what is counted by, or of what that follows from.
+    `tables` has the frames that `tables_needed` names: `trunks` (current state), `lifetimes` and `versions` (rows of
+    the history), `observations` (`sip_trunk_snapshots`) and `drift` (`schema_drift`). `log`, the findings published by
+    earlier runs, is optional. Count reports accept `groups` in place of `trunks`: the number of trunks, `trunk_count`,
+    per combination of the columns to count by, or of their base columns.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -93,10 +92,10 @@ class ReportInputs:
         return derive_country_name(trunks) if "country_name" in names else trunks
 
     def count(self, by: Sequence[str]) -> pd.DataFrame:
-        """Return the trunks counted by these columns, names of countries beside their codes."""
+        """Return the number of trunks per combination of these columns, with country names next to country codes."""
         if "groups" in self.tables:
             return self._present(rank_groups([self._with(self.tables["groups"], by)], by), by)
-        # What is derived for the audit is there; for a count alone, only what it counts by.
+        # Reuse the columns derived for the audit; for a count alone, derive only the columns that it needs.
         derived = self.trunks if "trunks" in vars(self) else self._with(self.tables["trunks"], by)
         return self._present(count_trunks(derived, by), by)
 
@@ -105,25 +104,19 @@ class ReportInputs:
             counts = derive_country_name(counts)
         return mask_columns(counts, set(by) - set(_DECLARED) - set(DERIVED)) if self.options.is_masked else counts
 
-    def tally(self, by: Sequence[str]) -> pd.DataFrame:
-        """Return how many trunks each combination of these columns has, for `rank_groups`."""
+    def count_groups(self, by: Sequence[str]) -> pd.DataFrame:
+        """Return the number of trunks per combination of these columns, for `rank_groups`."""
         return count_groups(self._with(self.tables["trunks"], by), by)
 
     @cached_property
     def growth(self) -> pd.DataFrame:
-        """How many trunks there were, period by period."""
-        options = self.options
-        return derive_growth(
-            self.tables["lifetimes"],
-            self.tables["observations"],
-            as_of=options.as_of,
-            since=options.since,
-            period=options.period,
-        )
+        """The number of trunks per period."""
+        options, stored = self.options, (self.tables["lifetimes"], self.tables["observations"])
+        return derive_growth(*stored, as_of=options.as_of, since=options.since, period=options.period)
 
     @cached_property
     def changes(self) -> pd.DataFrame:
-        """What changed."""
+        """The changes, by step or between two moments."""
         stored = (self.tables["versions"], self.tables["observations"], self.tables["drift"])
         since, as_of = self.options.changed_since, self.options.as_of
         if self.options.is_log and since:
@@ -134,37 +127,36 @@ class ReportInputs:
 
     @cached_property
     def freshness(self) -> pd.DataFrame:
-        """How fresh what we know is."""
-        options = self.options
+        """The age of each account's last snapshot, and missed runs."""
+        options, interval = self.options, self.options.expected_interval_seconds
+        observed = self.tables["observations"]
         return derive_freshness(
-            self.tables["observations"],
-            as_of=options.as_of,
-            expected_interval_seconds=options.expected_interval_seconds,
-            accounts=options.accounts,
+            observed, as_of=options.as_of, expected_interval_seconds=interval, accounts=options.accounts
         )
+
+    def audit(self, rules: Sequence[Rule]) -> pd.DataFrame:
+        """Return the findings of these rules, suppressed ones included."""
+        options = self.options
+        findings = audit_trunks(self.trunks, providers=options.providers, as_of=options.as_of, rules=rules)
+        return mask_findings(findings, self.tables["trunks"]) if options.is_masked else findings
 
     @cached_property
     def _audited(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        options = self.options
-        findings = audit_trunks(self.trunks, providers=options.providers, as_of=options.as_of, rules=options.rules)
-        return suppress(findings, options.suppressions, options.as_of)
+        return suppress(self.audit(self.options.rules), self.options.suppressions, self.options.as_of)
 
     @cached_property
     def findings(self) -> pd.DataFrame:
-        """What is misconfigured, but for what is suppressed."""
-        kept, _ = self._audited
-        findings = with_ages(kept, self.tables.get("log"))
-        return mask_findings(findings, self.tables["trunks"]) if self.options.is_masked else findings
+        """The findings to act on, with their ages."""
+        return with_ages(self._audited[0], self.tables.get("log"))
 
     @property
     def suppressed(self) -> pd.DataFrame:
-        """What is misconfigured because it is meant to be so."""
-        _, suppressed = self._audited
-        return suppressed
+        """The suppressed findings."""
+        return self._audited[1]
 
     @cached_property
     def overview(self) -> pd.DataFrame:
-        """All of it on one screen."""
+        """The other reports on one screen."""
         return derive_overview(
             counts=self.count(BY_FORMAT_AND_COUNTRY),
             changes=self.changes,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from trunk_transforms.audit.rules.wording import enumerate_some
 from trunk_transforms.schema.reports import OVERVIEW, SEVERITIES
 
 if TYPE_CHECKING:
@@ -25,41 +26,34 @@ def derive_overview(
     findings: pd.DataFrame,
     freshness: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Return what there is, what happened and what is wrong, on one screen.
+    """Return the accounts, trunks, changes, findings and missed runs on one screen.
 
-    Grain: one row per thing worth a line, in the order of reading. Needs the reports of these names, of changes those
-    since a moment (UTC), without one since the last snapshot but one; has the columns `OVERVIEW`. `value` is null
-    where nothing is counted.
+    Grain: one row per line of the overview, in the order of reading. Needs the reports of these names; the changes are
+    those since `changed_since` (UTC), or since the last snapshot but one if that is None. Has the columns `OVERVIEW`;
+    `value` is null in a row without a count.
     """
+    accounts = freshness["account"].loc[freshness["snapshot_at"].notna()].sort_values()
+    since = f"since {changed_since:%Y-%m-%d}" if changed_since else "since the last snapshot but one"
     rows: list[_Row] = [
-        *_say_accounts(freshness),
+        ("accounts", "accounts", len(accounts), enumerate_some(list(accounts), _MOST_ACCOUNTS)),
         ("trunks", "trunks", int(counts["trunk_count"].sum()), None),
-        *_say_counts(counts),
-        *_say_changes(
-            changes, f"since {changed_since:%Y-%m-%d}" if changed_since else "since the last snapshot but one"
-        ),
-        *_say_findings(findings),
-        *_say_freshness(freshness),
+        *_list_counts(counts),
+        *_count_changes(changes, since),
+        *_count_findings(findings),
+        *_list_late(freshness),
     ]
     overview = pd.DataFrame(rows, columns=OVERVIEW.names)
     return overview.astype({"section": "str", "item": "str", "value": "Int64", "detail": "str"})
 
 
-def _say_accounts(freshness: pd.DataFrame) -> Iterable[_Row]:
-    seen = freshness.loc[freshness["snapshot_at"].notna()]
-    names = list(seen["account"].sort_values().head(_MOST_ACCOUNTS))
-    more = len(seen) - len(names)
-    yield "accounts", "accounts", len(seen), ", ".join(names) + (f" and {more} more" if more else "")
-
-
-def _say_counts(counts: pd.DataFrame) -> Iterable[_Row]:
+def _list_counts(counts: pd.DataFrame) -> Iterable[_Row]:
     for row in counts.head(_MOST_COUNTS).to_dict("records"):
         country = row["country_code"] if pd.isna(row["country_name"]) else row["country_name"]
         parts = ["–" if pd.isna(part) else str(part) for part in (row["sip_calling_format"], country)]
         yield "counts", " · ".join(parts), int(row["trunk_count"]), f"{row['share_pct']:g} %"
 
 
-def _say_changes(changes: pd.DataFrame, since: str) -> Iterable[_Row]:
+def _count_changes(changes: pd.DataFrame, since: str) -> Iterable[_Row]:
     if changes.empty:
         yield "changes", "changes", 0, since
         return
@@ -69,12 +63,11 @@ def _say_changes(changes: pd.DataFrame, since: str) -> Iterable[_Row]:
         fields = ", ".join(of_kind["field"].dropna().value_counts().index[:3])
         yield "changes", change, int((trunks["change"] == change).sum()), since if change == "added" else fields or None
     outages = changes.loc[changes["legs"].isin(["inbound", "outbound", "both"])]
-    count = len(outages.drop_duplicates(["account", "trunk_id"]))
-    if count:
+    if count := len(outages.drop_duplicates(["account", "trunk_id"])):
         yield "changes", "re-created", count, "trunks whose leg was down briefly"
 
 
-def _say_findings(findings: pd.DataFrame) -> Iterable[_Row]:
+def _count_findings(findings: pd.DataFrame) -> Iterable[_Row]:
     if findings.empty:
         yield "findings", "findings", 0, None
         return
@@ -85,10 +78,9 @@ def _say_findings(findings: pd.DataFrame) -> Iterable[_Row]:
             yield "findings", severity, int(rules.sum()), shown + (" …" if len(rules) > 2 else "")
 
 
-def _say_freshness(freshness: pd.DataFrame) -> Iterable[_Row]:
-    never = freshness["snapshot_at"].isna()
-    late = freshness["missed_run_count"].fillna(0) > 0
-    worst = freshness.loc[late | never].head(_MOST_ACCOUNTS)
+def _list_late(freshness: pd.DataFrame) -> Iterable[_Row]:
+    is_late = freshness["snapshot_at"].isna() | (freshness["missed_run_count"].fillna(0) > 0)
+    worst = freshness.loc[is_late].head(_MOST_ACCOUNTS)
     for row in worst.to_dict("records"):
         if pd.isna(row["snapshot_at"]):
             yield "freshness", row["account"], None, "never seen"
@@ -100,5 +92,5 @@ def _say_freshness(freshness: pd.DataFrame) -> Iterable[_Row]:
     elif worst.empty:
         last = freshness["snapshot_at"].min()
         yield "freshness", "missed runs", 0, f"every account seen since {last:%Y-%m-%d %H:%M}Z"
-    elif int((late | never).sum()) > len(worst):
-        yield "freshness", "more accounts", int((late | never).sum()) - len(worst), "sip-trunks report freshness"
+    elif more := int(is_late.sum()) - len(worst):
+        yield "freshness", "more accounts", more, "sip-trunks report freshness"

@@ -1,30 +1,29 @@
-"""Reports of more trunks than one machine can hold: worked out a part of the accounts at a time, then put together.
+"""Reports on more trunks than fit in memory: computed for parts of the accounts, then merged.
 
-Whatever runs the parts (`Engine`), the functions are those of every other report: a part is a `ReportInputs` of its accounts.
+An `Engine` runs the jobs. A part is the `ReportInputs` of its accounts, so that the code is that of every other report.
 
-    part ─tally─▶ counts of it ──────────────┐
-    part ─changes─▶ its changes ─────────────┼─▶ summed up, or put in order: the same report
-    part ─audit, account by account─▶ findings┘
-    part ─keys─▶ those in several parts ─▶ trunks that have one ─audit, rules that compare accounts─▶ findings
+    part ─count_groups─▶ its counts ────────────────┐
+    part ─changes─▶ its changes ────────────────────┼─▶ added up or sorted: the same report
+    part ─audit, rules within accounts─▶ its findings┘
+    part ─keys─▶ keys in several parts ─▶ trunks with such a key ─audit, rules that compare accounts─▶ findings
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from operator import attrgetter, methodcaller
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
 
-from trunk_transforms.audit.engine import audit_trunks, merge_findings
-from trunk_transforms.audit.finding_log import with_ages
+from trunk_transforms.audit.engine import merge_findings
 from trunk_transforms.audit.rules.context import gather_context
 from trunk_transforms.audit.suppressions import suppress
 from trunk_transforms.history.changes import order_changes
 from trunk_transforms.reports.counts import rank_groups
 from trunk_transforms.reports.inputs import ReportInputs
-from trunk_transforms.reports.masking import mask_findings
 from trunk_transforms.schema.reports import COUNT_REPORTS
 
 if TYPE_CHECKING:
@@ -36,17 +35,17 @@ if TYPE_CHECKING:
     Job = Callable[[ReportInputs], pd.DataFrame]
 
 REPORTS_IN_PARTS = (*sorted(COUNT_REPORTS), "changes", "audit")
-"""The reports that can be worked out this way."""
+"""The reports that can be computed in parts."""
 
 KEY = "key"
-"""The column of keys: a hash of a number or network; that two have the same one costs a look, and changes nothing."""
+"""The column of keys, which are hashes of numbers or networks. A collision costs time but does not change the result."""
 
 
 class Engine(Protocol):
-    """What works jobs out on each part of the accounts; every trunk is in one part."""
+    """Runs jobs on parts of the accounts; every account is in one part."""
 
     def work_out(self, report: str, options: Options, job: Job) -> list[pd.DataFrame]:
-        """Return what the job makes of each part, given the tables that the report needs."""
+        """Return the result of the job for each part, which has the tables that the report needs."""
 
     def find_shared(self, report: str, options: Options, job: Job) -> pd.Series:
         """Return the keys that the job returns for more than one row of all parts together, each once."""
@@ -54,76 +53,49 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class PartitionedInputs(ReportInputs):
-    """A inputs that is nowhere as a whole; `tables` has the log of the findings, if there is one."""
+    """Report inputs in parts; `tables` has only `log`, the findings published by earlier runs, if there are any."""
 
     engine: Engine
 
     def count(self, by: Sequence[str]) -> pd.DataFrame:
-        """Return the trunks counted by these columns, names of countries beside their codes."""
-        groups = self.engine.work_out("counts", replace(self.options, by=by), partial(_tally, by=by))
+        """Return the number of trunks per combination of these columns, with country names next to country codes."""
+        groups = self.engine.work_out("counts", replace(self.options, by=by), methodcaller("count_groups", by))
         return self._present(rank_groups(groups, by), by)
 
     @cached_property
     def changes(self) -> pd.DataFrame:
-        """What changed."""
-        return order_changes(_concat(self.engine.work_out("changes", self.options, _list_changes)))
+        """The changes, by step or between two moments."""
+        parts = self.engine.work_out("changes", self.options, attrgetter("changes"))
+        return order_changes(pd.concat(parts, ignore_index=True))
 
     @cached_property
     def _audited(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         alone = [rule for rule in self.options.rules if not rule.is_cross_account]
-        findings = self.engine.work_out("audit", self.options, partial(_find, rules=alone))
+        findings = self.engine.work_out("audit", self.options, methodcaller("audit", alone))
         comparing = [rule for rule in self.options.rules if rule.is_cross_account]
         if comparing:
             shared = self.engine.find_shared("audit", self.options, partial(_list_keys, rules=comparing))
             if len(shared):
                 trunks = self.engine.work_out("audit", self.options, partial(_pick, rules=comparing, shared=shared))
-                together = _concat(trunks).sort_values(["account", "id"], ignore_index=True)
-                findings.append(_find(ReportInputs({"trunks": together}, self.options), comparing))
+                together = pd.concat(trunks).sort_values(["account", "id"], ignore_index=True)
+                findings.append(ReportInputs({"trunks": together}, self.options).audit(comparing))
         return suppress(merge_findings(findings), self.options.suppressions, self.options.as_of)
-
-    @cached_property
-    def findings(self) -> pd.DataFrame:
-        """What is misconfigured, but for what is suppressed."""
-        kept, _ = self._audited
-        return with_ages(kept, self.tables.get("log"))
-
-
-def _tally(part: ReportInputs, by: Sequence[str]) -> pd.DataFrame:
-    return part.tally(by)
-
-
-def _list_changes(part: ReportInputs) -> pd.DataFrame:
-    return part.changes
-
-
-def _find(part: ReportInputs, rules: Sequence[Rule]) -> pd.DataFrame:
-    options = part.options
-    findings = audit_trunks(part.trunks, providers=options.providers, as_of=options.as_of, rules=rules)
-    return mask_findings(findings, part.tables["trunks"]) if options.is_masked else findings
 
 
 def _list_keys(part: ReportInputs, rules: Sequence[Rule]) -> pd.DataFrame:
-    """Return the hashes of what these rules compare accounts by, each once for each account that has it."""
+    """Return the hashes of the keys of these rules, each once per account that has it."""
     keys = _keys_by_row(part, rules)
     accounts = part.trunks["account"].reset_index(drop=True)
     return pd.DataFrame({KEY: keys, "account": accounts.reindex(keys.index)}).drop_duplicates()[[KEY]]
 
 
 def _pick(part: ReportInputs, rules: Sequence[Rule], shared: pd.Series) -> pd.DataFrame:
-    """Return the trunks of a part that have a key which is in several accounts."""
+    """Return the trunks of a part that have a key in `shared`."""
     keys = _keys_by_row(part, rules)
     return part.tables["trunks"].iloc[np.unique(keys.index[keys.isin(shared)])]
 
 
 def _keys_by_row(part: ReportInputs, rules: Sequence[Rule]) -> pd.Series:
-    facts = gather_context(part.trunks, part.options.providers, part.options.as_of)
-    hashed = []
-    for rule in rules:
-        if rule.keys:
-            keys = rule.code + " " + rule.keys(facts)
-            hashed.append(pd.util.hash_pandas_object(keys, index=False))
-    return pd.concat(hashed)
-
-
-def _concat(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(parts, ignore_index=True)
+    context = gather_context(part.trunks, part.options.providers, part.options.as_of)
+    keys = pd.concat([rule.code + " " + rule.keys(context) for rule in rules if rule.keys])
+    return pd.util.hash_pandas_object(keys, index=False)

@@ -1,4 +1,4 @@
-"""From inputs to a report, by its name."""
+"""Reports by name."""
 
 from __future__ import annotations
 
@@ -16,22 +16,11 @@ if TYPE_CHECKING:
 
 
 def derive_report(name: str, inputs: ReportInputs) -> pd.DataFrame:
-    """Return a report. Grain and columns: those of its table in `REPORTS`. Raises KeyError if there is none."""
-    match name:
-        case "overview":
-            return inputs.overview
-        case "counts":
-            return inputs.count(inputs.options.by)
-        case "growth":
-            return inputs.growth
-        case "changes":
-            return inputs.changes
-        case "freshness":
-            return inputs.freshness
-        case "audit":
-            return inputs.findings
-        case _:
-            return inputs.count(REPORTS[name].by)
+    """Return a report. Grain and columns: those of its table in `REPORTS`. Raises KeyError if it does not exist."""
+    if by := REPORTS[name].by:
+        return inputs.count(inputs.options.by if name == "counts" else by)
+    report: pd.DataFrame = inputs.findings if name == "audit" else getattr(inputs, name)
+    return report
 
 
 def tables_needed(names: Sequence[str]) -> set[str]:
@@ -40,7 +29,7 @@ def tables_needed(names: Sequence[str]) -> set[str]:
 
 
 def trunk_columns(names: Sequence[str], by: Sequence[str]) -> list[str]:
-    """Return the columns of the trunks that these reports need, with the base of a derived column in its place."""
+    """Return the columns of the trunks that these reports need; a derived column is replaced by its base."""
     if {"audit", "overview"} & set(names):
         wanted = [*AUDITED, *by]
     else:
