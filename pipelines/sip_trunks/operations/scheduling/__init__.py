@@ -1,7 +1,6 @@
-"""The command `schedule`: let cron or systemd call `sip-trunks run`.
+"""Schedules for `sip-trunks run` in cron or systemd, for the command `schedule`.
 
-timetable.py            when: `1h`, `7 * * * *`
-job.py                  what: the command, its folder, what it may write
-crontab.py, systemd.py  where: the text of each scheduler, and how it is put in and taken out
-command.py              install, show, remove
+timetable.py            times: `1h`, `7 * * * *`
+job.py                  the scheduled command, its folder, the folders that it writes to
+crontab.py, systemd.py  render, install, find and remove a schedule in each scheduler
 """

@@ -1,21 +1,20 @@
-"""A schedule in a user's crontab: a block of lines between two marks; everything else in it stays as it is."""
+"""A schedule in a user's crontab: a block of lines between two marks. All other lines stay unchanged."""
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
 import shlex
 import shutil
-import subprocess
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sip_trunks.core.errors import DestinationError, UsageError
-from sip_trunks.operations.scheduling.job import Installed
+from sip_trunks.operations.scheduling.job import Installed, call, describe_problem, user_name
 from sip_trunks.operations.scheduling.timetable import read_cron
 
 if TYPE_CHECKING:
+    import subprocess
+
     from sip_trunks.operations.scheduling.job import Job
 
 _BLOCK = re.compile(
@@ -27,59 +26,57 @@ _BEGINNING = re.compile(r"^# begin (\S+) in .*: written by `sip-trunks schedule 
 
 
 def line_of(job: Job) -> str:
-    """Return the line of a crontab for the job.
+    """Return the crontab line of the job.
 
-    A run that fails prints all that it has said, which cron sends by mail; one that finds another at work does not.
+    A failed run prints its output, so that cron mails it. A run that finds another run active prints nothing.
     """
     variables = f"SIP_TRUNKS__DATA_DIR={shlex.quote(str(job.data_dir))} " if job.data_dir else ""
-    call = f"cd {shlex.quote(str(job.folder))} && out=$({variables}{shlex.join(job.command)} 2>&1)"
-    # To cron an unescaped % is the end of the line.
-    return f"{job.timetable.cron}  " + f'{call} || [ $? -eq 6 ] || echo "$out"'.replace("%", r"\%")
+    command = f"cd {shlex.quote(str(job.folder))} && out=$({variables}{shlex.join(job.command)} 2>&1)"
+    # cron ends a line at an unescaped %.
+    return f"{job.timetable.cron}  " + f'{command} || [ $? -eq 6 ] || echo "$out"'.replace("%", r"\%")
 
 
 def render(job: Job) -> list[tuple[str, str]]:
-    """Return what is put where: titles and texts."""
-    return [(f"the crontab of {job.user or _myself()}", _block(job))]
+    """Return the titles and texts to install: the block of the crontab."""
+    return [(f"the crontab of {job.user or user_name()}", _block(job))]
 
 
 def is_available() -> bool:
-    """Whether there is a `crontab` to be called."""
+    """Whether the program `crontab` is installed."""
     return shutil.which("crontab") is not None
 
 
 def check() -> None:
-    """Raise UsageError if no schedule can be installed here."""
+    """Raise UsageError if cron is not installed."""
     if not is_available():
-        raise UsageError("there is no crontab on this machine: install cron, or try --systemd")
+        raise UsageError("crontab is not installed on this machine; install cron, or use --systemd")
 
 
 def find(user: str | None = None) -> list[Installed]:
-    """Return the schedules that `install` has put there."""
-    if not is_available():
-        return []
-    return [
-        Installed(
-            name=found["name"],
-            scheduler="cron",
-            place=f"the crontab of {user or _myself()}",
-            folder=found["folder"],
-            times=(_times(found["line"]),),
-            command=found["line"].removeprefix(_times(found["line"])).strip(),
-            next_at=_next(_times(found["line"])),
-        )
-        for found in _BLOCK.finditer(_read(user))
-    ]
+    """Return the installed schedules in the crontab of `user` (default: the current user)."""
+    schedules = []
+    for found in _BLOCK.finditer(_read(user)) if is_available() else ():
+        times = " ".join(found["line"].split()[:5])
+        command = found["line"].removeprefix(times).strip()
+        try:
+            # Schedulers use the machine's local time.
+            next_at = f"{next(read_cron(times).after(datetime.now())):%Y-%m-%d %H:%M}"  # noqa: DTZ005
+        except UsageError:
+            next_at = "unknown: the line was edited"
+        location = f"the crontab of {user or user_name()}"
+        schedules.append(Installed(found["name"], "cron", location, found["folder"], (times,), command, next_at))
+    return schedules
 
 
 def install(job: Job) -> None:
-    """Put the job's block in, in place of one of the same name. Raises DestinationError."""
+    """Add the job's block to the crontab, replacing a block with the same name. Raises DestinationError."""
     before = _without(_read(job.user), job.name)
     separator = "" if not before or before.endswith("\n") else "\n"
     _write(f"{before}{separator}{_block(job)}", job.user)
 
 
 def remove(name: str, user: str | None = None) -> None:
-    """Take the block of that name out. Raises DestinationError."""
+    """Remove the block with this name from the crontab. Raises DestinationError."""
     _write(_without(_read(user), name), user)
 
 
@@ -88,57 +85,28 @@ def _block(job: Job) -> str:
     return f"{mark}\n{line_of(job)}\n# end {job.name}\n"
 
 
-def _times(line: str) -> str:
-    return " ".join(line.split()[:5])
-
-
-def _next(times: str) -> str:
-    try:
-        # Cron's times are the machine's own.
-        return f"{next(read_cron(times).after(datetime.now())):%Y-%m-%d %H:%M}"  # noqa: DTZ005
-    except UsageError:
-        return "unknown: the line was changed"
-
-
 def _without(text: str, name: str) -> str:
     rest = _BLOCK.sub(lambda found: "" if found["name"] == name else found[0], text)
     if name in _BEGINNING.findall(rest):
-        raise UsageError(f"the lines after `# begin {name}` in the crontab were changed: take them out, crontab -e")
+        raise UsageError(f"the lines after `# begin {name}` in the crontab were edited; remove them with crontab -e")
     return rest
 
 
-def _myself() -> str:
-    return pwd.getpwuid(os.geteuid()).pw_name
-
-
 def _read(user: str | None) -> str:
-    done = _call(user, "-l")
+    done = _crontab(user, "-l")
     if done.returncode == 0:
         return done.stdout
-    # Every cron has its own words for a user who has no crontab yet, or may have none: then writing one fails.
+    # If the user has no crontab, or must not have one, each cron prints its own message. Only writing fails then.
     if re.search(r"no crontab|no such file|not allowed", done.stderr, flags=re.IGNORECASE):
         return ""
-    raise DestinationError(f"the crontab cannot be read: {_words(done)}")
+    raise DestinationError(f"the crontab cannot be read: {describe_problem(done)}")
 
 
 def _write(text: str, user: str | None) -> None:
-    done = _call(user, "-", text=text)
+    done = _crontab(user, "-", text=text)
     if done.returncode:
-        raise DestinationError(f"the crontab is as it was, since crontab refused the new one: {_words(done)}")
+        raise DestinationError(f"crontab rejected the new crontab; the old one is unchanged: {describe_problem(done)}")
 
 
-def _call(user: str | None, argument: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    command = ["crontab", *(["-u", user] if user else []), argument]
-    return subprocess.run(  # noqa: S603 - the arguments are ours
-        command,
-        input=text,
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        env=os.environ | {"LC_ALL": "C"},
-        check=False,
-    )
-
-
-def _words(done: subprocess.CompletedProcess[str]) -> str:
-    return " ".join(done.stderr.split()) or f"it ended with {done.returncode}"
+def _crontab(user: str | None, argument: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    return call(["crontab", *(["-u", user] if user else []), argument], text)

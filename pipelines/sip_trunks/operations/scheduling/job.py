@@ -1,9 +1,10 @@
-"""What a schedule calls: `sip-trunks run`, in the same folder and on the same data as where it is installed."""
+"""The scheduled command: `sip-trunks run` with the program, folder and data directory of the current process."""
 
 from __future__ import annotations
 
 import os
 import pwd
+import subprocess
 import sys
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """One scheduled run.
+    """A scheduled run.
 
-    `folder` is where it runs and so finds `.dlt`; `writable` is what it has to write; `user` is who it runs as, None
-    for who installs it; `data_dir` is told to the run only if nothing but this shell says it.
+    `folder` is its working directory, where it finds `.dlt`. `writable` has the folders that it writes to. `user` runs
+    it; None means the current user. `data_dir` is set only if it comes from the environment, which a schedule lacks.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Installed:
-    """A schedule as it was found: which scheduler has it and where, what it says, in which folder it runs."""
+    """An installed schedule: its scheduler, the location of its text there, and what the text contains."""
 
     name: str
     scheduler: str
@@ -53,41 +54,55 @@ class Installed:
 def describe_run(
     settings: Settings, name: str, timetable: Timetable, *, accounts: Sequence[str], destination: str | None
 ) -> Job:
-    """Return the job that runs as this command does: same program, same settings folder, same data directory."""
+    """Return the job that runs with the current program, settings folder and data directory.
+
+    Raises UsageError if a path has characters that a schedule cannot contain.
+    """
     arguments = [part for account in accounts for part in ("--account", account)]
     arguments += ["--destination", destination] if destination else []
-    folder = _folder(settings)
+    # The path is not resolved, because a virtual environment is found through its own links.
+    script = Path(sys.executable).absolute().with_name("sip-trunks")
+    program = (str(script),) if script.exists() else (sys.executable, "-m", "sip_trunks")
+    folders = (*open_destination(settings).written_folders, settings.metrics_path.parent)
     job = Job(
         name=name,
         timetable=timetable,
-        command=(*_program(), "run", *arguments),
-        folder=folder,
-        writable=_writable(settings),
+        command=(*program, "run", *arguments),
+        folder=_folder(settings),
+        writable=(settings.data_dir, *(path for path in folders if not path.is_relative_to(settings.data_dir))),
         data_dir=settings.data_dir if os.environ.get("SIP_TRUNKS__DATA_DIR") else None,
         user=owner_of(settings),
     )
     for text in (*job.command, *map(str, (job.folder, *job.writable))):
         if not text.isprintable():
-            raise UsageError(f"no schedule can name {text!r}: its name has characters that cannot be printed")
+            raise UsageError(f"a schedule cannot contain {text!r}, because it has characters that cannot be printed")
     return job
 
 
 def owner_of(settings: Settings) -> str | None:
-    """Return whose the data is, if root asks and it is not root's: files that root leaves its owner cannot replace."""
+    """Return the owner of the data if root runs this command and another user owns the data, else None.
+
+    The schedule runs as the owner, because the owner could not replace files that root writes.
+    """
     if os.geteuid() != 0:
         return None
-    place = settings.data_dir if settings.data_dir.exists() else _folder(settings)
-    owner = place.stat().st_uid
+    path = settings.data_dir if settings.data_dir.exists() else _folder(settings)
+    owner = path.stat().st_uid
     try:
-        return pwd.getpwuid(owner).pw_name if owner else None
+        return user_name(owner) if owner else None
     except KeyError:
-        raise UsageError(f"{place} belongs to the user {owner}, whom this machine does not know") from None
+        raise UsageError(f"{path} belongs to user {owner}, which does not exist on this machine") from None
+
+
+def user_name(user_id: int | None = None) -> str:
+    """Return the name of a user (default: the current user). Raises KeyError if it does not exist."""
+    return pwd.getpwuid(os.geteuid() if user_id is None else user_id).pw_name
 
 
 def offset_minutes(settings: Settings) -> int:
-    """Return how long after the full interval this machine's runs come: always the same, elsewhere another.
+    """Return the delay after a full interval in minutes. It is constant per machine and data directory.
 
-    If everybody came at the full hour, the API would be asked by all at once.
+    Without it, all installations would call the API on the hour.
     """
     try:
         machine = Path("/etc/machine-id").read_text("ascii").strip()
@@ -97,16 +112,22 @@ def offset_minutes(settings: Settings) -> int:
     return int.from_bytes(sha256(seed.encode("utf-8", "surrogateescape")).digest()[:4])
 
 
-def _program() -> tuple[str, ...]:
-    """Return this program by its absolute path, links as they are: a virtual environment is one."""
-    script = Path(sys.executable).absolute().with_name("sip-trunks")
-    return (str(script),) if script.exists() else (sys.executable, "-m", "sip_trunks")
+def call(command: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a scheduler's program with `text` as its input, and return its result and output."""
+    return subprocess.run(  # noqa: S603 - the caller's own arguments
+        command,
+        input=text,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        env=os.environ | {"LC_ALL": "C"},
+        check=False,
+    )
 
 
-def _writable(settings: Settings) -> tuple[Path, ...]:
-    """Return the folders that a run writes to: the data directory, and those of a lake and of metrics elsewhere."""
-    folders = (*open_destination(settings).written_folders, settings.metrics_path.parent)
-    return (settings.data_dir, *(folder for folder in folders if not folder.is_relative_to(settings.data_dir)))
+def describe_problem(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the error message of a program as one line."""
+    return " ".join(done.stderr.split()) or f"exit code {done.returncode}"
 
 
 def _folder(settings: Settings) -> Path:

@@ -1,4 +1,4 @@
-"""A schedule of systemd: a service and a timer, the machine's own for root and the user's for everybody else."""
+"""A schedule in systemd: a service and a timer, of the machine for root and of the user for other users."""
 
 from __future__ import annotations
 
@@ -6,159 +6,113 @@ import getpass
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sip_trunks.core.errors import DestinationError, UsageError
 from sip_trunks.core.files import write_whole
-from sip_trunks.operations.scheduling.job import Installed
+from sip_trunks.operations.scheduling.job import Installed, call, describe_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import timedelta
+    import subprocess
 
     from sip_trunks.operations.scheduling.job import Job
 
-_MARK = "# Written by `sip-trunks schedule install`, which replaces it; `sip-trunks schedule remove` takes it out.\n"
-_LONGEST_DELAY_SECONDS = 300
+_MARK = "# Written by `sip-trunks schedule install`"
+_HEADER = f"{_MARK}, which replaces this file. `sip-trunks schedule remove` deletes it.\n"
+_SANDBOX = "# The file system is read-only"
+_MAX_DELAY_SECONDS = 300
 _HIDDEN_BY_PRIVATE_TMP = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - nothing is written there
-
-_SERVICE = """\
-[Unit]
-Description=Load the SIP trunks as they are now ({name})
-{after}
-[Service]
-Type=oneshot
-{user}WorkingDirectory={folder}
-{environment}ExecStart={command}
-# Another run is at work: nothing to do, and no failure.
-SuccessExitStatus=6
-# A run ends by itself, after its retries; this is for what nobody has thought of.
-TimeoutStartSec=2h
-Nice=10
-NoNewPrivileges=true
-LockPersonality=true
-RestrictRealtime=true
-RestrictSUIDSGID=true
-SystemCallArchitectures=native
-{sandbox}"""
-
-_NETWORK = """\
-Wants=network-online.target
-After=network-online.target
-"""
-
-# What needs root's rights to be set up, so a user's own service manager has none of it.
-_SANDBOX = """\
-# It reads what there is, and writes what a run writes.
-ProtectSystem=strict
-ProtectHome=read-only
-ReadWritePaths={writable}
-{private_tmp}PrivateDevices=true
-ProtectControlGroups=true
-ProtectKernelModules=true
-ProtectKernelTunables=true
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
-"""
-
-_TIMER = """\
-[Unit]
-Description=When to load the SIP trunks ({name})
-
-[Timer]
-{times}
-# Not everybody in the same second.
-RandomizedDelaySec={delay}
-AccuracySec=1s
-# A time at which the machine was off is made up for.
-Persistent=true
-
-[Install]
-WantedBy=timers.target
-"""
 
 
 def service_of(job: Job, *, is_system: bool) -> str:
-    """Return the text of the service. Raises UsageError if a path cannot be written into one."""
+    """Return the text of the service unit. Raises UsageError if a unit cannot contain one of the paths."""
     for text in (*job.command, *map(str, (job.folder, *job.writable))):
         if re.search(r"""["'\\]""", text) or text != text.strip():
-            raise UsageError(f"no unit of systemd can name {text!r}: quotes, backslashes, blanks at an end; try cron")
-    sandbox = ""
-    if is_system:
-        paths = (Path(job.command[0]), job.folder, *job.writable)
-        hides = any(path.is_relative_to(folder) for path in paths for folder in _HIDDEN_BY_PRIVATE_TMP)
-        writable = " ".join(_quoted(str(path)) for path in job.writable)
-        sandbox = _SANDBOX.format(writable=writable, private_tmp="" if hides else "PrivateTmp=true\n")
-    data_dir = f"SIP_TRUNKS__DATA_DIR={job.data_dir}"
-    return _SERVICE.format(
+            raise UsageError(
+                f"a systemd unit cannot contain {text!r} (a quote, a backslash, or a space at an end); try --cron"
+            )
+    paths = (Path(job.command[0]), job.folder, *job.writable)
+    is_tmp_needed = any(path.is_relative_to(folder) for path in paths for folder in _HIDDEN_BY_PRIVATE_TMP)
+    command = " ".join(map(_quoted, job.command))
+    unit = _read_template("service").format(
         name=job.name,
-        after=_NETWORK if is_system else "",
+        network="Wants=network-online.target\nAfter=network-online.target\n" if is_system else "",
         user=f"User={job.user}\n" if job.user else "",
         folder=str(job.folder).replace("%", "%%"),
-        environment=f"Environment={_quoted(data_dir)}\n" if job.data_dir else "",
-        command=_command_line(job.command),
-        sandbox=sandbox,
+        environment=f"Environment={_quoted(f'SIP_TRUNKS__DATA_DIR={job.data_dir}')}\n" if job.data_dir else "",
+        # systemd expands variables unless the command starts with a colon.
+        command=f":{command}" if "$" in command else command,
+        writable=" ".join(_quoted(str(path)) for path in job.writable),
+        private_tmp="" if is_tmp_needed else "PrivateTmp=true\n",
     )
+    # Only root can set up the sandbox; a user's service manager cannot.
+    return unit if is_system else unit.partition(_SANDBOX)[0]
 
 
 def timer_of(job: Job) -> str:
-    """Return the text of the timer."""
+    """Return the text of the timer unit."""
     times = "\n".join(f"OnCalendar={time}" for time in job.timetable.calendar())
-    return _TIMER.format(name=job.name, times=times, delay=f"{_delay(job.timetable.shortest_gap())}s")
+    delay = min(_MAX_DELAY_SECONDS, round(job.timetable.shortest_gap().total_seconds() / 20))
+    return _read_template("timer").format(name=job.name, times=times, delay=delay)
+
+
+def _read_template(kind: str) -> str:
+    return Path(__file__).with_name(f"sip-trunks.{kind}").read_text("utf-8")
 
 
 def render(job: Job) -> list[tuple[str, str]]:
-    """Return what is put where: paths and texts."""
+    """Return the paths and texts to install: the service and the timer."""
     service, timer = _paths(job.name)
-    return [(str(service), _MARK + service_of(job, is_system=_is_system())), (str(timer), _MARK + timer_of(job))]
+    return [(str(service), _HEADER + service_of(job, is_system=_is_root())), (str(timer), _HEADER + timer_of(job))]
 
 
 def is_available() -> bool:
-    """Whether a service manager answers."""
-    return shutil.which("systemctl") is not None and _systemctl("show", "--property=Version").returncode == 0
+    """Whether systemd's service manager responds."""
+    return _is_installed() and _systemctl("show", "--property=Version").returncode == 0
 
 
 def check() -> None:
-    """Raise UsageError if no schedule can be installed here."""
-    if shutil.which("systemctl") is None:
-        raise UsageError("there is no systemd on this machine; try --cron")
+    """Raise UsageError if systemd is not installed or its service manager does not respond."""
+    if not _is_installed():
+        raise UsageError("systemd is not installed on this machine; try --cron")
     done = _systemctl("show", "--property=Version")
-    if done.returncode and _is_system():
-        raise UsageError(f"systemd does not run here ({_words(done)}); try --cron")
+    if done.returncode and _is_root():
+        raise UsageError(f"systemd is not running ({describe_problem(done)}); try --cron")
     if done.returncode:
         raise UsageError(
-            f"systemd does not answer this user ({_words(done)}): log in as {getpass.getuser()} rather than by su or "
-            "sudo, run it as root for a schedule of the machine, or try --cron"
+            f"systemd does not respond to this user ({describe_problem(done)}); log in as {getpass.getuser()} instead "
+            "of using su or sudo, or run this as root for a schedule of the machine, or try --cron"
         )
 
 
 def find() -> list[Installed]:
-    """Return the schedules that `install` has put there."""
-    if shutil.which("systemctl") is None:
+    """Return the installed schedules."""
+    if not _is_installed():
         return []
     return [_found(timer.stem) for timer in sorted(_folder().glob("*.timer")) if _is_ours(timer)]
 
 
 def install(job: Job) -> None:
-    """Write both units in place of those of the same name, and start the timer.
+    """Write both units, replacing those of a schedule with the same name, and start the timer.
 
-    Raises UsageError if others are there under that name, DestinationError if systemd does not take ours.
+    Raises UsageError if units with this name exist that `install` did not write, and DestinationError if systemd
+    rejects the units.
     """
     for path in _paths(job.name):
         if path.exists() and not _is_ours(path):
-            raise UsageError(f"{path} was not written by this command: move it away, or take another name, --name")
+            raise UsageError(f"{path} was not written by this command; move it away, or choose another --name")
     _folder().mkdir(parents=True, exist_ok=True)
     for name, text in render(job):
         write_whole(Path(name), text.encode("utf-8", "surrogateescape"))
     _ask("daemon-reload")
     _ask("enable", f"{job.name}.timer")
-    # One that runs already would go on with the times of before.
+    # A running timer would keep its old times.
     _ask("restart", f"{job.name}.timer")
 
 
 def remove(name: str) -> None:
-    """Stop the timer and take both units out. Raises DestinationError."""
+    """Stop the timer and delete both units. Raises DestinationError."""
     _ask("disable", "--now", f"{name}.timer")
     for path in _paths(name):
         if _is_ours(path):
@@ -167,13 +121,14 @@ def remove(name: str) -> None:
 
 
 def lingers() -> bool:
-    """Whether this user's timers go on without a login; root's are the machine's."""
-    return _is_system() or Path("/var/lib/systemd/linger", getpass.getuser()).exists()
+    """Whether this user's timers run without a login. Root's always do."""
+    return _is_root() or Path("/var/lib/systemd/linger", getpass.getuser()).exists()
 
 
 def _found(name: str) -> Installed:
     service, timer = (path.read_text("utf-8", "surrogateescape") if path.exists() else "" for path in _paths(name))
     done = _systemctl("show", f"{name}.timer", "--property=NextElapseUSecRealtime", "--value")
+    status = " ".join(["systemctl", *_whose(), "status", f"{name}.timer"])
     return Installed(
         name=name,
         scheduler="systemd",
@@ -181,7 +136,7 @@ def _found(name: str) -> Installed:
         folder=next(iter(_values(service, "WorkingDirectory")), "").replace("%%", "%"),
         times=tuple(_values(timer, "OnCalendar")),
         command=next(iter(_values(service, "ExecStart")), ""),
-        next_at=done.stdout.strip() or f"never: the timer is not running (systemctl{_whose()} status {name}.timer)",
+        next_at=done.stdout.strip() or f"never: the timer is not running ({status})",
     )
 
 
@@ -189,12 +144,16 @@ def _values(unit: str, key: str) -> list[str]:
     return re.findall(rf"^{key}=(.*)$", unit, flags=re.MULTILINE)
 
 
-def _is_system() -> bool:
+def _is_installed() -> bool:
+    return shutil.which("systemctl") is not None
+
+
+def _is_root() -> bool:
     return os.geteuid() == 0
 
 
 def _folder() -> Path:
-    if _is_system():
+    if _is_root():
         return Path("/etc/systemd/system")
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
 
@@ -207,36 +166,21 @@ def _is_ours(path: Path) -> bool:
     return path.is_file() and path.read_text("utf-8", "surrogateescape").startswith(_MARK)
 
 
-def _command_line(command: Sequence[str]) -> str:
-    words = " ".join(_quoted(word) for word in command)
-    # Beginning with a colon, no $ is anything but a letter.
-    return f":{words}" if "$" in words else words
-
-
 def _quoted(text: str) -> str:
     text = text.replace("%", "%%")
     return text if re.fullmatch(r"[\w@%+=:,./-]+", text) else f'"{text}"'
 
 
-def _delay(gap: timedelta) -> int:
-    return min(_LONGEST_DELAY_SECONDS, round(gap.total_seconds() / 20))
-
-
-def _whose() -> str:
-    return "" if _is_system() else " --user"
+def _whose() -> tuple[str, ...]:
+    return () if _is_root() else ("--user",)
 
 
 def _ask(*arguments: str) -> None:
     done = _systemctl(*arguments)
     if done.returncode:
-        command = " ".join(["systemctl", *_whose().split(), *arguments])
-        raise DestinationError(f"`{command}` failed: {_words(done)}; the units are in {_folder()}")
+        command = " ".join(["systemctl", *_whose(), *arguments])
+        raise DestinationError(f"`{command}` failed: {describe_problem(done)}; the units are in {_folder()}")
 
 
 def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["systemctl", *_whose().split(), "--no-ask-password", *arguments]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)  # noqa: S603
-
-
-def _words(done: subprocess.CompletedProcess[str]) -> str:
-    return " ".join(done.stderr.split()) or f"it ended with {done.returncode}"
+    return call(["systemctl", *_whose(), "--no-ask-password", *arguments])

@@ -1,7 +1,7 @@
-"""When a schedule runs: `1h`, `7 * * * *` or `@daily` as one timetable, for cron and for systemd.
+"""The times of a schedule: `1h`, `7 * * * *` or `@daily` as one timetable, for cron and for systemd.
 
-A timetable holds the times that one line of a crontab can express, so both schedulers get the same times, and the next
-ones can be shown before anything is installed. Times are local to the machine, as both schedulers take them.
+A timetable has the times that one crontab line can express. Both schedulers therefore run at the same times, and the
+next times can be shown before the schedule is installed. Times are in the machine's local time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from croniter import croniter
 
@@ -18,94 +18,82 @@ from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
 _DAY_MINUTES = 24 * 60
 _EVERY = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1440, 7 * 1440)
 """The intervals, in minutes, that divide an hour, a day or a week evenly."""
-_SHORTHANDS = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
+_SHORTHANDS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
 _FIELDS = ("minute", "hour", "day of the month", "month", "day of the week")
 _ALLOWED = ("0-59", "0-23", "1-31", "1-12 or jan-dec", "0-7 or sun-sat")
-# croniter takes more than cron does: L, #, ?, 5/10 without a range, fri-mon around the end of the week.
+# croniter accepts more than cron does: L, #, ?, 5/10 without a range, fri-mon across the end of the week.
 _VALUE = r"(?:[0-9]{1,2}|[a-z]{3})"
 _PART = re.compile(rf"(?:\*|(?P<first>{_VALUE})(?:-(?P<last>{_VALUE}))?)(?:/(?P<step>[0-9]{{1,2}}))?")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")
-_NAMES: dict[int, dict[str, int]] = {
-    3: {name.lower(): number for number, name in enumerate(_MONTHS, 1)},
-    4: {name.lower(): number for number, name in enumerate(_WEEKDAYS)} | {"-sun": -7},  # at the end of a range
-}
+_NAMES: Sequence[Any] = croniter.ALPHACONV
 
 
 @dataclass(frozen=True)
 class Timetable:
-    """The times of one line of a crontab; `cron` holds its five fields, without names."""
+    """The times of a crontab line. `cron` has its five fields, with numbers instead of names."""
 
     cron: str
 
     def calendar(self) -> list[str]:
-        """Return the same times as values of systemd's `OnCalendar=`: two if either of two days will do."""
+        """Return the same times as values of systemd's `OnCalendar=`.
+
+        If neither day field begins with `*`, cron runs on dates that match either of them, which takes two values.
+        """
         minutes, hours, days, months, weekdays = croniter.expand(self.cron)[0]
+        _, _, day_field, _, weekday_field = self.cron.split()
         time = f"{_systemd(hours)}:{_systemd(minutes)}:00"
         in_week = "" if "*" in weekdays else ",".join(_WEEKDAYS[int(day)] for day in weekdays) + " "
-        if self._is_either_day:
+        if not day_field.startswith("*") and not weekday_field.startswith("*"):
             return [f"*-{_systemd(months)}-{_systemd(days)} {time}", f"{in_week}*-{_systemd(months)}-* {time}"]
         return [f"{in_week}*-{_systemd(months)}-{_systemd(days)} {time}"]
 
-    @property
-    def _is_either_day(self) -> bool:
-        """Whether a date matches if the month's or the week's field does: cron's rule if neither begins with `*`."""
-        fields = self.cron.split()
-        return not fields[2].startswith("*") and not fields[4].startswith("*")
-
     def after(self, moment: datetime) -> Iterator[datetime]:
-        """Yield the times after `moment`, in order and without end."""
+        """Yield the times after `moment` in order, without end."""
         times = croniter(self.cron, moment, implement_cron_bug=True)
         while True:
             yield times.get_next(datetime)
 
     def shortest_gap(self) -> timedelta:
-        """Return the shortest time from one run to the next."""
+        """Return the shortest time between two runs."""
         minutes, hours, *_ = croniter.expand(self.cron)[0]
-        # The shortest gap is within a day, or from its last run to the next one.
+        # It is between two runs of a day, or between the last run of a day and the next run.
         per_day = (60 if "*" in minutes else len(minutes)) * (24 if "*" in hours else len(hours))
         times = islice(self.after(datetime(2027, 1, 1)), per_day + 1)  # noqa: DTZ001
         return min(later - earlier for earlier, later in pairwise(times))
 
 
 def read_cron(text: str) -> Timetable:
-    """Return the timetable of a cron expression: five fields, or `@hourly` and the like.
+    """Return the timetable of a cron expression: five fields, or a shorthand such as `@hourly`.
 
-    Raises UsageError for everything that not every cron reads in the same way.
+    Raises UsageError if the expression is not valid, or if cron implementations interpret it differently.
     """
-    written = text.strip().lower()
-    if written.startswith("@") and written not in _SHORTHANDS:
-        raise UsageError(f"--cron {text.strip()} is not supported; use one of {', '.join(_SHORTHANDS)}")
-    fields = _SHORTHANDS.get(written, written).split()
+    fields = text.lower().split()
+    if text.strip().startswith("@"):
+        if text.strip().lower() not in _SHORTHANDS:
+            raise UsageError(f"--cron {text.strip()} is not supported; use one of {', '.join(_SHORTHANDS)}")
+        fields = [str(values[0]) for values in croniter.expand(text.strip())[0]]
     if len(fields) != len(_FIELDS):
         raise UsageError(
             f'--cron needs five fields in quotes, minute hour day month weekday, such as "7 * * * *"; got {text!r}'
         )
-    timetable = Timetable(" ".join(_read_field(field, place) for place, field in enumerate(fields)))
+    fields = [",".join(_read_part(part, index) for part in field.split(",")) for index, field in enumerate(fields)]
+    timetable = Timetable(" ".join(fields))
     try:
         next(timetable.after(datetime(2027, 1, 1)))  # noqa: DTZ001
     except ValueError:
-        raise UsageError(f"--cron {text!r} never runs: no such month has a day {fields[2]}") from None
+        raise UsageError(f"--cron {text!r} never runs: these months have no day {fields[2]}") from None
     return timetable
 
 
 def read_interval(text: str, offset: int) -> Timetable:
-    """Return the timetable that runs every `text` (15min, 1h, 1d), `offset` minutes after the full one.
+    """Return the timetable with the interval `text` (15min, 1h, 1d), `offset` minutes after each full interval.
 
-    The offset is taken modulo the interval. Raises UsageError if the interval does not divide an hour, a day or a
+    The offset is applied modulo the interval. Raises UsageError if the interval does not divide an hour, a day or a
     week evenly.
     """
     minutes = parse_duration("--every", text) / 60
@@ -135,28 +123,25 @@ def _as_duration(minutes: int) -> str:
     return f"{minutes // 60}h" if minutes % 60 == 0 else f"{minutes}min"
 
 
-def _read_field(text: str, place: int) -> str:
-    """Return a field with numbers for names, which not every cron takes in lists and ranges. Raises UsageError."""
-    return ",".join(_read_part(part, place) for part in text.split(","))
+def _read_part(part: str, index: int) -> str:
+    """Return a part of a field with numbers for names, as not every cron accepts names in lists and ranges.
 
-
-def _read_part(part: str, place: int) -> str:
+    Raises UsageError if the part is not valid.
+    """
     found = _PART.fullmatch(part)
-    others = ["*"] * len(_FIELDS)
-    names = _NAMES.get(place, {})
-    others[place] = re.sub(r"-sun|[a-z]{3}", lambda name: str(names.get(name[0], name[0])), part)
-    if not found or not croniter.is_valid(" ".join(others)):
-        raise UsageError(f"--cron: {_FIELDS[place]} must be {_ALLOWED[place]}; got {part!r}")
+    # Sunday is 0, or 7 at the end of a range.
+    text = part.replace("-sun", "-7") if _FIELDS[index] == "day of the week" else part
+    numbers = re.sub("[a-z]{3}", lambda name: str(_NAMES[index].get(name[0], name[0])), text)
+    if not found or not croniter.is_valid(" ".join(["*"] * index + [numbers] + ["*"] * (len(_FIELDS) - 1 - index))):
+        raise UsageError(f"--cron: {_FIELDS[index]} must be {_ALLOWED[index]}; got {part!r}")
     if found["step"] and found["first"] and not found["last"]:
-        # Some crons ignore the step.
-        last = re.match(r"\d+-(\d+)", _ALLOWED[place])
-        raise UsageError(
-            f"--cron: {_FIELDS[place]} {part!r}: write the range, {found['first']}-{last and last[1]}/{found['step']}"
-        )
-    low, _, high = others[place].partition("/")[0].partition("-")
+        # Some cron implementations ignore the step.
+        last = _ALLOWED[index].split()[0].partition("-")[2]
+        raise UsageError(f"--cron: {_FIELDS[index]} {part!r}: write the range, {found['first']}-{last}/{found['step']}")
+    low, _, high = numbers.partition("/")[0].partition("-")
     if high and int(high) < int(low):
-        raise UsageError(f"--cron: {_FIELDS[place]} {part!r} ends before it begins; write two ranges")
-    return others[place]
+        raise UsageError(f"--cron: {_FIELDS[index]} {part!r} ends before it begins; write two ranges")
+    return numbers
 
 
 def _systemd(values: Collection[object]) -> str:

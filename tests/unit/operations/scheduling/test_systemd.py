@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from sip_trunks.core.errors import UsageError
 from sip_trunks.operations.scheduling import systemd
 from sip_trunks.operations.scheduling.job import Job
 from sip_trunks.operations.scheduling.timetable import read_cron
+
+DEPLOY = Path(__file__).resolve().parents[4] / "deploy" / "systemd"
 
 
 def job(folder: str = "/srv/sip-trunks") -> Job:
@@ -31,7 +34,7 @@ def test_a_service_of_the_machine_is_confined_to_the_folders_that_a_run_writes()
 
 @pytest.mark.parametrize("folder", ["/srv/it's", '/srv/"quoted"', "/srv/back\\slash"])
 def test_a_folder_that_a_unit_cannot_name_is_refused(folder: str) -> None:
-    with pytest.raises(UsageError, match="try cron"):
+    with pytest.raises(UsageError, match="try --cron"):
         systemd.service_of(job(folder), is_system=True)
 
 
@@ -39,3 +42,10 @@ def test_a_timer_has_a_line_for_each_of_two_days_of_which_either_will_do() -> No
     lines = [line for line in systemd.timer_of(job()).splitlines() if line.startswith("OnCalendar=")]
     assert lines == [f"OnCalendar={time}" for time in job().timetable.calendar()]
     assert len(lines) == 2
+
+
+def test_the_units_to_copy_are_those_that_schedule_install_writes() -> None:
+    hourly = replace(job(), timetable=read_cron("7 * * * *"), user="sip-trunks")
+    for kind, text in (("service", systemd.service_of(hourly, is_system=True)), ("timer", systemd.timer_of(hourly))):
+        lines = (DEPLOY / f"sip-trunks.{kind}").read_text("utf-8").splitlines(keepends=True)
+        assert "".join(lines[3:]) == text
