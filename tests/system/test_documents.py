@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sip_trunks.famulor.demo import DEMO_TOKEN, serve
+from tests.support.builders import TRUNK
 from tests.support.demo_account import demo_after, work_in
 from tests.support.documents import README, assert_commands_print_what_it_says, python_blocks, sessions
 from tests.support.runs import PATIENCE_SECONDS, PROJECT, call
@@ -20,6 +21,8 @@ from tests.tools.cookbook import COOKBOOK, RUNS, recipes
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.fixtures import Begin
 
 
 def with_commands() -> list[Path]:
@@ -44,6 +47,13 @@ def test_every_query_of_the_cookbook_prints_what_it_says(
     assert len(list(recipes(text))) > 15
     for query, printed in recipes(text):
         assert call("sql", query) == printed, f"{query}\nrun `make cookbook`"
+
+
+def test_the_cookbook_lists_the_fields_that_the_api_added(begin: Begin) -> None:
+    """Only the query of the page shows that it has the comment that an undeclared field gets; the demo has none."""
+    begin(TRUNK | {"zz_invented": "x"})
+    (query,) = (query for query, _ in recipes(COOKBOOK.read_text("utf-8")) if "undeclared field" in query)
+    assert "zz_invented" in call("sql", query)
 
 
 def test_the_lake_is_read_as_its_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
