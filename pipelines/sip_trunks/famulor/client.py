@@ -218,18 +218,10 @@ class _Fetcher:
     def _request(self, pool: urllib3.PoolManager, url: str) -> urllib3.BaseHTTPResponse:
         time.sleep(min(self.rate_limit.count_request(time.monotonic()), max(self._deadline - time.monotonic(), 0.0)))
         remaining = max(self._deadline - time.monotonic(), 0.001)
-        timeout = urllib3.Timeout(
-            connect=min(self.settings.connect_seconds, remaining),
-            read=min(self.settings.read_seconds, remaining),
-        )
+        connect, read = min(self.settings.connect_seconds, remaining), min(self.settings.read_seconds, remaining)
+        timeout = urllib3.Timeout(connect=connect, read=read)
         return pool.request(
-            "GET",
-            url,
-            headers=self._headers,
-            timeout=timeout,
-            retries=False,
-            redirect=False,
-            preload_content=False,
+            "GET", url, headers=self._headers, timeout=timeout, retries=False, redirect=False, preload_content=False
         )
 
     def _raise_for_status(self, response: urllib3.BaseHTTPResponse) -> None:

@@ -181,9 +181,9 @@ UNUSABLE: dict[str, tuple[bytes, str]] = {
     "HTML": (f"<!doctype html><p>{NOT_TO_BE_QUOTED}".encode(), "expected JSON, got a page of HTML or XML"),
     "nothing": (b"", "expected JSON, got an empty response"),
     "blanks": (b" \r\n\t ", "expected JSON, got an empty response"),
-    "text": (NOT_TO_BE_QUOTED.encode(), "expected JSON, got something else from character 0 on"),
+    "text": (NOT_TO_BE_QUOTED.encode(), "expected JSON, got a syntax error at character 0"),
     "truncated JSON": (GOOD[:-30], f"expected complete JSON, got {len(GOOD) - 30} bytes that end in the middle"),
-    "two answers": (GOOD + GOOD, f"expected JSON, got something else from character {len(GOOD)} on"),
+    "two answers": (GOOD + GOOD, f"expected JSON, got a syntax error at character {len(GOOD)}"),
     "data null": (b'{"data": null}', "expected a list under `data`, got null"),
     "data an object": (
         json.dumps({"data": {"id": NOT_TO_BE_QUOTED}}).encode(),

@@ -122,7 +122,7 @@ def test_a_byte_order_mark_does_not_change_the_records() -> None:
 
 
 def test_a_byte_order_mark_alone_is_an_empty_response() -> None:
-    assert complaint(b"\xef\xbb\xbf") == "expected JSON, got an empty answer"
+    assert complaint(b"\xef\xbb\xbf") == "expected JSON, got an empty response"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_byte_order_mark_alone_is_an_empty_response() -> None:
 )
 def test_bytes_that_are_no_utf_8_are_refused_with_their_place(content: bytes, offset: int) -> None:
     says = complaint(content)
-    assert f"expected JSON in UTF-8, got a byte that is none at offset {offset} of {len(content)}" in says
+    assert f"expected JSON in UTF-8, got an invalid byte at offset {offset} of {len(content)}" in says
 
 
 def test_half_a_utf_16_character_is_refused() -> None:
@@ -151,7 +151,7 @@ def test_half_a_utf_16_character_is_refused() -> None:
     "form", ['{{"data": [{{"price": {0}}}]}}', '{{"data": [{0}]}}', '{{"data": [], "total": {0}}}']
 )
 def test_numbers_that_json_has_not_are_refused(constant: str, form: str) -> None:
-    assert complaint(form.format(constant).encode()) == f"expected JSON, got {constant}, which JSON has not"
+    assert complaint(form.format(constant).encode()) == f"expected JSON, got {constant}, which is not valid in JSON"
 
 
 def test_a_number_out_of_range_is_refused_where_it_would_be_lost() -> None:
@@ -176,7 +176,7 @@ DEEP = 100_000
     ids=["open", "closed", "data in data", "data", "record", "record read leniently", "unknown key", "paging key"],
 )
 def test_nesting_without_end_is_refused(content: bytes) -> None:
-    assert complaint(content) == "expected a list of trunks, got JSON nested too deeply to be read"
+    assert complaint(content) == "expected a list of trunks, got JSON that is nested too deeply"
 
 
 def test_nesting_that_is_merely_unusual_is_read() -> None:
@@ -208,18 +208,18 @@ def test_any_single_wrong_byte_makes_at_most_an_unusable_response() -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "expected JSON, got an empty answer"),
-        (b" \r\n\t ", "expected JSON, got an empty answer"),
+        (b"", "expected JSON, got an empty response"),
+        (b" \r\n\t ", "expected JSON, got an empty response"),
         (b"\n\n<!DOCTYPE html><p>content-of-the-answer", "expected JSON, got a page of HTML or XML (41 bytes)"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>", "expected JSON, got a page of HTML or XML"),
-        (b"content-of-the-answer", "expected JSON, got something else from character 0 on"),
-        (b"{'data': []}", "expected JSON, got something else from character 1 on"),
-        (b'{"data": [],}', "expected JSON, got something else from character "),
-        (b'{"data": [{"id": 01}]}', "expected JSON, got something else from character 18 on"),
-        (b'{"data": []} content-of-the-answer', "expected JSON, got something else from character 13 on"),
-        (b'{"data": []}\x00', "expected JSON, got something else from character 12 on"),
-        (b'{"data": [{"name": "\x1b"}]}', "expected JSON, got something else from character 20 on"),
-        (b'{"data": [{"name": "\\q"}]}', "expected JSON, got something else from character 20 on"),
+        (b"content-of-the-answer", "expected JSON, got a syntax error at character 0"),
+        (b"{'data': []}", "expected JSON, got a syntax error at character 1"),
+        (b'{"data": [],}', "expected JSON, got a syntax error at character "),
+        (b'{"data": [{"id": 01}]}', "expected JSON, got a syntax error at character 18"),
+        (b'{"data": []} content-of-the-answer', "expected JSON, got a syntax error at character 13"),
+        (b'{"data": []}\x00', "expected JSON, got a syntax error at character 12"),
+        (b'{"data": [{"name": "\x1b"}]}', "expected JSON, got a syntax error at character 20"),
+        (b'{"data": [{"name": "\\q"}]}', "expected JSON, got a syntax error at character 20"),
         (b"[]", "expected an object with a list under `data`, got an array"),
         (b"null", "expected an object with a list under `data`, got null"),
         (b"true", "expected an object with a list under `data`, got a boolean"),

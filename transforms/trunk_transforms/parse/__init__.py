@@ -1,1 +1,1 @@
-"""Bytes of a response → typed columns, versions and drift."""
+"""Parse the bytes of a response into typed columns, versions and drift."""

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 class SnapshotBatch:
     """The snapshots that one load stores, with the changes and the row of `sip_trunk_snapshots` of each.
 
-    A load replaces the rows of `accounts` and of no other account. A destination may empty `snapshots` while it
-    loads them, because the next steps may need the memory.
+    A load replaces the rows of `accounts` only. A destination may empty `snapshots` during the load to free memory.
     """
 
     accounts: Sequence[str]

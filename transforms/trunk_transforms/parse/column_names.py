@@ -1,4 +1,4 @@
-"""Names of fields: which column a field of the API gets, and whether its name says that it holds a secret."""
+"""Map the fields of the API to column names, and recognise fields that contain secrets by their name."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ _LONGEST_NAME = 46  # leaves room for a tag and the variants' suffix below the 6
 
 
 def claim_columns(fields: Iterable[str]) -> dict[str, str]:
-    """Return a column of its own for every undeclared field, whatever their order.
+    """Return a unique column name for every undeclared field, independent of their order.
 
-    A field that is named like a column gets it before one that is only normalised to it; who comes too late gets the
-    name with a tag.
+    If several fields have the same normalised name, the field whose own name equals it gets the column. The others get
+    the name with a tag.
     """
     claimed: dict[str, str] = {}
-    taken = {*_DECLARED, *RESERVED_COLUMNS}
+    used = {*_DECLARED, *RESERVED_COLUMNS}
     for field in sorted(fields, key=lambda field: (column_name(field) != field, field)):
         column = column_name(field) or "field"
-        if column in taken or column == "field" != field or column.endswith(VARIANT_SUFFIX):
+        if column in used or column == "field" != field or column.endswith(VARIANT_SUFFIX):
             column = f"{column[:_LONGEST_NAME].rstrip('_')}_{_tag(field)}"
-        while column in taken:
+        while column in used:
             column = f"{column[:_LONGEST_NAME].rstrip('_')}_{_tag(column + field)}"
         claimed[field] = column
-        taken.add(column)
+        used.add(column)
     return claimed
 
 
 def column_name(field: str) -> str:
-    """Return the column that a field of the API would have: snake case, as dlt normalises; "" if nothing is left."""
+    """Return the column name of a field in snake case, as dlt normalises it; "" if no character is left."""
     name = _snake_case(field)
     if name[:1].isdigit():
         name = f"_{name}"
-    if name.startswith("_dlt"):  # dlt's own
+    if name.startswith("_dlt"):  # reserved by dlt
         name = f"api{name}"
     if name.strip("_") and not name.endswith("_") and len(name) <= _LONGEST_NAME:
         return name
@@ -72,13 +72,13 @@ _SECRET_SPELLED_TOGETHER = re.compile(
 
 
 def says_secret(field: str) -> bool:
-    """Whether a field's name, however it is written, says that its value is a secret."""
+    """Return whether the name of a field, in any spelling, says that its value is a secret."""
     name = _snake_case(normalize("NFKD", field).encode("ascii", "ignore").decode())
     return bool(_SECRET_WORD.search(name) or _SECRET_SPELLED_TOGETHER.search(name.replace("_", "")))
 
 
 def drop_secrets(value: Any, dropped: Counter[str]) -> Any:
-    """Return the value without members, at any depth, whose name says secret; `dropped` counts them by name."""
+    """Return the value without secret members at any depth. `dropped` counts them by name."""
     if isinstance(value, list):
         return [drop_secrets(item, dropped) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What an answer of the API looks like from outside: the envelope, its raw records, and where the next page is."""
+"""Parse the envelope of a response: its raw records and the link to the next page."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class InvalidResponseError(ValueError):
-    """The API answered something that is no list of trunks; the message says what was expected and what came."""
+    """The response is not a list of trunks. The message says what was expected and what was received."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """One answer: its records as the bytes they were sent in, and what the paging keys say.
+    """One page of a response: its records as raw bytes, and its paging keys.
 
-    `next_page` is the link to the next page, or its number where only numbers are given; null on the last page.
-    `total` is how many records all pages together should hold, where the answer says so.
+    `next_page` is the link to the next page, or its number if the page has no links; None on the last page. `total` is
+    the number of records on all pages, if the page has it.
     """
 
     records: Sequence[bytes | msgspec.Raw]
@@ -46,10 +46,10 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_page(body: bytes | memoryview) -> Page:
-    """Return the records and the paging of one complete answer.
+    """Return the records and the paging keys of one complete page.
 
-    Raises InvalidResponseError if it is no JSON object with a list of objects under `data`, or if its paging keys cannot
-    be followed: a page that is left out would look like trunks that are gone.
+    Raises InvalidResponseError if the body is not a JSON object with a list of objects under `data`, or if its paging
+    keys are not valid, because the trunks of a skipped page would appear as removed.
     """
     if bytes(body[:3]) == _BYTE_ORDER_MARK:
         body = memoryview(body)[3:]
@@ -61,78 +61,73 @@ def read_page(body: bytes | memoryview) -> Page:
         except (msgspec.DecodeError, ValueError):
             envelope, records = _read_leniently(body)
     except RecursionError:
-        raise InvalidResponseError("expected a list of trunks, got JSON nested too deeply to be read") from None
+        raise InvalidResponseError("expected a list of trunks, got JSON that is nested too deeply") from None
     _refuse_non_objects(records)
     return Page(records, _next_page(envelope), _total(envelope))
 
 
 def _read_leniently(body: bytes | memoryview) -> tuple[_Envelope, list[bytes]]:
-    """Read what the quick parser rejects and JSON allows: lone surrogates, UTF-16 and UTF-32."""
+    """Read valid JSON that msgspec rejects: lone surrogates, UTF-16 and UTF-32."""
     try:
-        answer = json.loads(bytes(body), parse_constant=_refuse_constant)
+        content = json.loads(bytes(body), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise InvalidResponseError(
-            f"expected JSON in UTF-8, got a byte that is none at offset {error.start} of {len(body)}"
+            f"expected JSON in UTF-8, got an invalid byte at offset {error.start} of {len(body)}"
         ) from None
     except json.JSONDecodeError as error:
-        raise InvalidResponseError(_no_json(body, error)) from None
+        raise InvalidResponseError(_explain_invalid_json(body, error)) from None
     except InvalidResponseError:
         raise
     except ValueError:
         raise InvalidResponseError(_OUT_OF_RANGE) from None
-    if not isinstance(answer, dict):
-        raise InvalidResponseError(f"expected an object with a list under `data`, got {json_type(answer)}")
-    if "data" not in answer:
-        raise InvalidResponseError(
-            f"expected an object with a list under `data`, got an object with {_name_keys(answer)}"
-        )
-    data = answer["data"]
+    if not isinstance(content, dict) or "data" not in content:
+        seen = f"an object with {_name_keys(content)}" if isinstance(content, dict) else json_type(content)
+        raise InvalidResponseError(f"expected an object with a list under `data`, got {seen}")
+    data = content["data"]
     if not isinstance(data, list):
         raise InvalidResponseError(f"expected a list under `data`, got {json_type(data)}")
     try:
         records = [json.dumps(record, allow_nan=False).encode() for record in data]
     except ValueError:
         raise InvalidResponseError(_OUT_OF_RANGE) from None
-    paging = {key: value for key, value in answer.items() if key in _Envelope.__struct_fields__ and key != "data"}
+    paging = {key: value for key, value in content.items() if key in _Envelope.__struct_fields__ and key != "data"}
     return _Envelope(data=[], **paging), records
 
 
-_OUT_OF_RANGE = "expected numbers that a computer can hold, got one that is out of range"
+_OUT_OF_RANGE = "expected numbers in the range of a double, got one that is out of range"
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidResponseError(f"expected JSON, got {name}, which JSON has not")
+    raise InvalidResponseError(f"expected JSON, got {name}, which is not valid in JSON")
 
 
-def _no_json(body: bytes | memoryview, error: json.JSONDecodeError) -> str:
+def _explain_invalid_json(body: bytes | memoryview, error: json.JSONDecodeError) -> str:
     start = bytes(body[:4096]).lstrip()
     if not start:
-        return "expected JSON, got an empty answer"
+        return "expected JSON, got an empty response"
     if start.startswith(b"<"):
         return f"expected JSON, got a page of HTML or XML ({len(body)} bytes)"
     rest = error.doc[error.pos :].strip()
     is_cut = not rest or error.msg.startswith("Unterminated") or any(w.startswith(rest) for w in _JSON_WORDS)
     if is_cut:
         return f"expected complete JSON, got {len(body)} bytes that end in the middle"
-    return f"expected JSON, got something else from character {error.pos} on ({error.msg})"
+    return f"expected JSON, got a syntax error at character {error.pos} ({error.msg})"
 
 
 _JSON_WORDS = ("true", "false", "null")
 
 
-def _name_keys(answer: dict[str, Any]) -> str:
-    if not answer:
-        return "no keys"
-    names = [printable(key, 40) for key in list(answer)[:5]]
-    more = f" and {len(answer) - 5} more" if len(answer) > 5 else ""
-    return f"the keys {', '.join(names)}{more}"
+def _name_keys(content: dict[str, Any]) -> str:
+    names = [printable(key, 40) for key in list(content)[:5]]
+    more = f" and {len(content) - 5} more" if len(content) > 5 else ""
+    return f"the keys {', '.join(names)}{more}" if content else "no keys"
 
 
 _TYPE_BY_FIRST_BYTE = {'"': "a string", "[": "an array", "t": "a boolean", "f": "a boolean", "n": "null"}
 
 
 def _refuse_non_objects(records: Sequence[bytes | msgspec.Raw]) -> None:
-    """Raise InvalidResponseError for the first record that is no object; Arrow's JSON reader crashes on some of them."""
+    """Raise InvalidResponseError if a record is not an object, because Arrow's JSON reader crashes on some of these."""
     views: Iterable[Any] = map(memoryview, records)
     starts: list[int] = list(map(itemgetter(0), views))
     if starts.count(ord("{")) < len(starts):
@@ -142,7 +137,7 @@ def _refuse_non_objects(records: Sequence[bytes | msgspec.Raw]) -> None:
 
 
 def _next_page(envelope: _Envelope) -> str | int | None:
-    """Where the next page is: Laravel's paginator has it beside `data`, its resource collections under `links`."""
+    """Return the link or number of the next page. Laravel's paginator puts it beside `data`, collections in `links`."""
     links = envelope.links if isinstance(envelope.links, dict) else {}
     for link in (envelope.next_page_url, links.get("next")):
         if isinstance(link, str) and link:
@@ -156,23 +151,15 @@ def _next_page(envelope: _Envelope) -> str | int | None:
 
 
 def _page_number(value: object) -> int | None:
-    """Return a count that may come as 3, 3.0 or "3". Raises InvalidResponseError for anything else but null."""
-    match value:
-        case None:
-            return None
-        case bool():
-            pass
-        case int():
-            return value
-        case float() if value.is_integer():
-            return int(value)
-        case str() if value.isascii() and value.isdigit() and len(value) < 20:
-            return int(value)
-    raise InvalidResponseError(f"expected a number in the paging keys, got {json_type(value)} that is none")
+    """Return a number that may be sent as 3, 3.0 or "3", or None for null. Raises InvalidResponseError."""
+    try:
+        return msgspec.convert(value, int | None, strict=False)
+    except msgspec.ValidationError:
+        raise InvalidResponseError(f"expected an integer in the paging keys, got {json_type(value)}") from None
 
 
 def _total(envelope: _Envelope) -> int | None:
-    """Return what all pages together hold; a `total` that is no count only means that it cannot be checked."""
+    """Return the number of records on all pages; None, which skips the check, if `total` is not a number."""
     meta = envelope.meta if isinstance(envelope.meta, dict) else {}
     try:
         return _page_number(meta.get("total", envelope.total))
@@ -180,18 +167,9 @@ def _total(envelope: _Envelope) -> int | None:
         return None
 
 
+_JSON_TYPES: dict[type, str] = {bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
+
+
 def json_type(value: object) -> str:
-    """Return what JSON calls the type of `value`, with its article."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case str():
-            return "a string"
-        case list():
-            return "an array"
-        case dict():
-            return "an object"
-        case _:
-            return "a number"
+    """Return the JSON type of `value`, with its article."""
+    return "null" if value is None else _JSON_TYPES.get(type(value), "a number")

@@ -1,8 +1,8 @@
-"""Values replaced by pseudonyms, before anything is written: `hmac:DID:49:5f0c…` for +4930…, `hmac:unknown::…` for ana.
+"""Replace values by pseudonyms before anything is written: `hmac:DID:49:5f0c…` for +4930…, `hmac:unknown::…` for ana.
 
-What is derived from a number, its kind and its calling code, stands in the pseudonym, since nobody can derive it from
-there. The rest is HMAC-SHA256 of the value with a key (128 bits of it): equal values have equal pseudonyms in every
-account and field, so that they can be joined; without the key nobody can try out numbers.
+A pseudonym contains the kind and the calling code of a number, which cannot be derived from it. The rest is 128 bits of
+the HMAC-SHA256 of the value. Equal values have equal pseudonyms in every account and field, so that they can be joined.
+Without the key, a number cannot be found by trying all numbers.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _DECLARED = frozenset(column.name for column in API_COLUMNS)
 
 
 def hide_columns(columns: Columns, names: Collection[str], key: bytes) -> Columns:
-    """Return the columns with pseudonyms in place of the values of those named, misfits included.
+    """Return the columns with pseudonyms in place of the values of the columns `names`, including their variants.
 
-    What is no text, a number or an object in a field that is not declared, is a misfit then: its column is null, its
-    pseudonym beside it in `<column>__v_text`. In other columns, what is below a member of an object that is called like
-    one of the names is replaced, at any depth. Missing and blank values stay as they are.
+    If an undeclared field contains numbers or objects, its column becomes null and `<column>__v_text` has the
+    pseudonyms. In the objects of other columns, the values of members with one of the names are replaced at any depth.
+    Missing and blank values do not change.
     """
     covers = _covering(names)
     table, types = columns.table, dict(columns.types)
@@ -61,9 +61,9 @@ def hide_columns(columns: Columns, names: Collection[str], key: bytes) -> Column
 
 
 def _covering(names: Collection[str]) -> Covers:
-    """Return what tells of a field or of a column whether it is one of these, however it is written.
+    """Return a function that tests whether a field or column, in any spelling, is one of `names`.
 
-    A field that is not declared has a tag in its column's name if the name was taken (`transforms.names`).
+    The column of an undeclared field has a tag if its name was already in use (see `column_names`).
     """
     tagged = re.compile(f"(?:{'|'.join(map(re.escape, names))})_[0-9a-f]{{8}}")
 
@@ -80,7 +80,7 @@ def _bases(names: Collection[str], covers: Covers) -> set[str]:
 
 
 def derive_pseudonyms(values: pa.ChunkedArray | pa.Array, key: bytes) -> pa.Array:
-    """Return the pseudonym of each text; each distinct one is looked at once. Null and blank text stay."""
+    """Return the pseudonym of each text. Null and blank texts do not change. Repeated texts are computed once."""
     values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     encoded = values.dictionary_encode()
     distinct = encoded.dictionary
@@ -95,9 +95,9 @@ def derive_pseudonyms(values: pa.ChunkedArray | pa.Array, key: bytes) -> pa.Arra
 
 
 def _digest(values: list[bytes], key: bytes) -> list[str]:
-    """Return HMAC-SHA256 of each value, its first 32 digits, by its definition (RFC 2104).
+    """Return the first 32 digits of the HMAC-SHA256 of each value (RFC 2104).
 
-    Both of its hashes begin with the key: hashed once and copied, that takes less than half as long.
+    Both hashes of the HMAC begin with the key. Hashing the key once and copying the state halves the time.
     """
     short = hashlib.sha256(key).digest() if len(key) > _BLOCK_BYTES else key
     block = short.ljust(_BLOCK_BYTES, b"\0")
@@ -115,14 +115,14 @@ def _digest(values: list[bytes], key: bytes) -> list[str]:
 
 
 def _hide_members(values: pa.ChunkedArray, covers: Covers, key: bytes) -> pa.ChunkedArray:
-    """Return JSON with pseudonyms below the members that are covered; what is no JSON stays as it is."""
+    """Return JSON with pseudonyms below the covered members. Text that is not JSON does not change."""
     try:
         objects = {text: value for text in values.unique().to_pylist() if (value := _read_object(text)) is not None}
         plain = pa.array({text for value in objects.values() for text in _list_covered(value, covers)}, pa.string())
         hidden = dict(zip(plain.to_pylist(), derive_pseudonyms(plain, key).to_pylist(), strict=True))
         changed = {text: as_json(_replace(value, covers, hidden)) for text, value in objects.items()} if hidden else {}
     except RecursionError:
-        raise InvalidResponseError("expected trunks, got JSON nested too deeply to be read") from None
+        raise InvalidResponseError("expected trunks, got JSON that is nested too deeply") from None
     if not changed:
         return values
     return pa.chunked_array([[changed.get(text, text) for text in values.to_pylist()]], values.type)

@@ -1,8 +1,8 @@
-"""Raw records of one snapshot → one Arrow table, column by column; what did not fit comes out as drift.
+"""Parse the raw records of one snapshot into one Arrow table, and report deviations as drift.
 
-Records are read in batches by Arrow's JSON reader against an explicit schema. A batch that does not fit is read
-again value by value: misfits go into `<column>__v_text`, new fields get a type, and the schema that the next
-batches are read against knows them. Both ways end in the same columns.
+Arrow's JSON reader reads the records in batches with an explicit schema. A batch that does not fit the schema is read
+again, value by value: values of the wrong type go to `<column>__v_text`, and new fields get a type and become part of
+the schema for the next batches. Both ways return the same columns.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ _DECLARED = {column.name: column for column in API_COLUMNS}
 
 @dataclass(frozen=True)
 class Drift:
-    """One deviation of a snapshot from the declaration; `kind` is one of `schema.DRIFT_KINDS`."""
+    """One deviation of a snapshot from the declaration. `kind` is one of `schema.DRIFT_KINDS`.
+
+    `detail` is stored and identifies the deviation across runs: a changed wording would be reported as new drift.
+    """
 
     column_name: str
     kind: str
@@ -57,10 +60,10 @@ class Drift:
 
 @dataclass(frozen=True)
 class Columns:
-    """The records of a snapshot as a table, the type of each of its columns, and the drift seen on the way.
+    """The records of a snapshot as a table, the type of each column, and the drift.
 
-    Grain: one row per record, in the order sent. Declared columns always exist; undeclared fields follow in order
-    of appearance, then the variants. Nothing but `id` is free of nulls.
+    Grain: one row per record, in the order of the response. Declared columns always exist; undeclared fields follow in
+    order of appearance, then the variants. Only `id` is never null.
     """
 
     table: pa.Table
@@ -75,10 +78,11 @@ def read_records(
     batch_records: int = BATCH_RECORDS,
     batch_bytes: int = BATCH_BYTES,
 ) -> Columns:
-    """Return the records as columns; `known` are the types that undeclared columns got in earlier snapshots.
+    """Return the records as columns. `known` are the types of undeclared columns in earlier snapshots.
 
-    The records may be gone through more than once. Raises InvalidResponseError if one has no integer `id` that fits 64
-    bits, or is no JSON.
+    `records` may be iterated more than once.
+
+    Raises InvalidResponseError if a record is not JSON or has no integer `id` of at most 64 bits.
     """
     known = known or {}
     try:
@@ -89,16 +93,14 @@ def read_records(
 
 
 def _occurring_fields(records: Iterable[Raw]) -> frozenset[str]:
-    """Return the undeclared fields that have a value in any record. Raises InvalidResponseError."""
+    """Return the undeclared fields with a value in any record. Raises InvalidResponseError if a record is not JSON."""
     names: set[str] = set()
     try:
         for record in records:
             values = json.loads(bytes(record), parse_int=read_integer)
             names |= {name for name, value in values.items() if value is not None}
     except (UnicodeDecodeError, RecursionError):
-        raise InvalidResponseError(
-            "expected JSON in UTF-8, not nested too deeply to be read, got something else"
-        ) from None
+        raise InvalidResponseError("expected JSON in UTF-8 that is not nested too deeply, got something else") from None
     return frozenset(names - _DECLARED.keys())
 
 
@@ -111,7 +113,7 @@ def _read_records(reader: _Reader, batches: Iterator[_Batch]) -> Columns:
 
 
 def _batches(records: Iterable[Raw], batch_records: int, batch_bytes: int) -> Iterator[_Batch]:
-    """Cut the records into batches of bounded count and bounded bytes."""
+    """Split the records into batches of at most `batch_records` records and about `batch_bytes` bytes."""
     remaining = iter(records)
     while batch := list(islice(remaining, batch_records)):
         views: Iterable[Any] = map(memoryview, batch)
@@ -129,7 +131,7 @@ def _batches(records: Iterable[Raw], batch_records: int, batch_bytes: int) -> It
 
 
 class _Batch(NamedTuple):
-    """Some records, and the same as lines of text."""
+    """A batch of records, and the same records as lines of text."""
 
     records: Sequence[Raw]
     text: bytes
@@ -137,7 +139,7 @@ class _Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class _Field:
-    """How one field of the API is read; type None: so far it was only ever null, and has no column."""
+    """The column and type of one field of the API. A field that was always null has the type None and no column."""
 
     column: str
     type: ColumnType | None
@@ -145,18 +147,18 @@ class _Field:
 
 
 class _BetterClaimError(Exception):
-    """A field turned up whose name has a better claim to a column than the field that has it already."""
+    """A new field has a better claim to a column than the field that already has it."""
 
 
 class _Reader:
-    """Reads batch after batch; what it learns about undeclared fields in one serves the next.
+    """Reads batches in order, and remembers the undeclared fields of earlier batches.
 
-    `occurring` are undeclared fields that are known to come; they claim their columns before others do.
+    `occurring` are undeclared fields of later batches. They claim their columns first.
     """
 
     def __init__(self, known: Mapping[str, ColumnType], occurring: frozenset[str]) -> None:
         self._fields = {name: _Field(name, column.type) for name, column in _DECLARED.items()}
-        # A stored column is expected again as a field of its name, if a field of that name would get it.
+        # Expects each stored column as a field of the same name, if that field would get the column.
         self._fields |= {
             name: _Field(name, column_type, is_secret=says_secret(name))
             for name, column_type in known.items()
@@ -167,21 +169,21 @@ class _Reader:
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
     def read(self, batch: _Batch) -> pa.Table:
-        """Return one batch as columns and count its drift. Raises InvalidResponseError."""
+        """Return one batch as columns and count its drift. Raises InvalidResponseError, see `read_records`."""
         try:
-            batch.text.decode()  # Arrow takes bytes that are no UTF-8 for text
+            batch.text.decode()  # Arrow accepts bytes that are not UTF-8
         except UnicodeDecodeError:
-            raise InvalidResponseError("expected JSON in UTF-8, got bytes that are none") from None
+            raise InvalidResponseError("expected JSON in UTF-8, got invalid bytes") from None
         columns = self._read_fitting(batch)
         if columns is None:
             try:
                 columns = self._read_value_by_value(batch.records)
             except RecursionError:
-                raise InvalidResponseError("expected trunks, got JSON nested too deeply to be read") from None
+                raise InvalidResponseError("expected trunks, got JSON that is nested too deeply") from None
         ids = columns["id"]
         if ids.null_count:
             raise InvalidResponseError(
-                f"expected an integer `id` of at most 64 bits in every trunk, got {ids.null_count} without"
+                f"expected an integer `id` of at most 64 bits in every trunk, {ids.null_count} of {len(ids)} have none"
             )
         for name, column in _DECLARED.items():
             if column.allowed:
@@ -197,7 +199,7 @@ class _Reader:
         return known | dict.fromkeys(variants, "text")
 
     def drift(self) -> tuple[Drift, ...]:
-        """Return what was counted, in a stable order."""
+        """Return the counted drift, in a stable order."""
         return tuple(Drift(*key, count) for key, count in sorted(self._counts.items()) if count)
 
     def _count(self, column: str, kind: str, detail: str, count: int) -> None:
@@ -206,7 +208,7 @@ class _Reader:
     # ------------------------------------------------------------------ the batch fits
 
     def _read_fitting(self, batch: _Batch) -> dict[str, pa.Array] | None:
-        """Return the batch read by Arrow in one go, or None if anything in it does not fit."""
+        """Return the batch as Arrow reads it, or None if it does not fit the schema."""
         readable = {name: field for name, field in self._fields.items() if field.type != "json"}
         if not batch.records:
             return {f.column: pa.array([], arrow_type(f.type)) for n, f in readable.items() if n in _DECLARED}  # type: ignore[arg-type]
@@ -239,7 +241,7 @@ class _Reader:
         return columns
 
     def _accept_undeclared(self, name: str, field: _Field, count: int) -> bool:
-        """Count a field that the declaration has not; false if it must not be stored."""
+        """Count an undeclared field as drift. Return false if it must not be stored."""
         self._occurring.add(name)
         if field.is_secret:
             self._count(field.column, "secret_dropped", "the name says secret; never stored", count)
@@ -251,7 +253,7 @@ class _Reader:
         return True
 
     def _typed(self, field: _Field, array: pa.Array) -> dict[str, pa.Array]:
-        """Return the column, and its variants if text that should be a timestamp is none."""
+        """Return the column, and its variants if a text is not a valid timestamp."""
         if field.type != "timestamp":
             return {field.column: array}
         moments, misfits = as_timestamps(array)
@@ -261,10 +263,10 @@ class _Reader:
         return {field.column: moments, field.column + VARIANT_SUFFIX: misfits}
 
     def _count_nulls(self, name: str, array: pa.Array, batch: _Batch) -> None:
-        """Tell nulls that were sent from fields that were not: Arrow makes no difference."""
+        """Count nulls and missing fields separately, which Arrow does not distinguish."""
         if not array.null_count:
             return
-        # The name with its colon cannot stand in a value, and there are no objects within these records.
+        # The name with its colon cannot be part of a value, and these records contain no objects.
         count, key, missing = len(batch.records), name.encode(), 0
         if batch.text.count(b'"%s":' % key) != count and len(re.findall(rb'"%s"\s*:' % key, batch.text)) != count:
             rows = pc.indices_nonzero(pc.is_null(array)).to_pylist()
@@ -306,7 +308,7 @@ class _Reader:
         return columns
 
     def _learn(self, records: list[dict[str, Any]]) -> None:
-        """Give every field that is not known yet a column and a type. Raises _BetterClaimError."""
+        """Give every new field a column and a type. Raises _BetterClaimError if a column needs another field."""
         names = dict.fromkeys(name for record in records for name in record)
         values = {name: [r[name] for r in records if r.get(name) is not None] for name in names}
         self._occurring |= {name for name in names if values[name] and name not in _DECLARED}
@@ -322,12 +324,12 @@ class _Reader:
                 continue
             column = columns[name]
             if column not in self._occurring:
-                self._fields.pop(column, None)  # no field of the column's own name is expected any more
+                self._fields.pop(column, None)  # no longer expected as a field of the same name
             column_type = self._known.get(column) or type_of(values[name])
             self._fields[name] = _Field(column, column_type, is_secret=says_secret(name))
 
     def _without_secrets(self, column: str, values: list[Any]) -> list[Any]:
-        """Return the values with every member of a nested object dropped whose name says secret."""
+        """Return the values without secret members of nested objects."""
         dropped: Counter[str] = Counter()
         clean = [drop_secrets(v, dropped) if isinstance(v, dict | list) else v for v in values]
         for name, count in dropped.items():
@@ -336,7 +338,7 @@ class _Reader:
         return clean
 
     def _fit(self, field: _Field, values: list[Any]) -> dict[str, pa.Array]:
-        """Return the values that fit the field's type as one column, the others as text in another."""
+        """Return the values that fit the type as one column, and the others as text in the variant column."""
         kind = field.type or "json"
         if set(map(type, values)) <= {EXACTLY.get(kind), type(None)}:
             return self._typed(field, pa.array(values, _read_as(kind)))
@@ -365,7 +367,7 @@ def _only_chunk(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _has_inexact(array: pa.Array) -> bool:
-    """Whether a column of doubles may have rounded an integer on the way in."""
+    """Return whether a column of doubles may contain a rounded integer."""
     if array.type != pa.float64():
         return False
     largest = pc.max(pc.abs(array)).as_py()
@@ -373,7 +375,7 @@ def _has_inexact(array: pa.Array) -> bool:
 
 
 def _read_as(column_type: ColumnType | None) -> pa.DataType:
-    """The Arrow type that the JSON reader is asked for; timestamps are judged afterwards, in one place."""
+    """Return the type for the JSON reader. Timestamps are read as text and converted by `as_timestamps`."""
     if column_type is None:
         return pa.null()
     return pa.string() if column_type == "timestamp" else arrow_type(column_type)

@@ -1,4 +1,4 @@
-"""What changed between what is stored and what came."""
+"""Compare a snapshot with the stored trunks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pyarrow.compute as pc
 
 _SHRINK_MATTERS_FROM = 10
 NO_VERSIONS = pa.schema([("id", pa.int64()), ("row_version", pa.string())]).empty_table()
-"""What is stored of an account that was never seen."""
+"""The stored versions of an account without a snapshot."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """How many trunks of an account are new, changed, removed, and how many were stored before."""
+    """The numbers of new, changed and removed trunks of an account, and of the trunks stored before."""
 
     new_count: int
     changed_count: int
@@ -23,12 +23,12 @@ class Changes:
 
     @property
     def is_none(self) -> bool:
-        """Whether the snapshot says what is stored."""
+        """Whether the snapshot equals the stored trunks."""
         return not (self.new_count or self.changed_count or self.removed_count)
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether the snapshot lacks so much that it may be a fault: all, or over half of at least 10."""
+        """Whether so many trunks are missing that it may be an error: all, or more than half of at least 10."""
         is_all = 0 < self.stored_count == self.removed_count and self.new_count == 0
         is_half = self.stored_count >= _SHRINK_MATTERS_FROM and self.removed_count * 2 > self.stored_count
         return is_all or is_half
@@ -36,10 +36,10 @@ class Changes:
 
 @dataclass(frozen=True)
 class Difference:
-    """What a snapshot changes: in numbers, and which trunks.
+    """The changes of a snapshot: their numbers, and the affected trunks.
 
-    `is_fresh` tells of each trunk of the snapshot whether it is new or changed; `stale_ids` are the stored trunks
-    that are changed or removed.
+    `is_fresh` has a flag per trunk of the snapshot: new or changed. `stale_ids` are the ids of the stored trunks that
+    were changed or removed.
     """
 
     changes: Changes
@@ -48,7 +48,7 @@ class Difference:
 
 
 def compare_versions(stored: pa.Table, current: pa.Table) -> Difference:
-    """Return what `current` changes in `stored`; both of one account, one row per `id`, with `row_version`."""
+    """Return the changes from `stored` to `current`: trunks of one account, one row per `id`, with `row_version`."""
     is_known = pc.is_in(current["id"], value_set=stored["id"].combine_chunks())
     is_fresh = pc.invert(_is_version_of(current, stored))
     stale_ids = stored["id"].filter(pc.invert(_is_version_of(stored, current)))
@@ -64,6 +64,6 @@ def compare_versions(stored: pa.Table, current: pa.Table) -> Difference:
 
 
 def _is_version_of(trunks: pa.Table, others: pa.Table) -> pa.ChunkedArray:
-    # Without trunks to look for, the others are not made a table to look them up in.
+    # Without trunks, no hash table of the others is needed.
     versions = others["row_version"].combine_chunks() if len(trunks) else pa.array([], pa.string())
     return pc.is_in(trunks["row_version"], value_set=versions)

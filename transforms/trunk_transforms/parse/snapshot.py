@@ -1,4 +1,4 @@
-"""The records of one snapshot → the tables that are stored: trunks with their `row_version`, allowlists, drift."""
+"""Convert the records of one snapshot into the stored tables: trunks with `row_version`, allowlists, drift."""
 
 from __future__ import annotations
 
@@ -35,11 +35,10 @@ _ROWS_WORTH_A_TABLE = 100_000
 
 @dataclass(frozen=True)
 class ParsedSnapshot:
-    """What one snapshot of one account says.
+    """The content of one snapshot of one account.
 
-    `account` is whose they are; `trunks` has one row per (account, id) with `row_version`; `allowed_ips` one row per
-    entry of an allowlist; `types` names the column types of `trunks` that come from the API; `drift` lists the
-    deviations.
+    `trunks` has one row per (account, id) with `row_version`, `allowed_ips` one row per entry of an allowlist. `types`
+    has the types of the columns of `trunks` that come from the API. `drift` lists the deviations.
     """
 
     account: str
@@ -56,9 +55,11 @@ def parse_snapshot(
     known: Mapping[str, ColumnType] | None = None,
     hide: Callable[[Columns], Columns] | None = None,
 ) -> ParsedSnapshot:
-    """Return the tables of one account's snapshot; `known` are the types of undeclared columns stored before.
+    """Return the tables of one account's snapshot. `known` are the types of the stored undeclared columns.
 
-    `hide` returns what is to be stored in place of the columns that were sent; hashes are of that.
+    `hide` returns the columns to store in place of the original ones, such as pseudonyms. `row_version` is the hash of
+    these columns.
+
     Raises InvalidResponseError if a record has no integer `id`.
     """
     columns = read_records(records, known)
@@ -72,7 +73,7 @@ def parse_snapshot(
 
 
 def _declared(stored: pa.Schema, types: Mapping[str, ColumnType]) -> pa.Schema:
-    """Return the schema with what Arrow alone does not say: which columns are never null, which text is JSON."""
+    """Return the schema with the columns that are never null and the texts that are JSON marked."""
     return pa.schema(
         [
             field.with_nullable(SIP_TRUNKS.may_be_null(field.name)).with_metadata(
@@ -84,17 +85,17 @@ def _declared(stored: pa.Schema, types: Mapping[str, ColumnType]) -> pa.Schema:
 
 
 def derive_row_version(columns: Columns, account: str) -> pa.ChunkedArray:
-    """Return a hash per row of the account and the canonical, non-null values of the columns (hexadecimal text).
+    """Return a hash per row, as hexadecimal text, of the account and the canonical, non-null values of the columns.
 
-    Canonical: instants whatever their spelling, allowlists sorted, absent like null, columns by name. Equal hashes
-    mean that nothing changed; the order of columns and the columns that are null do not matter.
+    Timestamps are compared as instants, allowlists are sorted, and missing fields equal null. Equal hashes mean that
+    nothing changed. The order of the columns and the columns that are null do not matter.
     """
     batches = columns.table.to_batches(max_chunksize=_ROWS_AT_ONCE)
     return pa.chunked_array([_hash_rows(batch, columns.types, account) for batch in batches], pa.string())
 
 
 def _hash_rows(batch: pa.RecordBatch, types: Mapping[str, ColumnType], account: str) -> pa.Array:
-    # Name, length and text of every value: no value can pass for two.
+    # Name, length and text of every value, so that different rows never have the same text.
     parts = [pa.repeat(f"{account}\n", len(batch))]
     for name in sorted(types):
         text = _canonical_text(batch.column(name), types[name])
@@ -102,13 +103,13 @@ def _hash_rows(batch: pa.RecordBatch, types: Mapping[str, ColumnType], account: 
             end = pc.if_else(pc.is_valid(text), "\n", None) if text.null_count else "\n"
             parts += [_labels(name, text), text, end]
     rows = pc.binary_join_element_wise(*parts, "", null_handling="skip").cast(pa.binary())
-    # All in C: a call of Python's for each of a million rows takes longer than the hash.
+    # Iterates in C: a Python call per row takes longer than the hash.
     hashes = map(partial(blake2b, digest_size=_HASH_BYTES), rows.to_numpy(False))
     return pa.array([*map(methodcaller("hexdigest"), hashes)], pa.string())
 
 
 def _labels(name: str, text: pa.Array) -> pa.Array:
-    """Return the name and the length of each text; null where there is none."""
+    """Return the name and the length of each text, or null for a null."""
     sizes = pc.binary_length(text).dictionary_encode()
     labels = pc.binary_join_element_wise(f"{name}=", sizes.dictionary.cast(pa.string()), ":", "")
     return labels.take(sizes.indices)
@@ -121,7 +122,7 @@ def _canonical_text(array: pa.Array, column_type: ColumnType) -> pa.Array:
         case "timestamp":
             return array.cast(pa.int64()).cast(pa.string())
         case "double":
-            # The bits, since a number's text may differ between releases of Arrow; + 0.0 makes -0.0 equal to 0.0.
+            # The bits, because the text of a number may differ between releases of Arrow. + 0.0 turns -0.0 into 0.0.
             return pc.add(array, 0.0).view(pa.int64()).cast(pa.string())
         case "text_list":
             return _sorted_text(array)
@@ -130,7 +131,7 @@ def _canonical_text(array: pa.Array, column_type: ColumnType) -> pa.Array:
 
 
 def _sorted_text(lists: pa.Array) -> pa.Array:
-    """Return the entries of each list in their sort order as one text, each with its length."""
+    """Return the sorted entries of each list as one text, each with its length."""
     entries = pa.table({"row": pc.list_parent_indices(lists), "entry": pc.list_flatten(lists)})
     entries = entries.sort_by([("row", "ascending"), ("entry", "ascending")])
     entry = entries["entry"].combine_chunks()
@@ -143,9 +144,9 @@ def _sorted_text(lists: pa.Array) -> pa.Array:
 
 
 def drop_duplicate_ids(trunks: pa.Table) -> tuple[pa.Table, tuple[Drift, ...]]:
-    """Return one row per `id`, and the drift of those that came twice and differed.
+    """Return one row per `id`, and the drift of duplicates that differ.
 
-    Of twins that differ, the one updated last stays, the first sent where that decides nothing.
+    The duplicate with the latest `updated_at` is kept, or else the first one in the response.
     """
     ids = trunks["id"]
     if pc.count_distinct(ids).as_py() == len(ids):
@@ -160,19 +161,14 @@ def drop_duplicate_ids(trunks: pa.Table) -> tuple[pa.Table, tuple[Drift, ...]]:
         elif version != kept[id_][1]:
             differing[id_] += 1
     drift = tuple(
-        Drift(
-            "id",
-            "duplicate_id",
-            f"id {id_} came with different contents; kept the one updated last",
-            count + 1,
-        )
+        Drift("id", "duplicate_id", f"id {id_} came with different contents; kept the one updated last", count + 1)
         for id_, count in differing.items()
     )
     return trunks.take(sorted(row for row, _ in kept.values())), drift
 
 
 def derive_allowed_ips(trunks: pa.Table) -> pa.Table:
-    """Return the entries of all allowlists in the API's order.
+    """Return the entries of all allowlists, in the API's order.
 
     Grain: one row per (account, trunk_id, position). Needs `account`, `id`, `allowed_inbound_ips`, `row_version`.
     """
@@ -181,13 +177,13 @@ def derive_allowed_ips(trunks: pa.Table) -> pa.Table:
         lists = batch.column("allowed_inbound_ips")
         rows = pc.list_parent_indices(lists)
         first = pc.take(lists.offsets, rows) if len(rows) else pa.array([], pa.int32())
-        place = pc.subtract(pc.add(pa.array(range(len(rows)), pa.int64()), lists.offsets[0]), first)
+        position = pc.subtract(pc.add(pa.array(range(len(rows)), pa.int64()), lists.offsets[0]), first)
         tables.append(
             pa.table(
                 {
                     "account": pc.take(batch.column("account"), rows),
                     "trunk_id": pc.take(batch.column("id"), rows),
-                    "position": place,
+                    "position": position,
                     "ip": pc.list_flatten(lists),
                     "row_version": pc.take(batch.column("row_version"), rows),
                 },
@@ -198,7 +194,7 @@ def derive_allowed_ips(trunks: pa.Table) -> pa.Table:
 
 
 def pick_trunks(snapshot: ParsedSnapshot, mask: pa.ChunkedArray) -> ParsedSnapshot:
-    """Return the snapshot with those trunks only that the mask picks, and their allowlists."""
+    """Return the snapshot with only the trunks that the mask selects, and their allowlists."""
     if pc.all(mask, min_count=0).as_py():
         return snapshot
     trunks = snapshot.trunks.filter(mask)
@@ -207,9 +203,9 @@ def pick_trunks(snapshot: ParsedSnapshot, mask: pa.ChunkedArray) -> ParsedSnapsh
 
 
 def join_tables(tables: Iterable[pa.Table]) -> list[pa.Table]:
-    """Return the rows of the tables in tables of some size: many small ones cost more than their rows.
+    """Return the rows of the tables in fewer, larger tables, because every table has a fixed cost.
 
-    A column that one of them lacks is null there.
+    Columns that a table lacks become null.
     """
     joined: list[pa.Table] = []
     pending: list[pa.Table] = []
@@ -228,7 +224,7 @@ def _join(tables: list[pa.Table]) -> pa.Table:
 
 
 def drift_table(snapshots: Iterable[ParsedSnapshot], snapshot_at: datetime) -> pa.Table:
-    """Return the deviations of snapshots as rows of `schema_drift`."""
+    """Return the drift of the snapshots as rows of `schema_drift`."""
     rows = [
         {"account": snapshot.account, "snapshot_at": snapshot_at, **vars(entry)}
         for snapshot in snapshots
@@ -238,5 +234,5 @@ def drift_table(snapshots: Iterable[ParsedSnapshot], snapshot_at: datetime) -> p
 
 
 def snapshot_table(observations: Iterable[Mapping[str, object]]) -> pa.Table:
-    """Return rows of `sip_trunk_snapshots`."""
+    """Return the observations as a table of `sip_trunk_snapshots`."""
     return pa.Table.from_pylist(list(observations), schema=SIP_TRUNK_SNAPSHOTS.arrow_schema())

@@ -1,4 +1,4 @@
-"""Values of fields: which type they fit, and what they become where they do not."""
+"""Convert values of fields to the type of their column, or to text if they do not fit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIRST_MICROSECOND = -62_135_596_800_000_000  # 0001-01-01T00:00:00Z
 
 
 def read_number(text: str) -> float | int | Decimal:
-    """Read a number with a fraction or exponent: 42.0 is 42, and one that no double can hold stays exact."""
+    """Return a number with a fraction or exponent: 42.0 as the integer 42, numbers beyond a double as Decimal."""
     number = float(text)
     if abs(number) == float("inf"):
         return Decimal(text)
@@ -29,12 +29,12 @@ def read_number(text: str) -> float | int | Decimal:
 
 
 def read_integer(text: str) -> int | Decimal:
-    """Read an integer; Python refuses to make one of thousands of digits, a decimal holds them."""
+    """Return an integer, or a Decimal if it has more digits than Python converts."""
     return int(text) if len(text) < _LONGEST_INTEGER else Decimal(text)
 
 
 def type_of(values: list[Any]) -> ColumnType | None:
-    """Return the type that most values of a new field have; whole and other numbers together are doubles."""
+    """Return the most frequent type among the values of a new field. Integers and doubles together are doubles."""
     kinds = Counter(_kind_of(value) for value in values)
     if kinds["bigint"] and kinds["double"]:
         kinds["double"] += kinds.pop("bigint")
@@ -66,10 +66,6 @@ def _fit_double(value: Any) -> float | None:
     return float(value) if is_number and float(value) == value else None
 
 
-def _fit_bool(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
 def _fit_text_list(value: Any) -> list[str | None] | None:
     is_list = isinstance(value, list) and all(item is None or _fit_text(item) is not None for item in value)
     return value if is_list else None
@@ -80,20 +76,19 @@ FIT: dict[ColumnType, Callable[[Any], Any]] = {
     "timestamp": _fit_text,
     "bigint": _fit_bigint,
     "double": _fit_double,
-    "bool": _fit_bool,
+    "bool": lambda value: value if isinstance(value, bool) else None,
     "text_list": _fit_text_list,
     "json": lambda value: _fit_json(value),  # noqa: PLW0108 - defined below
 }
-
-"""By type: returns the value as it is stored, or None if it does not fit."""
+"""By type: a function that returns the value as it is stored, or None if it does not fit."""
 
 _SCALARS: tuple[ColumnType, ...] = ("bool", "bigint", "double", "text")
 EXACTLY: dict[ColumnType, type] = {"double": float, "bool": bool}
-"""The Python types of which every value fits."""
+"""The Python type whose values all fit, by column type."""
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether `text` can be written as UTF-8; a lone surrogate cannot."""
+    """Return whether `text` can be encoded as UTF-8; a lone surrogate cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -102,7 +97,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def as_json(value: Any) -> str:
-    """Return canonical JSON: keys sorted, no spaces, text as it is unless it cannot be written."""
+    """Return canonical JSON: sorted keys, no spaces, and no escapes unless the text cannot be encoded."""
     if isinstance(value, Decimal):
         return str(value)
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
@@ -110,21 +105,21 @@ def as_json(value: Any) -> str:
 
 
 def _fit_json(value: Any) -> str | None:
-    """Return canonical JSON if databases read it too: they refuse a lone surrogate even as an escape."""
+    """Return canonical JSON, or None if it has a lone surrogate, which databases reject even as an escape."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return as_json(value) if _is_unicode(text) else None
 
 
 def as_text(value: Any) -> str:
-    """Return a misfit as text: a string as it is, anything else as JSON."""
+    """Return a value as text: a string unchanged, any other value as JSON."""
     return value if isinstance(value, str) and _is_unicode(value) else as_json(value)
 
 
 def as_timestamps(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Return the instants that the texts name, and the texts that name none; UTC where no zone is given."""
+    """Return the texts as instants, and the texts that are not timestamps. Texts without a time zone are UTC."""
     instants = _cast_to_instants(texts)
     earliest = pc.min(instants)
-    if earliest.is_valid and earliest.value < _FIRST_MICROSECOND:  # Arrow knows a year 0, Python and pandas do not
+    if earliest.is_valid and earliest.value < _FIRST_MICROSECOND:  # Arrow has a year 0, Python and pandas do not
         in_range = pc.greater_equal(instants.cast(pa.int64()), _FIRST_MICROSECOND)
         instants = pc.if_else(in_range, instants, pa.scalar(None, instants.type))
     if instants.null_count == texts.null_count:
@@ -149,7 +144,7 @@ def _cast_to_instants(texts: pa.Array) -> pa.Array:
 
 
 def _as_instant(text: str | None) -> int | None:
-    """Return microseconds since 1970 (UTC), or None if `text` names no instant."""
+    """Return microseconds since 1970 (UTC), or None if `text` is not a timestamp."""
     try:
         return None if text is None else pa.scalar(text).cast(arrow_type("timestamp")).value
     except pa.ArrowInvalid:
