@@ -16,10 +16,9 @@ from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import frame_rows
 from sip_trunks.run.run import run
 from sip_trunks.warehouse.frames import read_delivered, read_observations, read_trunks, read_versions
-from tests.support.histories import VERSION_COLUMNS, some_trunks
+from tests.support.histories import VERSION_COLUMNS, derive_history, some_trunks
 from tests.support.runs import TOKEN
 from trunk_transforms.history.changes import derive_changes, log_changes
-from trunk_transforms.history.scd2 import derive_history
 from trunk_transforms.schema.reports import CHANGES
 
 if TYPE_CHECKING:

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support.frames import rows, trunks
 from trunk_transforms.audit.engine import audit_trunks
-from trunk_transforms.audit.rules import RULES
-from trunk_transforms.audit.selection import select_rules
+from trunk_transforms.audit.rules import RULES, select_rules
 from trunk_transforms.enrich.numbers import derive_numbers
 from trunk_transforms.enrich.providers import default_providers, derive_provider
 from trunk_transforms.schema.reports import FINDINGS, SEVERITIES

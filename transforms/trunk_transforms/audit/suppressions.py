@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from trunk_transforms.audit.selection import find_codes
+from trunk_transforms.audit.rules import find_codes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunk_transforms.schema.tables import (
-    SCHEMA_DRIFT,
-    SIP_TRUNK_ALLOWED_IPS,
-    SIP_TRUNK_SNAPSHOT_ROWS,
-    SIP_TRUNK_SNAPSHOTS,
-    SIP_TRUNKS,
-    SIP_TRUNKS_HISTORY,
-)
+from trunk_transforms import schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +12,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from trunk_transforms.parse.batch import SnapshotBatch
+
+_TRUNKS = (schema.SIP_TRUNKS, schema.SIP_TRUNKS_HISTORY, schema.SIP_TRUNK_ALLOWED_IPS)
+_TABLES = (*_TRUNKS, schema.SIP_TRUNK_SNAPSHOTS, schema.SCHEMA_DRIFT)
 
 
 def tables_after(batch: SnapshotBatch, stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
@@ -43,7 +39,7 @@ def tables_after(batch: SnapshotBatch, stored: Mapping[str, pa.Table]) -> dict[s
     # The newest file has every column that ever existed, so its schema can read all files.
     rows = concat(after[0].slice(0, 0), trunks)
     rows = rows.add_column(1, "snapshot_at", repeat_moment(snapshot_at, len(rows)))
-    return _by_name(after) | {SIP_TRUNK_SNAPSHOT_ROWS.name: rows}
+    return _by_name(after) | {schema.SIP_TRUNK_SNAPSHOT_ROWS.name: rows}
 
 
 def drop_unobserved(stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
@@ -61,9 +57,6 @@ def drop_unobserved(stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     allowed_ips = allowed_ips.append_column("_dlt_load_id", pa.nulls(len(allowed_ips), pa.string()))
     is_observed = pc.is_in(drift["_dlt_load_id"], value_set=observations["_dlt_load_id"].combine_chunks())
     return _by_name((trunks, history, allowed_ips, observations, drift.filter(is_observed)))
-
-
-_TABLES = (SIP_TRUNKS, SIP_TRUNKS_HISTORY, SIP_TRUNK_ALLOWED_IPS, SIP_TRUNK_SNAPSHOTS, SCHEMA_DRIFT)
 
 
 def _by_name(tables: tuple[pa.Table, ...]) -> dict[str, pa.Table]:

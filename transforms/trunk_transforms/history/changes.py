@@ -127,24 +127,17 @@ def _rows(pairs: pd.DataFrame, change: str, **values: Any) -> pd.DataFrame:
 
 def _texts(pairs: pd.DataFrame, field: str, side: str) -> pd.Series:
     """Return the values of a field as text, equal values in one spelling, and misfits as the API sent them."""
-    texts = _as_text(pairs[field + side], is_list=field == "allowed_inbound_ips")
-    misfits = field + VARIANT_SUFFIX + side
-    return pairs[misfits].astype("str").fillna(texts) if misfits in pairs else texts
-
-
-def _as_text(values: pd.Series, *, is_list: bool) -> pd.Series:
-    if is_list:
+    values, misfits = pairs[field + side], field + VARIANT_SUFFIX + side
+    if field == "allowed_inbound_ips":
         # Many trunks have the same list, so each one is sorted once.
         lists = {text: json.loads(text) for text in values.dropna().unique()}
-        return values.map(
-            {text: json.dumps(sorted(entries, key=_entry_order)) for text, entries in lists.items()}
-        ).astype("str")
-    if isinstance(values.dtype, pd.DatetimeTZDtype):
-        texts: pd.Series = values.dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ").astype("str")
-        return texts
-    if pd.api.types.is_bool_dtype(values.dtype):
-        return values.map({True: "true", False: "false"}).astype("str")
-    return values.astype("str")
+        values = values.map({text: json.dumps(sorted(entries, key=_entry_order)) for text, entries in lists.items()})
+    elif isinstance(values.dtype, pd.DatetimeTZDtype):
+        values = values.dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    elif pd.api.types.is_bool_dtype(values.dtype):
+        values = values.map({True: "true", False: "false"})
+    texts = values.astype("str")
+    return pairs[misfits].astype("str").fillna(texts) if misfits in pairs else texts
 
 
 def _entry_order(entry: object) -> str:

@@ -44,13 +44,13 @@ def derive_growth(
     is_first = ~known.duplicated(_KEY)
     created = known.drop_duplicates(_KEY, keep="last")
     events = {
-        "snapshot_count": observations.rename(columns={"snapshot_at": "at"}),
-        "created_count": _events(created, created["created_at"].where(created["created_at"] <= as_of)),
-        "first_seen_count": _events(known, known["valid_from"].where(is_first)),
-        "returned_count": _events(known, known["valid_from"].where(~is_first & ~follows)),
-        "vanished_count": _events(known, ended.where(is_last)),
+        "snapshot_count": _count(observations, observations["snapshot_at"], period),
+        "created_count": _count(created, created["created_at"].where(created["created_at"] <= as_of), period),
+        "first_seen_count": _count(known, known["valid_from"].where(is_first), period),
+        "returned_count": _count(known, known["valid_from"].where(~is_first & ~follows), period),
+        "vanished_count": _count(known, ended.where(is_last), period),
     }
-    counts = pd.concat([_count(rows, period).rename(name) for name, rows in events.items()], axis="columns")
+    counts = pd.concat(events, axis="columns")
     periods = counts.index.union(_list_periods(observations, as_of, period))
     counts = counts.reindex(periods).fillna(0).astype("int64").sort_index()
     gains = counts["first_seen_count"] + counts["returned_count"] - counts["vanished_count"]
@@ -62,12 +62,9 @@ def derive_growth(
     return growth[GROWTH.names].reset_index(drop=True)
 
 
-def _events(rows: pd.DataFrame, moments: pd.Series) -> pd.DataFrame:
-    return rows[["account"]].assign(at=moments).dropna()
-
-
-def _count(events: pd.DataFrame, period: Period) -> pd.Series:
-    """Return the number of events by account and period."""
+def _count(rows: pd.DataFrame, moments: pd.Series, period: Period) -> pd.Series:
+    """Return the number of moments per account and period; `moments` has one, or null, per row."""
+    events = rows[["account"]].assign(at=moments).dropna()
     periods = events["at"].dt.tz_convert(None).dt.to_period(_FREQUENCIES[period])
     return events.groupby(["account", periods.rename("period")]).size()
 

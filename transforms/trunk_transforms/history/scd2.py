@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trunk_transforms.schema.tables import SIP_TRUNKS, arrow_type
+from trunk_transforms.schema.tables import arrow_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,31 +72,6 @@ def drop_unobserved_versions(history: pa.Table, observations: pa.Table) -> pa.Ta
     still_open = pc.if_else(pc.greater(history["valid_to"], seen_at), pa.scalar(None, _MOMENT), history["valid_to"])
     reopened = history.set_column(history.schema.get_field_index("valid_to"), "valid_to", still_open)
     return reopened.filter(pc.less_equal(history["valid_from"], seen_at))
-
-
-def derive_history(snapshot_rows: pa.Table, observations: pa.Table) -> pa.Table:
-    """Return the versions that follow from all snapshots, as SCD2 would have stored them.
-
-    Grain: one row per version, with `valid_from` and `valid_to` (UTC). `snapshot_rows` has one row per trunk and
-    snapshot: `account`, `snapshot_at` and the columns of the trunk. `observations` has the rows of
-    `sip_trunk_snapshots`; an observation of an unchanged response has no snapshot rows and is skipped.
-    """
-    history = with_validity(SIP_TRUNKS.arrow_schema().empty_table())
-    for account, snapshot_at in _list_snapshots(observations):
-        is_seen = pc.and_(
-            pc.equal(snapshot_rows["account"], account),
-            pc.equal(snapshot_rows["snapshot_at"], pa.scalar(snapshot_at, _MOMENT)),
-        )
-        trunks = snapshot_rows.filter(is_seen).drop_columns(["snapshot_at"])
-        history = extend_history(history, trunks, [account], snapshot_at)
-    return history
-
-
-def _list_snapshots(observations: pa.Table) -> list[tuple[str, datetime]]:
-    """Return account and time of each stored snapshot, in order: the first observation of every load."""
-    first = observations.group_by(["account", "_dlt_load_id"]).aggregate([("snapshot_at", "min")])
-    ordered = first.sort_by([("snapshot_at_min", "ascending"), ("account", "ascending")])
-    return list(zip(ordered["account"].to_pylist(), ordered["snapshot_at_min"].to_pylist(), strict=True))
 
 
 def _is_of(table: pa.Table, accounts: Sequence[str]) -> pa.ChunkedArray:

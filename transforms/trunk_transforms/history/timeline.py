@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _KEY = ["account", "id"]
-_VALIDITY = ["valid_from", "valid_to"]
 _SHOWN = ("phone_number", "sip_address", "country_code", "sip_calling_format", "inbound_authorization_type")
 
 
@@ -62,7 +61,7 @@ def derive_timeline(versions: pd.DataFrame, changes: pd.DataFrame, account: str,
     happened = {
         moment: "; ".join(map(_describe, rows.to_dict("records"))) for moment, rows in own.groupby("observed_at")
     }
-    timeline = mine[[*_VALIDITY, *(name for name in _SHOWN if name in mine)]]
+    timeline = mine[["valid_from", "valid_to", *(name for name in _SHOWN if name in mine)]]
     removed_at = sorted(set(own.loc[own["change"] == "removed", "observed_at"]))
     ends = pd.DataFrame({"valid_from": pd.Series(removed_at, dtype=timeline["valid_from"].dtype)})
     if len(ends):

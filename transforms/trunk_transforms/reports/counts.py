@@ -39,8 +39,8 @@ def count_groups(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 def rank_groups(groups: Iterable[pd.DataFrame], by: Sequence[str]) -> pd.DataFrame:
     """Return the result of `count_trunks` for all trunks, from the groups of several parts.
 
-    Grain: one row per combination of the columns `by`. Needs the columns `by` and `trunk_count`, where a combination may
-    have several rows; adds `share_pct`.
+    Grain: one row per combination of the columns `by`. Needs the columns `by` and `trunk_count`, where a combination
+    may have several rows; adds `share_pct`.
     """
     grouped = pd.concat(groups, ignore_index=True).groupby(list(by), dropna=False, sort=False)
     counts = grouped["trunk_count"].sum().astype("int64").reset_index()

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from trunk_transforms.enrich.countries import derive_country_name
-from trunk_transforms.enrich.providers import derive_provider
+from trunk_transforms.enrich.providers import Providers, derive_provider
 from trunk_transforms.reports.counts import count_trunks
 from trunk_transforms.reports.inputs import ReportInputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trunk_transforms.enrich.providers import Providers
 
 MISSING = "–"
 """The label of a missing value in a list of choices."""
@@ -30,11 +29,6 @@ class Selection:
     accounts: Sequence[str] = ()
     countries: Sequence[str] = ()
     providers: Sequence[str] = ()
-
-    @property
-    def is_everything(self) -> bool:
-        """Whether all trunks are selected."""
-        return not (self.accounts or self.countries or self.providers)
 
     def matches(self, rows: pd.DataFrame, providers: Providers) -> pd.Series:
         """Return a flag per row: it is selected. Needs `account`, `country_code` and `sip_address`."""
@@ -56,7 +50,7 @@ def select(inputs: ReportInputs, selection: Selection) -> ReportInputs:
     versions of the trunk are kept, so a trunk that moved to another country is in the history of both countries.
     Observations and drift are selected by account only.
     """
-    if selection.is_everything:
+    if not (selection.accounts or selection.countries or selection.providers):
         return inputs
     tables, providers = dict(inputs.tables), inputs.options.providers
     tables["trunks"] = tables["trunks"].loc[selection.matches(tables["trunks"], providers)]

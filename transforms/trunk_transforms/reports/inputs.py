@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.audit.finding_log import with_ages
 from trunk_transforms.audit.rules import RULES
-from trunk_transforms.audit.suppressions import suppress
+from trunk_transforms.audit.suppressions import Suppression, suppress
 from trunk_transforms.enrich.countries import derive_country_name
 from trunk_transforms.enrich.numbers import derive_numbers
-from trunk_transforms.enrich.providers import default_providers, derive_provider
+from trunk_transforms.enrich.providers import Providers, default_providers, derive_provider
 from trunk_transforms.history.changes import derive_changes, log_changes
 from trunk_transforms.history.freshness import derive_freshness
-from trunk_transforms.history.growth import derive_growth
+from trunk_transforms.history.growth import Period, derive_growth
 from trunk_transforms.reports.counts import count_groups, count_trunks, rank_groups
 from trunk_transforms.reports.masking import mask_changes, mask_columns, mask_findings
 from trunk_transforms.reports.overview import derive_overview
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from trunk_transforms.audit.rules.rule import Rule
-    from trunk_transforms.audit.suppressions import Suppression
-    from trunk_transforms.enrich.providers import Providers
-    from trunk_transforms.history.growth import Period
 
 _DECLARED = {column.name for column in SIP_TRUNKS.columns} - {"sip_address", "allowed_inbound_ips"}
 

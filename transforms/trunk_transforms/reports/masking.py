@@ -83,9 +83,7 @@ def _secrets(number: object, username: object, *others: object) -> list[str]:
 
 def _replace(text: str, secrets: Sequence[str]) -> str:
     for value in secrets:
-        if len(value) > _SHORT:
-            text = text.replace(value, mask(value))
-        else:
-            # A short value may be part of another word, but findings quote the values of a trunk.
-            text = text.replace(f'"{value}"', f'"{mask(value)}"')
+        # A short value may be part of another word, so only quotes of it are masked.
+        mark = "" if len(value) > _SHORT else '"'
+        text = text.replace(f"{mark}{value}{mark}", f"{mark}{mask(value)}{mark}")
     return text

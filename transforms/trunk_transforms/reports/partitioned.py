@@ -23,7 +23,7 @@ from trunk_transforms.audit.rules.context import gather_context
 from trunk_transforms.audit.suppressions import suppress
 from trunk_transforms.history.changes import order_changes
 from trunk_transforms.reports.counts import rank_groups
-from trunk_transforms.reports.inputs import ReportInputs
+from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.schema.reports import COUNT_REPORTS
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ REPORTS_IN_PARTS = (*sorted(COUNT_REPORTS), "changes", "audit")
 """The reports that can be computed in parts."""
 
 KEY = "key"
-"""The column of keys, which are hashes of numbers or networks. A collision costs time but does not change the result."""
+"""The column of keys, which are hashes of numbers or networks. A collision costs time; the result is the same."""
 
 
 class Engine(Protocol):

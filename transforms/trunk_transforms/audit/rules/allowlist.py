@@ -13,12 +13,10 @@ import pandas as pd
 from trunk_transforms.audit.rules.context import AuditContext, Entries, Verdict, as_findings, ordinary_networks
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, SPECIAL_ADDRESSES, rule
 from trunk_transforms.audit.rules.wording import enumerate_first, enumerate_some, quote
-from trunk_transforms.enrich.addresses import show_network
+from trunk_transforms.enrich.addresses import Entry, Network, show_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from trunk_transforms.enrich.addresses import Entry, Network
 
 
 @rule(

@@ -14,7 +14,8 @@ from trunk_transforms.audit.rules.wording import enumerate_first
 from trunk_transforms.enrich.addresses import Entry, Network, classify_entry, normalize_host
 from trunk_transforms.enrich.countries import canonical_country
 from trunk_transforms.enrich.numbers import as_text, derive_numbers, match_valid_numbers
-from trunk_transforms.enrich.providers import derive_provider
+from trunk_transforms.enrich.providers import Provider, Providers, derive_provider
+from trunk_transforms.schema.tables import API_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,27 +24,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trunk_transforms.enrich.numbers import Flags
-    from trunk_transforms.enrich.providers import Provider, Providers
 
     Codes = NDArray[np.int64]
 
-AUDITED = (
-    "account",
-    "id",
-    "phone_number",
-    "sip_username",
-    "sip_address",
-    "sip_calling_format",
-    "inbound_authorization_type",
-    "allowed_inbound_ips",
-    "outbound_proxy",
-    "country_code",
-)
+AUDITED = ("account", *(column.name for column in API_COLUMNS if column.name not in ("created_at", "updated_at")))
 """The columns that the rules need."""
 
 _TEXTS = tuple(name for name in AUDITED if name not in ("id", "outbound_proxy"))
 _OLD_MONTHS = 12
-
 
 Entries = tuple[Entry, ...]
 

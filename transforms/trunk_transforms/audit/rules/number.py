@@ -132,9 +132,8 @@ def check_country(context: AuditContext) -> pd.DataFrame:
         if declared in (None, calling_code) or not countries:
             return None
         main = f"{country_name(countries[0])}{' and others' if len(countries) > 1 else ''}"
-        return Verdict(
-            f"the number looks like a DID of +{calling_code} ({main}), country_code is {country} (+{declared})"
-        )
+        seen = f"the number looks like a DID of +{calling_code} ({main}), country_code is {country} (+{declared})"
+        return Verdict(seen)
 
     is_meant = context.trunks["is_valid"] & (context.trunks["number_kind"] == "DID")
     return context.decide(["calling_code", "country"], decide, is_meant)

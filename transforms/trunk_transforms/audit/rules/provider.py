@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from trunk_transforms.audit.rules.context import AuditContext, Entries, Verdict, ordinary_networks
 from trunk_transforms.audit.rules.rule import PROVIDER_CATALOG, rule
 from trunk_transforms.audit.rules.wording import enumerate_some, quote
-from trunk_transforms.enrich.addresses import covers, show_network
+from trunk_transforms.enrich.addresses import Network, covers, show_network
 from trunk_transforms.schema.tables import CALLING_FORMATS
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from trunk_transforms.enrich.addresses import Network
     from trunk_transforms.enrich.providers import AddressGroup, Provider
 
 
