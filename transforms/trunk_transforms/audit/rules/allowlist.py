@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from trunk_transforms.audit.rules.context import AuditContext, Entries, Verdict, as_findings, ordinary_networks
+from trunk_transforms.audit.rules.context import AuditContext, Entries, Findings, Verdict, ordinary_networks
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, SPECIAL_ADDRESSES, rule
 from trunk_transforms.audit.rules.wording import enumerate_first, enumerate_some, quote
 from trunk_transforms.enrich.addresses import Entry, Network, show_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pandas as pd
 
 
 @rule(
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     fix='add the addresses that send the calls to allowed_inbound_ips, or set inbound_authorization_type to "auth"',
     source=API_DOCUMENTATION,
 )
-def check_empty(context: AuditContext) -> pd.DataFrame:
+def check_empty(context: AuditContext) -> Findings:
     """Find trunks of type `ip` without any entry."""
     return context.decide(
         ["allowlist"],
@@ -44,7 +44,7 @@ def check_empty(context: AuditContext) -> pd.DataFrame:
     fix="replace or remove the entry",
     source=API_DOCUMENTATION,
 )
-def check_invalid(context: AuditContext) -> pd.DataFrame:
+def check_invalid(context: AuditContext) -> Findings:
     """Find unreadable entries; suggest the correct text for entries with a port, a scheme or spaces."""
 
     def decide(entries: Entries) -> Verdict | None:
@@ -64,7 +64,7 @@ def check_invalid(context: AuditContext) -> pd.DataFrame:
     fix="remove the entry and list the addresses that send the calls",
     source="prefix length 0",
 )
-def check_open(context: AuditContext) -> pd.DataFrame:
+def check_open(context: AuditContext) -> Findings:
     """Find 0.0.0.0/0 and ::/0."""
     return _find_entries(context, lambda entry: entry.is_open, "allows every address on the internet")
 
@@ -77,7 +77,7 @@ def check_open(context: AuditContext) -> pd.DataFrame:
     fix="replace the network by the addresses that send the calls",
     source="the smallest networks that are routed on the internet",
 )
-def check_wide(context: AuditContext) -> pd.DataFrame:
+def check_wide(context: AuditContext) -> Findings:
     """Find wide public networks."""
     return _find_entries(context, lambda entry: entry.is_wide, "allows far more addresses than calls come from")
 
@@ -90,7 +90,7 @@ def check_wide(context: AuditContext) -> pd.DataFrame:
     fix="remove the entry; if the public address that the calls come from is missing, add it",
     source=SPECIAL_ADDRESSES,
 )
-def check_private(context: AuditContext) -> pd.DataFrame:
+def check_private(context: AuditContext) -> Findings:
     """Find addresses that cannot be the source of a call on the internet."""
     kinds = ("private", "loopback", "link-local", "CGNAT")
     return _find_entries(context, lambda entry: entry.kind in kinds, "cannot be seen from outside")
@@ -104,7 +104,7 @@ def check_private(context: AuditContext) -> pd.DataFrame:
     fix="remove the entry; if the address that the calls come from is missing, add it",
     source=SPECIAL_ADDRESSES,
 )
-def check_reserved(context: AuditContext) -> pd.DataFrame:
+def check_reserved(context: AuditContext) -> Findings:
     """Find reserved and documentation addresses."""
     kinds = ("documentation", "reserved")
     return _find_entries(context, lambda entry: entry.kind in kinds, "is not used on the internet")
@@ -118,7 +118,7 @@ def check_reserved(context: AuditContext) -> pd.DataFrame:
     fix="remove all but one",
     source="comparison of the entries",
 )
-def check_duplicate(context: AuditContext) -> pd.DataFrame:
+def check_duplicate(context: AuditContext) -> Findings:
     """Find entries for the same network, also in different spellings."""
 
     def decide(entries: Entries) -> Verdict | None:
@@ -137,7 +137,7 @@ def check_duplicate(context: AuditContext) -> pd.DataFrame:
     fix='set inbound_authorization_type to "ip" if the list is right, else clear it',
     source=API_DOCUMENTATION,
 )
-def check_unused(context: AuditContext) -> pd.DataFrame:
+def check_unused(context: AuditContext) -> Findings:
     """Find entries of trunks of type `auth`."""
 
     def decide(entries: Entries) -> Verdict | None:
@@ -164,11 +164,10 @@ def list_networks(context: AuditContext) -> pd.Series:
     source="comparison of the accounts; addresses of known providers do not count",
     keys=list_networks,
 )
-def check_shared(context: AuditContext) -> pd.DataFrame:
+def check_shared(context: AuditContext) -> Findings:
     """Find ordinary addresses in allowlists in use of several accounts."""
-    used = context.trunks.loc[context.trunks["is_allowlist_used"], ["account", "allowlist"]].drop_duplicates()
-    if used["account"].nunique() < 2:
-        return as_findings(pd.Series(dtype="str"))
+    is_compared = context.trunks["is_allowlist_used"] & (context.trunks["account"].nunique() > 1)
+    used = context.trunks.loc[is_compared, ["account", "allowlist"]].drop_duplicates()
     accounts: dict[Network, dict[str, None]] = {}
     for account, position in used.sort_values("account").itertuples(index=False):
         for network in _comparable(context, context.allowlists[position]):
@@ -184,7 +183,7 @@ def check_shared(context: AuditContext) -> pd.DataFrame:
         names = accounts[network]
         return enumerate_first((quote(name) for name in names if name != account), len(names) - 1, 3)
 
-    return context.decide(["account", "allowlist"], decide, context.trunks["is_allowlist_used"])
+    return context.decide(["account", "allowlist"], decide, is_compared)
 
 
 def _comparable(context: AuditContext, entries: Entries) -> list[Network]:
@@ -192,7 +191,7 @@ def _comparable(context: AuditContext, entries: Entries) -> list[Network]:
     return [network for network in ordinary_networks(entries) if not provided.overlaps(network)]
 
 
-def _find_entries(context: AuditContext, matches: Callable[[Entry], bool], remark: str) -> pd.DataFrame:
+def _find_entries(context: AuditContext, matches: Callable[[Entry], bool], remark: str) -> Findings:
     """Return one finding per trunk with matching entries in use: each entry once, then the remark."""
 
     def decide(entries: Entries) -> Verdict | None:

@@ -34,6 +34,8 @@ _TEXTS = tuple(name for name in AUDITED if name not in ("id", "outbound_proxy"))
 _OLD_MONTHS = 12
 
 Entries = tuple[Entry, ...]
+Findings = pd.DataFrame
+"""A frame with one finding per row; see `Rule` for its columns."""
 
 
 class Verdict(NamedTuple):
@@ -68,7 +70,7 @@ class AuditContext:
 
     def decide(
         self, columns: Sequence[str], decide: Callable[..., Verdict | None], where: Flags | pd.Series | None = None
-    ) -> pd.DataFrame:
+    ) -> Findings:
         """Return the findings of a function that is called once per distinct combination of values of the columns.
 
         A missing value is passed as None, `allowlist` as the entries, and `provider` as the `Provider`, or None if the
@@ -132,7 +134,7 @@ def gather_context(trunks: pd.DataFrame, providers: Providers, as_of: datetime) 
     return AuditContext(known, [*allowlists, ()], providers, as_of)
 
 
-def as_findings(seen: pd.Series, fix: pd.Series | None = None) -> pd.DataFrame:
+def as_findings(seen: pd.Series, fix: pd.Series | None = None) -> Findings:
     """Return one finding per row of a column of texts; `fix` has texts for the same rows."""
     return pd.DataFrame({"seen": seen, "fix": fix, "severity": None}, index=seen.index, dtype="str")
 

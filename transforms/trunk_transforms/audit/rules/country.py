@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from trunk_transforms.audit.rules.context import AuditContext, Verdict
+from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict
 from trunk_transforms.audit.rules.rule import rule
 from trunk_transforms.audit.rules.wording import quote
 from trunk_transforms.enrich.countries import COUNTRY_NAMES, canonical_country
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @rule(
@@ -21,7 +16,7 @@ if TYPE_CHECKING:
     fix="set country_code to two capital letters of ISO 3166-1",
     source="ISO 3166-1 (its code for the UK is GB)",
 )
-def check_unknown(context: AuditContext) -> pd.DataFrame:
+def check_unknown(context: AuditContext) -> Findings:
     """Find codes that are missing, unknown, in lower case, or UK."""
 
     def decide(code: str | None) -> Verdict | None:

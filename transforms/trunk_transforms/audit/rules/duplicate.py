@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunk_transforms.audit.rules.context import AuditContext, as_findings, combine, ids, name_others
+from trunk_transforms.audit.rules.context import AuditContext, Findings, as_findings, combine, ids, name_others
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
 from trunk_transforms.audit.rules.wording import quote
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     fix="delete all but one, after moving its assistants and campaigns to that one",
     source=f"{API_DOCUMENTATION} (409 on create)",
 )
-def check_trunk(context: AuditContext) -> pd.DataFrame:
+def check_trunk(context: AuditContext) -> Findings:
     """Find trunks that are equal in the fields that have to be unique together."""
     twins = _twins(context.trunks).where(context.trunks["phone_number"].notna())
     others = name_others(twins, context.trunks.index.to_series(), ids(context.trunks))
@@ -35,7 +35,7 @@ def check_trunk(context: AuditContext) -> pd.DataFrame:
     fix="give each number to one trunk, or delete the trunks that are not needed",
     source="comparison of the account's trunks; an extension has to be unique only at its host",
 )
-def check_number(context: AuditContext) -> pd.DataFrame:
+def check_number(context: AuditContext) -> Findings:
     """Find numbers, in any spelling, of several trunks that are not twins; extensions only at the same host."""
     trunks = context.trunks
     hosts = trunks["host"].where(trunks["number_kind"] != "DID")
@@ -60,7 +60,7 @@ def list_dids(context: AuditContext) -> pd.Series:
     source="comparison of the accounts",
     keys=list_dids,
 )
-def check_across_accounts(context: AuditContext) -> pd.DataFrame:
+def check_across_accounts(context: AuditContext) -> Findings:
     """Find numbers that look like a DID in different accounts."""
     trunks = context.trunks
     numbers = list_dids(context).reindex(trunks.index)

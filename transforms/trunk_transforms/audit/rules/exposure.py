@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow.compute as pc
 
-from trunk_transforms.audit.rules.context import AuditContext, Verdict, as_findings, combine, ids, name_others
+from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict, as_findings, combine, ids, name_others
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, rule
 from trunk_transforms.audit.rules.wording import enumerate_some, quote_own
 from trunk_transforms.enrich.addresses import show_network
@@ -34,7 +34,7 @@ _DEFAULT_USERNAMES = (
     fix='set inbound_authorization_type to "ip" and allow the provider\'s addresses',
     source=f"{PROVIDER_CATALOG}; the vendor recommends allowlists",
 )
-def check_password(context: AuditContext) -> pd.DataFrame:
+def check_password(context: AuditContext) -> Findings:
     """Find password authorisation at providers whose catalog entry has a severity for it."""
 
     def decide(provider: Provider, host: str) -> Verdict | None:
@@ -58,7 +58,7 @@ def check_password(context: AuditContext) -> pd.DataFrame:
     fix="set sip_username and a password",
     source=f"{API_DOCUMENTATION}; inferred from the other settings",
 )
-def check_username_blank(context: AuditContext) -> pd.DataFrame:
+def check_username_blank(context: AuditContext) -> Findings:
     """Find blank usernames: high if they authorise inbound calls, medium if they authorise only outbound calls.
 
     A trunk needs no username for outbound calls if the outbound proxy is on, because the server can recognize the
@@ -88,7 +88,7 @@ def check_username_blank(context: AuditContext) -> pd.DataFrame:
     fix="choose a username that cannot be guessed (this re-creates both legs: a short outage)",
     source="comparison of the two",
 )
-def check_username_number(context: AuditContext) -> pd.DataFrame:
+def check_username_number(context: AuditContext) -> Findings:
     """Find usernames that are the number, or have its digits with or without +."""
     names = normalize_numbers(as_text(context.trunks["sip_username"]))
     names, numbers = (pc.utf8_ltrim(text, "+") for text in (names, as_text(context.trunks["normalized_number"])))
@@ -106,7 +106,7 @@ def check_username_number(context: AuditContext) -> pd.DataFrame:
     fix="choose a username that cannot be guessed (this re-creates both legs: a short outage)",
     source="a list of the defaults of common PBXs and scanners",
 )
-def check_username_default(context: AuditContext) -> pd.DataFrame:
+def check_username_default(context: AuditContext) -> Findings:
     """Find common default usernames, regardless of case."""
     names = context.trunks["sip_username"]
     is_default = names.str.lower().isin(_DEFAULT_USERNAMES) & (names != context.trunks["phone_number"])
@@ -121,7 +121,7 @@ def check_username_default(context: AuditContext) -> pd.DataFrame:
     fix="give each trunk a username and a password of its own, where the provider allows it",
     source="comparison of the account's trunks",
 )
-def check_shared_credential(context: AuditContext) -> pd.DataFrame:
+def check_shared_credential(context: AuditContext) -> Findings:
     """Find usernames that three or more trunks of the account have at a host."""
     trunks = context.trunks
     credentials = combine(trunks["account"], trunks["sip_username"], trunks["host"])

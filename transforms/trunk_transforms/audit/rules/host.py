@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunk_transforms.audit.rules.context import AuditContext, Verdict
+from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, SPECIAL_ADDRESSES, rule
 from trunk_transforms.audit.rules.wording import quote
 from trunk_transforms.enrich.addresses import classify_entry, explain_host, find_host, parse_ip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pandas as pd
 
 
 @rule(
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     fix="set sip_address to the host alone, such as sip.example.com",
     source=f"{API_DOCUMENTATION}; RFC 1123",
 )
-def check_malformed(context: AuditContext) -> pd.DataFrame:
+def check_malformed(context: AuditContext) -> Findings:
     """Find addresses that are neither a host name with a domain nor an IP address."""
 
     def decide(address: str) -> Verdict | None:
@@ -42,7 +40,7 @@ def check_malformed(context: AuditContext) -> pd.DataFrame:
     fix="set sip_address to the provider's host",
     source=PROVIDER_CATALOG,
 )
-def check_platform(context: AuditContext) -> pd.DataFrame:
+def check_platform(context: AuditContext) -> Findings:
     """Find hosts of the platform."""
     is_platform = context.providers.is_platform
     return _find_hosts(context, lambda host: "the platform's own inbound address" if is_platform(host) else None)
@@ -56,7 +54,7 @@ def check_platform(context: AuditContext) -> pd.DataFrame:
     fix="set sip_address to the public name of the server",
     source=SPECIAL_ADDRESSES,
 )
-def check_private(context: AuditContext) -> pd.DataFrame:
+def check_private(context: AuditContext) -> Findings:
     """Find IP addresses that are not public."""
 
     def describe(host: str) -> str | None:
@@ -74,12 +72,12 @@ def check_private(context: AuditContext) -> pd.DataFrame:
     fix="set sip_address to the server's name",
     source="good practice",
 )
-def check_ip(context: AuditContext) -> pd.DataFrame:
+def check_ip(context: AuditContext) -> Findings:
     """Find public IP addresses in place of a host name."""
     return _find_hosts(context, lambda host: "a bare IP address" if _kind(host) == "public" else None)
 
 
-def _find_hosts(context: AuditContext, describe: Callable[[str], str | None]) -> pd.DataFrame:
+def _find_hosts(context: AuditContext, describe: Callable[[str], str | None]) -> Findings:
     """Return one finding per trunk whose host has a description."""
 
     def decide(host: str) -> Verdict | None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trunk_transforms.audit.rules.context import AuditContext, Verdict, as_findings
+from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict, as_findings
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
 from trunk_transforms.audit.rules.wording import quote_all_own
 from trunk_transforms.enrich.countries import country_name
@@ -30,7 +30,7 @@ _PLAIN = r"^(?:\+?[0-9]+|[0-9A-Za-z_.*#-]+)$"
     fix="set phone_number to an extension or to a DID in E.164",
     source=API_DOCUMENTATION,
 )
-def check_missing(context: AuditContext) -> pd.DataFrame:
+def check_missing(context: AuditContext) -> Findings:
     """Find trunks with a missing or blank number."""
     rows = context.trunks.index[context.trunks["phone_number"].isna()]
     return as_findings(pd.Series("phone_number is missing or blank", index=rows))
@@ -44,7 +44,7 @@ def check_missing(context: AuditContext) -> pd.DataFrame:
     fix="write digits only: an extension, or a DID in E.164 such as +14155551234",
     source=API_DOCUMENTATION,
 )
-def check_malformed(context: AuditContext) -> pd.DataFrame:
+def check_malformed(context: AuditContext) -> Findings:
     """Find values that are neither digits, with or without +, nor a name without spaces."""
     numbers, normalized = _texts(context.trunks)
     # 030-123456 matches the pattern of a name such as ext-100, but without the dash it is a number.
@@ -69,7 +69,7 @@ def check_malformed(context: AuditContext) -> pd.DataFrame:
     fix="correct the number",
     source=f"ITU-T E.164; {API_DOCUMENTATION}",
 )
-def check_too_long(context: AuditContext) -> pd.DataFrame:
+def check_too_long(context: AuditContext) -> Findings:
     """Find long numbers, without counting the + and separators, and long names."""
     numbers = context.trunks["phone_number"]
     names = numbers.where(_matches(as_text(numbers), _PLAIN))
@@ -86,7 +86,7 @@ def check_too_long(context: AuditContext) -> pd.DataFrame:
     fix="correct the number",
     source=_PLANS,
 )
-def check_invalid(context: AuditContext) -> pd.DataFrame:
+def check_invalid(context: AuditContext) -> Findings:
     """Find international numbers that are in no numbering plan."""
     _, normalized = _texts(context.trunks)
     found = context.trunks.loc[_matches(normalized, r"^\+[0-9]{1,15}$") & ~context.trunks["is_valid"]]
@@ -103,7 +103,7 @@ def check_invalid(context: AuditContext) -> pd.DataFrame:
     fix="write it in E.164: +, the calling code, the number without a leading 0",
     source=f"inferred from the length; {API_DOCUMENTATION}",
 )
-def check_without_plus(context: AuditContext) -> pd.DataFrame:
+def check_without_plus(context: AuditContext) -> Findings:
     """Find DIDs without +, by their length; `number-malformed` reports those that begin with 00."""
     dids = context.trunks.loc[context.trunks["number_kind"] == "DID"]
     numbers, normalized = _texts(dids)
@@ -123,7 +123,7 @@ def check_without_plus(context: AuditContext) -> pd.DataFrame:
     fix="set country_code to the country of the number, unless the trunk is deliberately in another country",
     source=f"{_PLANS}; calling codes are compared, because several countries share +1, +7 and +44",
 )
-def check_country(context: AuditContext) -> pd.DataFrame:
+def check_country(context: AuditContext) -> Findings:
     """Find valid DIDs with another calling code than the declared country; codes without a country are not compared."""
 
     def decide(calling_code: int, country: str | None) -> Verdict | None:

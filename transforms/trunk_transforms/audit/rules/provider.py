@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from trunk_transforms.audit.rules.context import AuditContext, Entries, Verdict, ordinary_networks
+from trunk_transforms.audit.rules.context import AuditContext, Entries, Findings, Verdict, ordinary_networks
 from trunk_transforms.audit.rules.rule import PROVIDER_CATALOG, rule
 from trunk_transforms.audit.rules.wording import enumerate_some, quote
 from trunk_transforms.enrich.addresses import Network, covers, show_network
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     fix="add the provider's addresses to allowed_inbound_ips",
     source=PROVIDER_CATALOG,
 )
-def check_ips_missing(context: AuditContext) -> pd.DataFrame:
+def check_ips_missing(context: AuditContext) -> Findings:
     """Find allowlists that are complete for no group; medium if they may have addresses of an unlisted region."""
     find_groups = _cache_groups(context)
 
@@ -67,7 +67,7 @@ def check_ips_missing(context: AuditContext) -> pd.DataFrame:
     fix="remove them, unless you know who sends calls from there",
     source=PROVIDER_CATALOG,
 )
-def check_ips_other(context: AuditContext) -> pd.DataFrame:
+def check_ips_other(context: AuditContext) -> Findings:
     """Find ordinary addresses of others, if all addresses of the provider are known and the allowlist has one."""
     find_groups = _cache_groups(context)
 
@@ -94,7 +94,7 @@ def check_ips_other(context: AuditContext) -> pd.DataFrame:
     fix="set sip_calling_format to the format that the provider expects",
     source=PROVIDER_CATALOG,
 )
-def check_calling_format(context: AuditContext) -> pd.DataFrame:
+def check_calling_format(context: AuditContext) -> Findings:
     """Find calling formats other than the provider's; `value-unknown` reports undocumented ones."""
 
     def decide(provider: Provider, calling_format: str) -> Verdict | None:
@@ -116,7 +116,7 @@ def check_calling_format(context: AuditContext) -> pd.DataFrame:
     fix="set sip_address to the host that the provider names",
     source=PROVIDER_CATALOG,
 )
-def check_host(context: AuditContext) -> pd.DataFrame:
+def check_host(context: AuditContext) -> Findings:
     """Find other hosts of a provider that has exactly one for outbound calls."""
 
     def decide(provider: Provider, host: str) -> Verdict | None:
@@ -137,7 +137,7 @@ def check_host(context: AuditContext) -> pd.DataFrame:
     fix="set outbound_proxy to true (this re-creates the outbound leg: a short outage)",
     source=PROVIDER_CATALOG,
 )
-def check_outbound_proxy(context: AuditContext) -> pd.DataFrame:
+def check_outbound_proxy(context: AuditContext) -> Findings:
     """Find trunks without the outbound proxy at a provider that needs it."""
 
     def decide(provider: Provider) -> Verdict | None:
@@ -156,7 +156,7 @@ def check_outbound_proxy(context: AuditContext) -> pd.DataFrame:
     fix="move the number to a supported provider",
     source=PROVIDER_CATALOG,
 )
-def check_unsupported(context: AuditContext) -> pd.DataFrame:
+def check_unsupported(context: AuditContext) -> Findings:
     """Find trunks at providers that are known not to work."""
 
     def decide(provider: Provider) -> Verdict | None:

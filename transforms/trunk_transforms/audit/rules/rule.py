@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from trunk_transforms.audit.rules.context import AuditContext
+    from trunk_transforms.audit.rules.context import AuditContext, Findings
 
-    Check = Callable[[AuditContext], pd.DataFrame]
+    Check = Callable[[AuditContext], Findings]
     Keys = Callable[[AuditContext], pd.Series]
 
 API_DOCUMENTATION = "the vendor's API documentation, June 2026"

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from trunk_transforms.audit.rules.context import AuditContext, Verdict
+from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
 from trunk_transforms.audit.rules.wording import enumerate_some, quote
 from trunk_transforms.enrich.countries import COUNTRY_NAMES
 from trunk_transforms.schema.tables import AUTHORIZATION_TYPES, CALLING_FORMATS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @rule(
@@ -22,7 +17,7 @@ if TYPE_CHECKING:
     fix='set sip_calling_format to "+e164" on these trunks, and configure the host for it',
     source="inferred from the account's trunks at the same host",
 )
-def check_national_countries(context: AuditContext) -> pd.DataFrame:
+def check_national_countries(context: AuditContext) -> Findings:
     """Find trunks with national format at a host where the account has such trunks in several countries."""
     trunks = context.trunks
     is_national = (trunks["sip_calling_format"] == "national") & trunks["host"].notna() & trunks["country"].notna()
@@ -45,7 +40,7 @@ def check_national_countries(context: AuditContext) -> pd.DataFrame:
     fix="check the trunk in the platform; if the value is new, update sip-trunks",
     source=API_DOCUMENTATION,
 )
-def check_unknown(context: AuditContext) -> pd.DataFrame:
+def check_unknown(context: AuditContext) -> Findings:
     """Find values that are missing or not documented."""
 
     def decide(calling_format: str | None, authorization: str | None, proxy: bool | None) -> Verdict | None:
