@@ -45,3 +45,22 @@ def test_every_test_that_the_promises_name_exists() -> None:
     assert len(named) > 20
     for file, test in named:
         assert f"def {test}(" in (PROJECT / file).read_text("utf-8"), f"{file} has no {test}"
+
+
+def test_every_file_that_contributing_sends_its_reader_to_exists() -> None:
+    rows = re.findall(
+        r"^\| (?!Where|-)(.*) \|$", (PROJECT / "CONTRIBUTING.md").read_text("utf-8").split("## Code")[1], re.MULTILINE
+    )
+    assert len(rows) > 10
+    for row in rows:
+        paths = [name for name in re.findall(r"`([^`]+)`", row) if "/" in name or name.endswith(".toml")]
+        assert paths, row
+        for path in paths:
+            assert (PROJECT / path).exists(), path
+
+
+def test_every_make_target_that_a_document_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
+    for document in (README, PROJECT / "CONTRIBUTING.md", *PROJECT.glob("docs/*.md")):
+        named = re.findall(r"(?:`|\$ )make ([a-z-]+)", document.read_text("utf-8"))
+        assert set(named) <= targets, document.name
