@@ -219,7 +219,7 @@ def test_a_webhook_that_cannot_be_reached_changes_nothing_of_a_run(
     hook.statuses = [404]
     api.answer([], 401)
     said = log_of(capsys, *run, code=3)
-    assert [line for line in said if "no news were sent: the webhook was not told: it answers with HTTP 404" in line]
+    assert [line for line in said if "no notification was sent: the response is HTTP 404" in line]
     said += log_of(capsys, *run, code=3)
     assert "failed with exit code 3" in hook.take_texts()
     api.answer([TRUNK, trunk(id=7)])

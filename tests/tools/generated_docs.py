@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from sip_trunks.commands.dispatch import build_parser
-from sip_trunks.core import settings_table
 from sip_trunks.operations.scheduling import crontab, systemd
 from sip_trunks.operations.scheduling.job import Job
 from sip_trunks.operations.scheduling.timetable import read_cron
 from sip_trunks.reporting.formats import as_markdown
 from sip_trunks.warehouse.dictionary import list_entries, markdown_of
+from tests.tools import settings_table
 from trunk_transforms.audit.rules import RULES
 from trunk_transforms.schema.reports import REPORTS
 
@@ -74,15 +74,15 @@ JOB = Job(
     writable=(Path("/srv/sip-trunks/data"),),
     user="sip-trunks",
 )
-"""What the files to copy schedule; `sip-trunks schedule install` writes the same for where it is."""
+"""The job in the files to copy. `sip-trunks schedule install` writes the same texts for the installed program."""
 _LINE = """\
-# Every hour at a minute of your own, as the user whose the data is. Add it to a crontab as this user:
+# Every hour; choose your own minute. Add it to the crontab of the user that owns the data directory:
 #   (crontab -l; cat deploy/cron/sip-trunks.cron) | crontab -
 """
 _UNIT = """\
-# For /etc/systemd/system, with the user and the paths of your own; both units, then:
+# Copy both units into /etc/systemd/system and change the user and the paths to your own. Then:
 #   systemctl daemon-reload && systemctl enable --now sip-trunks.timer
-# The data directory has to be there: mkdir /srv/sip-trunks/data && chown sip-trunks /srv/sip-trunks/data
+# The data directory must exist: mkdir /srv/sip-trunks/data && chown sip-trunks /srv/sip-trunks/data
 """
 DEPLOYED = {
     DEPLOY / "cron" / "sip-trunks.cron": f"{_LINE}{crontab.line_of(JOB)}\n",

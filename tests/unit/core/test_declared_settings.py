@@ -16,7 +16,7 @@ from sip_trunks.core.errors import UsageError
 from sip_trunks.core.logs import adopting_dlt_log, logging_to_file
 from sip_trunks.core.process import changed_environment
 from sip_trunks.core.settings import find_unknown_settings, list_settings, read_settings
-from sip_trunks.core.settings_table import COLUMNS, list_rows, render_config
+from tests.tools.settings_table import COLUMNS, list_rows, render_config
 
 if TYPE_CHECKING:
     from pathlib import Path

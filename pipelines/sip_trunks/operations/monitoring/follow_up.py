@@ -1,12 +1,13 @@
-"""What follows a run, however it ended: the log of the runs, the metrics, the webhook, and one line that sums it up.
+"""The follow-up of a run, successful or not: run log, metrics, webhook, and a summary in one line.
 
-None of it changes what was stored or the exit code: what goes wrong here is a warning.
+Errors here are warnings. They change neither the stored data nor the exit code.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sip_trunks.core.errors import RunActiveError, SipTrunksError, Terminated, describe_error
@@ -27,16 +28,16 @@ _SECONDS_TO_STOP = 1.5
 
 
 def follow_up(settings: Settings, result: RunResult) -> None:
-    """Note and tell how a run ended, and sum it up in one line: in the log and, where nobody observations on, to be piped."""
+    """Record the result of a run, send notifications, and log a summary; print it unless stderr is a terminal."""
     run = summarize(result)
-    _spread(settings, run, result, None)
+    _record(settings, run, result, None)
     (log if sys.stderr.isatty() else say)(logging.INFO, describe_run(run), **_as_event(settings, run))
 
 
 def follow_up_failure(settings: Settings, error: BaseException, started_at: datetime) -> None:
-    """Note and tell that an error ended a run, which whoever called says."""
+    """Record that an error ended a run, send notifications, and log a summary. The caller prints the error."""
     run = summarize_failure(settings, error, started_at)
-    _spread(settings, run, None, error)
+    _record(settings, run, None, error)
     log(logging.ERROR, f"{describe_run(run)}: {run['error']}", **_as_event(settings, run))
 
 
@@ -44,40 +45,30 @@ def _as_event(settings: Settings, run: Mapping[str, Any]) -> dict[str, Any]:
     return {"event": "run", "fields": {**run, "destination": settings.destination}}
 
 
-def _spread(settings: Settings, run: Mapping[str, Any], result: RunResult | None, error: BaseException | None) -> None:
-    steps: list[tuple[str, Callable[[], None]]] = [
-        ("the run is not in the log of the runs", lambda: note_run(settings, run)),
-    ]
-    # That another run is active is no news of these trunks; that one will tell.
+def _record(settings: Settings, run: Mapping[str, Any], result: RunResult | None, error: BaseException | None) -> None:
+    steps: dict[str, Callable[[], None]] = {"the run log was not written": partial(note_run, settings, run)}
+    # If another run is active, that run writes the metrics and sends the notifications.
     if not isinstance(error, RunActiveError):
-        steps += _tellings(settings, run, result, error)
-    for what, step in steps:
+        steps["the metrics were not written"] = partial(write_metrics, settings, run, result)
+        is_interrupted = isinstance(error, KeyboardInterrupt)
+        # After Ctrl-C the user knows. SIGTERM may come from a timer, and allows little time.
+        if settings.notify and (not is_interrupted or isinstance(error, Terminated)):
+            seconds = _SECONDS_TO_STOP if is_interrupted else TOTAL_SECONDS
+            send = partial(notify, settings, run, result, error, total_seconds=seconds)
+            steps["no notification was sent"] = send
+    for problem, step in steps.items():
         try:
             step()
-        except Exception as problem:  # noqa: BLE001 - the run has ended as it has, and whoever waits is to hear of that
-            kind = "" if isinstance(problem, SipTrunksError | OSError) else f"{type(problem).__name__}: "
-            say(logging.WARNING, f"{what}: {kind}{describe_error(problem)}")
+        except Exception as reason:  # noqa: BLE001 - the run has ended, and its result must still be reported
+            kind = "" if isinstance(reason, SipTrunksError | OSError) else f"{type(reason).__name__}: "
+            say(logging.WARNING, f"{problem}: {kind}{describe_error(reason)}")
         except KeyboardInterrupt:
-            # Too late to stop the run; news that are not sent yet come with the next one.
-            say(logging.WARNING, f"{what}: stopped")
-
-
-def _tellings(
-    settings: Settings, run: Mapping[str, Any], result: RunResult | None, error: BaseException | None
-) -> list[tuple[str, Callable[[], None]]]:
-    steps: list[tuple[str, Callable[[], None]]] = [
-        ("the metrics are not written", lambda: write_metrics(settings, run, result)),
-    ]
-    is_interrupted = isinstance(error, KeyboardInterrupt)
-    # Who pressed Ctrl-C knows; who sent SIGTERM may be a timer, and waits for no answer.
-    if settings.notify and (not is_interrupted or isinstance(error, Terminated)):
-        seconds = _SECONDS_TO_STOP if is_interrupted else TOTAL_SECONDS
-        steps.append(("no news were sent", lambda: notify(settings, run, result, error, total_seconds=seconds)))
-    return steps
+            # The run has ended already. The next run sends unsent notifications.
+            say(logging.WARNING, f"{problem}: stopped")
 
 
 def describe_run(run: Mapping[str, Any]) -> str:
-    """Return a row of `runs` as one line."""
+    """Return a row of `runs` as a summary in one line."""
     seconds = (run["ended_at"] - run["started_at"]).total_seconds()
     parts = [f"exit code {run['exit_code']} after {seconds:.1f} s"]
     if run["loaded_count"] is not None:

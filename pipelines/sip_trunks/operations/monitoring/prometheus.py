@@ -1,6 +1,6 @@
 """Metrics for Prometheus: a text file that every run writes, for node_exporter's textfile collector.
 
-https://prometheus.io/docs/instrumenting/exposition_formats/ has the format.
+Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     Samples = dict[str, list[tuple[dict[str, str], float]]]
 
 _MEANINGS = {
-    "last_run_timestamp_seconds": "When the last run ended, in seconds since 1970.",
-    "last_success_timestamp_seconds": "When the last run with exit code 0 ended, in seconds since 1970.",
-    "run_duration_seconds": "How long the last run took.",
-    "run_exit_code": "The exit code of the last run.",
-    "info": "The release that made the last run.",
-    "account_seen_timestamp_seconds": "When the account was last seen, in seconds since 1970.",
-    "trunks": "How many trunks the account had when it was last seen.",
-    "drift": "How many deviations from the declaration the account's last answer had.",
-    "findings": "How many findings of this severity are current.",
+    "last_run_timestamp_seconds": "End of the last run, in seconds since 1970.",
+    "last_success_timestamp_seconds": "End of the last run with exit code 0, in seconds since 1970.",
+    "run_duration_seconds": "Duration of the last run, in seconds.",
+    "run_exit_code": "Exit code of the last run.",
+    "info": "Version and destination of the last run.",
+    "account_seen_timestamp_seconds": "Time of the account's last observation, in seconds since 1970.",
+    "trunks": "Number of trunks in the account's last observation.",
+    "drift": "Number of deviations from the declaration in the account's last response.",
+    "findings": "Number of current findings with this severity.",
 }
 _PREFIX = "sip_trunks_"
 _SAMPLE = re.compile(rf"{_PREFIX}(\w+)(?:\{{.*\}})? \S+")
@@ -39,9 +39,9 @@ _ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 def write_metrics(settings: Settings, run: Mapping[str, Any], result: RunResult | None) -> None:
-    """Write the metrics after a run, a row of `runs`, in place of those before.
+    """Replace the metrics file with the metrics of a run (a row of `runs`).
 
-    What it did not find out stays as the run before left it. Raises OSError.
+    Metrics that this run did not determine keep their previous values. Raises OSError if the file cannot be written.
     """
     samples: Samples = {
         "last_run_timestamp_seconds": [({}, run["ended_at"].timestamp())],
@@ -56,7 +56,7 @@ def write_metrics(settings: Settings, run: Mapping[str, Any], result: RunResult 
         if result.findings is not None:
             samples["findings"] = [({"severity": name}, result.count_findings(name) or 0) for name in SEVERITIES]
         elif result.snapshot_at is not None:
-            # What was found in another answer, or elsewhere, is no longer current.
+            # The previous findings are from another response or another destination, so they are not current.
             samples["findings"] = []
     before = _read_lines(settings)
     lines: list[str] = []
@@ -69,7 +69,7 @@ def write_metrics(settings: Settings, run: Mapping[str, Any], result: RunResult 
 
 
 def forget_metrics(settings: Settings, account: str) -> None:
-    """Take an account's lines out of the metrics, if there are any, and the findings, of which some were its."""
+    """Delete the account's metrics, and the findings, because they include the account's. Raises OSError."""
     gone = (_labels({"account": account}), f"{_PREFIX}findings{{")
     with suppress(FileNotFoundError):
         lines = settings.metrics_path.read_text("utf-8").splitlines(keepends=True)
@@ -78,7 +78,7 @@ def forget_metrics(settings: Settings, account: str) -> None:
 
 
 def _describe_accounts(result: RunResult) -> Samples:
-    """Return what is known of every account that is stored, those that failed or were not asked included."""
+    """Return the metrics of all stored accounts, including those that failed or were not part of the run."""
     known: dict[str, tuple[datetime, int, int]] = {
         name: (account.snapshot_at, account.trunk_count, account.drift_count) for name, account in result.stored.items()
     }
@@ -96,7 +96,7 @@ def _describe_accounts(result: RunResult) -> Samples:
 
 
 def _read_lines(settings: Settings) -> dict[str, list[str]]:
-    """Return the samples of the run before, by metric; what is none of ours is left out."""
+    """Return the lines of the existing metrics file, by metric. Other lines are ignored."""
     lines: dict[str, list[str]] = {}
     with suppress(OSError, UnicodeDecodeError):
         for line in settings.metrics_path.read_text("utf-8").splitlines():

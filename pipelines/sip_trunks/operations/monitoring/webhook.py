@@ -1,23 +1,23 @@
-"""News of a run for a webhook, as Slack and those that understand the same JSON take it: `{"text": "…"}`.
+"""Notifications of a run for a webhook, in the JSON that Slack and compatible services accept: `{"text": "…"}`.
 
-Said is what somebody would want to know at once: a failure, once and then once a day; that it is over; new findings,
-new drift, changed trunks. A run that has none of it says nothing. What could not be sent comes with the next run.
+A message reports a failure (once, then once a day), a recovery, new findings, new drift and changed trunks. A run
+without any of these sends nothing. If sending fails, the next run sends the message.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
+import msgspec
 import urllib3
 
 from sip_trunks.core.errors import SipTrunksError, UsageError, name_some
@@ -30,41 +30,41 @@ from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from sip_trunks.core.settings import Settings
     from sip_trunks.run.result import AccountResult, RunResult
 
 TOTAL_SECONDS = 10.0
-"""How long telling may take in all."""
+"""Time limit for sending a message, in seconds."""
 
+_FILE = "notified.json"
 _TIMEOUT = urllib3.Timeout(connect=3.0, read=5.0)
 _WAIT_SECONDS = (0.5, 1.5, 0.0)
-_LONGEST_WAIT_SECONDS = 3.0
-_TELL_AGAIN_AFTER = timedelta(days=1)
-_MOST_LINES = 20
-_LONGEST_LINE = 300
+_MAX_WAIT_SECONDS = 3.0
+_REPEAT_AFTER = timedelta(days=1)
+_MAX_LINES = 20
+_MAX_LINE_LENGTH = 300
 _MANY_DIGITS = re.compile(r"\+?\(?\d(?:[ ()./-]{0,3}\d){5,}")
 _HARMLESS = re.compile(r"\d{4}-\d\d-\d\d|\d{1,3}(?:\.\d{1,3}){3}")  # a date, an IPv4 address
 _ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 class NotificationError(SipTrunksError):
-    """The webhook did not take the message."""
+    """The webhook did not accept the message."""
 
 
 @dataclass(frozen=True)
-class _Memory:
-    """What was said before: of the failure that goes on, if one does, and what could not be sent."""
+class _State:
+    """The state between runs: the ongoing failure and when it was last sent, and lines that could not be sent."""
 
     failure: str | None = None
     failing_since: str | None = None
-    told_at: str | None = None
+    told_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     unsent: tuple[str, ...] = ()
 
 
 def check_address(settings: Settings) -> None:
-    """Raise UsageError unless the webhook's address is https, or http to this machine; the address is a secret."""
+    """Raise UsageError unless the webhook's URL is https, or http to this machine. The message omits the secret URL."""
     try:
         parts = urlsplit(settings.notify)
         host = parts.hostname or ""
@@ -73,8 +73,8 @@ def check_address(settings: Settings) -> None:
         is_sound, host = False, ""
     if not is_sound or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
         raise UsageError(
-            "sip_trunks.notify needs the address of a webhook, https://host/path (http only on this machine), without "
-            "user and password"
+            "sip_trunks.notify must be a URL such as https://host/path, without user and password (http is allowed "
+            "only for this machine)"
         )
 
 
@@ -86,51 +86,51 @@ def notify(
     *,
     total_seconds: float = TOTAL_SECONDS,
 ) -> None:
-    """Tell the webhook the news of a run, a row of `runs`, if there are any.
+    """Send a message about a run (a row of `runs`) to the webhook, unless there is nothing to report.
 
-    Raises UsageError if it has no usable address, NotificationError if it cannot be told, OSError if what was said cannot be
-    noted.
+    Raises UsageError if the URL is not valid, NotificationError if sending fails, and OSError if the state cannot be
+    written.
     """
     check_address(settings)
-    memory, now = _recall(settings), datetime.now(UTC)
+    before, now = _read_state(settings), datetime.now(UTC)
     failure = _identify_failure(run, result)
-    is_told = failure == memory.failure and memory.told_at is not None and _is_recent(memory.told_at, now)
+    is_sent = failure == before.failure and before.told_at is not None and now - before.told_at < _REPEAT_AFTER
     failures: list[str] = []
-    news = list(memory.unsent)
-    after = replace(memory, unsent=())
+    lines = list(before.unsent)
+    after = replace(before, unsent=())
     if failure is None:
-        if memory.failure is not None and "recovery" in settings.notify_on:
-            news.append(f"works again; it had failed since {memory.failing_since}")
-        after = _Memory()
-    elif not is_told:
-        since = memory.failing_since or _as_minute(run["started_at"])
-        after = _Memory(failure, since, now.isoformat())
+        if before.failure is not None and "recovery" in settings.notify_on:
+            lines.append(f"works again; it had failed since {before.failing_since}")
+        after = _State()
+    elif not is_sent:
+        since = before.failing_since or f"{run['started_at']:%Y-%m-%d %H:%M} UTC"
+        after = _State(failure, since, now)
         if "failure" in settings.notify_on:
             failures += _describe_failure(run, result, error)
-            failures += [f"it has failed since {since}"] if memory.failure else []
+            failures += [f"it has failed since {since}"] if before.failure else []
     if result is not None:
-        news += _describe_news(settings, result)
-    if failures or news:
-        # Whatever ends this early, the next run tells it: a failure that goes on is described anew.
+        lines += _describe_events(settings, result)
+    if failures or lines:
+        # If sending is interrupted, the next run sends these lines, and describes an ongoing failure again.
         told_at = None if failures else after.told_at
         with suppress(OSError):
-            _remember(settings, replace(after, told_at=told_at, unsent=tuple(news[-_MOST_LINES:])))
-        _post_in_time(settings.notify, _as_message([*failures, *news]), total_seconds)
-    elif after == memory:
+            _write_state(settings, replace(after, told_at=told_at, unsent=tuple(lines[-_MAX_LINES:])))
+        _post_in_time(settings.notify, _as_message([*failures, *lines]), total_seconds)
+    elif after == before:
         return
-    _remember(settings, after)
+    _write_state(settings, after)
 
 
-def forget_news(settings: Settings, account: str) -> None:
-    """Leave news of an account unsaid that could not be sent so far. Raises OSError."""
-    memory = _recall(settings)
-    kept = tuple(line for line in memory.unsent if without_name(line, account) == line)
-    if kept != memory.unsent:
-        _remember(settings, replace(memory, unsent=kept))
+def forget_notifications(settings: Settings, account: str) -> None:
+    """Delete the unsent lines that name the account. Raises OSError."""
+    state = _read_state(settings)
+    kept = tuple(line for line in state.unsent if without_name(line, account) == line)
+    if kept != state.unsent:
+        _write_state(settings, replace(state, unsent=kept))
 
 
 def _identify_failure(run: Mapping[str, Any], result: RunResult | None) -> str | None:
-    """Return a mark of what failed and how, which the next run has too if nothing has changed; None if nothing did."""
+    """Return a hash of the failed accounts and exit codes, equal for repeated failures; None if the run succeeded."""
     if run["exit_code"] == 0:
         return None
     failed = [(entry.account, entry.exit_code) for entry in result.accounts if entry.error] if result else []
@@ -139,30 +139,30 @@ def _identify_failure(run: Mapping[str, Any], result: RunResult | None) -> str |
 
 def _describe_failure(run: Mapping[str, Any], result: RunResult | None, error: BaseException | None) -> list[str]:
     if result is None:
-        # What a library says of an error that nobody foresaw may quote values.
+        # The message of an unexpected error may quote values.
         is_ours = error is None or isinstance(error, SipTrunksError | InvalidResponseError | KeyboardInterrupt)
-        reason = run["error"] if is_ours else f"{type(error).__name__}; sip-trunks status says more"
+        reason = run["error"] if is_ours else f"{type(error).__name__}; for details: sip-trunks status"
         return [f"the run failed with exit code {run['exit_code']}: {_safe(reason)}"]
     failed = [entry for entry in result.accounts if entry.error]
     count = f": {len(failed)} of {len(result.accounts)} accounts" if failed and len(result.accounts) > 1 else ""
     return [f"the run failed with exit code {run['exit_code']}{count}", *map(_safe, result.failures)]
 
 
-def _describe_news(settings: Settings, result: RunResult) -> Iterator[str]:
+def _describe_events(settings: Settings, result: RunResult) -> Iterator[str]:
     if "findings" in settings.notify_on:
         least = SEVERITIES.index(settings.notify_severity)
         severe = [f for f in result.findings or () if f.new_count and SEVERITIES.index(f.severity) >= least]
         severe.sort(key=lambda found: SEVERITIES.index(found.severity), reverse=True)
         if severe:
-            told = ", ".join(f"{found.new_count} {found.severity} of {found.rule}" for found in severe)
+            listed = ", ".join(f"{found.new_count} {found.severity} of {found.rule}" for found in severe)
             total = sum(found.new_count for found in severe)
-            yield f"{total} new {'finding' if total == 1 else 'findings'}: {told}"
+            yield f"{total} new {'finding' if total == 1 else 'findings'}: {listed}"
     if "drift" in settings.notify_on:
         for entry in result.accounts:
             drift = [seen for seen in entry.drift if seen.first_seen_at == result.snapshot_at]
             if drift:
-                told = ", ".join(f"{_safe(seen.column_name, 60)} ({seen.kind})" for seen in drift)
-                yield f"{entry.account}: new drift: {told}"
+                listed = ", ".join(f"{_safe(seen.column_name, 60)} ({seen.kind})" for seen in drift)
+                yield f"{entry.account}: new drift: {listed}"
     if "changes" in settings.notify_on:
         loaded = [entry for entry in result.accounts if entry.status == "loaded" and any(_changes(entry))]
         if loaded:
@@ -176,44 +176,42 @@ def _changes(entry: AccountResult) -> tuple[int, int, int]:
 
 
 def _as_message(lines: Sequence[str]) -> str:
-    """Return the text of a message in which nothing is Slack's markup, whatever the lines have in them."""
-    kept = [line[:_LONGEST_LINE] for line in lines[:_MOST_LINES]]
-    if len(lines) > _MOST_LINES:
-        kept.append(f"… and {len(lines) - _MOST_LINES} more lines: sip-trunks status")
+    """Return the text of a message, shortened, with Slack's markup escaped."""
+    kept = [line[:_MAX_LINE_LENGTH] for line in lines[:_MAX_LINES]]
+    if len(lines) > _MAX_LINES:
+        kept.append(f"… and {len(lines) - _MAX_LINES} more lines: sip-trunks status")
     head = f"sip-trunks on {socket.gethostname()}"
     text = f"{head}: {kept[0]}" if len(kept) == 1 else "\n".join([head, *(f"• {line}" for line in kept)])
     return text.translate(_ESCAPED)
 
 
-def _safe(text: str, most: int = _LONGEST_LINE) -> str:
-    """Return text that may quote what the API sent: on one line, without anything that could be a phone number."""
+def _safe(text: str, most: int = _MAX_LINE_LENGTH) -> str:
+    """Return text that may quote the API as one line, with everything that may be a phone number replaced by `…`."""
     return _MANY_DIGITS.sub(lambda found: found[0] if _HARMLESS.fullmatch(found[0]) else "…", printable(text, most))
 
 
 def _post_in_time(address: str, text: str, total_seconds: float) -> None:
-    """Send a message as `_post` does, which cannot be sure of its time: to look up a name has no limit."""
+    """Send a message in a thread, because resolving a host name has no time limit. Raises NotificationError."""
     problems: list[Exception] = []
 
     def post() -> None:
         try:
             _post(address, text, total_seconds)
-        except Exception as error:  # noqa: BLE001 - it is raised where somebody waits for it
+        except Exception as error:  # noqa: BLE001 - it is raised again below
             problems.append(error)
 
     sender = Thread(target=post, daemon=True)
     sender.start()
     sender.join(total_seconds)
     if sender.is_alive():
-        raise NotificationError(
-            f"the webhook was not told within {total_seconds:g} s; sip_trunks.notify has its address"
-        )
+        raise NotificationError(f"no response within {total_seconds:g} s; sip_trunks.notify sets the URL")
     if problems:
         raise problems[0]
 
 
 def _post(address: str, text: str, total_seconds: float) -> None:
-    """Send a message, again if the webhook is not at fault for good. Raises NotificationError."""
-    body = json.dumps({"text": text}).encode()
+    """Send a message. Retries after errors that may be temporary. Raises NotificationError."""
+    body = msgspec.json.encode({"text": text})
     end, reason = time.monotonic() + total_seconds, ""
     with Connections() as connections, connections.limited(address, total_seconds) as pool:
         for wait in _WAIT_SECONDS:
@@ -231,43 +229,26 @@ def _post(address: str, text: str, total_seconds: float) -> None:
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
                 response.close()
             except (urllib3.exceptions.HTTPError, OSError) as error:
-                reason, retry_after = f"it gave no answer ({type(error).__name__})", ""
+                reason, retry_after = f"no response ({type(error).__name__})", ""
             else:
                 if 200 <= status < 300:
                     return
-                reason = f"it answers with HTTP {status}"
+                reason = f"the response is HTTP {status}"
                 if status < 500 and status not in (408, 429):
                     break
-            pause = min(float(retry_after), _LONGEST_WAIT_SECONDS) if retry_after.isdecimal() else wait
+            pause = min(float(retry_after), _MAX_WAIT_SECONDS) if retry_after.isdecimal() else wait
             if not wait or time.monotonic() + pause > end:
                 break
             time.sleep(pause)
-    raise NotificationError(f"the webhook was not told: {reason}; sip_trunks.notify has its address")
+    raise NotificationError(f"{reason}; sip_trunks.notify sets the URL")
 
 
-def _recall(settings: Settings) -> _Memory:
-    """Return what was said before; what is no memory of ours counts as nothing."""
-    with suppress(OSError, ValueError, TypeError, LookupError):
-        noted = json.loads(_path(settings).read_text("utf-8"))
-        memory = _Memory(**noted | {"unsent": tuple(map(str, noted["unsent"]))})
-        if all(isinstance(text, str | None) for text in (memory.failure, memory.failing_since, memory.told_at)):
-            return memory
-    return _Memory()
+def _read_state(settings: Settings) -> _State:
+    """Return the stored state, or an empty state if the file does not exist or is not valid."""
+    with suppress(OSError, ValueError, msgspec.MsgspecError):
+        return msgspec.json.decode((settings.state_dir / _FILE).read_bytes(), type=_State)
+    return _State()
 
 
-def _remember(settings: Settings, memory: _Memory) -> None:
-    write_whole(_path(settings), json.dumps(asdict(memory)).encode())
-
-
-def _is_recent(told_at: str, now: datetime) -> bool:
-    with suppress(ValueError, TypeError):
-        return now - datetime.fromisoformat(told_at) < _TELL_AGAIN_AFTER
-    return False
-
-
-def _as_minute(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _path(settings: Settings) -> Path:
-    return settings.state_dir / "notified.json"
+def _write_state(settings: Settings, state: _State) -> None:
+    write_whole(settings.state_dir / _FILE, msgspec.json.encode(state))

@@ -65,7 +65,7 @@ def test_metrics_that_cannot_be_written_are_a_warning(
     loaded = replace(QUIET, status="loaded", new_count=1, changed_count=0, removed_count=0)
     follow_up(replace(settings, metrics=metrics), outcome_of(loaded))
     said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith(f"sip-trunks: the metrics are not written: {reason}")
-    assert "no news were sent: the webhook was not told: it answers with HTTP 404" in said[1]
+    assert said[0].startswith(f"sip-trunks: the metrics were not written: {reason}")
+    assert "no notification was sent: the response is HTTP 404" in said[1]
     assert "exit code 0 after 1.5 s; 1 loaded" in said[2]
     assert (settings.state_dir / "runs.jsonl").exists()

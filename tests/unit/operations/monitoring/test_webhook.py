@@ -12,7 +12,7 @@ import pytest
 
 from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import Settings, prepare_state_dir, read_settings
-from sip_trunks.operations.monitoring.webhook import NotificationError, check_address, forget_news, notify
+from sip_trunks.operations.monitoring.webhook import NotificationError, check_address, forget_notifications, notify
 from sip_trunks.run.result import AccountResult, RuleFindings, RunResult
 from sip_trunks.run.run_log import summarize
 from sip_trunks.warehouse.state import SeenDrift
@@ -143,14 +143,14 @@ def test_pending_notifications_of_an_account_are_forgotten_with_it(settings: Set
         hook.statuses = [404]
         with pytest.raises(NotificationError):
             send(settings, outcome_of(AccountResult(name, "loaded", 1, 1, 0, 0)))
-    forget_news(settings, "acme")
+    forget_notifications(settings, "acme")
     send(settings, outcome_of(QUIET))
     assert hook.take_texts().splitlines()[0].endswith(": trunks: 1 new, 0 changed, 0 removed (acme-2)")
 
 
 def test_a_webhook_that_does_not_respond_in_time_is_given_up(settings: Settings, hook: Hook) -> None:
     hook.is_open.clear()
-    with pytest.raises(NotificationError, match=r"within 0\.2 s|no answer"):
+    with pytest.raises(NotificationError, match=r"within 0\.2 s|no response"):
         send(settings, outcome_of(REFUSED, exit_code=3), total_seconds=0.2)
     assert json.loads((settings.state_dir / "notified.json").read_text())["told_at"] is None
 
@@ -164,6 +164,6 @@ def test_notifications_are_sent_to_safe_addresses_only(
     address: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIP_TRUNKS__NOTIFY", address)
-    with pytest.raises(UsageError, match="needs the address of a webhook") as caught:
+    with pytest.raises(UsageError, match="must be a URL such as") as caught:
         check_address(read_settings())
     assert address not in str(caught.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,6 @@ from sip_trunks.core.errors import UsageError
 from sip_trunks.operations.scheduling import systemd
 from sip_trunks.operations.scheduling.job import Job
 from sip_trunks.operations.scheduling.timetable import read_cron
-
-DEPLOY = Path(__file__).resolve().parents[4] / "deploy" / "systemd"
 
 
 def job(folder: str = "/srv/sip-trunks") -> Job:
@@ -42,10 +39,3 @@ def test_a_timer_has_a_line_for_each_of_two_days_of_which_either_will_do() -> No
     lines = [line for line in systemd.timer_of(job()).splitlines() if line.startswith("OnCalendar=")]
     assert lines == [f"OnCalendar={time}" for time in job().timetable.calendar()]
     assert len(lines) == 2
-
-
-def test_the_units_to_copy_are_those_that_schedule_install_writes() -> None:
-    hourly = replace(job(), timetable=read_cron("7 * * * *"), user="sip-trunks")
-    for kind, text in (("service", systemd.service_of(hourly, is_system=True)), ("timer", systemd.timer_of(hourly))):
-        lines = (DEPLOY / f"sip-trunks.{kind}").read_text("utf-8").splitlines(keepends=True)
-        assert "".join(lines[3:]) == text
