@@ -91,7 +91,7 @@ def make() -> dict[str, Cost]:
     os.remove("written.duckdb")  # noqa: PTH107 - as light as it gets
     lap("writing the tables")
     frames = {name: derive_report(name, inputs) for name, report in REPORTS.items() if report.is_on_page}
-    render_page(frames, as_of=now, place="here", version="bench")
+    render_page(frames, as_of=now, location="here")
     lap("writing the page")
     return {ALL: cost_since(first)} | costs
 

@@ -54,7 +54,7 @@ def test_an_account_is_forgotten_only_after_its_name_is_typed(
         os.write(keyboard, b"defautl\n")
         assert main(["accounts", "forget", "default"]) == 2
         said = capsys.readouterr()
-        assert "default: 1 trunks, seen from" in said.out
+        assert "default: 1 trunk, seen from" in said.out
         assert "nothing was deleted" in said.err
         assert query("SELECT count(*) FROM sip_trunks") == [(1,)]
         os.write(keyboard, b"default\n")

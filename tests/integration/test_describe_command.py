@@ -19,4 +19,4 @@ def test_declared_and_new_columns_are_described(begin: Begin) -> None:
     assert "zz_invented" in out
     assert set(json.loads(call("describe", "--format", "json"))) >= {"sip_trunks", "sip_trunks_history", "schema_drift"}
     assert "| `id` | BIGINT |" in call("describe", "sip_trunks", "--format", "markdown")
-    assert "nothing is named 'nope'" in call("describe", "nope", code=2)
+    assert "no table, view or macro named 'nope'" in call("describe", "nope", code=2)

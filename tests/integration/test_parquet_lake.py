@@ -413,7 +413,7 @@ def test_full_snapshots_of_days_that_are_over_become_one_file_a_day(lake: Path) 
         return sorted(path.name for path in (lake / "famulor" / ROWS).rglob("*.parquet"))
 
     rows, files = query(every), names()
-    assert "files      2 fewer would do" in call("prune")
+    assert "files      2 fewer after compaction" in call("prune")
     assert names() == files
     with open_destination(read_settings()).reading() as reader:
         call("prune", "--yes")

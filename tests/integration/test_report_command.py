@@ -17,7 +17,6 @@ import pytest
 from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.reporting.html_page import render_page
 from sip_trunks.reporting.inputs import read_inputs, read_options, stored_tables
 from sip_trunks.reporting.output import FORMATS, write_reports
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
@@ -29,8 +28,6 @@ from trunk_transforms.reports.registry import derive_report
 from trunk_transforms.schema.reports import REPORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import pandas as pd
 
 HOSTILE = '=HYPERLINK("http://evil.example","x")'
@@ -137,10 +134,15 @@ def masked_frames(stored_once: Path) -> dict[str, pd.DataFrame]:
 def write(frames: dict[str, pd.DataFrame], output: Path, form: str) -> list[Path]:
     """Write reports in a format and return the files, sorted by name."""
 
-    def page(shown: Mapping[str, pd.DataFrame]) -> str:
-        return render_page(shown, as_of=datetime(2027, 1, 1, tzinfo=UTC), place="here", version="1")
-
-    write_reports(frames, form=form, output=output, raw=False, suppressed_count=0, render_page=page)
+    write_reports(
+        frames,
+        format_name=form,
+        output=output,
+        raw=False,
+        suppressed_count=0,
+        as_of=datetime(2027, 1, 1, tzinfo=UTC),
+        location="here",
+    )
     return sorted(output.iterdir()) if output.is_dir() else [output]
 
 
@@ -165,9 +167,9 @@ def test_every_report_comes_in_every_format(
 def test_a_report_without_a_picture_names_those_that_have_one(
     stored: Path, frames: dict[str, pd.DataFrame], tmp_path: Path
 ) -> None:
-    assert "there is one of audit, by_" in error("report", "freshness", "--format", "png")
+    assert "choose one of audit, by_" in error("report", "freshness", "--format", "png")
     for name in set(REPORTS) - set(PICTURED):
-        with pytest.raises(UsageError, match="there is one of audit, by_"):
+        with pytest.raises(UsageError, match="choose one of audit, by_"):
             write({name: frames[name]}, tmp_path / name, "png")
 
 
@@ -252,7 +254,7 @@ def test_counts_come_by_any_column_and_a_wrong_one_is_named(stored: Path) -> Non
     assert "_dlt_load_id" in call("report", "counts", "--by", "_dlt_load_id")
     for arguments, message in {
         ("counts", "--by", "provder"): "no column 'provder'",
-        ("counts", "--by", "trunk_count"): "the report itself has a column of that name",
+        ("counts", "--by", "trunk_count"): "the report has a column of that name",
         ("counts", "--by", "account", "account"): "names a column twice",
         ("growth", "--by", "account"): "name that report",
         ("count",): "no report named 'count'",
@@ -307,8 +309,8 @@ def test_a_changed_field_is_shown_with_what_it_cost() -> None:
         "  trunk 42  changed  updated_at",
         "          old   2026-03-31T10:00:00.000000Z",
         "          new   2026-04-01T00:00:00.000000Z",
-        "          note  possible credential change, which re-creates both legs:",
-        "                updated_at moved and nothing else",
+        "          note  possible credential change, which re-creates both legs: only",
+        "                updated_at changed",
         "  trunk 43  changed  allowed_inbound_ips: inbound leg re-created",
         '          old   ["198.51.100.20", "203.0.113.10"]',
         '          new   ["203.0.113.10"]',

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from sip_trunks.commands.sql_query import answer
+from sip_trunks.commands.sql_query import read_rows
 from sip_trunks.core.settings import read_settings
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.runs import capture
@@ -74,7 +74,7 @@ def test_a_query_may_come_through_a_pipe(call: Call) -> None:
     ("name", "content", "expected"),
     [
         ("missing.sql", None, "missing.sql cannot be read: No such file or directory"),
-        ("latin.sql", b"SELECT '\xe9'", "latin.sql is no text in UTF-8"),
+        ("latin.sql", b"SELECT '\xe9'", "latin.sql is not valid UTF-8"),
         ("empty.sql", b" \n", "empty.sql has no query"),
         ("-", None, "standard input has no query"),
     ],
@@ -133,8 +133,8 @@ def test_a_parameter_is_a_value_and_nothing_else(condition: str, value: str, exp
         (["SELECT $a", "--param", "=1"], "--param needs NAME=VALUE, such as country=DE; got '=1'"),
         (["SELECT id FROM sip_trunks WHERE id = $a", "--param", "a=x"], "SQL: Conversion Error: "),
         (["SELECT ?", "--param", "a=1"], "SQL: parameters need names, such as $country"),
-        (["SELECT $a", "--param", "a=\udcff"], "--param a: the value is no text in UTF-8"),
-        (["SELECT '\udcff'"], "SQL: the query is no text in UTF-8"),
+        (["SELECT $a", "--param", "a=\udcff"], "--param a: the value is not valid UTF-8"),
+        (["SELECT '\udcff'"], "SQL: the query is not valid UTF-8"),
     ],
 )
 def test_a_parameter_that_does_not_fit_is_named(arguments: list[str], expected: str, call: Call) -> None:
@@ -246,14 +246,14 @@ def test_a_value_that_python_has_no_room_for_is_explained(call: Call) -> None:
 
 @pytest.mark.usefixtures("stored")
 def test_the_first_rows_come_with_the_number_of_all() -> None:
-    found = answer(read_settings(), "FROM range(50_000)", {}, most=3)
+    found = read_rows(read_settings(), "FROM range(50_000)", {}, format_name="table", most=3)
     assert (found.rows, found.count) == ([(0,), (1,), (2,)], 50_000)
 
 
 def test_what_cannot_be_written_is_said_in_one_line(call: Call) -> None:
     Path("folder").mkdir()
     assert "parquet (" in call("SELECT INTERVAL 1 DAY", "--output", "days.parquet", code=2)
-    assert "sql writes no .xlsx; it writes .csv" in call("SELECT 1", "--output", "trunks.xlsx", code=2)
+    assert "sql does not write .xlsx; use .csv" in call("SELECT 1", "--output", "trunks.xlsx", code=2)
     assert [path.name for path in Path().iterdir()] == ["folder"]
     assert "folder is a folder" in call("SELECT 1", "--output", "folder", code=2)
     assert "--raw is for --format csv" in call("SELECT 1", "--raw", code=2)

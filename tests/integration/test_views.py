@@ -185,4 +185,6 @@ def test_inferred_columns_list_their_values(place: Path) -> None:
 
 def test_a_name_that_is_not_in_the_dictionary_is_a_usage_error(place: Path) -> None:
     said = call("describe", "trunk", code=2)
-    assert said.startswith("sip-trunks: nothing is named 'trunk'; there are sip_trunks, sip_trunks_history")
+    assert said.startswith(
+        "sip-trunks: no table, view or macro named 'trunk'; there are sip_trunks, sip_trunks_history"
+    )

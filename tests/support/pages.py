@@ -50,7 +50,7 @@ UNBROKEN = "W" * 500
 
 
 def render(frames: Frames) -> str:
-    return render_page(frames, as_of=day(10), place="warehouse.duckdb", version="1.2.3")
+    return render_page(frames, as_of=day(10), location="warehouse.duckdb")
 
 
 def basis_of(*stored: pd.DataFrame) -> ReportInputs:

@@ -1,6 +1,6 @@
-"""The commands: one module per command, with its options (`add_arguments`) and what it does (`run`).
+"""The commands: one module per command, with its options (`add_arguments`) and its action (`run`).
 
-`main` may be called by another program: it leaves signal handlers, streams and the environment as they are.
+A program may call `main`: it leaves signal handlers, streams and the environment unchanged.
 """
 
 from sip_trunks.commands.dispatch import main

@@ -1,37 +1,29 @@
-"""The command `audit`: what is misconfigured, and how to fix it."""
+"""The command `audit`: list misconfigured trunks and how to fix them."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
-from sip_trunks.commands.options import add_destination, add_report_output
+from sip_trunks.commands.options import Options, Parser, add_report_output
 from trunk_transforms.schema.reports import SEVERITIES
 
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the options."""
-    parser.add_argument("--select", action="append", default=[], metavar="RULES", help="only these rules or families")
-    parser.add_argument(
-        "--ignore", action="append", default=[], metavar="RULES", help="without these rules or families"
-    )
+    for name, meaning in (("--select", "only these rules or families"), ("--ignore", "skip these rules or families")):
+        parser.add_argument(name, action="append", default=[], metavar="RULES", help=meaning)
     parser.add_argument(
         "--fail-on", choices=SEVERITIES, help="exit with 10 if there is a finding of this severity or above"
     )
     add_report_output(parser)
-    add_destination(parser)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Deliver the findings of the selected rules; return 10 if one is as severe as `--fail-on` says."""
-    from sip_trunks.commands.report_frames import deriving, output_reports
+def run(options: Options) -> int:
+    """Write the findings of the selected rules; return 10 if one reaches the severity of `--fail-on`."""
+    from sip_trunks.commands.report import deriving, output_reports
     from sip_trunks.core.errors import CHECK_FAILED, UsageError
     from sip_trunks.core.settings import read_settings
-    from trunk_transforms.audit.selection import select_rules
+    from trunk_transforms.audit.rules import select_rules
     from trunk_transforms.audit.suppressions import expired
 
     settings = read_settings(options.destination)
@@ -40,23 +32,17 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from None
     failing = SEVERITIES[SEVERITIES.index(options.fail_on) :] if options.fail_on else ()
-    with deriving(settings, options, ["audit"], {"rules": rules}) as inputs:
-        code = CHECK_FAILED if inputs.findings["severity"].isin(failing).any() else 0
-        try:
-            output_reports(settings, options, ["audit"], inputs)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # A reader that has what it wanted (`| head`) must not turn a failure into a success.
-            if not code:
-                raise
-            sys.stderr.close()
-            return code
+    with deriving(settings, options, ["audit"], rules=rules) as inputs:
+        # A reader that closes the output early, such as `| head`, must not turn a failure into a success.
+        options.exit_code = CHECK_FAILED if inputs.findings["severity"].isin(failing).any() else 0
+        output_reports(settings, options, ["audit"], inputs)
+        sys.stdout.flush()
     for suppression in expired(inputs.options.suppressions, inputs.options.as_of):
-        what = f"{suppression.rule} for trunk {suppression.trunk_id}"
-        print(f"sip-trunks: the suppression of {what} has expired on {suppression.until}", file=sys.stderr)
-    return code
+        name = f"{suppression.rule} for trunk {suppression.trunk_id}"
+        print(f"sip-trunks: the suppression of {name} has expired on {suppression.until}", file=sys.stderr)
+    return int(options.exit_code)
 
 
-def _split(texts: Sequence[str]) -> list[str]:
-    """Return the codes of an option that may be repeated, and may hold several separated by commas."""
+def _split(texts: list[str]) -> list[str]:
+    """Return the codes of a repeatable option, each text with one or more codes separated by commas."""
     return [code.strip() for text in texts for code in text.split(",") if code.strip()]

@@ -1,21 +1,13 @@
-"""The command `check`: whether a run would work, without one."""
+"""The command `check`: the preflight, which tests whether a run would work."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from sip_trunks.commands.options import Options, add_destination
 
-from sip_trunks.commands.options import add_destination
-
-if TYPE_CHECKING:
-    import argparse
+add_arguments = add_destination
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    add_destination(parser)
-
-
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Print one line per check; return the exit code of the first that fails."""
     from sip_trunks.core.settings import read_settings
     from sip_trunks.operations.preflight import check

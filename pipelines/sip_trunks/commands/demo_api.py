@@ -1,22 +1,17 @@
-"""The command `demo-api`: the demo account, served as the API would serve it."""
+"""The command `demo-api`: serve the demo account as the API would."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sip_trunks.commands.options import port
-
-if TYPE_CHECKING:
-    import argparse
+from sip_trunks.commands.options import Options, Parser, add_port
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the options."""
-    parser.add_argument("--port", type=port, default=8765, metavar="N", help="port on this machine (default: 8765)")
+    add_port(parser, 8765, "8765")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Serve until stopped. Raises UsageError if the port is taken."""
+def run(options: Options) -> int:
+    """Serve until stopped. Raises UsageError if the port is in use."""
     from contextlib import ExitStack
     from threading import Event
 
@@ -27,8 +22,8 @@ def run(options: argparse.Namespace) -> int:
         try:
             base_url = stack.enter_context(serve(options.port, advances=True))
         except OSError as error:
-            raise UsageError(f"port {options.port} cannot be used ({error.strerror}); try another: --port") from None
-        print(f"the demo API answers at {base_url} until stopped (Ctrl-C); every response is the next edition. Use it:")
+            raise UsageError(f"port {options.port} cannot be used ({error.strerror}); try another --port") from None
+        print(f"the demo API answers at {base_url} until stopped (Ctrl-C); every response has new data. To load it:")
         print(f"  SOURCES__FAMULOR__BASE_URL={base_url} FAMULOR_API_KEY={DEMO_TOKEN} sip-trunks run", flush=True)
         try:
             Event().wait()

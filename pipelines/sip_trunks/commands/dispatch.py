@@ -1,6 +1,6 @@
-"""From the command line to a command, and from its errors to one line and an exit code.
+"""Parse the command line, run the command, and turn an error into one line and an exit code.
 
-Only the module of the command that is called is imported, so that the others cost nothing.
+Only the module of the chosen command is imported, which keeps the start fast.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import sys
 from importlib import import_module
 from keyword import iskeyword
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sip_trunks import __version__
 
@@ -34,7 +34,7 @@ COMMANDS = {
     "notebook": "explore the stored data in the browser",
     "demo-api": "serve the demo account until stopped",
 }
-"""Every command and what it does; its module has the same name."""
+"""Every command with its help text. Its module has the same name."""
 
 _EXIT_CODES = """exit codes:
   0 done   1 a bug   2 usage or settings   3 the API refused the token or address
@@ -45,18 +45,17 @@ _EXIT_CODES = """exit codes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; errors are one line on standard error."""
+    """Run one command and return its exit code; an error is one line on standard error."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = build_parser(next((word for word in words if not word.startswith("-")), None)).parse_args(words)
     try:
-        code: int = options.run(options)
+        return int(options.run(options))
     except BrokenPipeError:
-        # The reader has what it wanted (`| head`); Python would complain once more while it shuts down.
+        # The reader has closed the output (`| head`). Without this, Python would report it at exit.
         sys.stderr.close()
-        return 0
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last stop: one line and a code for each
+        return int(options.exit_code)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error becomes one line and an exit code
         return _report_error(options, error)
-    return code
 
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
@@ -73,22 +72,18 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     for name, meaning in COMMANDS.items():
         added = parsers.add_parser(name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}.")
         if name == command:
-            module = _import_command(name)
+            module = import_module(f"sip_trunks.commands.{name.replace('-', '_')}{'_' if iskeyword(name) else ''}")
             module.add_arguments(added)
-            added.set_defaults(run=module.run)
+            # `exit_code` is for a reader that closes the output early.
+            added.set_defaults(run=module.run, exit_code=0)
     return parser
-
-
-def _import_command(name: str) -> Any:
-    module = name.replace("-", "_")
-    return import_module(f"sip_trunks.commands.{module}{'_' if iskeyword(module) else ''}")
 
 
 def _report_error(options: argparse.Namespace, caught: BaseException) -> int:
     from sip_trunks.commands.signals import stopped_by
     from sip_trunks.core.errors import SipTrunksError, describe_error, exit_code_of
 
-    # DuckDB makes an error of its own of the interruption of a query.
+    # An interrupted query raises an error of DuckDB instead of the signal's exception.
     error = stopped_by() or caught
     if options.debug:
         import traceback
@@ -96,12 +91,12 @@ def _report_error(options: argparse.Namespace, caught: BaseException) -> int:
         traceback.print_exception(caught)
     code = exit_code_of(error)
     bug = "" if code != 1 or isinstance(error, SipTrunksError) else f"a bug ({type(error).__name__}): "
-    hint = "" if options.debug or not bug else "; --debug shows where"
+    hint = "" if options.debug or not bug else "; --debug shows the traceback"
     return fail(options, f"{bug}{describe_error(error)}{hint}", code)
 
 
 def fail(options: argparse.Namespace, message: str, code: int) -> int:
-    """Print the line that a command fails with, in the format of its output, and return the exit code."""
+    """Print an error in the format of the command's output and return the exit code."""
     if options.command == "run" and options.json:
         from sip_trunks.reporting.formats import print_json
 

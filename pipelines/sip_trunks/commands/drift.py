@@ -1,25 +1,21 @@
-"""The command `drift`: how responses deviate from the declaration, and since when."""
+"""The command `drift`: list deviations of responses from the declaration, each with its first time."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sip_trunks.commands.options import add_destination, add_format, moment
-
-if TYPE_CHECKING:
-    import argparse
+from sip_trunks.commands.options import Options, Parser, add_destination, add_format, add_raw, moment
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
         "--since", type=moment, metavar="TIME", help="include past deviations seen at or after this time"
     )
-    add_format(parser)
+    add_format(parser, "table", "csv", "json")
+    add_raw(parser)
     add_destination(parser)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Print the deviations."""
     from sip_trunks.core.settings import read_settings
     from sip_trunks.destinations import open_destination
@@ -31,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     with open_destination(read_settings(options.destination)).reading(tables) as connection:
         rows = [list(vars(seen).values()) for seen in read_drift(connection, options.since)]
     if not rows and options.format == "table":
-        print("no drift: responses are as declared")
+        print("no drift: responses match the declaration")
         return 0
-    write_rows([column.name for column in DRIFT.columns], rows, form=options.format, raw=options.raw)
+    write_rows([column.name for column in DRIFT.columns], rows, format_name=options.format, raw=options.raw)
     return 0

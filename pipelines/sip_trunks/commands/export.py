@@ -1,30 +1,20 @@
-"""The command `export`: a consistent copy of everything stored, history included."""
+"""The command `export`: write a consistent copy of all stored data, including the history."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sip_trunks.commands.options import add_destination, moment
-
-if TYPE_CHECKING:
-    import argparse
+from sip_trunks.commands.options import Options, Parser, add_destination, add_format, moment
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--format",
-        choices=("parquet", "csv", "duckdb"),
-        default="parquet",
-        help="format of the copy (default: parquet)",
-    )
+    add_format(parser, "parquet", "csv", "duckdb")
     parser.add_argument("--output", required=True, metavar="DIR", help="new folder for the copy")
     parser.add_argument("--as-of", type=moment, metavar="TIME", help="the state at this time (default: now)")
     add_destination(parser)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Write the copy and print how many rows each table has."""
+def run(options: Options) -> int:
+    """Write the copy and print the number of rows of each table."""
     from pathlib import Path
 
     from sip_trunks.core.settings import read_settings

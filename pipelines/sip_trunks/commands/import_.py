@@ -1,23 +1,18 @@
-"""The command `import`: an empty destination is initialized from an export."""
+"""The command `import`: initialize an empty destination from an export."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sip_trunks.commands.options import add_destination
-
-if TYPE_CHECKING:
-    import argparse
+from sip_trunks.commands.options import Options, Parser, add_destination
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("folder", metavar="DIR", help="folder that `export` wrote")
     add_destination(parser)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Store the copy and print how many rows each table has."""
+def run(options: Options) -> int:
+    """Store the copy and print the number of rows of each table."""
     from pathlib import Path
 
     from sip_trunks.core.logs import logging_to_file

@@ -1,18 +1,25 @@
-"""The command `report`: reports on the stored trunks, as of any moment, in any format."""
+"""The command `report`: reports on the stored trunks, as of any time, in any format."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.commands.options import add_destination, add_report_output, moment
+from sip_trunks.commands.options import Options, Parser, add_report_output, moment
+from sip_trunks.core.errors import UsageError
+from sip_trunks.core.settings import Settings, read_settings
+from sip_trunks.destinations import open_destination
+from sip_trunks.reporting.output import choose_format, write_reports
 from trunk_transforms.schema.reports import COUNT_COLUMNS, REPORTS
+from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator
+
+    from trunk_transforms.reports.inputs import ReportInputs
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
         "names",
@@ -24,56 +31,83 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--period", choices=("day", "week", "month"), help="growth: size of a step (default: month)")
     parser.add_argument("--since", type=moment, metavar="TIME", help="changes, growth: start at this time")
     add_report_output(parser)
-    add_destination(parser)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Deliver the reports that are named; without a name the overview, or all of them in a page or workbook."""
-    from sip_trunks.commands.report_frames import deriving, output_of, output_reports
-    from sip_trunks.core.errors import UsageError
-    from sip_trunks.core.settings import read_settings
-    from sip_trunks.reporting.output import choose_format
-
+def run(options: Options) -> int:
+    """Write the reports that are named; by default the overview, or all reports in a page or a workbook."""
     names = list(dict.fromkeys(options.names or (["counts"] if options.by else [])))
     _check_names(names, options.by)
-    form = choose_format(options.format, output_of(options))
-    names = names or _default_names(form)
+    defaults = {"html": [name for name, report in REPORTS.items() if report.is_on_page], "xlsx": list(REPORTS)}
+    names = names or defaults.get(choose_format(options.format, options.output), ["overview"])
     if options.period and "growth" not in names:
         raise UsageError("--period is for `report growth`; name that report")
     if options.since and not {"growth", "changes", "overview"} & set(names):
         raise UsageError("--since is for the reports growth, changes and overview; name one of them")
-    asked: dict[str, Any] = {"since": options.since}
-    if options.period:
-        asked["period"] = options.period
     # The overview and the page show the last weeks; `changes` alone shows the last two snapshots.
-    asked["is_log"] = "overview" in names and options.since is None
-    if options.by:
-        asked["by"] = options.by
+    asked: dict[str, Any] = {"since": options.since, "is_log": "overview" in names and options.since is None}
+    asked |= {name: getattr(options, name) for name in ("period", "by") if getattr(options, name)}
     settings = read_settings(options.destination)
-    with deriving(settings, options, names, asked) as inputs:
+    with deriving(settings, options, names, **asked) as inputs:
         output_reports(settings, options, names, inputs)
     return 0
 
 
-def _default_names(form: str) -> list[str]:
-    """Return what a format shows if no report is named."""
-    if form == "html":
-        return [report.name for report in REPORTS.values() if report.is_on_page]
-    return list(REPORTS) if form == "xlsx" else ["overview"]
-
-
-def _check_names(names: Sequence[str], by: Sequence[str] | None) -> None:
-    from sip_trunks.core.errors import UsageError
-
-    unknown = [name for name in names if name not in REPORTS]
-    if unknown:
+def _check_names(names: list[str], by: list[str] | None) -> None:
+    """Raise UsageError for an unknown report, or columns that `counts` cannot count by."""
+    if unknown := [name for name in names if name not in REPORTS]:
         raise UsageError(f"no report named {unknown[0]!r}; there are {', '.join(REPORTS)}")
     if not by:
         return
     if "counts" not in names:
-        raise UsageError("--by says what `report counts` counts by; name that report")
+        raise UsageError("--by is for `report counts`; name that report")
     if len(set(by)) < len(by):
-        raise UsageError("--by names a column twice")
-    added = [name for name in by if name in COUNT_COLUMNS]
-    if added:
-        raise UsageError(f"--by {added[0]}: the report itself has a column of that name")
+        raise UsageError("--by names a column twice; name each column once")
+    if added := [name for name in by if name in COUNT_COLUMNS]:
+        raise UsageError(f"--by {added[0]}: the report has a column of that name; choose another column")
+
+
+@contextmanager
+def deriving(settings: Settings, options: Options, names: list[str], **asked: Any) -> Iterator[ReportInputs]:
+    """Yield the inputs of the reports, as of `--as-of`; `asked` are further options of reports.
+
+    Raises UsageError if the options contradict each other, or for a time before the first snapshot.
+    """
+    from sip_trunks.reporting.inputs import read_inputs_of, read_options
+    from sip_trunks.warehouse.state import read_observation_span
+
+    is_past = options.as_of is not None
+    asked |= {"as_of": options.as_of} if is_past else {}
+    wanted = read_options(settings, is_masked=options.mask, **asked)
+    if wanted.since is not None and wanted.since > wanted.as_of:
+        raise UsageError(f"--since {wanted.since.isoformat()} is after {wanted.as_of.isoformat()}; use an earlier time")
+    destination = open_destination(settings)
+    if is_past:
+        with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+            span = read_observation_span(connection)
+        if span and wanted.as_of < span[0]:
+            first_at = span[0].isoformat()
+            raise UsageError(f"nothing is known of {wanted.as_of.isoformat()}: the first snapshot is of {first_at}")
+    if options.engine == "dask":
+        from sip_trunks.reporting.dask_engine import reporting_in_parts
+
+        with reporting_in_parts(settings, names, wanted, scheduler=options.scheduler, is_past=is_past) as parted:
+            yield parted
+        return
+    if options.scheduler:
+        raise UsageError("--scheduler is for --engine dask")
+    yield read_inputs_of(destination, names, wanted, is_past=is_past)
+
+
+def output_reports(settings: Settings, options: Options, names: list[str], inputs: ReportInputs) -> None:
+    """Write the reports in the format and to the file that the options name."""
+    from trunk_transforms.reports.registry import derive_report
+
+    write_reports(
+        {name: derive_report(name, inputs) for name in names},
+        format_name=choose_format(options.format, options.output),
+        output=options.output,
+        raw=options.raw,
+        suppressed_count=len(inputs.suppressed) if "audit" in names else 0,
+        as_of=inputs.options.as_of,
+        location=open_destination(settings).location,
+    )

@@ -1,30 +1,33 @@
-"""The command `rules`: the rules of the audit, with reason and source."""
+"""The command `rules`: list the rules of the audit, with reason and source."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
 
-if TYPE_CHECKING:
-    import argparse
+from sip_trunks.commands.options import Options, Parser, add_format
 
 _FIELDS = ("severity", "question", "why", "fix", "source")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--format",
-        choices=("table", "csv", "json", "markdown"),
-        default="table",
-        help="output format (default: table)",
-    )
+    add_format(parser, "table", "csv", "json", "markdown")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Print the rules."""
-    from sip_trunks.reporting.terminal import print_rules
+def run(options: Options) -> int:
+    """Print the rules: complete on a terminal and in csv, json and markdown, without the texts in a piped table."""
+    from sip_trunks.reporting.formats import print_table, write_rows
+    from sip_trunks.reporting.terminal import print_indented
     from trunk_transforms.audit.rules import RULES
 
-    rules = [{"rule": code} | {name: getattr(rule, name) for name in _FIELDS} for code, rule in RULES.items()]
-    print_rules(rules, options.format)
+    rows = [[code, *(getattr(rule, name) for name in _FIELDS)] for code, rule in RULES.items()]
+    if options.format != "table":
+        write_rows(["rule", *_FIELDS], rows, format_name=options.format)
+    elif not sys.stdout.isatty():
+        print_table(["rule", "severity", "question"], [row[:3] for row in rows])
+    else:
+        for code, severity, *texts in rows:
+            print(f"{severity:<8}  {code}")
+            for head, text in zip(("", "why", "fix", "from"), texts, strict=True):
+                print_indented(head, text)
     return 0

@@ -1,26 +1,26 @@
-"""The command `run`: the whole job, from the API to the reports."""
+"""The command `run`: load the current trunks, publish them and write the reports."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from sip_trunks.commands.options import add_accounts, add_destination
+from sip_trunks.commands.options import Options, Parser, add_accounts, add_destination
+from sip_trunks.core.settings import DEMO_ACCOUNT, Account, Settings, read_settings
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
 
-    from sip_trunks.core.settings import Account, Settings
     from sip_trunks.run.result import RunResult
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the options."""
-    whose = parser.add_mutually_exclusive_group()
-    whose.add_argument("--demo", action="store_true", help="load the embedded demo account; needs no token")
-    add_accounts(whose)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--demo", action="store_true", help="load the embedded demo account; needs no token")
+    add_accounts(source)
     parser.add_argument(
         "--accept-shrink", action="store_true", help="accept a response that lost many trunks, this once"
     )
@@ -37,16 +37,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_destination(parser)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Load the trunks, print what was done, and return the exit code."""
+def run(options: Options) -> int:
+    """Load the trunks, print the result, and return the exit code."""
     from datetime import UTC, datetime
 
     from sip_trunks.core.logs import logging_to_file
     from sip_trunks.operations.monitoring.follow_up import follow_up, follow_up_failure
+    from sip_trunks.reporting.formats import print_json
     from sip_trunks.run.result import print_result
 
     started_at = datetime.now(UTC)
-    settings = _read_settings(options)
+    settings = read_settings(options.destination)
+    options.log_format = options.log_format or settings.log_format
+    settings = replace(settings, log_format=options.log_format, notify=options.notify or settings.notify)
     with ExitStack() as logging:
         try:
             logging.enter_context(logging_to_file(settings, with_stderr=True))
@@ -54,41 +57,27 @@ def run(options: argparse.Namespace) -> int:
         except BaseException as error:
             follow_up_failure(settings, error, started_at)
             raise
-        is_read = True
-        try:
+        is_read = False
+        # A reader that closes the output early, such as `| head`, must not turn a failure into a success.
+        with suppress(BrokenPipeError):
             if options.json:
-                from sip_trunks.reporting.formats import print_json
-
                 print_json(result.as_json())
             else:
                 print_result(settings, result)
             sys.stdout.flush()
-        except BrokenPipeError:
-            # A reader that has what it wanted (`| head`) must not turn a failure into a success.
-            is_read = False
+            is_read = True
         follow_up(settings, result)
     if settings.log_format == "text":
-        # A structured log has them already.
+        # A structured log has these lines already.
         for line in (*result.warnings, *result.failures):
             print(f"sip-trunks: {line}", file=sys.stderr)
     if not is_read:
-        # Python would complain once more while it shuts down.
+        # Without this, Python would report the closed output at exit.
         sys.stderr.close()
     return result.exit_code
 
 
-def _read_settings(options: argparse.Namespace) -> Settings:
-    """Return the settings, with what the command line says in their place."""
-    from dataclasses import replace
-
-    from sip_trunks.core.settings import read_settings
-
-    settings = read_settings(options.destination)
-    options.log_format = options.log_format or settings.log_format
-    return replace(settings, log_format=options.log_format, notify=options.notify or settings.notify)
-
-
-def _load(settings: Settings, options: argparse.Namespace) -> RunResult:
+def _load(settings: Settings, options: Options) -> RunResult:
     from sip_trunks.core.accounts import pick_accounts
     from sip_trunks.core.logs import showing_progress
     from sip_trunks.core.process import blocking_imports
@@ -96,7 +85,7 @@ def _load(settings: Settings, options: argparse.Namespace) -> RunResult:
 
     with ExitStack() as stack:
         if options.no_reports:
-            # A fifth of a small run: reports are all that pandas is needed for.
+            # Only reports need pandas; importing it takes a fifth of a small run.
             stack.enter_context(blocking_imports("pandas"))
         if options.demo:
             settings, accounts = stack.enter_context(_serving_demo(settings))
@@ -113,10 +102,7 @@ def _load(settings: Settings, options: argparse.Namespace) -> RunResult:
 
 @contextmanager
 def _serving_demo(settings: Settings) -> Iterator[tuple[Settings, tuple[Account, ...]]]:
-    """Yield the settings and the account of the embedded demo, one edition further with every run."""
-    from dataclasses import replace
-
-    from sip_trunks.core.settings import DEMO_ACCOUNT, Account
+    """Yield the settings and the account of the embedded demo; every run gets the next edition of its data."""
     from sip_trunks.destinations import open_destination
     from sip_trunks.famulor.demo import DEMO_TOKEN, serve
     from sip_trunks.warehouse.state import count_observations

@@ -1,4 +1,4 @@
-"""`schedule install`, `show` and `remove`: nothing is put anywhere that was not shown before."""
+"""The command `schedule`: install, show or remove a schedule. Every change is shown before it is made."""
 
 from __future__ import annotations
 
@@ -9,57 +9,53 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from sip_trunks.commands.options import add_accounts, add_destination
+from sip_trunks.commands.options import Options, Parser, add_accounts, add_destination, add_yes, confirm
 from sip_trunks.core.accounts import has_stored_token, pick_accounts
 from sip_trunks.core.errors import UsageError
-from sip_trunks.core.settings import find_shell_settings, read_settings
+from sip_trunks.core.settings import Settings, find_shell_settings, read_settings
 from sip_trunks.operations.scheduling import crontab, systemd
-from sip_trunks.operations.scheduling.job import describe_run, offset_minutes, owner_of
-from sip_trunks.operations.scheduling.timetable import read_cron, read_interval
+from sip_trunks.operations.scheduling.job import Installed, Job, describe_run, offset_minutes, owner_of
+from sip_trunks.operations.scheduling.timetable import Timetable, read_cron, read_interval
 
 if TYPE_CHECKING:
-    import argparse
     from types import ModuleType
-
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.operations.scheduling.job import Installed, Job
-    from sip_trunks.operations.scheduling.timetable import Timetable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the actions and their options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    adding = actions.add_parser("install", help="show what is installed where, ask, and install it")
-    adding.add_argument("--every", metavar="TIME", help="how often: 15min, 1h, 6h, 1d")
+    adding = actions.add_parser("install", help="show the schedule and its files, ask, and install it")
+    adding.add_argument("--every", metavar="TIME", help="interval between runs: 15min, 1h, 6h, 1d")
     adding.add_argument(
         "--cron",
         nargs="?",
         const="",
         metavar="EXPRESSION",
-        help='use cron; with an expression such as "7 * * * *" in place of --every',
+        help='use cron; with an expression such as "7 * * * *" instead of --every',
     )
-    adding.add_argument("--systemd", action="store_true", help="use a systemd timer (default: if systemd answers)")
+    adding.add_argument("--systemd", action="store_true", help="use a systemd timer (default: if systemd responds)")
     add_accounts(adding)
-    adding.add_argument("--dry-run", action="store_true", help="only show it")
+    adding.add_argument("--dry-run", action="store_true", help="show the schedule and install nothing")
     add_destination(adding)
-    actions.add_parser("show", help="show installed schedules and their next times")
+    showing = actions.add_parser("show", help="show installed schedules and their next times")
     removing = actions.add_parser("remove", help="show the schedule, ask, and remove it")
+    for action, function in ((adding, _install), (showing, _show), (removing, _remove)):
+        action.set_defaults(act=function)
     for action in (adding, removing):
         action.add_argument("--name", default="sip-trunks", help="one of several schedules (default: sip-trunks)")
-        action.add_argument("--yes", action="store_true", help="do not ask")
+        add_yes(action)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Install, show or remove a schedule."""
-    if options.action == "install":
-        return install(read_settings(options.destination), options)
-    return show(read_settings()) if options.action == "show" else remove(read_settings(), options)
+    options.act(read_settings(getattr(options, "destination", None)), options)
+    return 0
 
 
-def install(settings: Settings, options: argparse.Namespace) -> int:
-    """Show what is put where and then, unless it is a dry run, ask and put it there. Raises UsageError."""
+def _install(settings: Settings, options: Options) -> None:
+    """Show the schedule and its files; then, unless it is a dry run, ask and install it. Raises UsageError."""
     if not _NAME.fullmatch(options.name):
         raise UsageError(f"--name needs letters, digits, '.', '-' and '_', got {options.name!r}")
     timetable = _timetable(settings, options)
@@ -69,27 +65,31 @@ def install(settings: Settings, options: argparse.Namespace) -> int:
     job = describe_run(settings, options.name, timetable, accounts=options.account, destination=options.destination)
     for title, text in scheduler.render(job):
         print(f"# {title}\n{text}")
-    # Both schedulers go by the machine's own time.
+    # Both schedulers use the machine's local time.
     times = islice(timetable.after(datetime.now()), 3)  # noqa: DTZ005
     print(f"next runs  {', '.join(f'{time:%Y-%m-%d %H:%M}' for time in times)}, local time")
     sys.stdout.flush()
     _warn(settings)
     if options.dry_run:
-        return 0
+        return
     scheduler.check()
-    _refuse_another(job, scheduler, _find(settings))
-    if not _agreed("install this?", options):
+    _refuse_conflict(job, "systemd" if scheduler is systemd else "cron", _find(settings))
+    if not _confirm("install this?", options):
         print("nothing was installed")
-        return 0
-    _prepare(job)
+        return
+    # A systemd service that is confined to folders starts only if they exist.
+    for folder in job.writable:
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            if job.user:
+                shutil.chown(folder, job.user)
     scheduler.install(job)
-    print("installed; sip-trunks schedule show says when it comes next, sip-trunks status how it went")
+    print("installed; next time: sip-trunks schedule show; last run: sip-trunks status")
     if scheduler is systemd and not systemd.lingers():
-        print("it pauses while you are logged out; for a schedule that does not: loginctl enable-linger")
-    return 0
+        print("it pauses while you are logged out; to keep it running: loginctl enable-linger")
 
 
-def show(settings: Settings) -> int:
+def _show(settings: Settings, _options: Options) -> None:
     """Print the schedules that are installed."""
     found = _find(settings)
     if not found:
@@ -97,45 +97,43 @@ def show(settings: Settings) -> int:
     for number, schedule in enumerate(found):
         print("\n" if number else "", end="")
         _print(schedule)
-    return 0
 
 
-def remove(settings: Settings, options: argparse.Namespace) -> int:
-    """Show the schedule of that name, ask, and take it out; the data stays."""
+def _remove(settings: Settings, options: Options) -> None:
+    """Show the schedule of that name, ask, and remove it; the data stays."""
     found = [schedule for schedule in _find(settings) if schedule.name == options.name]
     if not found:
-        print(f"no schedule of the name {options.name} is installed")
-        return 0
+        print(f"no schedule named {options.name} is installed")
+        return
     for schedule in found:
         _print(schedule)
     sys.stdout.flush()
-    if not _agreed("remove this?", options):
+    if not _confirm("remove this?", options):
         print("nothing was removed")
-        return 0
+        return
     for schedule in found:
         if schedule.scheduler == "systemd":
             systemd.remove(schedule.name)
         else:
             crontab.remove(schedule.name, owner_of(settings))
-    print("removed; what is stored stays")
-    return 0
+    print("removed; the stored data is unchanged")
 
 
-def _timetable(settings: Settings, options: argparse.Namespace) -> Timetable:
+def _timetable(settings: Settings, options: Options) -> Timetable:
     if bool(options.every) == bool(options.cron):
-        raise UsageError('how often? Either --every 1h, or an expression of cron: --cron "7 * * * *"')
+        raise UsageError('how often? Use either --every 1h or a cron expression: --cron "7 * * * *"')
     if options.every:
         return read_interval(options.every, offset_minutes(settings))
     return read_cron(options.cron)
 
 
-def _scheduler(options: argparse.Namespace) -> ModuleType:
-    """Return the scheduler that is meant: `--cron`, with or without an expression, is cron unless `--systemd` is said.
+def _scheduler(options: Options) -> ModuleType:
+    """Return the scheduler: systemd with `--systemd`, else cron with `--cron`, else systemd if it responds, else cron.
 
-    Where nothing is said it is systemd where that answers, else cron.
+    Raises UsageError for `--systemd` together with `--cron` without an expression.
     """
     if options.systemd and options.cron == "":
-        raise UsageError("--systemd or --cron: one of them calls the run")
+        raise UsageError("--systemd and --cron name two schedulers; use one of them")
     if options.systemd:
         return systemd
     if options.cron is not None:
@@ -147,54 +145,41 @@ def _find(settings: Settings) -> list[Installed]:
     return [*systemd.find(), *crontab.find(owner_of(settings))]
 
 
-def _refuse_another(job: Job, scheduler: ModuleType, found: list[Installed]) -> None:
-    """Raise UsageError if the name is another's: nobody's schedule is replaced by the way."""
+def _refuse_conflict(job: Job, scheduler: str, found: list[Installed]) -> None:
+    """Raise UsageError if the name belongs to the schedule of another folder or of another scheduler."""
     for other in found:
-        is_here = other.scheduler == ("systemd" if scheduler is systemd else "cron")
         if other.name == job.name and other.folder != str(job.folder):
-            raise UsageError(f"the schedule {job.name} is another's, for {other.folder}: give this one a --name")
-        if other.name == job.name and not is_here:
+            raise UsageError(f"the schedule {job.name} is for {other.folder}; choose another name with --name")
+        if other.name == job.name and other.scheduler != scheduler:
             option = "" if job.name == "sip-trunks" else f" --name {job.name}"
             raise UsageError(
-                f"{other.scheduler} calls it already ({other.place}): sip-trunks schedule remove{option}, then install"
+                f"{job.name} is installed with {other.scheduler} ({other.place}); remove it first: "
+                f"sip-trunks schedule remove{option}"
             )
 
 
-def _prepare(job: Job) -> None:
-    """Make the folders that a run writes into: a service that is confined to them does not start without."""
-    for folder in job.writable:
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            if job.user:
-                shutil.chown(folder, job.user)
-
-
-def _agreed(question: str, options: argparse.Namespace) -> bool:
+def _confirm(question: str, options: Options) -> bool:
     if options.yes:
         return True
     if not sys.stdin.isatty():
-        raise UsageError("nobody to ask, since there is no terminal: --yes does it without, --dry-run only shows")
-    try:
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        print()
-        return False
+        raise UsageError("confirmation needs a terminal; use --yes, or --dry-run to only show the schedule")
+    return confirm(question)
 
 
 def _warn(settings: Settings) -> None:
-    """Say what the schedule will miss: it has no shell, and neither variables nor a token out of one."""
+    """Warn about settings that a scheduled run does not have, because it has no shell."""
     unseen = find_shell_settings()
     folder = settings.config_dir or ".dlt"
     if unseen:
-        print(
-            f"sip-trunks: the schedule will not see what only this shell has ({', '.join(unseen)}): write it into "
-            f"{folder}/config.toml, tokens and passwords into {folder}/secrets.toml",
-            file=sys.stderr,
+        warning = (
+            f"the schedule will not see variables of this shell ({', '.join(unseen)}): write them to "
+            f"{folder}/config.toml, tokens and passwords to {folder}/secrets.toml"
         )
     elif not has_stored_token(settings):
-        print(
-            f"sip-trunks: there is no token in {folder}/secrets.toml yet; runs will fail without one", file=sys.stderr
-        )
+        warning = f"there is no token in {folder}/secrets.toml yet; runs fail without one"
+    else:
+        return
+    print(f"sip-trunks: {warning}", file=sys.stderr)
 
 
 def _print(schedule: Installed) -> None:

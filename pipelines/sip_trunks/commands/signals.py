@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM do to a command that is a process of its own."""
+"""Signal handlers of a command that runs in its own process."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import signal
 import sys
 from contextlib import contextmanager
 from threading import Timer
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
 _PATIENCE_SECONDS = 3.0
 _stopped_by: KeyboardInterrupt | None = None
 
 
 @contextmanager
-def handling_signals() -> Iterator[None]:
-    """Stop in good order at SIGINT or SIGTERM; after that, the handlers are those of before."""
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+def changed_handlers(handlers: Mapping[signal.Signals, Callable[[int, Any], Any]]) -> Iterator[None]:
+    """Handle these signals with these functions as long as the context lasts."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
@@ -27,19 +28,24 @@ def handling_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def handling_signals() -> AbstractContextManager[None]:
+    """Return a context in which SIGINT and SIGTERM end the command cleanly."""
+    return changed_handlers({signal.SIGINT: _stop, signal.SIGTERM: _stop})
+
+
 def stopped_by() -> KeyboardInterrupt | None:
-    """Return the signal that has stopped the command, if one has."""
+    """Return the exception for the signal that stopped the command; None if there was no signal."""
     return _stopped_by
 
 
 def _stop(number: int, _frame: object) -> NoReturn:
-    """End the command in good order, or else by force: a database statement cannot be interrupted from here."""
+    """End the command cleanly, or by force after some seconds, because a database statement may not stop."""
     from sip_trunks.core.errors import Terminated
 
     last_resort = Timer(_PATIENCE_SECONDS, _end_by_force, [128 + number])
     last_resort.daemon = True
     last_resort.start()
-    global _stopped_by  # noqa: PLW0603 - a signal handler has nowhere else to leave it
+    global _stopped_by  # noqa: PLW0603 - a signal handler cannot return a value
     _stopped_by = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
     raise _stopped_by
 

@@ -1,34 +1,28 @@
-"""The command `sql`: one read-only statement on what is stored, its parameters bound, its result in any form."""
+"""The command `sql`: run one read-only statement on the stored data, with bound parameters."""
 
 from __future__ import annotations
 
-import io
 import re
 import sys
-from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sip_trunks.commands.options import add_destination, add_format
-from sip_trunks.commands.sql_query import answer, run_query, write_answer
+from sip_trunks.commands.options import Options, Parser, add_destination, add_format, add_raw
+from sip_trunks.commands.sql_query import read_rows, run_query, write_result
 from sip_trunks.core.errors import UsageError
-from sip_trunks.core.settings import read_settings
+from sip_trunks.core.settings import Settings, read_settings
 from sip_trunks.reporting.formats import number_twins
+from sip_trunks.reporting.output import choose_format, write_bytes, write_text
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Mapping, Sequence
 
-    from sip_trunks.core.settings import Settings
-
-
-_FORMS_BY_SUFFIX = {".csv": "csv", ".json": "json", ".md": "markdown", ".parquet": "parquet"}
-_OTHER_FORMS = (".html", ".htm", ".xlsx", ".png")
-"""What `report` writes, and a query does not."""
+_FORMATS = ("table", "csv", "json", "markdown", "parquet")
 _STANDARD_INPUT = "-"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
         "query",
@@ -40,82 +34,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--param", action="append", default=[], metavar="NAME=VALUE", help="value of $NAME in the query; repeatable"
     )
-    parser.add_argument("--output", metavar="FILE", help="write to FILE, in the format of its extension")
-    add_format(parser, ("table", "csv", "json", "markdown", "parquet"), default=None)
+    parser.add_argument("--output", metavar="FILE", help="write to FILE (default: standard output)")
+    add_format(parser, *_FORMATS, by_extension=True)
+    add_raw(parser)
     add_destination(parser)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Answer the query, or those typed at the prompt; return the exit code.
+def run(options: Options) -> int:
+    """Run the query, or those typed at the prompt; return the exit code.
 
-    Raises UsageError for a query, a parameter or a format that cannot be used.
+    Raises UsageError for an invalid query, parameter or format.
     """
     settings = read_settings(options.destination)
     if options.output == "":
         raise UsageError("--output needs the name of a file")
-    output = Path(options.output).absolute() if options.output else None
-    form = _choose_form(options.format, output)
-    if options.raw and form != "csv":
+    output = Path(options.output) if options.output else None
+    format_name = _choose_format(options.format, output)
+    if options.raw and format_name != "csv":
         raise UsageError("--raw is for --format csv")
-    parameters = read_parameters(options.param)
+    parameters = _read_parameters(options.param)
     if options.query is None and sys.stdin is not None and sys.stdin.isatty():
-        if parameters or output or form == "parquet" or not sys.stdout.isatty():
+        if parameters or output or format_name == "parquet" or not sys.stdout.isatty():
             raise UsageError('there is no query; write one, such as sip-trunks sql "FROM sip_trunks LIMIT 10"')
-        from sip_trunks.commands.sql_prompt import ask
+        from sip_trunks.commands.sql_prompt import run_prompt
 
-        return ask(settings, form=form, raw=options.raw)
-    query = read_query(_STANDARD_INPUT if options.query is None else options.query)
-    if form == "parquet":
-        if output is None and sys.stdout.isatty():
-            raise UsageError("parquet is nothing for a terminal: --output FILE")
-        _deliver(_as_parquet(settings, query, parameters), output)
-    elif output is None:
-        write_answer(answer(settings, query, parameters, form=form), form=form, raw=options.raw)
+        return run_prompt(settings, format_name=format_name, raw=options.raw)
+    query = _read_query(_STANDARD_INPUT if options.query is None else options.query)
+    if format_name == "parquet":
+        write_bytes(output, format_name, partial(_as_parquet, settings, query, parameters))
     else:
-        found, text = answer(settings, query, parameters, form=form), io.StringIO()
-        with redirect_stdout(text):
-            write_answer(found, form=form, raw=options.raw)
-        _deliver(text.getvalue().encode(), output)
+        result = read_rows(settings, query, parameters, format_name=format_name)
+        write_text(output, partial(write_result, result, format_name=format_name, raw=options.raw))
     return 0
 
 
-def _choose_form(form: str | None, output: Path | None) -> str:
+def _choose_format(format_name: str | None, output: Path | None) -> str:
     suffix = output.suffix.lower() if output else ""
-    if form is None and suffix in _OTHER_FORMS:
-        raise UsageError(f"sql writes no {suffix}; it writes {', '.join(_FORMS_BY_SUFFIX)}, and text: --format table")
-    return form or _FORMS_BY_SUFFIX.get(suffix, "table")
+    chosen = "parquet" if not format_name and suffix == ".parquet" else choose_format(format_name, output)
+    if chosen not in _FORMATS:
+        raise UsageError(f"sql does not write {suffix}; use .csv, .json, .md, .parquet or .txt")
+    return chosen
 
 
-def read_query(text: str) -> str:
-    """Return the query: the text itself, what is in the .sql file that it names, or, for -, on standard input."""
-    name = "standard input"
+def _read_query(text: str) -> str:
+    """Return the query: the text itself, the content of the .sql file that it names, or, for -, of standard input."""
+    is_file = text.lower().endswith(".sql") and (not re.search(r"\s", text) or Path(text).is_file())
+    if text != _STANDARD_INPUT and not is_file:
+        return text
+    name = text if is_file else "standard input"
     try:
-        if text == _STANDARD_INPUT:
-            query = sys.stdin.buffer.read().decode("utf-8-sig") if sys.stdin else ""
-        elif text.lower().endswith(".sql") and (not re.search(r"\s", text) or Path(text).is_file()):
-            name = text
-            query = Path(text).read_text("utf-8-sig")
-        else:
-            return text
+        content = Path(text).read_bytes() if is_file else sys.stdin.buffer.read() if sys.stdin else b""
+        query = content.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"{name} cannot be read: {error.strerror}") from None
     except UnicodeError:
-        raise UsageError(f"{name} is no text in UTF-8") from None
+        raise UsageError(f"{name} is not valid UTF-8") from None
     if not query.strip():
         raise UsageError(f"{name} has no query")
     return query
 
 
-def read_parameters(pairs: Sequence[str]) -> dict[str, str]:
+def _read_parameters(pairs: Sequence[str]) -> dict[str, str]:
     """Return the parameters by name, from NAME=VALUE each. Raises UsageError."""
     parameters: dict[str, str] = {}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        name = name.removeprefix("$")
+        name, equals, value = pair.removeprefix("$").partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name):
             raise UsageError(f"--param needs NAME=VALUE, such as country=DE; got {pair!r}")
         if name in parameters:
-            raise UsageError(f"--param {name} is given twice")
+            raise UsageError(f"--param {name} is given twice; give each parameter once")
         parameters[name] = value
     return parameters
 
@@ -131,14 +118,3 @@ def _as_parquet(settings: Settings, query: str, parameters: Mapping[str, str]) -
     except pa.ArrowNotImplementedError as error:
         raise UsageError(f"a column does not fit into parquet ({error}); make it text: CAST(… AS VARCHAR)") from error
     return bytes(content.getvalue())
-
-
-def _deliver(content: bytes, output: Path | None) -> None:
-    """Write the content to a file, or to standard output without one."""
-    if output is not None:
-        from sip_trunks.reporting.output import write_output
-
-        write_output(output, content)
-    else:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)

@@ -8,93 +8,87 @@ import signal
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.completion import Completer, Completion
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.filters import Condition, completion_is_selected, has_completions
-from prompt_toolkit.history import FileHistory, InMemoryHistory
-from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
-from sip_trunks.commands.sql_query import answer, write_answer
+from sip_trunks.commands.signals import changed_handlers
+from sip_trunks.commands.sql_query import read_rows, write_result
 from sip_trunks.core.errors import SipTrunksError, Terminated
-from sip_trunks.core.settings import prepare_state_dir
+from sip_trunks.core.settings import Settings, prepare_state_dir
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import print_table
+from sip_trunks.warehouse.state import read_observation_span
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import FrameType
 
-    from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
-    from prompt_toolkit.history import History
-    from prompt_toolkit.key_binding import KeyPressEvent
 
-    from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import Destination
 
 HISTORY = "sql_history"
 _MOST_ROWS = 1000
-_HELP = """A statement ends with a semicolon; Tab completes, Up brings back. Everything is read only.
-  .tables  what can be asked      .help  this      .quit  leave (or Ctrl-D)"""
-_KEYWORDS = (
-    *(
-        "SELECT",
-        "FROM",
-        "WHERE",
-        "GROUP BY",
-        "ORDER BY",
-        "HAVING",
-        "QUALIFY",
-        "LIMIT",
-        "JOIN",
-        "LEFT JOIN",
-        "ANTI JOIN",
-    ),
-    *("ON", "USING", "AND", "OR", "NOT", "IN", "IS NULL", "IS NOT NULL", "LIKE", "BETWEEN", "AS", "ASC", "DESC", "ALL"),
-    *("DISTINCT", "COUNT(*)", "SUM", "MIN", "MAX", "CASE", "WHEN", "THEN", "ELSE", "END", "WITH", "UNION ALL", "OVER"),
-    *("PARTITION BY", "FILTER", "INTERVAL", "DESCRIBE", "SUMMARIZE", "SHOW TABLES", "NOW()"),
-)
-
+_HELP = """A statement ends with a semicolon. Tab completes, Up shows earlier statements. Queries only read.
+  .tables  tables and columns      .help  this help      .quit  leave (or Ctrl-D)"""
+_KEYWORDS = """SELECT, FROM, WHERE, GROUP BY, ORDER BY, HAVING, QUALIFY, LIMIT, JOIN, LEFT JOIN, ANTI JOIN, ON, USING,
+AND, OR, NOT, IN, IS NULL, IS NOT NULL, LIKE, BETWEEN, AS, ASC, DESC, ALL, DISTINCT, COUNT(*), SUM, MIN, MAX, CASE,
+WHEN, THEN, ELSE, END, WITH, UNION ALL, OVER, PARTITION BY, FILTER, INTERVAL, DESCRIBE, SUMMARIZE, SHOW TABLES, NOW()"""
 _WORD = re.compile(r"[\w.]+")
 
 Columns = dict[str, list[str]]
 
 
-def ask(settings: Settings, *, form: str, raw: bool) -> int:
-    """Answer one statement after the other until somebody leaves; return 0.
+def run_prompt(settings: Settings, *, format_name: str, raw: bool) -> int:
+    """Run one statement after the other until the user leaves; return 0.
 
-    Each is asked of what is published at that time, so that the prompt never holds anything up and is never behind.
-    Raises what reading raises if nothing is stored.
+    Each statement reads the data that is published at that time, so the prompt blocks no run and shows no old data.
+    Raises NothingStoredError if nothing is stored, and DestinationError if the data cannot be read.
     """
-    # Ctrl-C stops a query, not the command.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     destination = open_destination(settings)
     columns = _read_columns(destination)
-    print(f"{destination.location}, last seen {_read_last_look(destination)}. .help for help")
-    session = _make_session(settings, columns)
-    _end_in_good_order(session)
-    while True:
-        try:
-            text = session.prompt().strip()
-            if text in (".quit", ".exit"):
+    with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+        span = read_observation_span(connection)
+    print(f"{destination.location}, last seen {f'{span[1]:%Y-%m-%d %H:%MZ}' if span else 'never'}. .help for help")
+    session: PromptSession[str] = PromptSession(
+        "sip-trunks> ",
+        prompt_continuation="       ...> ",
+        multiline=True,
+        history=_open_history(settings),
+        completer=_Words(columns),
+        complete_while_typing=False,
+        lexer=PygmentsLexer(SqlLexer),
+        key_bindings=_make_keys(),
+        enable_history_search=True,
+    )
+    # Ctrl-C stops a query, not the command.
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _end_line(session)}
+    with changed_handlers(handlers):
+        while True:
+            try:
+                text = session.prompt().strip()
+                if text in (".quit", ".exit"):
+                    return 0
+                if text:
+                    _respond(settings, text, columns, format_name=format_name, raw=raw)
+            except Terminated:  # a KeyboardInterrupt that ends the prompt
+                raise
+            except KeyboardInterrupt:  # drop the line or stop the output, as a shell does
+                continue
+            except EOFError:
                 return 0
-            if text:
-                _respond(settings, text, columns, form=form, raw=raw)
-        except Terminated:  # not a line to drop, but the end
-            raise
-        except KeyboardInterrupt:  # the line is dropped, or what it has begun, as every shell does
-            continue
-        except EOFError:
-            return 0
 
 
-def _end_in_good_order(session: PromptSession[str]) -> None:
-    """Have SIGTERM end the line that is being typed, so that the terminal is left as it was; else what it ended before.
+def _end_line(session: PromptSession[str]) -> Callable[[int, FrameType | None], None]:
+    """Return a handler of SIGTERM that ends the line being typed; without one, the current handler is called.
 
-    An exception that comes in the midst of drawing the line could be lost, and the terminal stay without echo.
+    An exception raised while the line is drawn could be lost, and leave the terminal without echo.
     """
     otherwise = signal.getsignal(signal.SIGTERM)
 
@@ -105,38 +99,31 @@ def _end_in_good_order(session: PromptSession[str]) -> None:
         elif callable(otherwise):
             otherwise(number, frame)
 
-    signal.signal(signal.SIGTERM, end)
+    return end
 
 
-def _respond(settings: Settings, text: str, columns: Columns, *, form: str, raw: bool) -> None:
+def _respond(settings: Settings, text: str, columns: Columns, *, format_name: str, raw: bool) -> None:
     if text == ".tables":
         print_table(["name", "columns"], [[name, ", ".join(found)] for name, found in columns.items()])
-    elif text.startswith("."):
+        return
+    if text.startswith("."):
         print(_HELP)
-    else:
-        try:
-            found = answer(settings, text, {}, form=form, most=_MOST_ROWS)
-            write_answer(found, form=form, raw=raw)
-            if found.count > _MOST_ROWS:
-                print(f"the first {_MOST_ROWS:,} of {found.count:,} rows; LIMIT says which")
-        except SipTrunksError as error:
-            print(error)
-        except Terminated:
-            raise
-        except KeyboardInterrupt:
-            print("stopped")
-
-
-def _read_last_look(destination: Destination) -> str:
-    with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
-        ((moment,),) = connection.execute(
-            f"SELECT strftime(max(snapshot_at), '%Y-%m-%d %H:%MZ') FROM {SIP_TRUNK_SNAPSHOTS.name}"
-        ).fetchall()
-    return str(moment)
+        return
+    try:
+        result = read_rows(settings, text, {}, format_name=format_name, most=_MOST_ROWS)
+        write_result(result, format_name=format_name, raw=raw)
+        if result.count > _MOST_ROWS:
+            print(f"the first {_MOST_ROWS:,} of {result.count:,} rows; choose others with LIMIT and OFFSET")
+    except SipTrunksError as error:
+        print(error)
+    except Terminated:
+        raise
+    except KeyboardInterrupt:
+        print("stopped")
 
 
 def _read_columns(destination: Destination) -> Columns:
-    """Return the columns of every table and view, as they are asked for, and the macros without any."""
+    """Return the columns of every table and view by its name in a query; macros have none."""
     with destination.reading() as connection:
         rows = connection.execute(
             "SELECT CASE schema_name WHEN 'main' THEN table_name ELSE schema_name || '.' || table_name END, "
@@ -150,22 +137,8 @@ def _read_columns(destination: Destination) -> Columns:
     return {name: [printable(column, 200) for column in found] for name, found in rows} | {n: [] for (n,) in macros}
 
 
-def _make_session(settings: Settings, columns: Columns) -> PromptSession[str]:
-    return PromptSession(
-        "sip-trunks> ",
-        prompt_continuation="       ...> ",
-        multiline=True,
-        history=_open_history(settings),
-        completer=_Words(columns),
-        complete_while_typing=False,
-        lexer=PygmentsLexer(SqlLexer),
-        key_bindings=_make_keys(),
-        enable_history_search=True,
-    )
-
-
 def _open_history(settings: Settings) -> History:
-    """Return what was typed before, in a file that only its owner may read; of this session, if there can be none."""
+    """Return the history, in a file that only its owner can read; in memory if the file cannot be written."""
     path = settings.state_dir / HISTORY
     try:
         prepare_state_dir(settings)
@@ -176,16 +149,14 @@ def _open_history(settings: Settings) -> History:
 
 
 def _make_keys() -> KeyBindings:
-    """Have Enter end a statement that has its semicolon, and a command of the prompt; otherwise begin a new line."""
+    """Return a binding of Enter: run a complete statement or a command of the prompt, else start a new line."""
     keys = KeyBindings()
-
-    def is_complete(text: str) -> bool:
-        return not text.strip() or text.strip().startswith(".") or text.rstrip().endswith(";")
 
     @keys.add("enter", filter=~Condition(lambda: has_completions() and completion_is_selected()))
     def _(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
-        if is_complete(buffer.text):
+        text = buffer.text.strip()
+        if not text or text.startswith(".") or text.endswith(";"):
             buffer.validate_and_handle()
         else:
             buffer.insert_text("\n")
@@ -194,7 +165,7 @@ def _make_keys() -> KeyBindings:
 
 
 class _Words(Completer):
-    """Completes commands of the prompt, tables, columns (of the tables in the statement first) and keywords."""
+    """Completes commands of the prompt, columns of tables in the statement, tables, keywords and other columns."""
 
     def __init__(self, columns: Mapping[str, Sequence[str]]) -> None:
         self._columns = columns
@@ -205,13 +176,12 @@ class _Words(Completer):
             candidates: Iterable[str] = (".tables", ".help", ".quit")
             word = document.text_before_cursor.lstrip()
         else:
-            # After an alias or a table comes a column of it: only that part is completed.
+            # After the name of a table or an alias, only the column is completed.
             known = any(name.startswith(word.lower()) for name in self._columns)
             word = word if known else word.rpartition(".")[2]
             candidates = self._candidates(document.text)
-        begin = word.lower()
         for candidate in dict.fromkeys(candidates):
-            if begin and candidate.lower().startswith(begin):
+            if word and candidate.lower().startswith(word.lower()):
                 yield Completion(candidate, start_position=-len(word))
 
     def _candidates(self, text: str) -> Iterable[str]:
@@ -220,6 +190,6 @@ class _Words(Completer):
             if name in words:
                 yield from columns
         yield from self._columns
-        yield from _KEYWORDS
+        yield from re.split(r",\s", _KEYWORDS)
         for columns in self._columns.values():
             yield from columns

@@ -1,4 +1,4 @@
-"""A query on what is stored: its rows, and how they are printed."""
+"""Run a query on the stored data, and print its rows."""
 
 from __future__ import annotations
 
@@ -22,79 +22,72 @@ if TYPE_CHECKING:
 
     from sip_trunks.core.settings import Settings
 
-
 T = TypeVar("T")
 
-
 _LONGEST_NAME = 200
-
-
 _LONGEST_ERROR = 2_000
-
-
+_CHUNK = 10_000
 _ABSENT = {
-    CURRENT_FINDINGS.name: "findings are there if the last run that saw something new wrote reports, and on no server",
-    RUNS.name: "runs are there after the first run of this release, and on no server: state/runs.jsonl has them",
+    CURRENT_FINDINGS.name: "findings exists if the last run with new data wrote reports; servers do not have it",
+    RUNS.name: "runs exists after the first run of this release; servers do not have it, state/runs.jsonl has the runs",
 }
 
 
-_CHUNK = 10_000
-
-
 @dataclass(frozen=True)
-class Rows:
-    """The result of a query: all of its rows or the first ones, and how many there are."""
+class QueryResult:
+    """The columns of a result, all of its rows or the first ones, and the number of all rows."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     count: int
 
 
-def answer(
-    settings: Settings, query: str, parameters: Mapping[str, str], *, form: str = "table", most: int | None = None
-) -> Rows:
-    """Return the rows, or the first `most`, that answer a query on what is published now. Raises QueryError."""
+def read_rows(
+    settings: Settings, query: str, parameters: Mapping[str, str], *, format_name: str, most: int | None = None
+) -> QueryResult:
+    """Return the result of a query on the published data, with at most `most` rows. Raises QueryError."""
 
-    def fetch(result: duckdb.DuckDBPyConnection) -> Rows:
+    def fetch(result: duckdb.DuckDBPyConnection) -> QueryResult:
         described = result.description or ()
         rows = result.fetchall() if most is None else result.fetchmany(most)
         count = len(rows)
-        # What is only counted need not fit into memory.
+        # Rows that are only counted are not kept in memory.
         while most is not None and (more := len(result.fetchmany(_CHUNK))):
             count += more
-        if form == "json":
+        if format_name == "json":
             is_json = [str(column[1]) == "JSON" for column in described]
             rows = [tuple(map(_decode_json, row, is_json)) for row in rows]
-        return Rows([column[0] for column in described], rows, count)
+        return QueryResult([column[0] for column in described], rows, count)
 
     return run_query(settings, query, parameters, fetch)
 
 
-def write_answer(found: Rows, *, form: str, raw: bool) -> None:
-    """Print what a query has found; the names of its columns are as untrusted as values: PIVOT makes them of those."""
-    is_read_by_people = form in ("table", "markdown")
-    columns = [printable(name, _LONGEST_NAME) for name in found.columns] if is_read_by_people else found.columns
-    write_rows(columns, found.rows, form=form, raw=raw)
+def write_result(result: QueryResult, *, format_name: str, raw: bool) -> None:
+    """Print the rows of a result. Column names are untrusted too, because PIVOT makes them from values."""
+    columns = result.columns
+    if format_name in ("table", "markdown"):
+        columns = [printable(name, _LONGEST_NAME) for name in columns]
+    write_rows(columns, result.rows, format_name=format_name, raw=raw)
 
 
 def run_query(
     settings: Settings, query: str, parameters: Mapping[str, str], fetch: Callable[[duckdb.DuckDBPyConnection], T]
 ) -> T:
-    """Return what is fetched of the query's result. Raises QueryError for a query that will not do."""
+    """Return the value that `fetch` gets from the result of a query. Raises QueryError if the query fails."""
 
     def work() -> T:
         refuse_all_but_queries(connection, query, parameters)
-        # To bind parameters DuckDB imports pandas: without any, none of that.
+        # DuckDB imports pandas to bind parameters, so a query without parameters passes none.
         return fetch(connection.execute(query, parameters) if parameters else connection.execute(query))
 
-    _refuse_what_is_no_text(query, parameters)
+    _check_encoding(query, parameters)
     with open_destination(settings).reading(find_tables(query)) as connection, ThreadPoolExecutor(1) as thread:
-        # A query in this thread would not notice Ctrl-C.
+        # The query runs in another thread so that this one notices Ctrl-C.
         working = thread.submit(work)
         try:
             return working.result()
         except KeyboardInterrupt:
-            # DuckDB forgets an interruption that comes before the query has begun.
+            # DuckDB ignores an interruption before the query has started, so repeat it.
             while not working.done():
                 connection.interrupt()
                 wait([working], timeout=0.1)
@@ -105,16 +98,14 @@ def run_query(
             raise QueryError(f"SQL: a value cannot be shown ({error}); make it text: CAST(… AS VARCHAR)") from error
 
 
-def _refuse_what_is_no_text(query: str, parameters: Mapping[str, str]) -> None:
-    """Raise QueryError for bytes of a command line that are not UTF-8: DuckDB has no words for them."""
-    for what, text in (
-        ("SQL: the query", query),
-        *((f"--param {name}: the value", v) for name, v in parameters.items()),
-    ):
+def _check_encoding(query: str, parameters: Mapping[str, str]) -> None:
+    """Raise QueryError for bytes of a command line that are not UTF-8, which DuckDB does not accept."""
+    texts = {"SQL: the query": query} | {f"--param {name}: the value": value for name, value in parameters.items()}
+    for name, text in texts.items():
         try:
             text.encode()
         except UnicodeError:
-            raise QueryError(f"{what} is no text in UTF-8") from None
+            raise QueryError(f"{name} is not valid UTF-8") from None
 
 
 def _explained(error: duckdb.Error) -> QueryError:
@@ -122,7 +113,7 @@ def _explained(error: duckdb.Error) -> QueryError:
     hint = ""
     if isinstance(error, duckdb.CatalogException):
         hint = next((f" ({text})" for name, text in _ABSENT.items() if f"name {name} does not exist" in lines[0]), "")
-    # The error may quote what the API sent.
+    # The error can quote text from the API.
     text = printable(" ".join(" ".join(lines).split()), _LONGEST_ERROR)
     return QueryError(f"SQL: {text}{hint}")
 

@@ -1,18 +1,14 @@
-"""The command `status`: when each account was last seen, and how the last run ended."""
+"""The command `status`: show when each account was last seen, and how the last run ended."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from sip_trunks.commands.dispatch import fail
-from sip_trunks.commands.options import add_destination
-
-if TYPE_CHECKING:
-    import argparse
+from sip_trunks.commands.options import Options, Parser, add_destination
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
@@ -21,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_destination(parser)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Print the status; return 10 if data is older than `--max-age`."""
     from sip_trunks.core.errors import CHECK_FAILED
     from sip_trunks.core.settings import parse_duration, read_settings
@@ -40,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
             print_status(status)
         sys.stdout.flush()
     except BrokenPipeError:
-        # A reader that has what it wanted (`| head`) must not turn a failure into a success.
+        # A reader that closes the output early, such as `| head`, must not turn a failure into a success.
         if is_sound:
             raise
     return 0 if is_sound else fail(options, describe_stale(stale, options.max_age), CHECK_FAILED)

@@ -1,7 +1,8 @@
-"""Contexts that change the process and restore it: environment variables, importable modules."""
+"""Contexts that change the process and restore it: environment variables, log levels, importable modules."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import contextmanager
@@ -22,6 +23,19 @@ def changed_environment(values: Mapping[str, str]) -> Iterator[None]:
         for name in values:
             os.environ.pop(name, None)
         os.environ |= before
+
+
+@contextmanager
+def changed_log_level(level: int, *names: str) -> Iterator[None]:
+    """Set the level of these loggers while the context lasts."""
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(level)
+    try:
+        yield
+    finally:
+        for name in names:
+            logging.getLogger(name).setLevel(before[name])
 
 
 @contextmanager

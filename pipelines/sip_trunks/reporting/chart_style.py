@@ -1,4 +1,4 @@
-"""What all charts share: colours, fonts, titles, tooltips."""
+"""Colours, fonts and building blocks that all charts share."""
 
 from __future__ import annotations
 
@@ -9,40 +9,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-COLOURS = {
-    "ink": "#17202b",
-    "muted": "#5a6675",
-    "line": "#dfe4ea",
-    "accent": "#1f6fb5",
-    "vanished": "#c4570a",
-}
-"""The colours of a chart on white. In a page each of them is the CSS variable of this name, where there is one."""
+COLOURS = {"ink": "#17202b", "muted": "#5a6675", "line": "#dfe4ea", "accent": "#1f6fb5", "vanished": "#c4570a"}
+"""The colours of a chart on white. The page has CSS variables with the same names."""
 
 
-SEVERITY_COLOURS = {
-    "critical": "#8c1027",
-    "high": "#cf4a1d",
-    "medium": "#e8a33d",
-    "low": "#7fb3d5",
-    "info": "#b8c0c9",
-}
-"""Worst first; the lighter, the more harmless, so that the order survives without colour vision."""
+SEVERITY_COLOURS = {"critical": "#8c1027", "high": "#cf4a1d", "medium": "#e8a33d", "low": "#7fb3d5", "info": "#b8c0c9"}
+"""Worst first. Lower severities are lighter, so that the order is visible without colour vision."""
 
 
 HEAT = ("#ffffff", "#eaf2fb", "#d6e6f7", "#c1d9f2", "#a9cbec", "#8dbae3", "#2f74b5", "#23639f", "#185089", "#0d3c6e")
-"""From nothing to the most; the page's stylesheet has the same steps, and their counterparts for dark mode."""
+"""From zero to the highest count. The page's stylesheet has the same steps, and others for dark mode."""
 
 
 Spec = dict[str, Any]
 
 
 ON_STRONG = "#ffffff"
-"""What is legible on the stronger half of `HEAT`."""
+"""The text colour on the darker half of `HEAT`."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """The colours of a chart, as they are or as the variables of the page it stands in, and its room for labels."""
+    """The colours of a chart, as values or as CSS variables of its page, and the room for labels and a legend."""
 
     colours: Mapping[str, str]
     severities: Mapping[str, str]
@@ -67,40 +55,39 @@ IN_PAGE = replace(ON_WHITE, colours=_as_variables("", COLOURS))
 IN_NOTEBOOK = Style(
     _as_variables("st-", COLOURS),
     _as_variables("st-", SEVERITY_COLOURS),
-    list(_as_variables("st-heat-", dict(zip(map(str, range(len(HEAT))), HEAT, strict=True))).values()),
+    [f"var(--st-heat-{step}, {colour})" for step, colour in enumerate(HEAT)],
     f"var(--st-on-strong, {ON_STRONG})",
     190,
-    None,  # beside the labels a narrow page has no room for one
+    None,  # a narrow page has no room for a legend beside the labels
 )
 
 
 _FONT = "system-ui, -apple-system, Segoe UI, Roboto, Liberation Sans, Arial, sans-serif"
 
 
-def heading_of(title: str, subtitle: str) -> Spec:
-    """Return the title of a chart, with a line below."""
-    return {"title": {"text": title, "subtitle": subtitle}}
+def nominal(field: str, **more: Any) -> Spec:
+    """Return the encoding of a text field."""
+    return {"field": field, "type": "nominal", **more}
 
 
-def tooltip(**titles: str) -> list[Spec]:
-    """Return what a mark says when it is pointed at: these fields, each with its title."""
-    return [{"field": field, "type": "nominal", "title": title or " "} for field, title in titles.items()]
+def layer(mark: str, encoding: Spec, **properties: Any) -> Spec:
+    """Return one layer of a chart: a kind of mark, its properties, and the fields that it encodes."""
+    return {"mark": {"type": mark, **properties}, "encoding": encoding}
 
 
 def sentence_chart(title: str, sentence: str) -> Spec:
-    """Return a chart that says a sentence in place of data."""
+    """Return a chart that shows a sentence instead of data."""
     return {
         "title": {"text": title},
         "data": {"values": [{"text": sentence}]},
         "width": 560,
         "height": 40,
-        "mark": {"type": "text", "fontSize": 14, "align": "left", "x": 0},
-        "encoding": {"text": {"field": "text", "type": "nominal"}},
+        **layer("text", {"text": nominal("text")}, fontSize=14, align="left", x=0),
     }
 
 
 def config_of(colours: Mapping[str, str]) -> Spec:
-    """Return fonts, sizes and colours, as Vega-Lite takes them."""
+    """Return fonts, sizes and colours as a Vega-Lite configuration."""
     ink, muted, line = colours["ink"], colours["muted"], colours["line"]
     axis = {"labelColor": muted, "titleColor": muted, "domainColor": line, "tickColor": line, "gridColor": line}
     return {

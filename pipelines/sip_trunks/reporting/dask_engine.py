@@ -1,7 +1,7 @@
-"""Reports on a lake with Dask, on processes of this machine or on the workers of a cluster.
+"""Reports on a Parquet lake with Dask, on local worker processes or on a cluster.
 
-A task reads some accounts from one version of the lake and derives a report from them with pandas. Tasks do not depend
-on each other, so the tasks of a worker that dies are repeated by another. A worker holds one part at a time: about
+A task reads some accounts from one version of the lake and derives a report from them with pandas. Tasks are
+independent, so the tasks of a worker that dies are repeated by another. A worker holds one partition at a time: about
 `sip_trunks.dask_partition_rows` trunks, or one larger account.
 """
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from sip_trunks.core.errors import DestinationError, MissingExtraError, UsageError
+from sip_trunks.core.process import changed_log_level
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.inputs import read_inputs, stored_tables
 from sip_trunks.warehouse import frames, state
@@ -33,14 +34,11 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = 15
 _PAUSE_SECONDS = 0.05
-_ADVICE = (
-    "probably out of memory: give them more, sip_trunks.dask_worker_bytes, or less to hold, "
-    "sip_trunks.dask_partition_rows"
-)
+_ADVICE = "they probably ran out of memory; raise sip_trunks.dask_worker_bytes, or lower sip_trunks.dask_partition_rows"
 _MOST_SHUFFLED = 64
 _CONFIG = {
     "dataframe.convert-string": False,
-    # What a worker holds are phone numbers: it has to do with its memory, and puts nothing on a disk.
+    # Workers hold phone numbers, so they keep them in memory and never spill to disk.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.admin.tick.limit": "1h",
@@ -53,19 +51,20 @@ _CONFIG = {
 def reporting_in_parts(
     settings: Settings, names: Sequence[str], options: Options, *, scheduler: str | None, is_past: bool = False
 ) -> Iterator[PartitionedInputs]:
-    """Yield the inputs of these reports, from which Dask derives each report on request.
+    """Yield the inputs of these reports; Dask derives each report on request.
 
-    Raises UsageError if Dask is not installed, if it cannot derive a report or read the destination, or if no
-    scheduler responds at the address.
+    Raises MissingExtraError if Dask is not installed, and UsageError if it cannot derive a report or read the
+    destination, or if no scheduler responds at the address.
     """
     unfit = [name for name in names if name not in REPORTS_IN_PARTS]
     if unfit:
-        raise UsageError(f"--engine dask works out {', '.join(REPORTS_IN_PARTS)}; not {unfit[0]}")
-    destination = open_destination(_without_secrets(settings))
+        raise UsageError(f"--engine dask supports {', '.join(REPORTS_IN_PARTS)}, not {unfit[0]}")
+    # Workers receive the destination, so it must not hold secrets.
+    destination = open_destination(replace(settings, accounts=(), pseudonym_key=b"", notify="", providers=None))
     parts = destination.part_reader()
     if parts is None:
         raise UsageError(
-            f"--engine dask reads a lake of Parquet files, not {destination.location}: use --destination parquet "
+            f"--engine dask reads a lake of Parquet files, not {destination.location}; use --destination parquet "
             "without table_format"
         )
     with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
@@ -91,17 +90,24 @@ class DaskEngine:
     is_past: bool
 
     def work_out(self, report: str, options: Options, job: Job) -> list[pd.DataFrame]:
-        """Return the result of the job for each part."""
+        """Return the result of the job for each partition."""
         return self._gather(self._partitions(report, options, job, pd.DataFrame()))
 
     def find_shared(self, report: str, options: Options, job: Job) -> pd.Series:
-        """Return, once each, the keys that the job returns for more than one row of all parts together."""
+        """Return the keys that the job returns more than once in all partitions together, without duplicates."""
         keys = self._partitions(report, options, job, pd.DataFrame({KEY: pd.Series(dtype="uint64")}))
         if len(self.groups) > 1:
-            # With tasks: a peer-to-peer shuffle would lose what a dead worker had received.
+            # A peer-to-peer shuffle would lose the rows that a dead worker had received.
             count = min(len(self.groups), _MOST_SHUFFLED)
             keys = keys.shuffle(KEY, npartitions=count, shuffle_method="tasks")
-        shared: pd.Series = pd.concat([frame[KEY] for frame in self._gather(keys.map_partitions(_find_repeated))])
+        shared: pd.Series = pd.concat(
+            [
+                frame[KEY]
+                for frame in self._gather(
+                    keys.map_partitions(lambda part: part[part[KEY].duplicated()].drop_duplicates())
+                )
+            ]
+        )
         return shared
 
     def _partitions(self, report: str, options: Options, job: Job, like: pd.DataFrame) -> Any:
@@ -116,7 +122,7 @@ class DaskEngine:
             return job(read_inputs(connection, [report], options, is_past=self.is_past))
 
     def _gather(self, partitions: Any) -> list[pd.DataFrame]:
-        """Return the partitions in their order, each fetched as soon as it is done to relieve its worker.
+        """Return the partitions in order. Each is fetched as soon as it is done, which frees its worker's memory.
 
         Raises DestinationError if workers keep dying, or if none is left.
         """
@@ -131,64 +137,57 @@ class DaskEngine:
         try:
             while not waiting.is_empty():
                 for future, result in waiting.next_batch(block=False):
-                    # A batch has errors in place of results; result() raises them.
+                    # For a failed future the batch has the error; result() raises it.
                     gathered[indexes[future.key]] = result if future.status == "finished" else future.result()
                     future.release()
                 if self.client.nthreads():
                     seen_at = time.monotonic()
                 elif time.monotonic() - seen_at > _PATIENCE_SECONDS:
-                    raise DestinationError(f"there was no Dask worker for {_PATIENCE_SECONDS} s; {_ADVICE}")
+                    raise DestinationError(f"no Dask workers for {_PATIENCE_SECONDS} s; {_ADVICE}")
                 time.sleep(_PAUSE_SECONDS)
         except KilledWorker:
-            raise DestinationError(f"workers died again and again; {_ADVICE}") from None
+            raise DestinationError(f"Dask workers died repeatedly; {_ADVICE}") from None
         return gathered
-
-
-def _find_repeated(keys: pd.DataFrame) -> pd.DataFrame:
-    return keys.loc[keys[KEY].duplicated()].drop_duplicates()
 
 
 def _group(trunk_counts: Mapping[str, int], most_rows: int) -> list[tuple[str, ...]]:
     """Return the accounts, in order, in groups of at most `most_rows` trunks; an account is never split."""
-    groups: list[tuple[str, ...]] = []
-    group: list[str] = []
+    groups: list[list[str]] = [[]]
     rows = 0
     for account, count in sorted(trunk_counts.items()):
-        if group and rows + count > most_rows:
-            groups.append(tuple(group))
-            group, rows = [], 0
-        group.append(account)
+        if groups[-1] and rows + count > most_rows:
+            groups.append([])
+            rows = 0
+        groups[-1].append(account)
         rows += count
-    return [*groups, tuple(group)]
-
-
-def _without_secrets(settings: Settings) -> Settings:
-    """Return the settings that a worker needs to read the lake."""
-    return replace(settings, accounts=(), pseudonym_key=b"", notify="", providers=None)
+    return [tuple(group) for group in groups]
 
 
 @contextmanager
 def _connecting(settings: Settings, scheduler: str | None) -> Iterator[Any]:
-    """Yield a client of the scheduler, or of workers started for it. Raises UsageError."""
+    """Yield a client of the scheduler, or of local workers started for it. Raises UsageError."""
     try:
         import dask
         import dask.dataframe
         import distributed
     except ImportError:
         raise MissingExtraError("--engine dask needs Dask: pip install 'sip-trunks[dask]'") from None
-    for name in ("distributed", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    with dask.config.set(_CONFIG):
+    with (
+        changed_log_level(logging.CRITICAL, "distributed", "asyncio"),
+        dask.config.set(_CONFIG),
+    ):
         if scheduler:
             try:
                 client = distributed.Client(scheduler, timeout=_PATIENCE_SECONDS)
-            except Exception as error:  # noqa: BLE001 - an address may have a transport with errors of its own
-                raise UsageError(f"--scheduler: no Dask scheduler answers there ({type(error).__name__})") from None
+            except Exception as error:  # noqa: BLE001 - a transport may raise errors of its own
+                raise UsageError(
+                    f"--scheduler: no Dask scheduler responds at this address ({type(error).__name__})"
+                ) from None
             with client:
                 try:
                     client.wait_for_workers(1, timeout=_PATIENCE_SECONDS)
                 except TimeoutError:
-                    raise UsageError("--scheduler: the Dask scheduler there has no workers; start some") from None
+                    raise UsageError("--scheduler: the Dask scheduler has no workers; start some") from None
                 yield client
             return
         with (
@@ -196,11 +195,11 @@ def _connecting(settings: Settings, scheduler: str | None) -> Iterator[Any]:
                 n_workers=settings.dask.workers,
                 threads_per_worker=1,
                 memory_limit=settings.dask.worker_bytes,
-                # Nothing that somebody else's machine could ask, on no port that may be taken.
+                # Only this machine can connect, on any free port.
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
                 scheduler_kwargs={"dashboard": False},
-                # Who else is on this machine must not hand tasks to our workers: certificates for this run.
+                # Certificates for this run, so that other users of this machine cannot send tasks to the workers.
                 security=True,
                 silence_logs=logging.CRITICAL,
             ) as cluster,

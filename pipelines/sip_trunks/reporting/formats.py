@@ -1,79 +1,88 @@
-"""How results are shown: tables for a terminal, CSV, JSON, Markdown. Text from the API is untrusted in all of them."""
+"""Results as text: tables for a terminal, CSV, JSON and Markdown. Text from the API is untrusted in all of them."""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 import sys
 from datetime import date, datetime
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
+
+    Frames = Mapping[str, pd.DataFrame]
 
 _LONGEST_CELL = 200
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_rows(
-    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, form: str, raw: bool = False, total: str | None = None
-) -> None:
-    """Print rows to standard output as `form`: table, csv, markdown or json (an array of objects).
+def write_frame(frame: pd.DataFrame, *, format_name: str, raw: bool = False) -> None:
+    """Print a frame as `write_rows` does; counts of trunks end with a total in a table and in Markdown."""
+    write_rows(list(frame.columns), frame_rows(frame), format_name=format_name, raw=raw)
+    if "share_pct" in frame and format_name in ("table", "markdown"):
+        gap = "\n" if format_name == "markdown" else ""
+        print(f"{gap}total: {frame['trunk_count'].sum()} trunks")
 
-    In CSV, text that a spreadsheet would run as a formula gets a leading apostrophe unless `raw`; `total` is a line
-    below a table.
+
+def write_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, format_name: str, raw: bool = False) -> None:
+    """Print rows to standard output as a table, csv, markdown or json (an array of objects).
+
+    In CSV, text that a spreadsheet would run as a formula gets a leading apostrophe unless `raw` is set.
     """
-    if form == "json":
-        print(json.dumps(rows_as_json(columns, rows), indent=1))
-    elif form == "csv":
-        print(_csv(columns, rows, raw=raw), end="")
-    elif form == "markdown":
-        print(as_markdown(columns, rows))
-        if total:
-            print(f"\n{total}")
-    else:
-        print_table(columns, rows)
-        if not rows:
-            print("(no rows)")
-        if total:
-            print(total)
+    match format_name:
+        case "json":
+            print_json(rows_as_json(columns, rows))
+        case "csv":
+            lines = [[_as_csv(value, raw=raw) for value in row] for row in [columns, *rows]]
+            csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
+        case "markdown":
+            print(as_markdown(columns, rows))
+        case _:
+            print_table(columns, rows)
+            if not rows:
+                print("(no rows)")
 
 
 def rows_as_json(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Return rows as objects of plain values; a column name that comes twice is numbered."""
+    """Return rows as objects of plain values; duplicate column names are numbered."""
     names = number_twins(columns)
     return [dict(zip(names, map(_as_json, row), strict=True)) for row in rows]
 
 
-def number_twins(columns: Sequence[str]) -> list[str]:
-    """Return the names of columns, those that come twice numbered."""
-    names: list[str] = []
-    for name in columns:
-        free = (candidate for n in count(1) if (candidate := name if n == 1 else f"{name}_{n}") not in names)
-        names.append(next(free))
-    return names
+def number_twins(names: Iterable[str], pattern: str = "{}_{}") -> list[str]:
+    """Return the names, duplicates numbered by `pattern`: `a`, `a_2`."""
+    numbered: dict[str, None] = {}
+    for name in names:
+        candidates = chain([name], (pattern.format(name, number) for number in count(2)))
+        numbered[next(each for each in candidates if each not in numbered)] = None
+    return list(numbered)
 
 
 def frame_rows(frame: pd.DataFrame) -> list[list[Any]]:
-    """Return the rows of a frame as Python values, missing ones as None."""
+    """Return the rows of a frame as Python values, None for a missing value."""
     values = frame.astype(object).where(frame.notna(), None)
     return list(map(list, values.itertuples(index=False, name=None)))
 
 
+def frame_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a frame as dictionaries of Python values, None for a missing value."""
+    return [dict(zip(frame.columns, row, strict=True)) for row in frame_rows(frame)]
+
+
 def as_size(size_bytes: int) -> str:
-    """Return a number of bytes for a person."""
+    """Return a number of bytes in readable form, such as `1.5 MB`."""
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.0f} kB"
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table: with rules on a terminal, plain and aligned when piped."""
+    """Print a table: with lines on a terminal, plain and aligned elsewhere."""
     cells = [[_as_text(value) for value in row] for row in rows]
     numeric = [all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(columns))]
     if sys.stdout.isatty():
@@ -92,7 +101,7 @@ def _print_rich(columns: Sequence[str], cells: list[list[str]], numeric: list[bo
     from rich.text import Text
 
     console = Console()
-    # What is too wide may fit with its names broken at the underscores.
+    # A table that is too wide may fit with its column names broken at the underscores.
     for names in (columns, [name.replace("_", "_\n") for name in columns]):
         table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
         for name, is_number in zip(names, numeric, strict=True):
@@ -103,17 +112,10 @@ def _print_rich(columns: Sequence[str], cells: list[list[str]], numeric: list[bo
         if width <= console.width or not cells:
             console.print(table)
             return
-    _print_records(columns, cells)
-
-
-def _print_records(columns: Sequence[str], cells: list[list[str]]) -> None:
-    """Print what is too wide for a table: one line per value, a blank line between rows."""
+    # Otherwise one line per value, and a blank line between rows.
     width = max(map(len, columns))
-    for index, row in enumerate(cells):
-        if index:
-            print()
-        for name, cell in zip(columns, row, strict=True):
-            print(f"{name.ljust(width)}  {cell}")
+    rows = ("\n".join(f"{name:<{width}}  {cell}" for name, cell in zip(columns, row, strict=True)) for row in cells)
+    print("\n\n".join(rows))
 
 
 def _as_text(value: Any) -> str:
@@ -135,7 +137,7 @@ def _as_json(value: Any) -> Any:
         case None | bool() | int() | str():
             return value
         case float():
-            return value if value - value == 0 else None  # JSON has neither NaN nor infinity
+            return value if value - value == 0 else None  # JSON has no NaN and no infinity
         case datetime() | date():
             return value.isoformat().replace("+00:00", "Z")
         case dict():
@@ -146,37 +148,27 @@ def _as_json(value: Any) -> Any:
             return str(value)
 
 
-def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, raw: bool) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for row in [columns, *rows]:
-        writer.writerow([_as_csv(value, raw=raw) for value in row])
-    return text.getvalue()
-
-
 def as_markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return a table in Markdown; what it holds stays text."""
+    """Return a table in Markdown; markup in its values is escaped."""
     lines = [[_in_markdown(name) for name in columns], ["---"] * len(columns)]
     lines += [[_in_markdown(_as_text(value)) for value in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _in_markdown(text: str) -> str:
-    """Return text that Markdown shows as it is: no markup, no HTML, and no address that it would make a link of."""
+    """Return text that Markdown renders literally: without markup, HTML or automatic links."""
     escaped = re.sub(r"([\\`*\[\]<>|~#&]|\b_|_\b)", r"\\\1", text)
     return escaped.replace("://", ":&#47;/").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
 def _as_csv(value: Any, *, raw: bool) -> Any:
     plain = _as_json(value)
-    if isinstance(plain, dict | list):
+    if isinstance(plain, dict | list | bool):
         plain = json.dumps(plain)
-    elif isinstance(plain, bool):
-        plain = "true" if plain else "false"
     is_formula = isinstance(plain, str) and plain.startswith(_FORMULA_STARTS)
     return f"'{plain}" if is_formula and not raw else plain
 
 
-def print_json(value: Mapping[str, Any]) -> None:
-    """Print one object as JSON."""
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
     print(json.dumps(value, indent=1))

@@ -1,8 +1,9 @@
-"""What is stored → the inputs that every report follows from; the settings' part in it."""
+"""Stored data and settings → the inputs and the options of the reports."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sip_trunks.core.errors import ConfigError
@@ -12,14 +13,15 @@ from trunk_transforms import schema
 from trunk_transforms.audit.suppressions import read_suppressions
 from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.reports.registry import tables_needed, trunk_columns
+from trunk_transforms.schema.reports import COUNT_REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import duckdb
-    import pandas as pd
 
     from sip_trunks.core.settings import Settings
+    from sip_trunks.destinations.base import ReadableDestination
 
 _STORED = {
     "trunks": schema.SIP_TRUNKS.name,
@@ -28,11 +30,14 @@ _STORED = {
     "observations": schema.SIP_TRUNK_SNAPSHOTS.name,
     "drift": schema.SCHEMA_DRIFT.name,
 }
-"""Which table each frame of the inputs is read from."""
+"""The stored table of each frame of the inputs."""
 
 
 def read_options(settings: Settings, **asked: Any) -> Options:
-    """Return the options of reports: what was asked for, and what the settings say. Raises ConfigError."""
+    """Return the options of the reports: those from the settings, then `asked`; `as_of` defaults to now (UTC).
+
+    Raises ConfigError if the suppressions or the provider catalog are not valid.
+    """
     try:
         suppressions = read_suppressions(list(settings.suppressions))
     except ValueError as error:
@@ -47,34 +52,39 @@ def read_options(settings: Settings, **asked: Any) -> Options:
 
 
 def stored_tables(names: Sequence[str], *, is_past: bool = False) -> set[str]:
-    """Return the stored tables that these reports are read from; the past is in the history."""
+    """Return the stored tables that these reports need; reports on the past also need the history."""
     needed = {_STORED[need] for need in tables_needed(names)}
     return needed | ({_STORED["lifetimes"], _STORED["observations"]} if is_past else set())
+
+
+def read_inputs_of(
+    destination: ReadableDestination, names: Sequence[str], options: Options, *, is_past: bool = False
+) -> ReportInputs:
+    """Return the inputs of these reports from a destination, which counts trunks itself if only counts are needed."""
+    if set(names) <= COUNT_REPORTS and not is_past:
+        groups = frames.as_frame(destination.count_by(trunk_columns(names, options.by)))
+        return ReportInputs({"groups": groups}, options)
+    with destination.reading(stored_tables(names, is_past=is_past)) as connection:
+        return read_inputs(connection, names, options, is_past=is_past)
 
 
 def read_inputs(
     connection: duckdb.DuckDBPyConnection, names: Sequence[str], options: Options, *, is_past: bool = False
 ) -> ReportInputs:
-    """Return what these reports follow from.
+    """Return the inputs of these reports.
 
-    With `is_past`, `as_of` is a moment that somebody asked for: the trunks are those known then. Raises ConfigError
-    if a column to count by is not stored.
+    With `is_past`, the trunks are those known at `as_of`. Raises ConfigError if a column to count by is not stored.
     """
-    as_of = options.as_of
-    needed = tables_needed(names)
-    tables: dict[str, pd.DataFrame] = {}
-    if "trunks" in needed:
-        columns = trunk_columns(names, options.by)
-        tables["trunks"] = frames.read_trunks(connection, columns, as_of if is_past else None)
-        log = None if is_past else frames.read_findings(connection)
-        if log is not None:
-            tables["log"] = log
-    if "lifetimes" in needed:
-        tables["lifetimes"] = frames.read_lifetimes(connection, as_of)
-    if "versions" in needed:
-        tables["versions"] = frames.read_versions(connection, options.changed_since, as_of)
-    if "observations" in needed:
-        tables["observations"] = frames.read_observations(connection, as_of)
-    if "drift" in needed:
-        tables["drift"] = frames.read_delivered(connection, as_of)
-    return ReportInputs(tables, options)
+    as_of, needed = options.as_of, tables_needed(names)
+    readers = {
+        "trunks": partial(
+            frames.read_trunks, columns=trunk_columns(names, options.by), as_of=as_of if is_past else None
+        ),
+        "lifetimes": partial(frames.read_lifetimes, as_of=as_of),
+        "versions": partial(frames.read_versions, since=options.changed_since, as_of=as_of),
+        "observations": partial(frames.read_observations, as_of=as_of),
+        "drift": partial(frames.read_delivered, as_of=as_of),
+    }
+    tables = {name: read(connection) for name, read in readers.items() if name in needed}
+    log = frames.read_findings(connection) if "trunks" in needed and not is_past else None
+    return ReportInputs(tables if log is None else tables | {"log": log}, options)

@@ -1,85 +1,119 @@
-"""Report frames → standard output or a file, in the form that was asked for."""
+"""Report frames → standard output or a file, in the requested format."""
 
 from __future__ import annotations
 
 import io
 import sys
 from contextlib import redirect_stdout
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sip_trunks.core.errors import UsageError
 from sip_trunks.core.files import write_whole
-from sip_trunks.reporting.formats import frame_rows, print_json, rows_as_json, write_rows
-from sip_trunks.reporting.terminal import print_tables, total_line
+from sip_trunks.reporting.formats import frame_rows, print_json, rows_as_json, write_frame
+from sip_trunks.reporting.terminal import print_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
+    from datetime import datetime
     from pathlib import Path
 
-    import pandas as pd
-
-    Frames = Mapping[str, pd.DataFrame]
+    from sip_trunks.reporting.formats import Frames
 
 FORMATS = ("table", "csv", "json", "markdown", "html", "xlsx", "png")
-_FORMS_BY_SUFFIX = {
-    ".txt": "table",
-    ".csv": "csv",
-    ".json": "json",
-    ".md": "markdown",
-    ".html": "html",
-    ".htm": "html",
-    ".xlsx": "xlsx",
-    ".png": "png",
-}
-_ONE_REPORT_A_FILE = {"csv": ".csv", "png": ".png"}
-_BYTES = ("html", "xlsx", "png")
-"""The forms that are in an encoding of their own, whatever that of standard output is."""
+_FORMAT_OF_SUFFIX = {".txt": "table", ".md": "markdown", ".htm": "html"}
+_FORMAT_OF_SUFFIX |= {f".{name}": name for name in ("csv", "json", "html", "xlsx", "png")}
 
 
-def choose_format(form: str | None, output: Path | None) -> str:
-    """Return the form that was asked for; without one, that of the file's name, or a table."""
-    return form or _FORMS_BY_SUFFIX.get(output.suffix.lower() if output else "", "table")
+def choose_format(format_name: str | None, output: Path | None) -> str:
+    """Return the format that was asked for; by default that of the file's extension, else table."""
+    return format_name or _FORMAT_OF_SUFFIX.get(output.suffix.lower() if output else "", "table")
 
 
 def write_reports(
     frames: Frames,
     *,
-    form: str,
-    output: Path | None = None,
-    raw: bool = False,
-    suppressed_count: int = 0,
-    render_page: Callable[[Frames], str],
+    format_name: str,
+    output: Path | None,
+    raw: bool,
+    suppressed_count: int,
+    as_of: datetime,
+    location: str,
 ) -> None:
-    """Write the reports to a file, or to standard output without one.
+    """Write the reports on the data at `location` to a file or, without `output`, to standard output.
 
-    CSV and PNG hold one report: several need a folder, in which each gets a file of its name. `raw` leaves CSV as it
-    is. Raises UsageError if the form does not suit, or the file cannot be written.
+    A CSV or PNG file holds one report: several are written into a folder, each to a file with its name. `raw` turns off
+    the guard against formulas in CSV.
+
+    Raises UsageError if the reports do not fit the format, or a file cannot be written.
     """
-    if raw and form != "csv":
+    if raw and format_name != "csv":
         raise UsageError("--raw is for --format csv")
-    if form in _ONE_REPORT_A_FILE and len(frames) > 1:
+    files: dict[Path | None, Frames] = {output: frames}
+    if format_name in ("csv", "png") and len(frames) > 1:
         if output is None or output.suffix:
-            raise UsageError(f"a {form} file holds one report: name one, or a folder with --output")
-        for name, frame in frames.items():
-            content = _render({name: frame}, form, raw, suppressed_count, render_page)
-            write_output(output / f"{name}{_ONE_REPORT_A_FILE[form]}", content)
-        return
-    if output is None and form == "table":
+            raise UsageError(f"a {format_name} file holds one report; name one report, or a folder with --output")
+        files = {output / f"{name}.{format_name}": {name: frame} for name, frame in frames.items()}
+
+    for path, shown in files.items():
+        if format_name in ("html", "xlsx", "png"):
+            write_bytes(path, format_name, partial(_render, shown, format_name, as_of, location))
+        else:
+            write_text(path, partial(_print_reports, shown, format_name, raw, suppressed_count))
+
+
+def _render(frames: Frames, format_name: str, as_of: datetime, location: str) -> bytes:
+    if format_name == "html":
+        from sip_trunks.reporting.html_page import render_page
+
+        return render_page(frames, as_of=as_of, location=location).encode()
+    if format_name == "xlsx":
+        from sip_trunks.reporting.workbook import write_workbook
+
+        return write_workbook(frames)
+    from sip_trunks.reporting.charts import draw_png
+
+    ((name, frame),) = frames.items()
+    return draw_png(name, frame)
+
+
+def _print_reports(frames: Frames, format_name: str, raw: bool, suppressed_count: int) -> None:
+    if format_name == "table":
         print_tables(frames, suppressed_count)
-        return
-    content = _render(frames, form, raw, suppressed_count, render_page)
-    if output is not None:
-        write_output(output, content)
-    elif form in ("xlsx", "png") and sys.stdout.isatty():
-        raise UsageError(f"{form} is nothing for a terminal: --output FILE")
-    elif form in _BYTES:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
+    elif format_name == "json" and len(frames) > 1:
+        print_json({name: rows_as_json(list(frame.columns), frame_rows(frame)) for name, frame in frames.items()})
     else:
-        sys.stdout.write(content.decode())
+        for name, frame in frames.items():
+            if len(frames) > 1:
+                print(f"\n## {name}\n")
+            write_frame(frame, format_name=format_name, raw=raw)
 
 
-def write_output(path: Path, content: bytes) -> None:
+def write_text(output: Path | None, show: Callable[[], None]) -> None:
+    """Write the text that `show` prints to a file or, without `output`, to standard output."""
+    if output is None:
+        show()
+        return
+    with redirect_stdout(io.StringIO()) as text:
+        show()
+    _write_file(output, text.getvalue().encode("utf-8", "replace"))
+
+
+def write_bytes(output: Path | None, format_name: str, render: Callable[[], bytes]) -> None:
+    """Write the bytes that `render` returns to a file or, without `output`, to standard output.
+
+    Raises UsageError, before rendering, for a binary format on a terminal.
+    """
+    if output is not None:
+        _write_file(output, render())
+        return
+    if format_name != "html" and sys.stdout.isatty():
+        raise UsageError(f"{format_name} is binary; write it to a file with --output FILE")
+    sys.stdout.flush()
+    sys.stdout.buffer.write(render())
+
+
+def _write_file(path: Path, content: bytes) -> None:
     """Write the file that --output names. Raises UsageError if it cannot be written."""
     if path.is_dir():
         raise UsageError(f"--output {path} is a folder; name a file in it")
@@ -88,31 +122,3 @@ def write_output(path: Path, content: bytes) -> None:
         write_whole(path, content)
     except OSError as error:
         raise UsageError(f"--output {path} cannot be written: {error.strerror}") from None
-
-
-def _render(frames: Frames, form: str, raw: bool, suppressed_count: int, render_page: Callable[[Frames], str]) -> bytes:
-    if form == "html":
-        return render_page(frames).encode()
-    if form == "xlsx":
-        from sip_trunks.reporting.workbook import write_workbook
-
-        return write_workbook(frames)
-    if form == "png":
-        from sip_trunks.reporting.charts import PICTURED, draw_png
-
-        ((name, frame),) = frames.items()
-        if name not in PICTURED:
-            raise UsageError(f"there is no picture of {name}; there is one of {', '.join(sorted(PICTURED))}")
-        return draw_png(name, frame)
-    text = io.StringIO()
-    with redirect_stdout(text):
-        if form == "table":
-            print_tables(frames, suppressed_count)
-        elif form == "json" and len(frames) > 1:
-            print_json({name: rows_as_json(list(frame.columns), frame_rows(frame)) for name, frame in frames.items()})
-        else:
-            for name, frame in frames.items():
-                if form == "markdown" and len(frames) > 1:
-                    print(f"\n## {name}\n")
-                write_rows(list(frame.columns), frame_rows(frame), form=form, raw=raw, total=total_line(frame))
-    return text.getvalue().encode("utf-8", "replace")

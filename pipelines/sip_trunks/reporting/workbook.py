@@ -1,4 +1,4 @@
-"""Report frames → one XLSX workbook: typed cells, filters, frozen headers; no formula and no link is alive in it."""
+"""Report frames → one XLSX workbook: typed cells, filters, frozen headers, and no formulas or links."""
 
 from __future__ import annotations
 
@@ -10,33 +10,29 @@ from sip_trunks.reporting.formats import frame_rows
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import pandas as pd
+    from sip_trunks.reporting.formats import Frames
 
 _MOST_ROWS = 1_048_575  # of a sheet, below its header
 _LONGEST_CELL = 32_767
-_LARGEST_EXACT = 2**53  # a sheet's numbers are doubles
+_LARGEST_EXACT = 2**53  # numbers in a sheet are doubles
 _WIDEST = 60
 _NARROWEST = 8
 
 
-def write_workbook(frames: Mapping[str, pd.DataFrame]) -> bytes:
+def write_workbook(frames: Frames) -> bytes:
     """Return a workbook with a sheet for each report.
 
-    Moments are UTC, and say so in the header: XLSX knows no time zones. Rows that a sheet has no room for are left
-    out, which its last row says.
+    Times are UTC, and their header says so, because XLSX has no time zones. If a report has more rows than a sheet can
+    hold, the last row of the sheet gives the number of rows left out.
     """
     import xlsxwriter
 
     content = io.BytesIO()
-    # Text is text, whatever it begins with; numbers stay numbers.
+    # Text stays text, whatever its first character is.
     options = {
         "in_memory": True,
         "strings_to_formulas": False,
         "strings_to_urls": False,
-        "strings_to_numbers": False,
-        "remove_timezone": True,
         "nan_inf_to_errors": True,
         "default_date_format": "yyyy-mm-dd hh:mm:ss",
     }
@@ -46,43 +42,33 @@ def write_workbook(frames: Mapping[str, pd.DataFrame]) -> bytes:
         for name, frame in frames.items():
             sheet = workbook.add_worksheet(name[:31])
             rows = frame_rows(frame.head(_MOST_ROWS - 1))
-            titles = [_title(column, frame[column]) for column in frame.columns]
-            for place, title in enumerate(titles):
-                sheet.write_string(0, place, title, header)
-                sheet.set_column(place, place, _width(title, rows[:200], place))
-            for number, row in enumerate(rows, start=1):
-                for place, value in enumerate(row):
-                    _write_cell(sheet, number, place, value, day)
+            titles = [
+                f"{name} (UTC)" if str(values.dtype).endswith("UTC]") else str(name) for name, values in frame.items()
+            ]
+            for column, title in enumerate(titles):
+                longest = max([len(title) + 3, *(len(str(row[column])) for row in rows[:200])])
+                sheet.write_string(0, column, title, header)
+                sheet.set_column(column, column, min(max(longest + 1, _NARROWEST), _WIDEST))
+            for index, row in enumerate(rows, start=1):
+                for column, value in enumerate(row):
+                    _write_cell(sheet, index, column, value, day)
             sheet.freeze_panes(1, 0)
             if rows:
                 sheet.autofilter(0, 0, len(rows), len(titles) - 1)
             if len(frame) > len(rows):
-                sheet.write_string(len(rows) + 1, 0, f"{len(frame) - len(rows)} more rows do not fit into a sheet")
+                sheet.write_string(len(rows) + 1, 0, f"{len(frame) - len(rows)} more rows do not fit in a sheet")
     return content.getvalue()
 
 
-def _write_cell(sheet: Any, number: int, place: int, value: Any, day: Any) -> None:
+def _write_cell(sheet: Any, row: int, column: int, value: Any, day: Any) -> None:
     match value:
-        case None:
-            pass
-        case bool():
-            sheet.write_boolean(number, place, value)
         case int() if abs(value) > _LARGEST_EXACT:
-            sheet.write_string(number, place, str(value))
-        case int() | float():
-            sheet.write_number(number, place, value)
+            sheet.write_string(row, column, str(value))
+        case None | bool() | int() | float():
+            sheet.write(row, column, value)
         case datetime():
-            sheet.write_datetime(number, place, value.astimezone(UTC).replace(tzinfo=None))
+            sheet.write_datetime(row, column, value.astimezone(UTC).replace(tzinfo=None))
         case date():
-            sheet.write_datetime(number, place, value, day)
+            sheet.write_datetime(row, column, value, day)
         case _:
-            sheet.write_string(number, place, printable(str(value), _LONGEST_CELL))
-
-
-def _title(column: str, values: pd.Series) -> str:
-    return f"{column} (UTC)" if str(values.dtype).endswith("UTC]") else str(column)
-
-
-def _width(title: str, rows: Sequence[Sequence[Any]], place: int) -> int:
-    longest = max([len(title) + 3, *(len(str(row[place])) for row in rows)])
-    return min(max(longest + 1, _NARROWEST), _WIDEST)
+            sheet.write_string(row, column, printable(str(value), _LONGEST_CELL))

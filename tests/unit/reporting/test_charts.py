@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sip_trunks.core.errors import UsageError
 from sip_trunks.reporting.charts import PICTURED, draw_growth_svg, draw_png
 from sip_trunks.reporting.summaries import describe_growth, rank, sum_growth
 from tests.support.counted import FRAMES, TWO_ACCOUNTS, counts, findings, growth
@@ -71,7 +72,7 @@ def test_a_picture_of_an_empty_report_says_that_it_is_empty(name: str) -> None:
 
 
 def test_other_reports_have_no_picture() -> None:
-    with pytest.raises(ValueError, match=r"no picture of changes: there is one of audit, by_authorization, "):
+    with pytest.raises(UsageError, match=r"changes has no picture; choose one of audit, by_authorization, "):
         draw_png("changes", FRAMES["audit"])
 
 

@@ -94,10 +94,10 @@ EMPTY = {
     "by_provider": "No trunks are stored.",
     "by_authorization": "No trunks are stored.",
     "by_number_kind": "No trunks are stored.",
-    "growth": "Nobody has looked yet.",
-    "changes": "No changes in this time.",
-    "audit": "No findings: nothing is misconfigured as far as the rules see.",
-    "freshness": "No account has been seen yet.",
+    "growth": "No snapshots are stored.",
+    "changes": "No changes in this period.",
+    "audit": "The audit has no findings.",
+    "freshness": "No snapshots are stored.",
 }
 
 

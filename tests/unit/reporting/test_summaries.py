@@ -94,7 +94,7 @@ CROSSED = counts(
 
 def test_a_grid_has_the_most_frequent_first_on_both_sides() -> None:
     # DE 10, IT 11, FR 7, none 1; e164 13, +e164 8, national 5, none 3.
-    grid = cross(CROSSED, "country_code", "sip_calling_format", 9, 9)
+    grid = cross(CROSSED, ("sip_calling_format", "country_code"), 9, 9)
     assert grid.rows == ["IT", "DE", "FR", "–"]
     assert grid.columns == ["e164", "+e164", "national", "–"]
     assert grid.cells == [[0, 6, 5, 0], [8, 2, 0, 0], [4, 0, 0, 3], [1, 0, 0, 0]]
@@ -102,22 +102,22 @@ def test_a_grid_has_the_most_frequent_first_on_both_sides() -> None:
 
 
 def test_the_others_of_a_grid_are_one_row_and_one_column_with_their_sums() -> None:
-    grid = cross(CROSSED, "country_code", "sip_calling_format", 2, 1)
+    grid = cross(CROSSED, ("sip_calling_format", "country_code"), 2, 1)
     assert grid.rows == ["IT", "DE", "2 others"]
     assert grid.columns == ["e164", "3 others"]
     assert grid.cells == [[0, 11], [8, 2], [5, 3]]
     assert sum(map(sum, grid.cells)) == int(CROSSED["trunk_count"].sum())
-    assert cross(CROSSED, "country_code", "sip_calling_format", 3, 3).rows[-1] == "1 other"
+    assert cross(CROSSED, ("sip_calling_format", "country_code"), 3, 3).rows[-1] == "1 other"
 
 
 def test_the_others_do_not_pale_the_rest() -> None:
-    grid = cross(CROSSED, "country_code", "sip_calling_format", 2, 1)
+    grid = cross(CROSSED, ("sip_calling_format", "country_code"), 2, 1)
     assert grid.most == 8
     assert grid.heat(8) == grid.heat(11) == 9
 
 
 def test_the_heat_goes_from_nothing_to_the_most() -> None:
-    grid = cross(counts(("a", "b", 6400)), "country_code", "sip_calling_format", 9, 9)
+    grid = cross(counts(("a", "b", 6400)), ("sip_calling_format", "country_code"), 9, 9)
     # 1 + 8 times the root of the share: of 100, 400, 900, … in 6400 it is 1/8, 2/8, 3/8, …
     assert [grid.heat(100 * step * step) for step in range(9)] == [0, 2, 3, 4, 5, 6, 7, 8, 9]
     assert grid.heat(1) == 1
@@ -125,13 +125,13 @@ def test_the_heat_goes_from_nothing_to_the_most() -> None:
 
 def test_countries_have_their_name_with_their_code() -> None:
     frame = counts(("e164", "DE", 2), ("e164", "XX", 1)).assign(country_name=pd.array(["Germany", None]))
-    grid = cross(frame, "country_code", "sip_calling_format", 9, 9)
+    grid = cross(frame, ("sip_calling_format", "country_code"), 9, 9)
     assert grid.rows == ["Germany (DE)", "XX"]
 
 
 def test_labels_of_a_grid_differ_even_where_their_texts_only_begin_alike() -> None:
     frame = counts(("x" * 100 + "1", "–", 3), ("x" * 100 + "2", None, 2))
-    grid = cross(frame, "country_code", "sip_calling_format", 9, 9)
+    grid = cross(frame, ("sip_calling_format", "country_code"), 9, 9)
     assert grid.rows == ["–", "– (2)"]
     assert grid.columns == ["x" * 59 + "…", "x" * 59 + "… (2)"]
     assert grid.cells == [[3, 0], [0, 2]]
@@ -179,8 +179,8 @@ def test_of_a_long_growth_the_last_sixty_periods_are_there() -> None:
 def test_the_growth_is_described_in_a_sentence() -> None:
     # 3 + 6 + 1 + 1 created, 12 + 4 there.
     assert describe_growth(sum_growth(TWO_ACCOUNTS)) == (
-        "Growth of the trunks from 2026-01-01 to 2026-04-01: 11 created, 16 there at the last snapshot. "
+        "Growth of the trunks from 2026-01-01 to 2026-04-01: 11 created, 16 in the last snapshot. "
         "The table below has every number."
     )
     unseen = sum_growth(growth(("a", "2026-01-01", 3, 0, None)))
-    assert describe_growth(unseen) == "Growth of the trunks: nobody has looked yet."
+    assert describe_growth(unseen) == "Growth of the trunks: no snapshots are stored."
