@@ -2,7 +2,7 @@
 # [tool.marimo.display]
 # theme = "system"
 # ///
-"""What is stored of the trunks, to explore: `sip-trunks notebook` opens it, `python notebooks/explore.py` runs it."""
+"""Explore the stored trunks. `sip-trunks notebook` opens this notebook, `python notebooks/explore.py` runs it."""
 
 import marimo
 
@@ -32,8 +32,8 @@ def _():
     mo.md(r"""
     # SIP trunks
 
-    What is there, what changed, what is wrong, and whatever else you ask. This reads what the last run has published,
-    and changes nothing.
+    Current trunks, changes, findings, and your own queries. The notebook reads the data that the last run published,
+    and never changes it.
     """)
     return
 
@@ -43,7 +43,7 @@ def _():
     try:
         stored = read_stored()
     except SipTrunksError as _failure:
-        mo.stop(predicate=True, output=notice(f"There is nothing to explore: {_failure}.", "warning"))
+        mo.stop(predicate=True, output=notice(f"No data to explore: {_failure}.", "warning"))
     _choices = list_choices(stored.inputs)
     account = mo.ui.multiselect(_choices["account"], label="account")
     country = mo.ui.multiselect(_choices["country"], label="country")
@@ -71,7 +71,7 @@ def _(account, country, provider, stored):
 @app.cell(hide_code=True)
 def _(changes, findings, moments, trunks):
     severe = findings["severity"].isin(["critical", "high"]).sum()
-    day, time = (f"{moments[-1]:%d %b}", f"{moments[-1]:%Y, %H:%M:%S} UTC") if moments else ("–", "nobody has looked")
+    day, time = (f"{moments[-1]:%d %b}", f"{moments[-1]:%Y, %H:%M:%S} UTC") if moments else ("–", "no observations yet")
     figures(
         ("trunks", len(trunks), f"in {count_of(trunks['account'].nunique(), 'account')}"),
         ("countries", trunks["country_code"].nunique(), count_of(trunks["provider"].nunique(), "provider")),
@@ -85,23 +85,23 @@ def _(changes, findings, moments, trunks):
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    ## What is there
+    ## Current trunks
 
-    Trunks by country and calling format; the stronger the colour, the more there are.
+    Trunks by country and calling format. A stronger colour means more trunks.
     """)
     return
 
 
 @app.cell
 def _(inputs):
-    chart("counts", inputs.count(BY_FORMAT_AND_COUNTRY), "No trunks are stored that match.")
+    chart("counts", inputs.count(BY_FORMAT_AND_COUNTRY), "No trunks match.")
     return
 
 
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    Count them by whatever you like, one column or several:
+    Count the trunks by one or more columns:
     """)
     return
 
@@ -135,24 +135,24 @@ def _(counts):
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    Every trunk, with what follows from its columns:
+    All trunks, with derived columns:
     """)
     return
 
 
 @app.cell
 def _(trunks):
-    telling = ("id", "phone_number", "number_kind", "sip_address", "provider", "country_code", "sip_calling_format")
-    table(trunks, "No trunks match.", telling)
+    shown = ("id", "phone_number", "number_kind", "sip_address", "provider", "country_code", "sip_calling_format")
+    table(trunks, "No trunks match.", shown)
     return
 
 
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    ## What changed
+    ## Changes
 
-    Every run is a snapshot. Move back through them to see what was known then.
+    Each run stores a snapshot. Move the slider to see the trunks of an earlier snapshot.
     """)
     return
 
@@ -183,22 +183,22 @@ def _(inputs, changes, moments, selection, step, versions):
 def _(moment, moments, shown_by_it, state, step):
     figures(
         ("snapshot", f"{min(step.value, len(moments))} of {len(moments)}", f"{moment:%d %b %Y, %H:%M:%S} UTC"),
-        ("trunks", len(state), "known then"),
-        ("changes", len(shown_by_it), "since the snapshot before"),
+        ("trunks", len(state), "known at that time"),
+        ("changes", len(shown_by_it), "since the previous snapshot"),
     )
     return
 
 
 @app.cell
 def _(state):
-    table(state, "No trunks then.", ("id", "phone_number", "sip_address", "country_code", "sip_calling_format"))
+    table(state, "No trunks at that time.", ("id", "phone_number", "sip_address", "country_code", "sip_calling_format"))
     return
 
 
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    How many there were, and how many were created and vanished:
+    The number of trunks, and how many were created and removed, by period:
     """)
     return
 
@@ -218,29 +218,29 @@ def _(period):
 @app.cell
 def _(inputs, period, versions):
     growth = derive_growth(versions, inputs.tables["observations"], as_of=inputs.options.as_of, period=period.value)
-    chart("growth", growth, "Nobody has looked yet.")
+    chart("growth", growth, "No observations yet.")
     return (growth,)
 
 
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    Every change, the latest first; `legs` are what the platform re-created for it:
+    All changes, latest first. `legs` are the legs that the platform re-created because of the change:
     """)
     return
 
 
 @app.cell
 def _(changes):
-    telling_changes = ("observed_at", "trunk_id", "change", "field", "old", "new", "legs", "note")
-    table(changes, "No changes so far: they show from the second snapshot on.", telling_changes)
+    shown_changes = ("observed_at", "trunk_id", "change", "field", "old", "new", "legs", "note")
+    table(changes, "No changes yet. Changes appear after the second snapshot.", shown_changes)
     return
 
 
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    The life of one trunk, those that changed most first:
+    Timeline of one trunk (most changed first):
     """)
     return
 
@@ -262,24 +262,24 @@ def _(trunk):
 
 @app.cell
 def _(changes, trunk, versions):
-    life = derive_timeline(versions, changes, *trunk.value) if trunk.value else versions.head(0)
-    table(life, "No trunk is picked.")
-    return (life,)
+    timeline = derive_timeline(versions, changes, *trunk.value) if trunk.value else versions.head(0)
+    table(timeline, "No trunk is selected.")
+    return (timeline,)
 
 
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    ## What is wrong
+    ## Findings
 
-    What the rules find, the worst first, and how to mend it.
+    Findings of the audit, most severe first, each with a fix.
     """)
     return
 
 
 @app.cell
 def _(findings):
-    chart("audit", findings, "No findings: nothing is misconfigured as far as the rules see.")
+    chart("audit", findings, "No findings: the rules found no misconfiguration.")
     return
 
 
@@ -297,18 +297,19 @@ def _(severity):
 
 @app.cell
 def _(findings, severity):
-    wrong = findings[findings["severity"].isin(severity.value or SEVERITIES)]
-    table(wrong, "No findings of this severity.", ("severity", "rule", "trunk_id", "seen", "fix"))
-    return (wrong,)
+    listed = findings[findings["severity"].isin(severity.value or SEVERITIES)]
+    table(listed, "No findings of this severity.", ("severity", "rule", "trunk_id", "seen", "fix"))
+    return (listed,)
 
 
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    ## Ask your own
+    ## Your own queries
 
-    SQL on all that is stored, whatever is filtered above: `sip_trunks` as they are, `sip_trunks_history` with every
-    version, `sip_trunk_changes`, `findings`, …; `sip-trunks describe` tells what is in them.
+    SQL on all stored data; the filters above do not apply. Tables and views are `sip_trunks` (current trunks),
+    `sip_trunks_history` (all versions), `sip_trunk_changes`, `findings` and others. `sip-trunks describe` lists them
+    with their columns.
     """)
     return
 
@@ -332,9 +333,9 @@ def _(query):
 
 @app.cell
 def _(example, query):
-    answer = ask(query.value or example)
-    notice(answer, "error") if isinstance(answer, str) else table(answer, "No rows.")
-    return (answer,)
+    rows = ask(query.value or example)
+    notice(rows, "error") if isinstance(rows, str) else table(rows, "No rows.")
+    return (rows,)
 
 
 if __name__ == "__main__":

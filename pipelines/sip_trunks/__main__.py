@@ -1,4 +1,4 @@
-"""The program `sip-trunks`, which `python -m sip_trunks` is too: a process of its own around `main`."""
+"""The program `sip-trunks`, also run as `python -m sip_trunks`: sets up the process and runs a command."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from sip_trunks.commands.signals import handling_signals, stopped_by
 
 
 def main() -> int:
-    """Run the command of this process and return its exit code. What it changes of the process, it keeps."""
+    """Run the command line and return the exit code. Changes to the process are not restored, because it ends."""
     _make_streams_safe()
-    # dlt makes a million objects and next to no garbage: looking for it less often is a tenth of a run's CPU.
+    # dlt creates a million objects and hardly any garbage. Collecting less often saves a tenth of a run's CPU time.
     gc.set_threshold(50_000, 20, 20)
     with handling_signals():
         code = commands.main()
     if stopped_by():
-        # Nothing that a statement still running in a thread could finish would be published.
+        # Do not wait for a statement that still runs in a thread, because its result would not be published.
         sys.stdout.flush()
         os._exit(code)
     return code
 
 
 def _make_streams_safe() -> None:
-    """Ensure that printing never fails for a letter that the terminal lacks, or because a stream is closed."""
+    """Ensure that printing never fails because of a character that cannot be encoded, or of a closed stream."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:

@@ -129,12 +129,10 @@ def _derived(stored: Mapping[str, str]) -> dict[str, tuple[str, str]]:
 
 def describe_column(table: schema.Table, name: str) -> str:
     """Return the meaning of a column, declared or not."""
-    declared = table.meanings.get(name)
-    if declared:
-        return declared
-    base = name.removesuffix(schema.VARIANT_SUFFIX)
-    if base != name:
-        return f"Values of {base} that did not fit its type, as text."
+    if name in table.meanings:
+        return table.meanings[name]
+    if name.endswith(schema.VARIANT_SUFFIX):
+        return f"Values of {name.removesuffix(schema.VARIANT_SUFFIX)} that did not fit its type, as text."
     return "An undeclared field of the API."
 
 

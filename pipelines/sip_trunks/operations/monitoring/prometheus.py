@@ -14,7 +14,7 @@ from sip_trunks.core.files import write_whole
 from trunk_transforms.schema.reports import SEVERITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
 
     from sip_trunks.core.settings import Settings
@@ -61,7 +61,9 @@ def write_metrics(settings: Settings, run: Mapping[str, Any], result: RunResult 
     before = _read_lines(settings)
     lines: list[str] = []
     for name, meaning in _MEANINGS.items():
-        found = [_format(name, *sample) for sample in samples.get(name, ())] if name in samples else before.get(name)
+        found = before.get(name)
+        if name in samples:
+            found = [f"{_PREFIX}{name}{_labels(labels)} {value!r}" for labels, value in samples[name]]
         if found:
             lines += [f"# HELP {_PREFIX}{name} {meaning}", f"# TYPE {_PREFIX}{name} gauge", *found]
     settings.metrics_path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,10 +107,6 @@ def _read_lines(settings: Settings) -> dict[str, list[str]]:
     return lines
 
 
-def _format(name: str, labels: Mapping[str, str], value: float) -> str:
-    return f"{_PREFIX}{name}{_labels(labels)} {value!r}"
-
-
 def _labels(labels: Mapping[str, str]) -> str:
-    listed: Iterable[str] = (f'{name}="{text.translate(_ESCAPED)}"' for name, text in labels.items())
-    return f"{{{','.join(listed)}}}" if labels else ""
+    listed = ",".join(f'{name}="{text.translate(_ESCAPED)}"' for name, text in labels.items())
+    return f"{{{listed}}}" if listed else ""
