@@ -1,9 +1,15 @@
-"""What a destination offers: to readers, to a run, and to the commands that maintain it."""
+"""The protocols of a destination: for readers, for a run, and for the commands that maintain it.
+
+The protocols have defaults; a destination overrides the members that differ.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from sip_trunks.warehouse import state
+from trunk_transforms import schema
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -16,13 +22,7 @@ if TYPE_CHECKING:
 
     from trunk_transforms.parse.batch import SnapshotBatch
 
-
-@dataclass(frozen=True)
-class Compacted:
-    """The compacted tables, as a connection shows them, and the number of deleted rows by table."""
-
-    connection: DuckDBPyConnection
-    deleted_counts: dict[str, int]
+    Compacted: TypeAlias = tuple[DuckDBPyConnection, dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PartReader(Protocol):
 
 
 class NamedDestination(Protocol):
-    """What messages say about a destination."""
+    """The names of a destination in messages."""
 
     @property
     def name(self) -> str:
@@ -53,11 +53,11 @@ class NamedDestination(Protocol):
 
 
 class ReadableDestination(NamedDestination, Protocol):
-    """What readers need: reports, SQL, the notebook, export."""
+    """The members that readers use: reports, SQL, the notebook, export."""
 
     @property
     def is_atomic(self) -> bool:
-        """Whether a run becomes visible as a whole; if not, one table may be ahead of another for a moment."""
+        """Whether a run becomes visible as a whole; if not, one table may be ahead of another for a short time."""
 
     def exists(self) -> bool:
         """Whether anything is stored."""
@@ -65,24 +65,27 @@ class ReadableDestination(NamedDestination, Protocol):
     def reading(self, tables: Collection[str] | None = None) -> AbstractContextManager[DuckDBPyConnection]:
         """Yield a read-only connection to these tables (default: all).
 
-        Raises ConfigError if nothing is stored yet, DestinationError if the destination cannot be read.
+        Raises NothingStoredError if nothing is stored yet, DestinationError if the destination cannot be read.
         """
 
     def count_by(self, columns: Sequence[str]) -> pa.Table:
         """Return the number of current trunks, `trunk_count`, by these columns, counted where the trunks are stored.
 
-        Raises ConfigError if nothing is stored yet or a column does not exist.
+        Raises NothingStoredError if nothing is stored yet, UsageError if a column does not exist.
         """
+        with self.reading((schema.SIP_TRUNKS.name,)) as connection:
+            return state.count_trunks_by(connection, columns)
 
     def part_reader(self) -> PartReader | None:
         """Return a reader of single accounts of the current version; None if the destination cannot be split.
 
-        Raises ConfigError if nothing is stored yet.
+        Raises NothingStoredError if nothing is stored yet.
         """
+        return None
 
 
 class WritableDestination(NamedDestination, Protocol):
-    """What a run needs. It works on a private draft (`working`) that readers see after `publish`, or never."""
+    """The members that a run uses. It works on a private draft (`working`), which readers see after `publish`."""
 
     @property
     def publishes_reports(self) -> bool:
@@ -91,9 +94,11 @@ class WritableDestination(NamedDestination, Protocol):
     @property
     def max_batch_trunks(self) -> int | None:
         """Number of trunks after which a run begins another load; None if each run is a single load."""
+        return None
 
     def discard_work(self) -> None:
         """Delete everything that an interrupted run has left behind."""
+        return
 
     def working(self) -> AbstractContextManager[DuckDBPyConnection]:
         """Yield a connection to the stored tables for one run to work on."""
@@ -107,49 +112,58 @@ class WritableDestination(NamedDestination, Protocol):
     def write_observations(self, connection: DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to `sip_trunk_snapshots` for responses that are unchanged and need no load."""
 
-    def publish(self, snapshot_at: datetime) -> None:
-        """Make the run visible to readers, as a whole if the destination is atomic."""
+    def publish(self, _snapshot_at: datetime) -> None:
+        """Make the run visible to readers, as a whole if the destination is atomic; do nothing if it already is."""
+        return
 
 
 class MaintainableDestination(NamedDestination, Protocol):
-    """What preflight, status, schedules, transfer and retention need."""
+    """The members that preflight, status, schedules, transfer and retention use."""
 
     @property
     def written_folders(self) -> tuple[Path, ...]:
         """Folders on this machine that a run writes to, apart from the data directory."""
+        return ()
 
     @property
     def alternative(self) -> str | None:
-        """Another value of `--destination` that is worth a try; None if there is no suggestion."""
+        """Another value of `--destination` to suggest to a user; None if there is no suggestion."""
+        return None
 
     @property
     def residual_data(self) -> str | None:
-        """Human-readable: where deleted rows may survive after a compaction; None if nowhere."""
+        """Human-readable description of where deleted rows may survive a compaction; None if nowhere."""
+        return None
 
     def size_bytes(self) -> int | None:
         """Return the size of everything stored; None if that is unknown."""
+        return None
 
     def needed_bytes(self) -> int:
         """Return the free disk space that a run needs, in the data directory and in each of `written_folders`."""
+        return 0
 
     def is_work_pending(self) -> bool:
-        """Whether an interrupted run has left something behind."""
+        """Whether an interrupted run has left files behind."""
+        return False
 
     def reclaimable_space(self) -> ReclaimableSpace:
         """Return the space that a compaction would reclaim without deleting rows."""
+        return ReclaimableSpace()
 
     def initialize(self, connection: DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Store whole tables in an empty destination; the connection then shows them. Raises DestinationError."""
 
     def compacting(self, deletions: Mapping[str, str], moment: datetime) -> AbstractContextManager[Compacted]:
-        """Yield, like `working`, a connection to the tables, rewritten compactly and without the deleted rows.
+        """Yield a connection to the compacted tables without the deleted rows, and the number of those by table.
 
-        `deletions` maps tables to SQL conditions. Call `publish` with the same moment afterwards.
+        `deletions` maps tables to SQL conditions. Call `publish` with the same `moment` afterwards.
         """
 
     def expire_old_versions(self) -> None:
         """Delete every earlier version that was kept for readers."""
+        return
 
 
 class Destination(ReadableDestination, WritableDestination, MaintainableDestination, Protocol):
-    """Everything that a destination offers."""
+    """All members of a destination."""

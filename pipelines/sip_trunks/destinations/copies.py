@@ -1,37 +1,35 @@
-"""Copies of a destination's tables in a DuckDB connection: how readers and runs see a server or a Delta lake.
+"""Copies of a destination's tables in a DuckDB connection, for readers and runs of a server or a Delta lake.
 
-Such a destination has no commit over all of its tables. A load counts from its rows in `sip_trunk_snapshots`, which
-are written last; until then, the other tables may be ahead of them.
+Such a destination has no commit over all tables. A load is complete once its rows are in `sip_trunk_snapshots`, which
+are written last; until then, the other tables may be ahead of it.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import duckdb
 
+from sip_trunks.core.errors import nothing_stored
+from sip_trunks.destinations.base import Destination
+from sip_trunks.destinations.dlt_pipeline import using_dlt
 from sip_trunks.warehouse import sql
 from sip_trunks.warehouse.sql import quoted
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator
+    from contextlib import AbstractContextManager
 
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
 
 OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
-OBSERVED_VERSIONS_QUERY = """
-    SELECT versions.account, versions.id, versions.row_version
-    FROM {history} AS versions
-    JOIN (SELECT account, MAX(snapshot_at) AS seen_at FROM {observations} GROUP BY account) AS seen
-    ON seen.account = versions.account
-    WHERE versions.valid_from <= seen.seen_at AND (versions.valid_to IS NULL OR versions.valid_to > seen.seen_at)
-"""
-"""The trunks as of the last snapshot that counts, without the changes of an interrupted run."""
+TABLES = [*(table.name for table in schema.TABLES), schema.SIP_TRUNK_SNAPSHOT_ROWS.name]
 
 
 class StoredTables(Protocol):
@@ -44,12 +42,75 @@ class StoredTables(Protocol):
         """Return these columns of a table; JSON is text."""
 
     def fetch_observed_versions(self) -> pa.Table:
-        """Return account, id and row_version of the trunks as of the last snapshot that counts."""
+        """Return account, id and row_version of the trunks as of the last complete snapshot of each account."""
 
 
-def has_observations(tables: StoredTables) -> bool:
-    """Whether a load was completed."""
-    return bool(tables.columns_of(OBSERVATIONS)) and len(tables.fetch(OBSERVATIONS, ["account"])) > 0
+@dataclass(frozen=True)
+class CopiedDestination(Destination):
+    """A destination that readers and runs see as copies of its tables."""
+
+    settings: Settings
+    publishes_reports = False
+    is_atomic = False
+
+    @property
+    def stored_tables(self) -> StoredTables:
+        """The tables, for use inside `using_dlt`."""
+        raise NotImplementedError
+
+    def holding_lock(self) -> AbstractContextManager[None]:
+        """Exclude runs of other machines, if the destination has locks for that. Raises RunActiveError."""
+        return nullcontext()
+
+    def is_half_done(self) -> bool:
+        """Whether a load was interrupted, so that some tables are ahead of `sip_trunk_snapshots`."""
+        raise NotImplementedError
+
+    @contextmanager
+    def working(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection to copies of the tables that a run compares with. Raises RunActiveError."""
+        with using_dlt(self.settings), connecting() as connection, self.holding_lock():
+            self.copy_for_run(connection)
+            if sql.exists(connection, OBSERVATIONS) and self.is_half_done():
+                # No response counts as unchanged, because the interrupted load has changed some of the tables.
+                connection.execute(f"UPDATE {sql.DATASET}.{OBSERVATIONS} SET loader_version = '? ' || loader_version")
+            yield connection
+
+    def copy_for_run(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Copy the tables that a run compares with; of the trunks, only the columns that show whether they changed."""
+        self.__dict__.pop("stored_tables", None)  # they may keep the columns of their first access
+        tables = self.stored_tables
+        if tables.columns_of(schema.SIP_TRUNKS.name):
+            _write_copy(connection, tables, schema.SIP_TRUNKS.name, tables.fetch_observed_versions())
+        for name in (OBSERVATIONS, schema.SCHEMA_DRIFT.name):
+            _copy(connection, tables, name)
+
+    def exists(self) -> bool:
+        """Whether a load was completed. Raises DestinationError if the destination cannot be reached."""
+        with using_dlt(self.settings):
+            tables = self.stored_tables
+            return bool(tables.columns_of(OBSERVATIONS)) and len(tables.fetch(OBSERVATIONS, ["account"])) > 0
+
+    @contextmanager
+    def reading(self, tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a connection to copies of these tables and to the views, which can open nothing else.
+
+        Raises NothingStoredError if nothing is stored yet.
+        """
+        from sip_trunks.core.provider_catalog import read_provider_catalog
+        from sip_trunks.warehouse.views import create_views
+
+        if not self.exists():
+            raise nothing_stored(self.location)
+        names = [name for name in TABLES if tables is None or name in tables]
+        with using_dlt(self.settings), connecting() as connection:
+            # The observations first: the copies of the other tables then have all that they list.
+            for name in sorted(names, key=lambda name: name != OBSERVATIONS):
+                _copy(connection, self.stored_tables, name)
+            create_views(connection, partial(read_provider_catalog, self.settings))
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+            yield connection
 
 
 @contextmanager
@@ -59,34 +120,6 @@ def connecting() -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"CREATE SCHEMA {sql.DATASET}")
         yield connection
-
-
-def copy_for_run(connection: duckdb.DuckDBPyConnection, tables: StoredTables) -> None:
-    """Copy what a run compares with: of the trunks, only the columns that show whether they have changed."""
-    if tables.columns_of(schema.SIP_TRUNKS.name):
-        _write_copy(connection, tables, schema.SIP_TRUNKS.name, tables.fetch_observed_versions())
-    for name in (OBSERVATIONS, schema.SCHEMA_DRIFT.name):
-        _copy(connection, tables, name)
-
-
-def distrust_observations(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the run read every response again, because an interrupted run has changed some of the tables."""
-    connection.execute(f"UPDATE {sql.DATASET}.{OBSERVATIONS} SET loader_version = '? ' || loader_version")
-
-
-def copy_for_readers(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, tables: StoredTables, names: Sequence[str]
-) -> None:
-    """Copy these tables, create the views, and confine the connection to them."""
-    from sip_trunks.core.provider_catalog import read_provider_catalog
-    from sip_trunks.warehouse.views import create_views
-
-    # The observations first: whatever they list is then in the copies of the other tables.
-    for name in sorted(names, key=lambda name: name != OBSERVATIONS):
-        _copy(connection, tables, name)
-    create_views(connection, partial(read_provider_catalog, settings))
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, tables: StoredTables, name: str) -> None:
@@ -99,16 +132,15 @@ def _write_copy(connection: duckdb.DuckDBPyConnection, tables: StoredTables, nam
     """Write the rows of a table into the connection; columns that the rows lack are null."""
     import pyarrow as pa
 
-    types = {column: schema.SQL_TYPES[kind] for column, kind in tables.columns_of(name).items()}
-    columns = rows.column_names
-    definitions = ", ".join(f"{quoted(column)} {kind}" for column, kind in types.items())
-    connection.execute(f"CREATE OR REPLACE TABLE {sql.DATASET}.{quoted(name)} ({definitions})")
+    values = []
+    for column, kind in tables.columns_of(name).items():
+        value = quoted(column) if column in rows.column_names else "NULL"
+        if schema.SQL_TYPES[kind] == "JSON" and value != "NULL":
+            # Lists become JSON. `json` removes blanks, which each database adds in its own way.
+            is_list = isinstance(rows.schema.field(column).type, pa.ListType)
+            value = f"{'to_json' if is_list else 'json'}({value})"
+        values.append(f"{value}::{schema.SQL_TYPES[kind]} AS {quoted(column)}")
     connection.register("copied", rows)
-    # Lists become JSON, and JSON loses its blanks, which every database sets in its own way.
-    functions = {
-        column: "to_json" if isinstance(rows.schema.field(column).type, pa.ListType) else "json" for column in columns
-    }
-    compact = ", ".join(f"{functions[c]}({quoted(c)})" if types[c] == "JSON" else quoted(c) for c in columns)
-    names = ", ".join(map(quoted, columns))
-    connection.execute(f"INSERT INTO {sql.DATASET}.{quoted(name)} ({names}) SELECT {compact} FROM copied")
+    table = f"{sql.DATASET}.{quoted(name)}"
+    connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {', '.join(values)} FROM copied")
     connection.unregister("copied")

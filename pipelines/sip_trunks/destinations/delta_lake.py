@@ -1,11 +1,11 @@
-"""The lake as Delta tables: unlike plain Parquet, each table has versions and a log of its own.
+"""The lake as Delta tables. Unlike plain Parquet, each Delta table has its own versions and log.
 
     lake/famulor_delta/<table>/_delta_log/
     lake/famulor_delta.json                   which text columns are JSON
 
-dlt replaces whole tables (`replace`) and adds full snapshots (`append`), each table in one commit; there is no commit
-over all of them. So a load counts from its rows in `sip_trunk_snapshots`, which are written last, and the next run
-drops whatever an interrupted run has written before.
+dlt replaces whole tables (`replace`) and adds full snapshots (`append`), each table in one commit. There is no commit
+over all tables, so a load is complete once its rows are in `sip_trunk_snapshots`, which are written last. The next run
+drops the rows of an interrupted run.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from functools import cached_property, partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import ConfigError, MissingExtraError, nothing_stored
+from sip_trunks.core.errors import ConfigError, MissingExtraError
+from sip_trunks.core.files import write_whole
 from sip_trunks.destinations import copies
-from sip_trunks.destinations.base import Compacted, ReclaimableSpace
-from sip_trunks.destinations.copies import OBSERVATIONS
+from sip_trunks.destinations.base import ReclaimableSpace
+from sip_trunks.destinations.copies import OBSERVATIONS, TABLES
 from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, using_dlt, writing_source
 from sip_trunks.destinations.lake_storage import local_folder, without_password
-from sip_trunks.warehouse import sql, state
+from sip_trunks.warehouse import sql
 from trunk_transforms import schema
 from trunk_transforms.history.after_load import drop_unobserved, tables_after
 
@@ -36,13 +37,11 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from sip_trunks.core.settings import Settings
+    from sip_trunks.destinations.base import Compacted
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _DATASET = f"{sql.DATASET}_delta"
 _HISTORY = schema.SIP_TRUNKS_HISTORY.name
-_ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
-_TABLES = [*(table.name for table in schema.TABLES), _ROWS]
 # dlt checks once a second whether a table is done, so all of them are written at the same time.
 _DLT_CONFIG = KEEPING_LOAD_IDS | {"LOAD__WORKERS": "6", "RESTORE_FROM_DESTINATION": "false"}
 
@@ -75,9 +74,7 @@ class DeltaTables:
         new = {f.name for table in tables.values() for f in table.schema if f.metadata == schema.JSON_FIELD} - known
         if new:
             self.root.mkdir(parents=True, exist_ok=True)
-            draft = self._json_columns_path.with_suffix(".draft")
-            draft.write_text(json.dumps(sorted(known | new)), "utf-8")
-            draft.replace(self._json_columns_path)
+            write_whole(self._json_columns_path, json.dumps(sorted(known | new)).encode())
 
     def dataset_of(self, table: str) -> Any:
         """Return the current version of a table as an Arrow dataset; None if the table does not exist."""
@@ -107,43 +104,41 @@ class DeltaTables:
 
     def fetch(self, table: str, columns: Collection[str]) -> pa.Table:
         """Return these columns of a table with the types that were written."""
-        found: pa.Table = self.dataset_of(table).to_table(columns=list(columns))
-        return found.cast(_declared_schema(found.schema, self.json_columns()))
+        import pyarrow as pa
 
-    def read(self, table: schema.Table) -> pa.Table:
-        """Return a table; without rows if it does not exist."""
-        columns = self.columns_of(table.name)
-        return self.fetch(table.name, columns) if columns else table.full_arrow_schema().empty_table()
+        types, json_columns = self.columns_of(table), {"json": schema.JSON_FIELD}
+        fields = [pa.field(c, schema.arrow_type(types[c]), metadata=json_columns.get(types[c])) for c in columns]
+        found: pa.Table = self.dataset_of(table).to_table(columns=list(columns))
+        return found.cast(pa.schema(fields))
+
+    def read_all(self) -> dict[str, pa.Table]:
+        """Return every table except the full snapshots; a table that does not exist has no rows."""
+        tables = {}
+        for table in schema.TABLES:
+            columns = self.columns_of(table.name)
+            empty = table.full_arrow_schema().empty_table()
+            tables[table.name] = self.fetch(table.name, columns) if columns else empty
+        return tables
 
     def fetch_observed_versions(self) -> pa.Table:
-        """Return account, id and row_version of the trunks as of the last snapshot that counts."""
-        import duckdb
-
-        with duckdb.connect() as connection:
-            connection.register("history", self.read(schema.SIP_TRUNKS_HISTORY))
-            connection.register("observations", self.read(schema.SIP_TRUNK_SNAPSHOTS))
-            query = copies.OBSERVED_VERSIONS_QUERY.format(history="history", observations="observations")
-            return connection.execute(query).to_arrow_table()
+        """Return account, id and row_version of the trunks as of the last complete snapshot of each account."""
+        trunks = drop_unobserved(self.read_all())[schema.SIP_TRUNKS.name]
+        return trunks.select(["account", "id", "row_version"])
 
 
 @dataclass(frozen=True)
-class DeltaLake:
-    """Delta tables in a folder, as a destination. Raises ConfigError if the library is not installed."""
+class DeltaLake(copies.CopiedDestination):
+    """Delta tables in a folder, as a destination. Raises MissingExtraError if deltalake is not installed."""
 
-    settings: Settings
     name = "parquet"
-    publishes_reports = False
-    is_atomic = False
-    max_batch_trunks = None
-    alternative = None
-    residual_data = None
 
     def __post_init__(self) -> None:
         if find_spec("deltalake") is None:
             raise MissingExtraError("sip_trunks.table_format is delta, which needs deltalake: pip install '.[delta]'")
 
     @cached_property
-    def _tables(self) -> DeltaTables:
+    def stored_tables(self) -> DeltaTables:
+        """The tables. Raises ConfigError if the lake is not a folder."""
         if "://" in self.settings.lake.removeprefix("file://"):
             raise ConfigError(f"sip_trunks.lake is {without_password(self.settings.lake)}; delta tables need a folder")
         return DeltaTables(local_folder(self.settings))
@@ -151,47 +146,33 @@ class DeltaLake:
     @property
     def location(self) -> str:
         """The folder of the tables."""
-        return str(self._tables.folder)
+        return str(self.stored_tables.folder)
 
     @property
     def written_folders(self) -> tuple[Path, ...]:
         """The folder of the lake."""
-        return (self._tables.root,)
-
-    def exists(self) -> bool:
-        """Whether a load was completed."""
-        with using_dlt(self.settings):
-            return copies.has_observations(self._tables)
+        return (self.stored_tables.root,)
 
     def size_bytes(self) -> int | None:
         """Return the size of all files, earlier versions of the tables included."""
-        return sum(path.stat().st_size for path in self._tables.folder.rglob("*") if path.is_file())
+        return sum(path.stat().st_size for path in self.stored_tables.folder.rglob("*") if path.is_file())
 
     def needed_bytes(self) -> int:
-        """Return twice the size of the current version: dlt's files and the tables that are made of them."""
+        """Return twice the size of the current version: once for dlt's files, once for the new tables."""
         with using_dlt(self.settings):
-            return 2 * sum(self._tables.size_bytes(table.name) for table in schema.TABLES)
+            return 2 * sum(self.stored_tables.size_bytes(table.name) for table in schema.TABLES)
 
     # ------------------------------------------------------------------ writing
-
-    @contextmanager
-    def working(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection to copies of what a run compares with."""
-        with using_dlt(self.settings), copies.connecting() as connection:
-            copies.copy_for_run(connection, self._tables)
-            if sql.exists(connection, OBSERVATIONS) and self._is_half_done():
-                copies.distrust_observations(connection)
-            yield connection
 
     def load(self, connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> None:
         """Have dlt write whole tables as they are after the load, `sip_trunk_snapshots` last."""
         with using_dlt(self.settings):
-            stored = {table.name: self._tables.read(table) for table in schema.TABLES}
-            if self._is_half_done():
+            stored = self.stored_tables.read_all()
+            if self.is_half_done():
                 stored = drop_unobserved(stored)
         after = tables_after(batch, stored)
         observations = after.pop(OBSERVATIONS)
-        load_id = self._write(after, replaced=[name for name in after if name != _ROWS])
+        load_id = self._write(after, replaced=after.keys() - {schema.SIP_TRUNK_SNAPSHOT_ROWS.name})
         new = observations.slice(len(stored[OBSERVATIONS])).to_pylist()
         self.write_observations(connection, [row | {"_dlt_load_id": load_id} for row in new])
 
@@ -200,37 +181,33 @@ class DeltaLake:
         rest = {name: table for name, table in tables.items() if name != OBSERVATIONS}
         for part in (rest, {OBSERVATIONS: tables[OBSERVATIONS]}):
             self._write(part, replaced=list(part))
-        copies.copy_for_run(connection, self._tables)
+        self.copy_for_run(connection)
 
     def write_observations(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append rows to `sip_trunk_snapshots`; the connection then has copies of what is stored."""
+        """Append rows to `sip_trunk_snapshots`, and update the copies in the connection."""
         import pyarrow as pa
 
         self._write({OBSERVATIONS: pa.Table.from_pylist(list(rows), schema.SIP_TRUNK_SNAPSHOTS.full_arrow_schema())})
-        copies.copy_for_run(connection, self._tables)
-
-    def publish(self, snapshot_at: datetime) -> None:
-        """Do nothing: readers see what is loaded."""
+        self.copy_for_run(connection)
 
     def _write(self, tables: Mapping[str, pa.Table], replaced: Collection[str] = ()) -> str:
         """Write tables with dlt and return the id of the load."""
-
-        def destination() -> Any:
-            import dlt
-
-            return dlt.destinations.filesystem(self._tables.root.as_uri())
-
-        self._tables.record_json_columns(tables)
-        for file in self._tables.folder.glob("_dlt_*/*.jsonl"):
-            # dlt would read a file that an interrupted run has not written to its end.
-            if not _is_json(file):
+        self.stored_tables.record_json_columns(tables)
+        for file in self.stored_tables.folder.glob("_dlt_*/*.jsonl"):
+            # dlt would fail on a file that an interrupted run has written only in part.
+            try:
+                json.loads(file.read_text("utf-8"))
+            except ValueError:
                 file.unlink()
         source = partial(writing_source, tables, replaced=replaced, table_format="delta")
-        return load_with_dlt(self.settings, destination, source, _DLT_CONFIG, dataset=_DATASET).load_id
+        uri = self.stored_tables.root.as_uri()
+        return load_with_dlt(
+            self.settings, lambda dlt: dlt.filesystem(uri), source, _DLT_CONFIG, dataset=_DATASET
+        ).load_id
 
-    def _is_half_done(self) -> bool:
-        """Whether the tables have changes that no snapshot that counts accounts for."""
-        stored = {table.name: self._tables.read(table) for table in schema.TABLES}
+    def is_half_done(self) -> bool:
+        """Whether the tables have changes that do not belong to a complete snapshot."""
+        stored = self.stored_tables.read_all()
         observed = drop_unobserved(stored)
         return any(
             sorted(stored[name]["row_version"].to_pylist()) != sorted(observed[name]["row_version"].to_pylist())
@@ -241,23 +218,23 @@ class DeltaLake:
 
     @property
     def _backup(self) -> Path:
-        return self._tables.folder.with_suffix(".before")
+        return self.stored_tables.folder.with_suffix(".before")
 
     @property
     def _replaced(self) -> Path:
-        return self._tables.folder.with_suffix(".gone")
+        return self.stored_tables.folder.with_suffix(".gone")
 
     @contextmanager
     def compacting(self, deletions: Mapping[str, str], _moment: datetime) -> Iterator[Compacted]:
-        """Rewrite all tables without the deleted rows, and yield a connection to copies of what a run compares with.
+        """Rewrite all tables without the deleted rows, and yield a connection to copies of the new tables.
 
-        No earlier version of a table is left, because the format cannot delete rows from those. The previous tables
-        are kept as a backup until the new ones are complete.
+        Earlier versions of the tables are deleted, because the format cannot delete rows from them. The previous
+        tables are kept as a backup until the new ones are complete.
         """
-        tables = self._tables
+        tables = self.stored_tables
         with using_dlt(self.settings), copies.connecting() as connection:
-            stored = {name: tables.fetch(name, columns) for name in _TABLES if (columns := tables.columns_of(name))}
-            if self._is_half_done():
+            stored = {name: tables.fetch(name, columns) for name in TABLES if (columns := tables.columns_of(name))}
+            if self.is_half_done():
                 stored |= drop_unobserved(stored)
             kept = {name: _without(table, deletions.get(name, "false")) for name, table in stored.items()}
             counts = {name: len(table) - len(kept[name]) for name, table in stored.items() if name in deletions}
@@ -266,7 +243,7 @@ class DeltaLake:
                 self.initialize(connection, kept)
             self._backup.rename(self._replaced)
             self.discard_work()
-            yield Compacted(connection, counts)
+            yield connection, counts
 
     def is_work_pending(self) -> bool:
         """Whether an interrupted compaction has left its backup."""
@@ -275,56 +252,26 @@ class DeltaLake:
     def discard_work(self) -> None:
         """Restore the backup of an interrupted compaction."""
         if self._backup.exists():
-            shutil.rmtree(self._tables.folder, ignore_errors=True)
-            self._backup.rename(self._tables.folder)
+            shutil.rmtree(self.stored_tables.folder, ignore_errors=True)
+            self._backup.rename(self.stored_tables.folder)
         shutil.rmtree(self._replaced, ignore_errors=True)
-
-    def expire_old_versions(self) -> None:
-        """Do nothing: a compaction leaves no earlier version."""
 
     def reclaimable_space(self) -> ReclaimableSpace:
         """Return the number of files beyond one per table."""
-        return ReclaimableSpace(files=max(0, sum(1 for _ in self._tables.folder.rglob("*.parquet")) - len(_TABLES)))
-
-    # ------------------------------------------------------------------ reading
-
-    @contextmanager
-    def reading(self, tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection to copies of these tables. Raises ConfigError if nothing is stored yet."""
-        if not self.exists():
-            raise nothing_stored(self.location)
-        names = [name for name in _TABLES if tables is None or name in tables]
-        with using_dlt(self.settings), copies.connecting() as connection:
-            copies.copy_for_readers(connection, self.settings, self._tables, names)
-            yield connection
-
-    def count_by(self, columns: Sequence[str]) -> pa.Table:
-        """Return the number of current trunks by these columns."""
-        with self.reading((schema.SIP_TRUNKS.name,)) as connection:
-            return state.count_trunks_by(connection, columns)
-
-    def part_reader(self) -> None:
-        """Return None: processes would each copy whole tables."""
+        return ReclaimableSpace(
+            files=max(0, sum(1 for _ in self.stored_tables.folder.rglob("*.parquet")) - len(TABLES))
+        )
 
 
 def _without(table: pa.Table, condition: str) -> pa.Table:
     """Return the rows of a table that do not match a condition in SQL."""
     import duckdb
-    import pyarrow as pa
 
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register("stored", table.append_column("~index", pa.array(range(len(table)), pa.int64())))
-        kept = connection.execute(f'SELECT "~index" FROM stored WHERE ({condition}) IS NOT TRUE').to_arrow_table()
-    return table.take(kept["~index"])
-
-
-def _is_json(file: Path) -> bool:
-    try:
-        json.loads(file.read_text("utf-8"))
-    except ValueError:
-        return False
-    return True
+        connection.register("stored", table)
+        kept = connection.execute(f"FROM stored WHERE ({condition}) IS NOT TRUE").to_arrow_table()
+    return kept.cast(table.schema)
 
 
 def _type_of(field: pa.Field) -> schema.ColumnType:
@@ -338,17 +285,3 @@ def _type_of(field: pa.Field) -> schema.ColumnType:
         "text_list": pa.types.is_list,
     }
     return next((name for name, is_such in tests.items() if is_such(field.type)), "text")
-
-
-def _declared_schema(found: pa.Schema, json_columns: Collection[str]) -> pa.Schema:
-    """Return the schema with the declared types; the format does not keep the metadata of columns."""
-    import pyarrow as pa
-
-    return pa.schema(
-        pa.field(
-            field.name,
-            schema.arrow_type(_type_of(field)),
-            metadata=schema.JSON_FIELD if field.name in json_columns else None,
-        )
-        for field in found
-    )

@@ -37,7 +37,7 @@ class Loaded(NamedTuple):
 
 def load_with_dlt(
     settings: Settings,
-    destination: Callable[[], Any],
+    destination: Callable[[Any], Any],
     source: Callable[[], DltSource],
     config: Mapping[str, str] | None = None,
     loader_file_format: Any = None,
@@ -45,8 +45,8 @@ def load_with_dlt(
 ) -> Loaded:
     """Run one dlt pipeline and return the id of the load.
 
-    `destination` and `source` are called after dlt is configured; `config` holds for this run only. Raises
-    DestinationError.
+    `destination`, which gets `dlt.destinations`, and `source` are called after dlt is configured. `config` is valid
+    for this run only. Raises DestinationError.
     """
     discard_dlt_folder(settings)
     with dlt_environment(settings), changed_environment(config or {}):
@@ -57,7 +57,7 @@ def load_with_dlt(
             pipeline = dlt.pipeline(
                 PIPELINE,
                 pipelines_dir=str(settings.state_dir / "dlt"),
-                destination=_asked_once(destination()),
+                destination=_with_cached_capabilities(destination(dlt.destinations)),
                 dataset_name=dataset,
             )
             info = pipeline.run(source(), loader_file_format=loader_file_format)
@@ -66,10 +66,10 @@ def load_with_dlt(
         return Loaded(str(info.loads_ids[0]), str(pipeline.default_schema.version_hash))
 
 
-def _asked_once(destination: Any) -> Any:
+def _with_cached_capabilities(destination: Any) -> Any:
     """Return dlt's destination with its capabilities cached.
 
-    dlt would resolve the whole configuration for each of some fifty questions in a run, an eighth of a small load.
+    dlt would resolve the whole configuration about fifty times in a run, which takes an eighth of a small load.
     """
     find = destination.capabilities
     find_once = cache(find)
@@ -88,7 +88,7 @@ def discard_dlt_folder(settings: Settings) -> None:
 
 
 def merging_source(batch: SnapshotBatch) -> DltSource:
-    """Return the source that merges whole snapshots into tables, even if an interrupted load has changed them."""
+    """Return the source that merges whole snapshots into tables, including tables that an interrupted load changed."""
     from sip_trunks.famulor.source import build_source, merging_snapshots, tables_of
 
     tables = tables_of(batch.snapshots, batch.observations, batch.snapshot_at)
@@ -98,8 +98,8 @@ def merging_source(batch: SnapshotBatch) -> DltSource:
 def changing_source(batch: SnapshotBatch, stale: str | None) -> DltSource:
     """Return the source that writes only the changes of the snapshots, into tables that agree with each other.
 
-    `stale` is a table at the destination with the keys of the stored trunks that have changed or disappeared, or None
-    if there are none. Empties `batch.snapshots`.
+    `stale` names a table at the destination with the keys of the stored trunks that have changed or disappeared; it is
+    None if there are none. Empties `batch.snapshots` to free memory.
     """
     from sip_trunks.famulor.source import ADDING, build_source, merging_changes, tables_of
     from trunk_transforms.parse.snapshot import pick_trunks
@@ -120,6 +120,7 @@ def writing_source(
     A row without a `_dlt_load_id` gets the id of this load.
     """
     import dlt
+    import pyarrow.compute as pc
     from dlt.common.configuration.container import Container
     from dlt.common.storages.load_package import LoadPackageStateInjectableContext
 
@@ -127,7 +128,10 @@ def writing_source(
 
     def rows(name: str) -> Iterator[pa.Table]:
         load_id = Container()[LoadPackageStateInjectableContext].load_id
-        yield with_hints(_with_load_id(tables[name], load_id))
+        table = tables[name]
+        index = table.schema.get_field_index("_dlt_load_id")
+        filled = pc.fill_null(table["_dlt_load_id"], load_id)
+        yield with_hints(table.set_column(index, table.schema.field(index), filled))
 
     @dlt.source(name="famulor")
     def famulor() -> list[DltResource]:
@@ -144,16 +148,9 @@ def writing_source(
     return famulor()
 
 
-def _with_load_id(table: pa.Table, load_id: str) -> pa.Table:
-    import pyarrow.compute as pc
-
-    index = table.schema.get_field_index("_dlt_load_id")
-    return table.set_column(index, table.schema.field(index), pc.fill_null(table["_dlt_load_id"], load_id))
-
-
 @contextmanager
 def using_dlt(settings: Settings) -> Iterator[None]:
-    """Configure dlt; its errors and those of drivers become DestinationError, without a password or a value."""
+    """Configure dlt; errors of dlt and of drivers become DestinationError, without passwords and values."""
     try:
         with dlt_environment(settings):
             yield
@@ -164,14 +161,15 @@ def using_dlt(settings: Settings) -> Iterator[None]:
 
 
 def _raise_failure(what: str, error: Exception) -> NoReturn:
-    """Raise the error as DestinationError, in one line and without values and passwords that its text may quote."""
-    cause = _root_cause(error)
+    """Raise the error as DestinationError in one line, without the values and passwords that its text may quote."""
+    cause: BaseException = error
+    while (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
     if isinstance(cause, KeyboardInterrupt):
         raise cause from None
     safe = _describe_without_text(cause)
-    text = safe or str(cause).strip().partition("\n")[0] or type(cause).__name__
-    if isinstance(cause, OSError):
-        text = describe_error(cause)
+    first_line = str(cause).strip().partition("\n")[0] or type(cause).__name__
+    text = describe_error(cause) if isinstance(cause, OSError) else safe or first_line
     raise DestinationError(f"{what}: {text}") from (None if safe else error)
 
 
@@ -182,18 +180,12 @@ def _describe_without_text(error: BaseException) -> str | None:
     if kinds & {"DataError", "IntegrityError"}:
         return f"the database refused a value ({name}); please report it"
     if name == "MissingDependencyException":
-        return "its driver is not installed; pip install '.[postgres]' in the project, or dlt's extra for the database"
+        return "its driver is not installed; run pip install '.[postgres]', or install dlt's extra for the database"
     if name == "ConfigFieldMissingException" or any(word in str(error) for word in ("dsn", "URL")):
         return (
-            f"its credentials are missing or not understood ({name}); they are found by dlt's rules, such as "
+            f"its credentials are missing or not valid ({name}); set them as dlt expects, for example "
             "DESTINATION__POSTGRES__CREDENTIALS=postgresql://user:password@host:5432/database"
         )
     if any(word in str(error) for word in ("@", "://")):
-        return f"{name}; its text is left out, since it may have credentials in it"
+        return f"{name}; the text of the error is omitted, because it may contain credentials"
     return None
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return error

@@ -3,7 +3,7 @@
     data/warehouse.duckdb ─copy─▶ state/warehouse.duckdb ─dlt, views, comments, reports─▶ fsync ─rename─▶ published
 
 Every run starts from the published file and replaces it as a whole. A reader keeps the file that it opened, and an
-interrupted run leaves nothing that counts. The private copy has the same file name, because DuckDB names the catalog
+interrupted run changes nothing for readers. The private copy has the same file name, because DuckDB names the catalog
 after the file.
 """
 
@@ -20,32 +20,33 @@ import duckdb
 
 from sip_trunks.core.errors import DestinationError, nothing_stored
 from sip_trunks.core.files import sync_directory
-from sip_trunks.destinations.base import Compacted, ReclaimableSpace
+from sip_trunks.destinations.base import Destination, ReclaimableSpace
 from sip_trunks.warehouse import sql, state
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
+    from sip_trunks.destinations.base import Compacted
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _ROWS_WORTH_THREADS = 300_000
 _STAGING = f"{sql.DATASET}_staging"
 _WORK = f"{sql.DATASET}_work"
 _DLT_CONFIG = {
-    # dlt's files are read once, right away, by threads that share their row groups.
+    # dlt's files are read only once, by threads that share the row groups.
     "DATA_WRITER__COMPRESSION": "none",
     "DATA_WRITER__ROW_GROUP_SIZE": "122880",
 }
 
 
 @dataclass(frozen=True)
-class DuckDBFile:
+class DuckDBFile(Destination):
     """The published DuckDB file of a data directory, as a destination."""
 
     settings: Settings
@@ -54,8 +55,6 @@ class DuckDBFile:
     is_atomic = True
     max_batch_trunks = 200_000
     alternative = "parquet"
-    residual_data = None
-    written_folders = ()
 
     @property
     def path(self) -> Path:
@@ -84,7 +83,7 @@ class DuckDBFile:
         return self.path.stat().st_size if self.exists() else None
 
     def needed_bytes(self) -> int:
-        """Return twice the size of the file: the private copy, and dlt's files and the blocks that a load adds."""
+        """Return twice the size of the file: one for the private copy, one for dlt's files and the blocks they add."""
         return 2 * (self.size_bytes() or 0)
 
     def is_work_pending(self) -> bool:
@@ -107,26 +106,24 @@ class DuckDBFile:
         except duckdb.Error as error:
             raise _unreadable(self.path, error) from error
         try:
-            connection.execute("SET TimeZone = 'UTC'")
-            # Rows have keys; keeping their order would cost memory.
-            connection.execute("SET preserve_insertion_order = false")
-            yield connection
-            _write_all(connection)
+            with connection:
+                connection.execute("SET TimeZone = 'UTC'")
+                # Rows have keys; keeping their order would cost memory.
+                connection.execute("SET preserve_insertion_order = false")
+                yield connection
+                # Closing the connection would also write the log into the file, but would hide an error.
+                connection.execute("CHECKPOINT")
         except duckdb.Error as error:
             raise DestinationError(f"DuckDB failed: {_first_line(error)}") from error
-        finally:
-            connection.close()
 
     def load(self, connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> None:
         """Merge the snapshots into the private copy with dlt. Raises DestinationError."""
-        from sip_trunks.core.provider_catalog import read_usable_catalog
         from sip_trunks.destinations.dlt_pipeline import changing_source, load_with_dlt, merging_source
-        from sip_trunks.warehouse.views import create_views
 
         if batch.row_count < _ROWS_WORTH_THREADS:
             # One thread loads few rows with less work.
             connection.execute("SET threads = 1")
-            # The file is written once, at the end; half of it would be useless.
+            # The file is written once, at the end, because a part of it would be useless.
             connection.execute("SET checkpoint_threshold = '1GB'")
 
         _drop_temporary_schemas(connection)
@@ -134,21 +131,27 @@ class DuckDBFile:
             source = partial(changing_source, batch, _write_stale_keys(connection, batch))
         else:
             source = partial(merging_source, batch)
-        load_with_dlt(self.settings, _through(connection), source, _DLT_CONFIG)
+        # Through dlt's own connection, the file would be checkpointed after every job.
+        load_with_dlt(self.settings, lambda dlt: dlt.duckdb(connection), source, _DLT_CONFIG)
         _drop_temporary_schemas(connection)
-        # dlt stores its schema again with every load, because the load's moment is part of it; only the last counts.
+        # dlt stores its schema with every load, because the time of the load is part of it; only the last is needed.
         versions = f"{sql.DATASET}._dlt_version"
         connection.execute(f"DELETE FROM {versions} WHERE inserted_at < (SELECT max(inserted_at) FROM {versions})")
-        create_views(connection, partial(read_usable_catalog, self.settings))
+        self._create_views(connection)
 
     def initialize(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Load whole tables into the private copy with dlt. Raises DestinationError."""
-        from sip_trunks.core.provider_catalog import read_usable_catalog
         from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
-        from sip_trunks.warehouse.views import create_views
 
         kept = {name: table for name, table in tables.items() if name != schema.SIP_TRUNK_SNAPSHOT_ROWS.name}
-        load_with_dlt(self.settings, _through(connection), lambda: writing_source(kept), KEEPING_LOAD_IDS)
+        source = partial(writing_source, kept)
+        load_with_dlt(self.settings, lambda dlt: dlt.duckdb(connection), source, KEEPING_LOAD_IDS)
+        self._create_views(connection)
+
+    def _create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
+        from sip_trunks.core.provider_catalog import read_usable_catalog
+        from sip_trunks.warehouse.views import create_views
+
         create_views(connection, partial(read_usable_catalog, self.settings))
 
     def write_observations(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -159,10 +162,13 @@ class DuckDBFile:
     def compacting(self, deletions: Mapping[str, str], _moment: datetime) -> Iterator[Compacted]:
         """Yield a writing connection to a private copy without the deleted rows, which is rewritten afterwards."""
         with self.working() as connection:
-            stored = [table for table in deletions if sql.exists(connection, table)]
+            counts: dict[str, int] = {}
             with sql.transaction(connection):
-                counts = {table: _delete(connection, f"{sql.DATASET}.{table}", deletions[table]) for table in stored}
-            yield Compacted(connection, counts)
+                for table, condition in deletions.items():
+                    if sql.exists(connection, table):
+                        query = f"DELETE FROM {sql.DATASET}.{table} WHERE {condition}"
+                        ((counts[table],),) = connection.execute(query).fetchall()
+            yield connection, counts
         self._rewrite()
 
     def _rewrite(self) -> None:
@@ -178,9 +184,6 @@ class DuckDBFile:
             raise DestinationError(f"{self.path} cannot be rewritten: {_first_line(error)}") from error
         shutil.copymode(self._private_path, self._fresh_path)
         self._fresh_path.replace(self._private_path)
-
-    def expire_old_versions(self) -> None:
-        """Do nothing: there is one version, the file."""
 
     def reclaimable_space(self) -> ReclaimableSpace:
         """Return the size of the free blocks."""
@@ -200,7 +203,7 @@ class DuckDBFile:
     def reading(self, _tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a read-only connection to the published file that can open nothing else.
 
-        Raises ConfigError if the file does not exist yet, DestinationError if it cannot be opened.
+        Raises NothingStoredError if the file does not exist yet, DestinationError if it cannot be opened.
         """
         if not self.exists():
             raise nothing_stored(self.location)
@@ -211,42 +214,18 @@ class DuckDBFile:
             connection.execute("SET lock_configuration = true")
         except duckdb.Error as error:
             raise _unreadable(self.path, error) from error
-        try:
+        with connection:
             yield connection
-        finally:
-            connection.close()
-
-    def count_by(self, columns: Sequence[str]) -> pa.Table:
-        """Return the number of current trunks by these columns."""
-        with self.reading() as connection:
-            return state.count_trunks_by(connection, columns)
-
-    def part_reader(self) -> None:
-        """Return None: processes read the file as a whole."""
-
-
-def _write_all(connection: duckdb.DuckDBPyConnection) -> None:
-    """Write the log into the file; closing the connection would do so too, but would hide an error."""
-    connection.execute("CHECKPOINT")
-
-
-def _delete(connection: duckdb.DuckDBPyConnection, table: str, condition: str) -> int:
-    """Delete the rows of a table that match a condition; return how many."""
-    ((count,),) = connection.execute(f"DELETE FROM {table} WHERE {condition}").fetchall()
-    return int(count)
 
 
 def _tables_agree(connection: duckdb.DuckDBPyConnection, accounts: Sequence[str]) -> bool:
-    """Whether the tables agree on the current trunks of these accounts, so that comparing with one of them is enough.
+    """Whether the tables agree on the current trunks of these accounts, so that a load can compare with one of them.
 
-    They do unless another program has written to the file; then a merge of whole snapshots repairs them.
+    They agree unless another program has written to the file. If they do not, a merge of whole snapshots repairs them.
     """
-    stored = sql.read_tables(connection)
-    tables = {table.name for table in schema.TABLES}
-    if not tables & stored.keys():
-        return True
-    if not tables <= stored.keys():
-        return False
+    missing = {table.name for table in schema.TABLES} - sql.read_tables(connection).keys()
+    if missing:
+        return len(missing) == len(schema.TABLES)
     theirs = f"account IN ({', '.join(map(sql.literal, accounts))})"
     versions = "count(*), coalesce(sum(hash(account, id, row_version)), 0)"
     entry_count = "coalesce(json_array_length(allowed_inbound_ips), 0)"
@@ -275,13 +254,8 @@ def _write_stale_keys(connection: duckdb.DuckDBPyConnection, batch: SnapshotBatc
     import pyarrow as pa
 
     keys = pa.concat_tables(
-        pa.table(
-            {
-                "account": pa.repeat(pa.scalar(account, pa.string()), len(difference.stale_ids)),
-                "trunk_id": difference.stale_ids,
-            }
-        )
-        for account, difference in zip(batch.accounts, batch.differences, strict=True)
+        pa.table({"account": pa.repeat(account, len(known.stale_ids)), "trunk_id": known.stale_ids})
+        for account, known in zip(batch.accounts, batch.differences, strict=True)
     )
     if not len(keys):
         return None
@@ -293,29 +267,18 @@ def _write_stale_keys(connection: duckdb.DuckDBPyConnection, batch: SnapshotBatc
 
 
 def _unreadable(path: Path, error: duckdb.Error) -> DestinationError:
-    """Return the error for a file that cannot be opened, with what to do about it."""
+    """Return the error for a file that cannot be opened; it says what to do."""
     text = str(error)
     if "lock" in text:
         return DestinationError(f"{path} is open for writing in another program; close it there, or open it read-only")
     if "storage version greater" in text or "version number" in text:
         return DestinationError(
             f"{path} was written by a newer DuckDB, in a format that this one ({duckdb.__version__}) cannot read; "
-            "docs/destinations.md says how to bring it back (Old and new DuckDB)"
+            "see docs/destinations.md, Old and new DuckDB"
         )
     return DestinationError(
         f"{path} cannot be read ({_first_line(error)}); restore it from a backup, or move it away to start again"
     )
-
-
-def _through(connection: duckdb.DuckDBPyConnection) -> Callable[[], Any]:
-    """Return a factory of dlt's destination on this connection; dlt's own would checkpoint the file after every job."""
-
-    def destination() -> Any:
-        import dlt
-
-        return dlt.destinations.duckdb(connection)
-
-    return destination
 
 
 def _write_ahead_log(path: Path) -> Path:

@@ -5,7 +5,6 @@ Both have the same operations. Names are relative to the lake, with `/` between 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
 
 
 _BEGINNING = f".{DATASET}-begun"
-"""A file in the lake while its first version is published. A lake without it and without a pointer lost the pointer."""
+"""A file that exists while the first version is published. A lake with versions, but without it and without a pointer,
+has lost the pointer."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,15 @@ class LocalFiles:
 
     def read_pointer(self) -> str | None:
         """Return the current version, if there is one."""
-        try:
-            return (self.root / DATASET).readlink().name
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
+        link = self.root / DATASET
+        if link.is_symlink():
+            return link.readlink().name
+        if link.exists():
             raise DestinationError(
-                f"{self.root / DATASET} is a folder, where a link to the current version is expected; "
+                f"{link} is a folder, where a link to the current version is expected; "
                 "copy a lake with its links, or move it away"
-            ) from None
+            )
+        return None
 
     @contextmanager
     def holding_lock(self) -> Iterator[None]:
@@ -208,9 +206,10 @@ class RemoteFiles:
             ) from error
 
     @contextmanager
-    def _asking(self) -> Iterator[Any]:
-        """Yield the filesystem; its errors, which differ by store, become DestinationError in one line."""
+    def _store(self) -> Iterator[Any]:
+        """Yield the filesystem without cached listings; errors, which differ by store, become DestinationError."""
         try:
+            self.arrow.invalidate_cache()
             yield self.arrow
         except (SipTrunksError, FileNotFoundError):
             raise
@@ -224,57 +223,54 @@ class RemoteFiles:
         return f"{self.url}/{name}"
 
     def make_known_to(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Let DuckDB read the lake, and nothing else of the store, with fsspec; its own extension is a download."""
+        """Let DuckDB read the lake, and nothing else in the store, through fsspec, which needs no download."""
         connection.register_filesystem(_confined(self.arrow, self.url))
 
     def confine(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Keep the connection from reading files of this machine."""
-        # Without external access at all, DuckDB would not ask fsspec either.
+        # Without external access, DuckDB would not use fsspec either.
         connection.execute("SET disabled_filesystems = 'LocalFileSystem'")
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET lock_configuration = true")
 
     def read_pointer(self) -> str | None:
         """Return the current version, if there is one."""
-        with self._asking() as store:
+        with self._store() as store:
             try:
                 return str(json.loads(store.cat_file(self._at(f"{DATASET}.json")))["version"])
             except FileNotFoundError:
                 return None
 
     def holding_lock(self) -> AbstractContextManager[None]:
-        """Do nothing: a store has no locks; a run reads the pointer once more before it switches."""
+        """Do nothing, because a store has no locks; a run reads the pointer again before it writes it."""
         return nullcontext()
 
     def has_begun(self) -> bool:
         """Whether publishing the first version has begun and not ended."""
-        with self._asking() as store:
-            store.invalidate_cache()
+        with self._store() as store:
             return bool(store.exists(self._at(_BEGINNING)))
 
     def mark_beginning(self) -> None:
         """Record that publishing the first version has begun."""
-        with self._asking() as store:
+        with self._store() as store:
             store.pipe_file(self._at(_BEGINNING), b"{}")
 
     def write_pointer(self, version: str) -> None:
         """Make a version the current one; a store writes an object as a whole."""
-        with self._asking() as store:
+        with self._store() as store:
             store.pipe_file(self._at(f"{DATASET}.json"), json.dumps({"version": version}).encode())
             if store.exists(self._at(_BEGINNING)):
                 store.rm(self._at(_BEGINNING))
 
     def find(self, folder: str) -> list[str]:
         """Return the Parquet files below a folder, in order."""
-        with self._asking() as store:
-            store.invalidate_cache()
+        with self._store() as store:
             found = store.find(self._at(folder))
             return sorted(store.unstrip_protocol(path) for path in found if path.endswith(".parquet"))
 
     def list_names(self, folder: str) -> list[str]:
         """Return the names in a folder; none if it does not exist."""
-        with self._asking() as store:
-            store.invalidate_cache()
+        with self._store() as store:
             try:
                 return sorted(path.rstrip("/").rpartition("/")[2] for path in store.ls(self._at(folder), detail=False))
             except FileNotFoundError:
@@ -282,19 +278,19 @@ class RemoteFiles:
 
     def size_bytes(self, folder: str) -> int:
         """Return the size of all files below a folder."""
-        with self._asking() as store:
+        with self._store() as store:
             return int(sum(store.du(self._at(folder), total=False).values()))
 
     def adopt(self, source: Path, name: str) -> None:
         """Copy a file, or the files of a folder, into the lake."""
-        with self._asking() as store:
+        with self._store() as store:
             for file in [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file()):
                 target = name if file == source else f"{name}/{file.relative_to(source).as_posix()}"
                 store.put_file(str(file), self._at(target))
 
     def share(self, files: Sequence[str], name: str) -> None:
         """Add files, as `find` returns them, to another folder as well."""
-        with self._asking() as store:
+        with self._store() as store:
             for file in files:
                 store.cp_file(file, self._at(f"{name}/{file.rpartition('/')[2]}"))
 
@@ -303,12 +299,12 @@ class RemoteFiles:
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder."""
-        with self._asking() as store:
+        with self._store() as store:
             store.rm(self._at(name), recursive=True)
 
 
 def _confined(store: Any, url: str) -> Any:
-    """Return a read-only filesystem of the files below the URL; it asks the store about each file only once."""
+    """Return a read-only filesystem of the files below the URL, which requests the details of each file only once."""
     from fsspec.spec import AbstractFileSystem
 
     root = store._strip_protocol(url)  # noqa: SLF001 - fsspec has no public name for it

@@ -6,25 +6,30 @@
          sip_trunk_snapshot_rows/snapshot_date=2026-11-24/20261124T173641123456Z.parquet     files are only added
          sip_trunk_snapshot_rows-20261201T050000000000Z/…    compacted, for this version and those after it
 
-A version is named after the moment at which it begins. No published file ever changes. Earlier versions stay for an
-hour, so that readers can finish.
+A version is named after the time at which it begins. Published files never change. Earlier versions are kept for an
+hour, so that readers can finish. A compaction writes a version without deleted rows and with fewer files.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sip_trunks.core.errors import DestinationError, RunActiveError, nothing_stored
+from sip_trunks.core.errors import DestinationError, RunActiveError
+from sip_trunks.warehouse import sql
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
+
+    import duckdb
 
     from sip_trunks.destinations.lake_storage import LakeFiles
 
@@ -34,6 +39,7 @@ _VERSION = re.compile(r"\d{8}T\d{12}Z")
 _DATE_FOLDER = re.compile(r"snapshot_date=\d{4}-\d\d-\d\d")
 _GENERATION = re.compile(rf"{SNAPSHOT_ROWS}-({_VERSION.pattern})")
 _READ_TIMEOUT = timedelta(hours=1)
+_GROUP_ROWS = 100_000  # rows of a row group, as dlt writes them
 
 
 @dataclass(frozen=True)
@@ -54,17 +60,10 @@ class LakeVersions:
             if versions or any(self.files.find(folder) for folder in self.generations().values()):
                 raise DestinationError(
                     f"the lake at {self.files.location} has lost {self.files.pointer}, which names the current "
-                    f"version; put it back (the newest version is {max(versions, default='gone')}), or move the lake "
+                    f"version; restore it (the newest version is {max(versions, default='gone')}), or move the lake "
                     "away"
                 )
         return version
-
-    @property
-    def stored(self) -> str:
-        """The current version. Raises ConfigError if nothing is stored yet."""
-        if self.current is None:
-            raise nothing_stored(self.files.location)
-        return self.current
 
     def list_names(self) -> list[str]:
         """Return the names of all versions, in order; other names beside them are ignored."""
@@ -76,14 +75,14 @@ class LakeVersions:
         return {name.removeprefix(SNAPSHOT_ROWS).removeprefix("-"): name for name in sorted(found)}
 
     def rows_folder(self, version: str | None) -> str:
-        """Return the folder of full snapshots that a version reads: the newest that is not newer than the version."""
+        """Return the newest folder of full snapshots that is not newer than the version, which reads from it."""
         known = [folder for since, folder in self.generations().items() if since <= (version or "")]
         return known[-1] if known else SNAPSHOT_ROWS
 
     def find_files(self, table: str) -> list[str]:
-        """Return the files of a table in the current version, none before the first run.
+        """Return the files of a table in the current version; none before the first run.
 
-        Raises DestinationError if they are missing.
+        Raises DestinationError if the files are missing.
         """
         if self.current is None:
             return []
@@ -106,10 +105,19 @@ class LakeVersions:
         """Return the size of the current version without the full snapshots."""
         return self.files.size_bytes(f"versions/{self.current}") if self.current else 0
 
+    def mergeable_groups(self) -> list[list[str]]:
+        """Return the files of the full snapshots in groups that can be merged: one group for each day before today."""
+        today = f"snapshot_date={datetime.now(UTC):%Y-%m-%d}"
+        groups: dict[str, list[str]] = defaultdict(list)
+        for file in self.find_files(SNAPSHOT_ROWS):
+            date = _folder_of(file)
+            groups[date if date < today else file].append(file)
+        return list(groups.values())
+
     # ------------------------------------------------------------------ publishing
 
     def name_next(self, moment: datetime) -> str:
-        """Return the name of a version that begins at a moment, or after the current one if the clock went back."""
+        """Return the name of a version that begins at `moment`, or just after the current one if that is later."""
         if self.current is None:
             return version_at(moment)
         before = datetime.strptime(self.current, _VERSION_FORMAT).replace(tzinfo=UTC)
@@ -150,12 +158,8 @@ class LakeVersions:
     def _delete_unpublished(self, current: str | None, but: str) -> None:
         """Delete the files of runs that ended before they published, except this run's own (`but`)."""
         newest = current or ""
-        for version in self.list_names():
-            if version > newest:
-                self.files.remove(f"versions/{version}")
-        for since, folder in self.generations().items():
-            if since > newest and since != but:
-                self.files.remove(folder)
+        outdated = [f"versions/{version}" for version in self.list_names() if version > newest]
+        outdated += [folder for since, folder in self.generations().items() if since > newest and since != but]
         date = f"snapshot_date={newest[:4]}-{newest[4:6]}-{newest[6:8]}"
         rows = self.rows_folder(current)
         for folder in self.files.list_names(rows):
@@ -163,36 +167,126 @@ class LakeVersions:
                 for name in self.files.list_names(f"{rows}/{folder}"):
                     version = name.removesuffix(".parquet")
                     if _VERSION.fullmatch(version) and version > newest:
-                        self.files.remove(f"{rows}/{folder}/{name}")
+                        outdated.append(f"{rows}/{folder}/{name}")
+        self._remove(outdated)
 
     def _delete_outdated(self, current: str) -> None:
-        """Delete the versions that were replaced longer ago than a reader may take."""
+        """Delete the versions that were replaced before the longest time that a reader may take."""
         limit = version_at(datetime.now(UTC) - _READ_TIMEOUT)
-        for version, successor in pairwise(self.list_names()):
-            if successor < limit and version != current:
-                self.files.remove(f"versions/{version}")
-        for (_, folder), (since, _) in pairwise(self.generations().items()):
-            if since < limit and since <= current:
-                self.files.remove(folder)
+        replaced = pairwise(self.list_names())
+        self._remove(f"versions/{version}" for version, next_one in replaced if next_one < limit and version != current)
+        generations = pairwise(self.generations().items())
+        self._remove(folder for (_, folder), (since, _) in generations if since < limit and since <= current)
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.files.remove(name)
 
     def expire_old(self) -> None:
         """Delete every version but the current one, and the full snapshots that only earlier versions read."""
         current = self.files.read_pointer()
         rows = self.rows_folder(current)
         with self.files.holding_lock():
-            for version in self.list_names():
-                if version != current:
-                    self.files.remove(f"versions/{version}")
-            for folder in self.generations().values():
-                if folder != rows:
-                    self.files.remove(folder)
+            self._remove(f"versions/{version}" for version in self.list_names() if version != current)
+            self._remove(folder for folder in self.generations().values() if folder != rows)
 
 
 def version_at(moment: datetime) -> str:
-    """Return the name of the version that begins at a moment."""
+    """Return the name of the version that begins at `moment`."""
     return moment.astimezone(UTC).strftime(_VERSION_FORMAT)
 
 
 def name_of(file: str) -> str:
     """Return the name of a Parquet file without its folder and extension."""
     return file.rpartition("/")[2].removesuffix(".parquet")
+
+
+# ---------------------------------------------------------------------- compaction
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """Writes one version of a lake without some rows: tables into `draft`, full snapshots into the lake.
+
+    `draft` is a folder for the tables that change; `staging` is a folder on this machine for temporary files.
+    """
+
+    versions: LakeVersions
+    version: str
+    draft: Path
+    staging: Path
+    connection: duckdb.DuckDBPyConnection
+
+    def write(self, deletions: Mapping[str, str]) -> dict[str, int]:
+        """Write the version and return the number of deleted rows by table; `deletions` maps tables to conditions."""
+        counts = {
+            table.name: self._write_table(table.name, deletions[table.name])
+            for table in schema.TABLES
+            if table.name in deletions
+        }
+        return counts | {SNAPSHOT_ROWS: self._write_generation(deletions.get(SNAPSHOT_ROWS, "false"))}
+
+    def _write_table(self, table: str, deletion: str) -> int:
+        """Draft a table without the rows that match a condition, if there are any; return the number of those rows."""
+        files = self.versions.find_files(table)
+        count = sum(self._count_by_file(files, deletion).values())
+        if count:
+            folder = self.draft / table
+            folder.mkdir()
+            self._copy(files, deletion, folder / f"{self.version}.parquet")
+        return count
+
+    def _write_generation(self, deletion: str) -> int:
+        """Write the full snapshots without some rows, in as few files as possible; return the number of deleted rows.
+
+        The new files are in a separate folder, so that readers of earlier versions see each row exactly once.
+        """
+        files, storage = self.versions.find_files(SNAPSHOT_ROWS), self.versions.files
+        deleted = self._count_by_file(files, deletion)
+        rewritten = [group for group in self.versions.mergeable_groups() if len(group) > 1 or deleted.get(group[0])]
+        if not rewritten:
+            return 0
+        folder = f"{SNAPSHOT_ROWS}-{self.version}"
+        replaced = {file for group in rewritten for file in group}
+        for date in dict.fromkeys(map(_folder_of, files)):
+            others = [file for file in files if _folder_of(file) == date and file not in replaced]
+            storage.share(others, f"{folder}/{date}")
+        draft = self.staging / f"{self.version}.parquet"
+        for group in rewritten:
+            has_rows = self._copy(group, deletion, draft)
+            # The newest file has every column, so it is kept even without rows.
+            if has_rows or group[-1] == files[-1]:
+                storage.adopt(draft, f"{folder}/{_folder_of(group[-1])}/{name_of(group[-1])}.parquet")
+        return sum(deleted.values())
+
+    def _copy(self, files: Sequence[str], deletion: str, target: Path) -> int:
+        """Write the rows that do not match a condition into one file; return their number.
+
+        The last of the files has every column of the others.
+        """
+        import pyarrow.parquet as pq
+
+        arrow_schema = pq.ParquetFile(files[-1], filesystem=self.versions.files.arrow).schema_arrow
+        names = ", ".join(map(sql.quoted, arrow_schema.names))
+        query = f"SELECT {names} FROM {_parquet(files)} WHERE ({deletion}) IS NOT TRUE"
+        count = 0
+        with pq.ParquetWriter(target, arrow_schema, compression="zstd") as writer:
+            for batch in self.connection.execute(query).to_arrow_reader(_GROUP_ROWS):
+                count += len(batch)
+                writer.write_batch(batch.cast(arrow_schema))
+        return count
+
+    def _count_by_file(self, files: Sequence[str], condition: str) -> dict[str, int]:
+        """Return the number of matching rows by file, for files that have any."""
+        source = _parquet(files, ", filename = '~file'")  # no field of the API can have this name
+        query = f'SELECT "~file", count(*) FROM {source} WHERE {condition} GROUP BY ALL'
+        return dict(self.connection.execute(query).fetchall())
+
+
+def _folder_of(file: str) -> str:
+    return file.split("/")[-2]
+
+
+def _parquet(files: Sequence[str], options: str = "") -> str:
+    listed = ", ".join(map(sql.literal, files))
+    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false{options})"

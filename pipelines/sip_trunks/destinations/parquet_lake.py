@@ -2,28 +2,29 @@
 
     state/lake/famulor/ ─dlt writes whole tables─▶ draft ─moved into the lake─▶ versions/… ─switch─▶ current version
 
-Plain Parquet cannot merge, and dlt's `replace` deletes the old files before it writes the new ones. So every run has
-dlt write whole tables into a folder of its own, and publishes that as the next version. The switch is a link if the
-lake is a directory, and the object `famulor.json` if it is a store, which has no links.
+Plain Parquet cannot merge, and dlt's `replace` deletes the old files before it writes the new ones. So dlt writes the
+whole tables of each run into a separate folder, which is published as the next version. The current version is named by
+a link if the lake is a directory, and by the object `famulor.json` if it is a store, which has no links.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import nothing_stored
-from sip_trunks.destinations import lake_reading
-from sip_trunks.destinations.base import Compacted, ReclaimableSpace
+import duckdb
+
+from sip_trunks.core.errors import DestinationError, nothing_stored
+from sip_trunks.destinations.base import Destination, ReclaimableSpace
 from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
-from sip_trunks.destinations.lake_compaction import Compaction, mergeable_groups
 from sip_trunks.destinations.lake_storage import open_lake_files
-from sip_trunks.destinations.lake_versions import SNAPSHOT_ROWS, LakeVersions, version_at
+from sip_trunks.destinations.lake_versions import SNAPSHOT_ROWS, Compaction, LakeVersions, name_of, version_at
 from sip_trunks.warehouse import report_tables, sql, state
 from trunk_transforms import schema
 from trunk_transforms.history.after_load import tables_after
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    import duckdb
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.lake_reading import LakePartReader
+    from sip_trunks.destinations.base import Compacted
+    from sip_trunks.destinations.lake_storage import LakeFiles
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
@@ -51,15 +52,33 @@ _DLT_CONFIG = KEEPING_LOAD_IDS | {
 
 
 @dataclass(frozen=True)
-class ParquetLake:
+class LakePartReader:
+    """Reads single accounts from one version of a lake. Holds no connection, so that it can be pickled."""
+
+    settings: Settings
+    version: str
+
+    @contextmanager
+    def reading(self, accounts: Collection[str], tables: Collection[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Yield a read-only connection to these tables with the rows of these accounts."""
+        versions = LakeVersions(open_lake_files(self.settings), self.version)
+        condition = f"account IN ({', '.join(map(sql.literal, accounts))})" if accounts else "false"
+        with _connecting(versions.files) as connection:
+            for table in tables:
+                if files := versions.find_files(table):
+                    sql.show_files(connection, table, files, condition)
+            versions.files.confine(connection)
+            yield connection
+
+
+@dataclass(frozen=True)
+class ParquetLake(Destination):
     """Folders of Parquet files, as a destination."""
 
     settings: Settings
     name = "parquet"
     publishes_reports = True
     is_atomic = True
-    max_batch_trunks = None
-    alternative = None
 
     @cached_property
     def _versions(self) -> LakeVersions:
@@ -96,15 +115,12 @@ class ParquetLake:
         return self._versions.table_bytes() + self._versions.files.size_bytes(self._versions.rows_folder(version))
 
     def needed_bytes(self) -> int:
-        """Return twice the size of the tables: dlt's files and the draft that is made of them."""
+        """Return twice the size of the tables: once for dlt's files, once for the draft."""
         return 2 * self._versions.table_bytes()
 
     def is_work_pending(self) -> bool:
         """Whether an interrupted run has left a draft."""
-        try:
-            return self._staging.exists()
-        except PermissionError:
-            return False
+        return os.path.exists(self._staging)  # noqa: PTH110 - a folder that may not be read is not an error
 
     def discard_work(self) -> None:
         """Delete the draft of an interrupted run."""
@@ -115,9 +131,9 @@ class ParquetLake:
     @contextmanager
     def working(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection to the current version; at the end its reports are written into the draft."""
-        with lake_reading.connecting(self._versions.files) as connection:
+        with _connecting(self._versions.files) as connection:
             self._show_for_run(connection, _TABLES)
-            lake_reading.show_reports(connection, self._versions, kind="TABLE")
+            self._show_reports(connection, kind="TABLE")
             yield connection
             if self._draft.exists():
                 folder = self._draft / report_tables.REPORTS_SCHEMA
@@ -132,7 +148,7 @@ class ParquetLake:
             self._place_rows(Path(file), batch.snapshot_at)
 
     def initialize(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
-        """Have dlt write whole tables; the full snapshots get a file each. Raises DestinationError."""
+        """Have dlt write whole tables, and write each full snapshot to a file. Raises DestinationError."""
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
@@ -152,13 +168,9 @@ class ParquetLake:
             begin += count["counts"]
 
     def _write(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
-        def destination() -> Any:
-            import dlt
-
-            return dlt.destinations.filesystem(self._staging.as_uri())
-
+        uri = self._staging.as_uri()
         marked = {name: _with_json_marked(table) for name, table in tables.items()}
-        load_with_dlt(self.settings, destination, lambda: writing_source(marked), _DLT_CONFIG)
+        load_with_dlt(self.settings, lambda dlt: dlt.filesystem(uri), partial(writing_source, marked), _DLT_CONFIG)
         self._show_for_run(connection, _TABLES)
 
     def _place_rows(self, file: Path, snapshot_at: datetime) -> None:
@@ -192,7 +204,7 @@ class ParquetLake:
 
     def publish(self, snapshot_at: datetime) -> None:
         """Make the draft the current version. Raises RunActiveError if another run has published meanwhile."""
-        with lake_reading.failing_by_name(self._versions.files):
+        with _naming_lake(self._versions.files):
             self._versions.publish(self._draft, snapshot_at)
 
     def _drafted(self, table: str) -> list[str]:
@@ -215,15 +227,15 @@ class ParquetLake:
             compaction = Compaction(self._versions, version, self._draft, self._staging, connection)
             counts = compaction.write(deletions)
             self._show_for_run(connection, _TABLES)
-            yield Compacted(connection, counts)
+            yield connection, counts
 
     def expire_old_versions(self) -> None:
         """Delete the earlier versions that were kept for readers."""
         self._versions.expire_old()
 
     def reclaimable_space(self) -> ReclaimableSpace:
-        """Return how many files of full snapshots could be merged into others."""
-        return ReclaimableSpace(files=sum(len(group) - 1 for group in mergeable_groups(self._versions)))
+        """Return the number of files of full snapshots that could be merged into others."""
+        return ReclaimableSpace(files=sum(len(group) - 1 for group in self._versions.mergeable_groups()))
 
     @property
     def residual_data(self) -> str | None:
@@ -236,26 +248,55 @@ class ParquetLake:
     def reading(self, tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection to the current version that can read nothing else and write nothing.
 
-        Raises ConfigError if nothing is stored yet, DestinationError if the files cannot be read.
+        Raises NothingStoredError if nothing is stored yet, DestinationError if the files cannot be read.
         """
+        from sip_trunks.core.provider_catalog import read_provider_catalog
+        from sip_trunks.warehouse.views import create_views
+
         if not self.exists():
             raise nothing_stored(self.location)
-        with lake_reading.connecting(self._versions.files) as connection:
+        with _connecting(self._versions.files) as connection:
             for table in (*_TABLES, SNAPSHOT_ROWS):
                 if (tables is None or table in tables) and (files := self._versions.find_files(table)):
                     sql.show_files(connection, table, files)
-            lake_reading.show_derived(connection, self.settings, self._versions)
+            create_views(connection, partial(read_provider_catalog, self.settings), kind="VIEW")
+            self._show_reports(connection, kind="VIEW")
+            if report_tables.has_reports(connection):
+                report_tables.create_findings(connection)
+            if report_tables.has_runs(connection):
+                report_tables.create_runs(connection)
             self._versions.files.confine(connection)
             yield connection
 
-    def count_by(self, columns: Sequence[str]) -> pa.Table:
-        """Return the number of current trunks by these columns."""
-        with self.reading((schema.SIP_TRUNKS.name,)) as connection:
-            return state.count_trunks_by(connection, columns)
+    def _show_reports(self, connection: duckdb.DuckDBPyConnection, kind: str) -> None:
+        """Show the stored reports as tables or views of the connection (`kind`)."""
+        for file in self._versions.find_reports(report_tables.REPORTS_SCHEMA):
+            report_tables.show_report(connection, name_of(file), file, kind)
 
     def part_reader(self) -> LakePartReader:
-        """Return a reader of single accounts of the current version. Raises ConfigError if nothing is stored yet."""
-        return lake_reading.LakePartReader(self.settings, self._versions.stored)
+        """Return a reader of single accounts of the current version. Raises NothingStoredError."""
+        if self._versions.current is None:
+            raise nothing_stored(self.location)
+        return LakePartReader(self.settings, self._versions.current)
+
+
+@contextmanager
+def _connecting(files: LakeFiles) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection that can read the files of a lake. Raises DestinationError if they cannot be read."""
+    with _naming_lake(files), duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        files.make_known_to(connection)
+        yield connection
+
+
+@contextmanager
+def _naming_lake(files: LakeFiles) -> Iterator[None]:
+    """Turn DuckDB's errors about files into DestinationError, with the location of the lake."""
+    try:
+        yield
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        reason = str(error).partition("\n")[0]
+        raise DestinationError(f"the lake at {files.location} cannot be read: {reason}") from error
 
 
 def _with_json_marked(table: pa.Table) -> pa.Table:

@@ -2,21 +2,20 @@
 
     snapshots ─dlt merge, table by table─▶ schema `famulor` on the server ─then the rows of sip_trunk_snapshots
 
-A server cannot make all tables visible at once: dlt loads each table in a transaction of its own. A load counts from
-its rows in `sip_trunk_snapshots`, which are written last; the next run repeats a load that was interrupted before.
-Readers get copies of the tables that they ask for (copies.py).
+A server cannot make all tables visible at once, because dlt loads each table in its own transaction. A load is complete
+once its rows are in `sip_trunk_snapshots`, which are written last. The next run repeats an interrupted load.
+Readers get copies of the tables that they request (copies.py).
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import ConfigError, DestinationError, RunActiveError, nothing_stored
+from sip_trunks.core.errors import ConfigError, DestinationError, RunActiveError
 from sip_trunks.destinations import copies
-from sip_trunks.destinations.base import Compacted, ReclaimableSpace
 from sip_trunks.destinations.copies import OBSERVATIONS
 from sip_trunks.destinations.dlt_pipeline import (
     KEEPING_LOAD_IDS,
@@ -37,12 +36,19 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from dlt.extract import DltSource
 
-    from sip_trunks.core.settings import Settings
+    from sip_trunks.destinations.base import Compacted
     from sip_trunks.destinations.dlt_pipeline import Loaded
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _STRATEGIES = {"cdc", "scd2", "upsert"}
-_TABLES = [table.name for table in schema.TABLES]
+_OBSERVED_VERSIONS_QUERY = f"""
+    SELECT versions.account, versions.id, versions.row_version
+    FROM {schema.SIP_TRUNKS_HISTORY.name} AS versions
+    JOIN (SELECT account, MAX(snapshot_at) AS seen_at FROM {OBSERVATIONS} GROUP BY account) AS seen
+    ON seen.account = versions.account
+    WHERE versions.valid_from <= seen.seen_at AND (versions.valid_to IS NULL OR versions.valid_to > seen.seen_at)
+"""
+"""The trunks as of the last complete snapshot of each account, without the changes of an interrupted run."""
 _OUR_SCHEMA = "schema_name = 'famulor'"
 _DLT_CONFIG = {
     # dlt would leave a copy of the last load, phone numbers included, in its staging schema.
@@ -73,9 +79,8 @@ class ServerTables:
         return self.query(f"SELECT {selected} FROM {quoted(table)}")
 
     def fetch_observed_versions(self) -> pa.Table:
-        """Return account, id and row_version of the trunks as of the last snapshot that counts."""
-        names = {"history": schema.SIP_TRUNKS_HISTORY.name, "observations": OBSERVATIONS}
-        return self.query(copies.OBSERVED_VERSIONS_QUERY.format(**names))
+        """Return account, id and row_version of the trunks as of the last complete snapshot of each account."""
+        return self.query(_OBSERVED_VERSIONS_QUERY)
 
     def query(self, query: str) -> pa.Table:
         """Return the result of a query on the server."""
@@ -84,15 +89,9 @@ class ServerTables:
 
 
 @dataclass(frozen=True)
-class DatabaseServer:
+class DatabaseServer(copies.CopiedDestination):
     """A dataset on a server that dlt knows by name, as a destination."""
 
-    settings: Settings
-    publishes_reports = False
-    is_atomic = False
-    max_batch_trunks = None
-    alternative = None
-    written_folders = ()
     residual_data = "the server's own files until it vacuums them, its log and its backups"
 
     @property
@@ -116,64 +115,32 @@ class DatabaseServer:
             strategies = set(destination.capabilities().supported_merge_strategies or ())
         except UnknownDestinationModule:
             raise ConfigError(
-                f"there is no destination {self.name!r}; choose duckdb, parquet, or a database of dlt such as postgres"
+                f"{self.name!r} is not a destination; use duckdb, parquet, or a database such as postgres"
             ) from None
         if not strategies >= _STRATEGIES:
             raise ConfigError(
-                f"{self.name} cannot merge as the history needs it (strategies {', '.join(sorted(_STRATEGIES))}); "
-                "choose duckdb, parquet, or a database that can, such as postgres"
+                f"{self.name} does not support the merge strategies {', '.join(sorted(_STRATEGIES))}; "
+                "use duckdb, parquet, or a database that supports them, such as postgres"
             )
         return _postgres() if self.name == "postgres" else destination
 
     @cached_property
-    def _tables(self) -> ServerTables:
+    def stored_tables(self) -> ServerTables:
+        """The tables of the dataset, for use inside `using_dlt`."""
         destination = self._dlt_destination
         import dlt
 
         return ServerTables(dlt.dataset(destination, sql.DATASET))
 
-    def exists(self) -> bool:
-        """Whether a load was completed. Raises DestinationError if the server does not respond."""
-        with using_dlt(self.settings):
-            return copies.has_observations(self._tables)
-
-    def size_bytes(self) -> int | None:
-        """Return None: every database measures this differently."""
-        return None
-
-    def needed_bytes(self) -> int:
-        """Return 0: only dlt's files of the load are written to this machine."""
-        return 0
-
-    def is_work_pending(self) -> bool:
-        """Return False: the next run repeats whatever an interrupted run has done."""
-        return False
-
-    def discard_work(self) -> None:
-        """Do nothing: the next run completes what an interrupted run has left on the server."""
-
     # ------------------------------------------------------------------ writing
 
     @contextmanager
-    def working(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection to copies of what a run compares with."""
-        with using_dlt(self.settings), copies.connecting() as connection, self._holding_lock():
-            self._copy_for_run(connection)
-            if sql.exists(connection, OBSERVATIONS) and self._is_half_done():
-                copies.distrust_observations(connection)
-            yield connection
-
-    def _copy_for_run(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self.__dict__.pop("_tables", None)  # it keeps the columns of its first access
-        copies.copy_for_run(connection, self._tables)
-
-    @contextmanager
-    def _holding_lock(self) -> Iterator[None]:
-        """Keep out the runs of other machines, if the database has locks for that. Raises RunActiveError."""
+    def holding_lock(self) -> Iterator[None]:
+        """Exclude runs of other machines, if the database has locks for that. Raises RunActiveError."""
         if self.name != "postgres":
             yield
             return
-        with self._tables.dataset.sql_client as client:
+        with self.stored_tables.dataset.sql_client as client:
             ((is_free,),) = client.execute_sql("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", sql.DATASET)
             if not is_free:
                 raise RunActiveError(f"another run is loading into {self.location}")
@@ -184,89 +151,88 @@ class DatabaseServer:
         for snapshot in batch.snapshots:
             _refuse_nul(snapshot.trunks)
         stored = state.read_stored_accounts(connection)
-        is_half_done = self._is_half_done()
+        is_half_done = self.is_half_done()
         loaded = self._run_dlt(partial(merging_source, replace(batch, observations=())), _DLT_CONFIG)
         rows = [dict(row) | {"_dlt_load_id": loaded.load_id} for row in batch.observations]
         self.write_observations(connection, rows)
         # Accounts that are no longer configured are not loaded again; the repair does not wait for them.
         expected = set(stored) & {account.name for account in self.settings.accounts}
         if not is_half_done or expected <= set(batch.accounts):
-            self._delete_old_schemas(loaded.schema_hash, with_staging=True)
+            self._delete_old_schemas(loaded.schema_hash)
 
-    def _is_half_done(self) -> bool:
+    def is_half_done(self) -> bool:
         """Whether a load was interrupted.
 
-        Before every load, dlt stores its schema once more, because the load's moment is part of it. The earlier ones
-        are deleted at the end of a load.
+        dlt stores its schema before every load, because the time of the load is part of it. The earlier schemas are
+        deleted at the end of a load, so there is more than one only after an interruption.
         """
         with using_dlt(self.settings):
-            if not self._tables.columns_of(OBSERVATIONS):
+            if not self.stored_tables.columns_of(OBSERVATIONS):
                 return False
-            return len(self._tables.query(f"SELECT version_hash FROM _dlt_version WHERE {_OUR_SCHEMA}")) > 1
+            return len(self.stored_tables.query(f"SELECT version_hash FROM _dlt_version WHERE {_OUR_SCHEMA}")) > 1
 
-    def _delete_old_schemas(self, current: str, *, with_staging: bool) -> None:
-        """Delete the schemas that dlt stored before the current one: no load is half done."""
-        with using_dlt(self.settings), self._tables.dataset.sql_client as client:
-            tables = [client.make_qualified_table_name("_dlt_version")]
-            if with_staging:
-                with client.with_staging_dataset():
-                    tables.append(client.make_qualified_table_name("_dlt_version"))
-            for table in tables:
-                client.execute_sql(f"DELETE FROM {table} WHERE {_OUR_SCHEMA} AND version_hash <> %s", current)
+    def _delete_old_schemas(self, current: str) -> None:
+        """Delete the schemas that dlt stored before the current one, which marks every load as complete."""
+        from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+        with using_dlt(self.settings), self.stored_tables.dataset.sql_client as client:
+            # The staging dataset does not exist before the first merge.
+            for dataset in (nullcontext(), client.with_staging_dataset()):
+                with dataset, suppress(DatabaseUndefinedRelation):
+                    table = client.make_qualified_table_name("_dlt_version")
+                    client.execute_sql(f"DELETE FROM {table} WHERE {_OUR_SCHEMA} AND version_hash <> %s", current)
 
     def initialize(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Load whole tables with dlt, `sip_trunk_snapshots` last. Raises DestinationError."""
         config = _DLT_CONFIG | KEEPING_LOAD_IDS
-        rest = {name: tables[name] for name in _TABLES if name != OBSERVATIONS}
+        rest = {table.name: tables[table.name] for table in schema.TABLES if table.name != OBSERVATIONS}
         for part in (rest, {OBSERVATIONS: tables[OBSERVATIONS]}):
             for table in part.values():
                 _refuse_nul(table)
-            # This replaces whatever an interrupted run has left.
+            # This also replaces the rows of an interrupted run.
             loaded = self._run_dlt(partial(writing_source, part, replaced=list(part)), config)
-        self._delete_old_schemas(loaded.schema_hash, with_staging=False)
-        self._copy_for_run(connection)
+        self._delete_old_schemas(loaded.schema_hash)
+        self.copy_for_run(connection)
 
     def _run_dlt(self, source: Callable[[], DltSource], config: Mapping[str, str]) -> Loaded:
         # For Arrow tables dlt may prefer CSV, which turns empty text into nulls.
         prefers = self._dlt_destination.capabilities().preferred_loader_file_format
         loader_format = prefers if prefers == "insert_values" else None
-        return load_with_dlt(self.settings, lambda: self._dlt_destination, source, config, loader_format)
+        return load_with_dlt(self.settings, lambda _: self._dlt_destination, source, config, loader_format)
 
     def write_observations(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add rows to `sip_trunk_snapshots` in one transaction; the connection then has copies of what is stored."""
-        with using_dlt(self.settings), self._tables.dataset.sql_client as client, client.begin_transaction():
+        """Add rows to `sip_trunk_snapshots` in one transaction, and update the copies in the connection."""
+        with using_dlt(self.settings), self.stored_tables.dataset.sql_client as client, client.begin_transaction():
             table = client.make_qualified_table_name(OBSERVATIONS)
             for row in rows:
                 names = ", ".join(map(client.escape_column_name, row))
                 values = ", ".join(["%s"] * len(row))
                 client.execute_sql(f"INSERT INTO {table} ({names}) VALUES ({values})", *row.values())
-        self._copy_for_run(connection)
-
-    def publish(self, snapshot_at: datetime) -> None:
-        """Do nothing: readers see what is loaded."""
+        self.copy_for_run(connection)
 
     # ------------------------------------------------------------------ maintenance
 
     @contextmanager
     def compacting(self, deletions: Mapping[str, str], _moment: datetime) -> Iterator[Compacted]:
-        """Delete these rows in one transaction, and yield a connection to copies of what a run compares with."""
+        """Delete these rows in one transaction, and yield a connection to copies of the tables that are left."""
         with self.working() as connection:
             with using_dlt(self.settings):
                 counts = self._delete(deletions)
-            self._copy_for_run(connection)
-            yield Compacted(connection, counts)
+            self.copy_for_run(connection)
+            yield connection, counts
 
     def _delete(self, deletions: Mapping[str, str]) -> dict[str, int]:
         """Delete rows, and the staged rows of an interrupted load; return the number of deleted rows by table.
 
-        Without transactions, the observations have to go last: as long as they exist, the command can be repeated.
+        The observations are deleted last: while they exist, the command can be repeated on a database without
+        transactions.
         """
-        stored = [name for name in _TABLES if name in deletions and self._tables.columns_of(name)]
+        stored = [name for name in deletions if self.stored_tables.columns_of(name)]
         stored.sort(key=lambda name: name == OBSERVATIONS)
         from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
         counts: dict[str, int] = {}
-        with self._tables.dataset.sql_client as client:
+        with self.stored_tables.dataset.sql_client as client:
             with client.begin_transaction():
                 for name in stored:
                     table = client.make_qualified_table_name(name)
@@ -280,45 +246,23 @@ class DatabaseServer:
                         client.execute_sql(f"DELETE FROM {client.make_qualified_table_name(name)}")
         return counts
 
-    def expire_old_versions(self) -> None:
-        """Do nothing: a server keeps no versions."""
-
-    def reclaimable_space(self) -> ReclaimableSpace:
-        """Return nothing: every database reclaims space in its own way."""
-        return ReclaimableSpace()
-
     # ------------------------------------------------------------------ reading
-
-    @contextmanager
-    def reading(self, tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a connection to copies of these tables. Raises ConfigError if nothing is stored yet."""
-        if not self.exists():
-            raise nothing_stored(self.location)
-        names = [name for name in _TABLES if tables is None or name in tables]
-        with using_dlt(self.settings), copies.connecting() as connection:
-            copies.copy_for_readers(connection, self.settings, self._tables, names)
-            yield connection
 
     def count_by(self, columns: Sequence[str]) -> pa.Table:
         """Return the number of current trunks by these columns; the server counts them."""
+        import pyarrow as pa
+
         with using_dlt(self.settings):
-            types = self._tables.columns_of(schema.SIP_TRUNKS.name)
+            types = self.stored_tables.columns_of(schema.SIP_TRUNKS.name)
             if not self.exists() or any(types.get(name) == "json" for name in columns):
-                # Only DuckDB knows which JSON differs in nothing but blanks.
-                with self.reading((schema.SIP_TRUNKS.name,)) as connection:
-                    return state.count_trunks_by(connection, columns)
+                # Of all databases, only DuckDB is known to ignore blanks when it compares JSON.
+                return super().count_by(columns)
             state.refuse_unknown_columns(columns, types)
             names = ", ".join(map(quoted, columns))
             query = f"SELECT {names}, COUNT(*) AS trunk_count FROM {schema.SIP_TRUNKS.name} GROUP BY {names}"
-            counted = self._tables.query(query)
-        with copies.connecting() as connection:
-            connection.register("counted", counted)
-            kinds = {name: schema.SQL_TYPES[types[name]] for name in columns} | {"trunk_count": "BIGINT"}
-            casts = ", ".join(f"CAST({quoted(name)} AS {kind}) AS {quoted(name)}" for name, kind in kinds.items())
-            return connection.execute(f"SELECT {casts} FROM counted").to_arrow_table()
-
-    def part_reader(self) -> None:
-        """Return None: processes would each copy whole tables."""
+            counted = self.stored_tables.query(query)
+        fields = [(name, schema.arrow_type(types[name])) for name in columns]
+        return counted.cast(pa.schema([*fields, ("trunk_count", pa.int64())]))
 
 
 def _refuse_nul(table: pa.Table) -> None:
@@ -332,15 +276,15 @@ def _refuse_nul(table: pa.Table) -> None:
         if pa.types.is_string(texts.type) and pc.any(pc.match_substring(texts, nul)).as_py():
             raise DestinationError(
                 f"{field.name} has a text with the character U+0000, which the database cannot store; "
-                "nothing was loaded: duckdb and parquet can store it"
+                "nothing was loaded. The destinations duckdb and parquet can store it"
             )
 
 
 def _postgres() -> Any:
-    """Return dlt's destination with connection options for loads, which options in the credentials override.
+    """Return dlt's destination with connection options for loads; options in the credentials override them.
 
-    Enough memory keeps the comparison of the history from becoming a nested loop; statements of a dead process end;
-    and text and numbers come back exactly, whatever the database's defaults.
+    With enough memory, Postgres compares the history with a hash join, not a nested loop. The other options end the
+    statements of a dead process, and return text and numbers exactly, independently of the database's defaults.
     """
     import dlt
     from dlt.common.configuration import resolve_configuration
