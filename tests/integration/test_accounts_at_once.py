@@ -9,8 +9,7 @@ import pytest
 from sip_trunks.commands import main
 from sip_trunks.core.settings import prepare_state_dir, read_settings
 from sip_trunks.destinations.duckdb_file import DuckDBFile
-from sip_trunks.run.context import RunContext
-from sip_trunks.run.extract import extract_snapshots
+from sip_trunks.run.extract import RunContext, extract_snapshots
 from tests.support.builders import trunk
 from tests.support.runs import query
 
@@ -78,7 +77,7 @@ def test_a_run_loads_in_batches_of_a_limited_size(api: Api, tokens: list[str]) -
     destination = SmallBatches(settings)
     prepare_state_dir(settings)
     with destination.working() as connection:
-        for batch in extract_snapshots(RunContext(settings, destination, settings.accounts), connection, {}).batches:
+        for batch in extract_snapshots(RunContext(settings, destination, settings.accounts), connection, {}).batches():
             parts.append(len(batch.snapshots))
             destination.load(connection, batch)
     destination.publish(batch.snapshot_at)

@@ -1,11 +1,12 @@
-"""Extract: fetch, parse and validate the snapshots of all accounts, and hand them on in batches to load.
+"""Extract: fetch, parse and validate the snapshots of all accounts, in batches to load.
 
-A failing account is recorded and does not stop the others; nothing of it is handed on.
+A failing account is recorded and does not stop the others; its snapshot is in no batch.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     import duckdb
-    import pyarrow as pa
 
     from sip_trunks.core.settings import Account, Settings
+    from sip_trunks.destinations.base import Destination
     from sip_trunks.famulor.fetch_many import Result
-    from sip_trunks.run.context import RunContext
     from sip_trunks.warehouse.state import StoredAccount
     from trunk_transforms.parse.records import Columns
     from trunk_transforms.parse.shrink_guard import Difference
@@ -41,8 +41,27 @@ _PROGRESS_ACCOUNTS = 100
 
 
 @dataclass(frozen=True)
+class RunContext:
+    """The settings, the destination, the accounts and the options of one run, which begins when this is created."""
+
+    settings: Settings
+    destination: Destination
+    accounts: Sequence[Account]
+    accept_shrink: bool = False
+    with_reports: bool = True
+    announce: Callable[[str], None] = lambda _: None
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _clock: float = field(default_factory=time.monotonic, repr=False)
+
+    @property
+    def duration_seconds(self) -> float:
+        """Time since the run began."""
+        return round(time.monotonic() - self._clock, 3)
+
+
+@dataclass(frozen=True)
 class ValidatedSnapshot:
-    """A snapshot that may be loaded, and what it changes."""
+    """A snapshot that may be loaded, and its differences from the stored versions."""
 
     snapshot: RawSnapshot
     tables: ParsedSnapshot
@@ -53,39 +72,8 @@ class ValidatedSnapshot:
 class ExtractResult:
     """The batches to load, one `AccountResult` per account, and the unchanged responses.
 
-    Iterating over `batches` does the work: `accounts` and `unchanged` are complete after the last batch.
+    `batches` does the work: `accounts` and `unchanged` are complete after the last batch.
     """
-
-    batches: Generator[SnapshotBatch]
-    accounts: Sequence[AccountResult]
-    unchanged: Sequence[RawSnapshot]
-
-
-def extract_snapshots(
-    context: RunContext, connection: duckdb.DuckDBPyConnection, stored: Mapping[str, StoredAccount]
-) -> ExtractResult:
-    """Fetch, parse and validate the snapshot of every account in `context`.
-
-    `connection` shows the stored tables, and `stored` has the last observation of each account. A batch is handed on
-    as soon as it has the destination's `max_batch_trunks`, so that memory stays bounded. A failing account is recorded
-    and does not stop the others.
-
-    Raises UsageError, before the first request, if stored pseudonyms were made with another key.
-    """
-    _refuse_other_pseudonyms(context.settings, stored)
-    extraction = _Extraction(context, connection, stored)
-    return ExtractResult(extraction.batches(), extraction.accounts, extraction.unchanged)
-
-
-def next_moment(stored: Mapping[str, StoredAccount]) -> datetime:
-    """Return now, or just after the last observation if the clock went back: no version ends before it begins."""
-    latest = max((account.snapshot_at for account in stored.values()), default=datetime.min.replace(tzinfo=UTC))
-    return max(datetime.now(UTC), latest + timedelta(microseconds=1))
-
-
-@dataclass(frozen=True)
-class _Extraction:
-    """The extraction of one run, and what it has come to so far."""
 
     context: RunContext
     connection: duckdb.DuckDBPyConnection
@@ -93,19 +81,31 @@ class _Extraction:
     accounts: list[AccountResult] = field(default_factory=list)
     unchanged: list[RawSnapshot] = field(default_factory=list)
 
+    @cached_property
+    def snapshot_at(self) -> datetime:
+        """The time of the run in the history: the time of the first access, when the first snapshots are complete.
+
+        If the clock went back, it is just after the last observation, so that no version ends before it begins.
+        """
+        latest = max((last.snapshot_at for last in self.stored.values()), default=datetime.min.replace(tzinfo=UTC))
+        return max(datetime.now(UTC), latest + timedelta(microseconds=1))
+
     def batches(self) -> Generator[SnapshotBatch]:
-        """Yield the batches to load, all with the same `snapshot_at`, the time of the first one."""
+        """Yield the batches to load, each as soon as it has the destination's `max_batch_trunks`, to bound memory."""
         context, settings = self.context, self.context.settings
         types = state.read_known_types(self.connection)
         most = context.destination.max_batch_trunks or math.inf
-        snapshot_at: datetime | None = None
         pending: list[ValidatedSnapshot] = []
         pending_count = 0
-        context.announce(f"{_describe(context.accounts)}: requesting trunks")
+        # Another release, or other settings, may read the same response differently.
+        version = settings.loader_version
+        known_sha256 = {n: last.body_sha256 for n, last in self.stored.items() if last.loader_version == version}
+        names = [account.name for account in context.accounts]
+        context.announce(f"{names[0] if len(names) == 1 else f'{len(names)} accounts'}: requesting trunks")
         with fetching(
             context.accounts,
             settings.api,
-            known_sha256=self._known_sha256(),
+            known_sha256=known_sha256,
             spool_dir=settings.state_dir,
             announce=context.announce,
             secret=settings.pseudonym_key or None,
@@ -119,107 +119,131 @@ class _Extraction:
                     if validated is not None:
                         pending.append(validated)
                         pending_count += len(validated.tables.trunks)
-                        # The next account has to know the types of this one: they share the columns.
+                        # All accounts share the columns, so the next one needs the types of this one.
                         types |= validated.tables.types
                     del validated
                 if number % _PROGRESS_ACCOUNTS == 0:
-                    context.announce(f"{number} of {len(context.accounts)} accounts read")
+                    context.announce(f"{number} of {len(names)} accounts read")
                 if pending_count >= most:
-                    snapshot_at = snapshot_at or next_moment(self.stored)
-                    yield _take_batch(pending, snapshot_at, settings.loader_version)
+                    yield self._take_batch(pending)
                     pending_count = 0
         if pending:
-            yield _take_batch(pending, snapshot_at or next_moment(self.stored), settings.loader_version)
+            yield self._take_batch(pending)
 
     @cached_property
     def _has_trunks(self) -> bool:
         return sql.exists(self.connection, schema.SIP_TRUNKS.name)
-
-    def _known_sha256(self) -> dict[str, str]:
-        """Return the hash of the last response by account, if this release has read it with the same settings."""
-        loader = self.context.settings.loader_version
-        return {name: last.body_sha256 for name, last in self.stored.items() if last.loader_version == loader}
 
     def _validate(self, account: str, response: Result, types: Mapping[str, ColumnType]) -> ValidatedSnapshot | None:
         """Record the result of an account and return its snapshot; None if the response is unchanged.
 
         Raises SipTrunksError or InvalidResponseError if the snapshot may not be loaded.
         """
+        from trunk_transforms.parse.shrink_guard import NO_VERSIONS, compare_versions
+        from trunk_transforms.parse.snapshot import parse_snapshot
+
         settings, last = self.context.settings, self.stored.get(account)
         if not isinstance(response, RawSnapshot):
             raise response
         if response.records is None and last is not None:
-            _refuse_known_drift(settings, last)
+            if last.drift_count and settings.drift == "strict":
+                raise _drift_error(f"still in {last.drift_count} ways (sip-trunks drift{settings.destination_option})")
             self.unchanged.append(response)
             self.accounts.append(AccountResult(account, "unchanged", last.trunk_count, 0, 0, 0, last.drift_count))
             return None
         if len(self.context.accounts) <= _FEW_ACCOUNTS:
             size = f"{response.body_bytes / 1e3:.0f} kB"
             self.context.announce(f"{account}: reading {len(response.records or ())} trunks ({size})")
-        versions = state.read_stored_versions(self.connection, account) if last and self._has_trunks else None
-        validated = _validate(settings, response, types, versions, accept_shrink=self.context.accept_shrink)
-        trunks, drift, changes = validated.tables.trunks, validated.tables.drift, validated.difference.changes
-        counts = (len(trunks), changes.new_count, changes.changed_count, changes.removed_count, len(drift))
+        has_versions = last is not None and self._has_trunks
+        versions = state.read_stored_versions(self.connection, account) if has_versions else NO_VERSIONS
+        tables = parse_snapshot(response.records or (), account=account, known=types, hide=_hiding(settings))
+        difference = compare_versions(versions, tables.trunks)
+        changes, count, drift = difference.changes, len(tables.trunks), tables.drift
+        if changes.is_suspicious and not self.context.accept_shrink:
+            raise RefusedSnapshotError(
+                f"the response has {count} {'trunk' if count == 1 else 'trunks'}; {changes.removed_count} of "
+                f"{changes.stored_count} stored trunks are missing. Nothing was changed. If they were really deleted: "
+                f"sip-trunks run --account {account} --accept-shrink{settings.destination_option}"
+            )
+        if drift and settings.drift == "strict":
+            raise _drift_error(
+                f"in {len(drift)} ways, first {drift[0].column_name}: {drift[0].detail} ({drift[0].kind})"
+            )
+        counts = (count, changes.new_count, changes.changed_count, changes.removed_count, len(drift))
         self.accounts.append(AccountResult(account, "loaded", *counts))
-        return validated
+        # The raw records are no longer needed; the load needs the memory.
+        return ValidatedSnapshot(replace(response, records=None), tables, difference)
+
+    def _take_batch(self, pending: list[ValidatedSnapshot]) -> SnapshotBatch:
+        """Return the batch of all pending snapshots, and empty the list: only the batch keeps them in memory."""
+        batch = SnapshotBatch(
+            accounts=[one.snapshot.account for one in pending],
+            snapshots=[one.tables for one in pending],
+            differences=[one.difference for one in pending],
+            observations=[
+                one.snapshot.observation(
+                    self.snapshot_at,
+                    trunk_count=len(one.tables.trunks),
+                    drift_count=len(one.tables.drift),
+                    is_unchanged=one.difference.changes.is_none,
+                    loader_version=self.context.settings.loader_version,
+                )
+                for one in pending
+            ],
+            snapshot_at=self.snapshot_at,
+        )
+        pending.clear()
+        return batch
+
+    def observe_unchanged(self) -> list[dict[str, Any]]:
+        """Return the rows of `sip_trunk_snapshots` for the unchanged responses."""
+        return [
+            snapshot.observation(
+                self.snapshot_at,
+                trunk_count=last.trunk_count,
+                drift_count=last.drift_count,
+                is_unchanged=True,
+                loader_version=self.context.settings.loader_version,
+            )
+            | {"_dlt_load_id": last.load_id}
+            for snapshot in self.unchanged
+            for last in [self.stored[snapshot.account]]
+        ]
 
 
-def _describe(accounts: Sequence[Account]) -> str:
-    return accounts[0].name if len(accounts) == 1 else f"{len(accounts)} accounts"
+def extract_snapshots(
+    context: RunContext, connection: duckdb.DuckDBPyConnection, stored: Mapping[str, StoredAccount]
+) -> ExtractResult:
+    """Fetch, parse and validate the snapshot of every account in `context`.
+
+    `connection` shows the stored tables, and `stored` has the last observation of each account. A failing account is
+    recorded and does not stop the others.
+
+    Raises UsageError, before the first request, if stored pseudonyms were made with another key.
+    """
+    _refuse_other_pseudonyms(context.settings, stored)
+    return ExtractResult(context, connection, stored)
 
 
 def _refuse_other_pseudonyms(settings: Settings, stored: Mapping[str, StoredAccount]) -> None:
-    """Raise UsageError if any account has pseudonyms that this run would not make.
+    """Raise UsageError if the pseudonyms of any account were made with another key.
 
     Otherwise this run would store the values that they hide, or a second pseudonym for the same value.
     """
-    ours = _key_mark(settings.loader_version)
-    theirs = {mark: name for name, last in stored.items() if (mark := _key_mark(last.loader_version)) not in ("", ours)}
-    if theirs:
+    ours = pseudonym_marks(settings.loader_version).partition(".")[0]
+    marks = {name: pseudonym_marks(last.loader_version).partition(".")[0] for name, last in stored.items()}
+    others = {mark: name for name, mark in marks.items() if mark not in ("", ours)}
+    if others:
         cause = "sip_trunks.pseudonym_key is another key" if ours else "sip_trunks.pseudonymize is not set"
         raise UsageError(
-            f"the stored data of {min(theirs.values())} has pseudonyms, but {cause}: restore the setting, or start "
+            f"the stored data of {min(others.values())} has pseudonyms, but {cause}: restore the setting, or start "
             "again (docs/privacy.md, Another key)"
         )
 
 
-def _key_mark(loader_version: str) -> str:
-    return loader_version.partition(PSEUDONYM_MARK)[2].partition(".")[0]
-
-
-def _refuse_known_drift(settings: Settings, stored: StoredAccount) -> None:
-    """Raise RefusedSnapshotError if an unchanged response drifts although drift is not allowed any more."""
-    if stored.drift_count and settings.drift == "strict":
-        raise _drift_error(f"still in {stored.drift_count} ways (sip-trunks drift{settings.destination_option})")
-
-
-def _validate(
-    settings: Settings,
-    snapshot: RawSnapshot,
-    known: Mapping[str, ColumnType],
-    stored: pa.Table | None,
-    *,
-    accept_shrink: bool,
-) -> ValidatedSnapshot:
-    """Parse the snapshot and compare it with the stored versions. Raises InvalidResponseError or RefusedSnapshotError."""
-    from trunk_transforms.parse.shrink_guard import NO_VERSIONS, compare_versions
-    from trunk_transforms.parse.snapshot import parse_snapshot
-
-    tables = parse_snapshot(snapshot.records or (), account=snapshot.account, known=known, hide=_hiding(settings))
-    difference = compare_versions(NO_VERSIONS if stored is None else stored, tables.trunks)
-    changes = difference.changes
-    if changes.is_suspicious and not accept_shrink:
-        trunks = "1 trunk" if len(tables.trunks) == 1 else f"{len(tables.trunks)} trunks"
-        raise RefusedSnapshotError(
-            f"the response has {trunks}; {changes.removed_count} of {changes.stored_count} stored trunks are missing. "
-            "Nothing was changed. If they were really deleted: "
-            f"sip-trunks run --account {snapshot.account} --accept-shrink{settings.destination_option}"
-        )
-    if tables.drift and settings.drift == "strict":
-        first = tables.drift[0]
-        raise _drift_error(f"in {len(tables.drift)} ways, first {first.column_name}: {first.detail} ({first.kind})")
-    # The raw records are no longer needed; the load needs the memory.
-    return ValidatedSnapshot(replace(snapshot, records=None), tables, difference)
+def pseudonym_marks(loader_version: str) -> str:
+    """Return the marks of the key and of the pseudonymized fields, separated by dots; empty without pseudonyms."""
+    return loader_version.partition(PSEUDONYM_MARK)[2]
 
 
 def _hiding(settings: Settings) -> Callable[[Columns], Columns] | None:
@@ -230,47 +254,7 @@ def _hiding(settings: Settings) -> Callable[[Columns], Columns] | None:
     return partial(hide_columns, names=settings.pseudonymize, key=settings.pseudonym_key)
 
 
-def _drift_error(how: str) -> RefusedSnapshotError:
+def _drift_error(details: str) -> RefusedSnapshotError:
     return RefusedSnapshotError(
-        f"the response deviates from the declaration {how}; nothing was changed, because sip_trunks.drift is strict"
+        f"the response deviates from the declaration {details}; nothing was changed, because sip_trunks.drift is strict"
     )
-
-
-def _take_batch(pending: list[ValidatedSnapshot], snapshot_at: datetime, loader_version: str) -> SnapshotBatch:
-    """Return the batch of all pending snapshots, and empty the list: only the batch keeps them in memory."""
-    observations = [
-        one.snapshot.observation(
-            snapshot_at,
-            trunk_count=len(one.tables.trunks),
-            drift_count=len(one.tables.drift),
-            is_unchanged=one.difference.changes.is_none,
-            loader_version=loader_version,
-        )
-        for one in pending
-    ]
-    batch = SnapshotBatch(
-        accounts=[one.snapshot.account for one in pending],
-        snapshots=[one.tables for one in pending],
-        differences=[one.difference for one in pending],
-        observations=observations,
-        snapshot_at=snapshot_at,
-    )
-    pending.clear()
-    return batch
-
-
-def observe_unchanged(
-    settings: Settings, extracted: ExtractResult, stored: Mapping[str, StoredAccount], snapshot_at: datetime
-) -> list[dict[str, Any]]:
-    """Return the rows of `sip_trunk_snapshots` for the unchanged responses."""
-    return [
-        snapshot.observation(
-            snapshot_at,
-            trunk_count=stored[snapshot.account].trunk_count,
-            drift_count=stored[snapshot.account].drift_count,
-            is_unchanged=True,
-            loader_version=settings.loader_version,
-        )
-        | {"_dlt_load_id": stored[snapshot.account].load_id}
-        for snapshot in extracted.unchanged
-    ]

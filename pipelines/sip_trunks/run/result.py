@@ -1,4 +1,4 @@
-"""The result of a run: the values that `--json` prints, and the lines that a user reads."""
+"""The result of a run: as values for `--json`, and as lines for a user."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import ReadableDestination
     from sip_trunks.warehouse.state import SeenDrift, StoredAccount
 
 _MOST_DRIFT_LINES = 8
@@ -28,10 +27,10 @@ _MOST_ACCOUNTS = 5
 
 @dataclass(frozen=True)
 class AccountResult:
-    """What a run did for one account.
+    """The result of a run for one account.
 
-    `loaded`: the snapshot is stored; `unchanged`: the response had the bytes of the last one, and was recorded as an
-    observation; `failed`: nothing of the account was changed, and `error` says why.
+    `loaded`: the snapshot was stored. `unchanged`: the response was unchanged and was recorded as an observation.
+    `failed`: the stored data of the account was not changed, and `error` is the reason.
     """
 
     account: str
@@ -48,7 +47,7 @@ class AccountResult:
 
 @dataclass(frozen=True)
 class RuleFindings:
-    """The number of findings of a rule, and how many of them are new with this snapshot."""
+    """The number of findings of a rule, and the number of those that are new with this snapshot."""
 
     severity: str
     rule: str
@@ -58,10 +57,10 @@ class RuleFindings:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run did and when; `snapshot_at` is its time in the history (UTC).
+    """The result and the times of a run; `snapshot_at` is its time in the history (UTC).
 
-    `findings` is None if they are unknown: without reports, or if nothing was stored. `stored` has what was stored of
-    each account before; `--json` does not print it.
+    `findings` is None if they are unknown: without reports, or if nothing was stored. `stored` has the last observation
+    of each account before the run; `--json` does not print it.
     """
 
     accounts: tuple[AccountResult, ...]
@@ -78,15 +77,22 @@ class RunResult:
 
     @property
     def ended_at(self) -> datetime:
-        """The time of its end (UTC)."""
+        """The end of the run (UTC)."""
         return self.started_at + timedelta(seconds=self.duration_seconds)
 
     @property
     def errors(self) -> list[str]:
-        """The errors without the names of accounts, each with the number of accounts if there are several."""
+        """The errors without account names, with the number of accounts if there are several; most frequent first."""
         counts = Counter(without_name(entry.error, entry.account) for entry in self.accounts if entry.error)
         lines = [f"{count} accounts: {error}" if count > 1 else error for error, count in counts.most_common()]
         return [*lines[:_MOST_FAILURES], *([self.report_error] if self.report_error else [])]
+
+    @property
+    def totals(self) -> dict[str, int | None]:
+        """The counts of all accounts that did not fail, by name; None if every account failed."""
+        names = ("trunk_count", "new_count", "changed_count", "removed_count", "drift_count")
+        done = [entry for entry in self.accounts if entry.status != "failed"]
+        return {name: sum(getattr(entry, name) or 0 for entry in done) if done else None for name in names}
 
     def count_findings(self, severity: str) -> int | None:
         """Return the number of findings of a severity; None if it is unknown."""
@@ -96,16 +102,21 @@ class RunResult:
 
     @property
     def failures(self) -> list[str]:
-        """The errors, one line for all accounts that failed for the same reason; then that of the reports."""
+        """The errors, one line for all accounts with the same error; the error of the reports is the last."""
         lines = describe_failures((entry.account, entry.error) for entry in self.accounts if entry.error)
         if self.report_error:
             lines.append(f"the trunks are stored, but not the reports: {self.report_error}")
         return lines
 
     def as_json(self) -> dict[str, Any]:
-        """Return the result as plain values."""
-        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "stored"}
-        return {name: _as_plain(value) for name, value in values.items()}
+        """Return the result as plain values, except for `stored`."""
+
+        def as_plain(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+            return {name: format_moment(item) if isinstance(item, datetime) else item for name, item in items}
+
+        values = asdict(replace(self, stored={}), dict_factory=as_plain)
+        del values["stored"]
+        return values
 
 
 def without_name(error: str, account: str) -> str:
@@ -116,39 +127,26 @@ def without_name(error: str, account: str) -> str:
 
 
 def describe_failures(failed: Iterable[tuple[str, str]]) -> list[str]:
-    """Return a line for all accounts that failed for the same reason; of many reasons, only the first."""
-    whose: dict[str, list[str]] = defaultdict(list)
+    """Return one line for each error, with the accounts that failed with it; only the first ones if there are many."""
+    accounts_by_error: dict[str, list[str]] = defaultdict(list)
     for account, error in failed:
-        whose[error].append(account)
-    lines = [f"{name_some(names)}: {error}" for error, names in whose.items()]
-    rest = sum(map(len, [*whose.values()][_MOST_FAILURES:]))
-    return (
-        [*lines[:_MOST_FAILURES], f"… and {rest} more accounts failed: state/last_run.json has all"] if rest else lines
-    )
-
-
-def _as_plain(value: Any) -> Any:
-    match value:
-        case datetime():
-            return format_moment(value)
-        case _ if is_dataclass(value) and not isinstance(value, type):
-            return _as_plain(asdict(value))
-        case dict():
-            return {name: _as_plain(item) for name, item in value.items()}
-        case list() | tuple():
-            return [_as_plain(item) for item in value]
-        case _:
-            return value
+        accounts_by_error[error].append(account)
+    lines = [f"{name_some(names)}: {error}" for error, names in accounts_by_error.items()]
+    rest = sum(map(len, [*accounts_by_error.values()][_MOST_FAILURES:]))
+    more = [f"… and {rest} more accounts failed: state/last_run.json has all"] if rest else []
+    return lines[:_MOST_FAILURES] + more
 
 
 def format_moment(moment: datetime) -> str:
-    """Return the moment in ISO 8601 with microseconds and Z."""
+    """Return the time in ISO 8601 with microseconds and Z."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def print_result(settings: Settings, result: RunResult) -> None:
-    """Print what was done, an overview of what is stored, and commands to try next."""
+    """Print the result, an overview of the stored trunks, and commands to try next."""
     from sip_trunks.destinations import open_destination
+    from sip_trunks.reporting.terminal import print_overview
+    from sip_trunks.warehouse import report_tables
 
     if len(result.accounts) <= _MOST_ACCOUNTS:
         for account in result.accounts:
@@ -162,20 +160,18 @@ def print_result(settings: Settings, result: RunResult) -> None:
         print(f"page       {settings.page_path}")
     print(f"took       {result.duration_seconds:.1f} s\n")
     destination = open_destination(settings)
-    _print_overview(destination)
-    program = _program()
-    where = settings.destination_option
-    print("try next")
-    print(f'  {program} sql "FROM sip_trunk_changes ORDER BY observed_at DESC LIMIT 9"{where}')
-    print(f"  {program} audit{where}")
-    print(f"  {program} report counts --by country_code{where}")
-    print(f"  {program} status{where}")
+    with destination.reading(()) as connection:
+        overview = report_tables.read_report(connection, "overview")
+    if overview:
+        print_overview(overview[1])
+        print()
+    query = 'sql "FROM sip_trunk_changes ORDER BY observed_at DESC LIMIT 9"'
+    commands = (query, "audit", "report counts --by country_code", "status")
+    lines = [f"{command}{settings.destination_option}" for command in commands]
     if destination.alternative:
-        print(f"  {program} run{_demo_option(result)} --destination {destination.alternative}")
-
-
-def _demo_option(result: RunResult) -> str:
-    return " --demo" if [account.account for account in result.accounts] == [DEMO_ACCOUNT] else ""
+        demo = " --demo" if [account.account for account in result.accounts] == [DEMO_ACCOUNT] else ""
+        lines.append(f"run{demo} --destination {destination.alternative}")
+    print("try next", *(f"  {_program()} {line}" for line in lines), sep="\n")
 
 
 def _program() -> str:
@@ -208,30 +204,13 @@ def _print_account(account: AccountResult) -> None:
 
 
 def _print_accounts(result: RunResult) -> None:
-    """Print a summary of many accounts; standard error names those that failed."""
+    """Print a summary of many accounts; the failed ones are named on standard error."""
     counts = Counter(entry.status for entry in result.accounts)
     summary = ", ".join(f"{counts[status]} {status}" for status in ("loaded", "unchanged", "failed") if counts[status])
     print(f"accounts   {len(result.accounts)}: {summary}")
-    done = [entry for entry in result.accounts if entry.status != "failed"]
-    if not done:
+    trunks, new, changed, removed, drift = result.totals.values()
+    if trunks is None:
         return
-    trunks, new, changed, removed, drift = (
-        sum(getattr(entry, name) or 0 for entry in done)
-        for name in ("trunk_count", "new_count", "changed_count", "removed_count", "drift_count")
-    )
     print(f"trunks     {trunks}: {new} new, {changed} changed, {removed} removed since the last run")
-    drifting = [entry.account for entry in done if entry.drift_count]
+    drifting = [entry.account for entry in result.accounts if entry.drift_count]
     print(f"drift      {f'{drift} ({name_some(drifting)}): sip-trunks drift' if drift else 'none'}")
-
-
-def _print_overview(destination: ReadableDestination) -> None:
-    """Print the published overview, if there is one, without reading the trunks again."""
-    from sip_trunks.reporting.terminal import print_overview
-    from sip_trunks.warehouse import report_tables
-
-    with destination.reading(()) as connection:
-        overview = report_tables.read_report(connection, "overview")
-    if overview:
-        _, rows = overview
-        print_overview(rows)
-        print()

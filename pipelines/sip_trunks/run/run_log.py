@@ -1,15 +1,18 @@
-"""The run log: `state/runs.jsonl`, one line per run, and the table `runs` that is made from it.
+"""The run log: `state/runs.jsonl`, with one line per run, and the table `runs`, which is made from it.
 
-A run that stores nothing cannot write a table. So every run appends a line to the file, and the next run that
-publishes adds the missing rows to the table, together with its own.
+A run that stores nothing cannot write a table. So every run appends a line to the file, and the next run that publishes
+adds the missing rows to the table together with its own.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from sip_trunks import __version__
 from sip_trunks.core.errors import describe_error, exit_code_of
@@ -28,12 +31,16 @@ if TYPE_CHECKING:
     from sip_trunks.run.result import RunResult
 
 _MOST_BYTES = 2**18
-_MOMENTS = {column.name for column in RUNS.columns if column.type == "timestamp"}
-_TYPES = {column.name: str if column.type == "text" else int for column in RUNS.columns if column.type != "timestamp"}
+_TYPES = {"timestamp": datetime, "text": str, "bigint": int}
+_Line = msgspec.defstruct(
+    "_Line",
+    [("destination", str), ("started_at", datetime)]
+    + [(column.name, _TYPES[column.type] | None, None) for column in RUNS.columns if column.name != "started_at"],
+)
 
 
 def summarize(result: RunResult) -> dict[str, Any]:
-    """Return the row of `runs` for a run that has a result."""
+    """Return the row of `runs` for a run that returned a result."""
     statuses = [entry.status for entry in result.accounts]
     row: dict[str, Any] = {
         "started_at": result.started_at,
@@ -43,11 +50,8 @@ def summarize(result: RunResult) -> dict[str, Any]:
         "snapshot_at": result.snapshot_at,
         **{f"{status}_count": statuses.count(status) for status in ("loaded", "unchanged", "failed")},
     }
-    seen = [entry for entry in result.accounts if entry.status != "failed"]
-    for name in ("trunk_count", "new_count", "changed_count", "removed_count", "drift_count"):
-        row[name] = sum(getattr(entry, name) or 0 for entry in seen) if seen else None
-    for severity in SEVERITIES:
-        row[f"{severity}_count"] = result.count_findings(severity)
+    row |= result.totals
+    row |= {f"{severity}_count": result.count_findings(severity) for severity in SEVERITIES}
     return row | {"version": __version__}
 
 
@@ -66,20 +70,22 @@ def summarize_failure(settings: Settings, error: BaseException, started_at: date
 
 
 def note_run(settings: Settings, run: Mapping[str, Any]) -> None:
-    """Append a run to the file, of which only the second half is kept when it gets long."""
+    """Append a run to the file; if the file has become long, delete its first half."""
     path = _path(settings)
     if path.exists() and path.stat().st_size > _MOST_BYTES:
         lines = path.read_bytes().splitlines(keepends=True)
         write_whole(path, b"".join(lines[len(lines) // 2 :]))
-    plain = {name: value.isoformat() if name in _MOMENTS and value else value for name, value in run.items()}
-    line = json.dumps({"destination": settings.destination} | plain, default=str)
-    with path.open("ab") as file:
-        # A line that a full disk cut short must not swallow this one.
-        file.write(f"{_line_break_after(path)}{line}\n".encode())
+    line = json.dumps({"destination": settings.destination, **run}, default=datetime.isoformat).encode()
+    with path.open("ab+") as file:
+        if file.tell():
+            # If a full disk cut the last line short, this run needs a new one.
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read() == b"\n" else b"\n" + line
+        file.write(line + b"\n")
 
 
 def note_death(settings: Settings) -> None:
-    """Append the last run as killed if it did not record its end; the caller holds the lock."""
+    """Append the last run if it did not record its end, because it was killed; the caller holds the lock."""
     with suppress(OSError, ValueError, TypeError, LookupError):
         last = json.loads(settings.last_run_path.read_text("utf-8"))
         if last["exit_code"] is None:
@@ -110,28 +116,10 @@ def _read(settings: Settings) -> Iterator[dict[str, Any]]:
     """Yield the logged runs into this destination; lines that are not valid are skipped."""
     with suppress(OSError):
         for line in _path(settings).read_bytes().splitlines():
-            with suppress(ValueError, TypeError, KeyError):
-                noted = json.loads(line)
-                if noted["destination"] == settings.destination:
-                    yield _checked(noted)
-
-
-def _checked(noted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a line as a row of `runs`. Raises ValueError, TypeError or KeyError if it is not valid."""
-    moments = {name: datetime.fromisoformat(noted[name]) if noted.get(name) else None for name in _MOMENTS}
-    others = {name: noted.get(name) for name in _TYPES}
-    if moments["started_at"] is None or not all(v is None or type(v) is _TYPES[n] for n, v in others.items()):
-        raise ValueError(noted)
-    return {**moments, **others}
-
-
-def _line_break_after(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(-1, 2)
-            return "" if file.read(1) == b"\n" else "\n"
-    except OSError:
-        return ""
+            with suppress(ValueError):
+                run = msgspec.structs.asdict(msgspec.json.decode(line, type=_Line))
+                if run["destination"] == settings.destination:
+                    yield run
 
 
 def _path(settings: Settings) -> Path:

@@ -1,11 +1,12 @@
-"""The size log: `state/sizes.json` has the size of each destination once a day, from which its growth follows."""
+"""The size log: `state/sizes.json` has the size of each destination, once a day, to show its growth."""
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from sip_trunks.core.errors import SipTrunksError
 from sip_trunks.core.files import write_whole
@@ -21,7 +22,7 @@ _DAYS_COMPARED = 30
 
 
 def note_size(settings: Settings) -> None:
-    """Record the size of the destination once a day, if it is known; an error is ignored."""
+    """Record the size of the destination once a day, if it is known; errors are ignored."""
     noted, today, destination = _read(settings), f"{datetime.now(UTC):%Y-%m-%d}", open_destination(settings)
     sizes = noted.setdefault(destination.location, {})
     if today in sizes:
@@ -30,11 +31,11 @@ def note_size(settings: Settings) -> None:
         size = destination.size_bytes()
         if size is not None:
             noted[destination.location] = dict(sorted((sizes | {today: size}).items())[-_DAYS_KEPT:])
-            write_whole(_path(settings), json.dumps(noted).encode())
+            write_whole(_path(settings), msgspec.json.encode(noted))
 
 
 def read_growth(settings: Settings, location: str, size: int) -> dict[str, Any] | None:
-    """Return by how many bytes a destination has grown and since which day, 30 days ago if that is recorded."""
+    """Return the growth of a destination in bytes, and since which day: the first recorded one of the last 30 days."""
     now = datetime.now(UTC)
     begin = f"{now - timedelta(days=_DAYS_COMPARED):%Y-%m-%d}"
     sizes = _read(settings).get(location, {})
@@ -48,9 +49,8 @@ def _path(settings: Settings) -> Path:
 
 
 def _read(settings: Settings) -> dict[str, dict[str, int]]:
-    """Return the bytes by location and day; nothing if the file is missing or not valid."""
+    """Return the bytes by location and day; an empty dictionary if the file is missing or not valid."""
     try:
-        noted = json.loads(_path(settings).read_text("utf-8"))
-        return {str(name): {str(day): int(size) for day, size in sizes.items()} for name, sizes in noted.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        return msgspec.json.decode(_path(settings).read_bytes(), type=dict[str, dict[str, int]])
+    except (OSError, ValueError):
         return {}
