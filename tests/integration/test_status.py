@@ -33,7 +33,7 @@ def test_an_account_that_was_never_seen_is_stale(capsys: pytest.CaptureFixture[s
 
 def test_nothing_stored_and_nothing_configured_is_stale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FAMULOR_API_KEY")
-    assert "no account was ever seen" in call("status", "--max-age", "1d", code=10)
+    assert "no account has been observed" in call("status", "--max-age", "1d", code=10)
 
 
 @pytest.mark.parametrize("age", ["", "2", "2 weeks", "-1h", "0s"])

@@ -1,4 +1,4 @@
-"""The preflight checks: settings, tokens, API, data directory, disk, one line each."""
+"""The preflight checks of settings, tokens, API, data directory and disk, with one line for each check."""
 
 from __future__ import annotations
 
@@ -8,14 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sip_trunks.core.accounts import find_shared_tokens, pick_accounts, with_pseudonym_key
-from sip_trunks.core.errors import (
-    DestinationError,
-    SipTrunksError,
-    UsageError,
-    describe_error,
-    exit_code_of,
-    name_some,
-)
+from sip_trunks.core.errors import DestinationError, SipTrunksError, UsageError, describe_error, exit_code_of, name_some
 from sip_trunks.core.settings import find_unknown_settings, prepare_state_dir
 from sip_trunks.destinations import open_destination
 from sip_trunks.famulor.client import RawSnapshot
@@ -25,7 +18,6 @@ from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from sip_trunks.core.settings import Account, Settings
     from sip_trunks.famulor.fetch_many import Result
@@ -37,27 +29,23 @@ _MOST_ACCOUNTS = 10
 def check(settings: Settings) -> int:
     """Print one line per check and return the exit code of the first that fails; nothing is stored.
 
-    Of many accounts, only those that fail have a line of their own.
+    If there are many accounts, only the failing ones have a line.
     """
-    checks: list[tuple[str, Callable[[], str]]] = [
-        ("settings", partial(_check_settings, settings)),
-        ("data", partial(_check_data_dir, settings)),
-        ("disk", partial(_check_disk, settings)),
-    ]
-    if settings.pseudonymize:
-        checks.insert(1, ("pseudonyms", partial(_check_pseudonyms, settings)))
+    checks: dict[str, Callable[[Settings], str]] = {"settings": _check_settings}
     if settings.notify:
-        checks.insert(1, ("notify", partial(_check_notify, settings)))
+        checks["notify"] = _check_notify
+    if settings.pseudonymize:
+        checks["pseudonyms"] = _check_pseudonyms
+    checks |= {"data": _check_data_dir, "disk": _check_disk}
+    codes = [_report(name, partial(perform, settings)) for name, perform in checks.items()]
     accounts: tuple[Account, ...] = ()
     try:
         accounts = pick_accounts(settings, [])
     except SipTrunksError as error:
-        checks.append(("token", partial(_fail, error)))
-    else:
-        if len(accounts) > 1:
-            checks.append(("tokens", partial(_check_tokens, accounts)))
-    codes = [_report(name, perform) for name, perform in checks]
-    # Values that a run would not write to a disk are not spooled here either, whatever the key.
+        codes.append(_report_error("token", error))
+    if len(accounts) > 1:
+        codes.append(_report("tokens", partial(_check_tokens, accounts)))
+    # A run with pseudonyms does not spool responses to the disk, so this check does not either; any key will do.
     secret = b"check" if settings.pseudonymize else None
     with fetching(accounts, settings.api, secret=secret) as results:
         for account, result in results:
@@ -69,25 +57,24 @@ def check(settings: Settings) -> int:
 
 
 def _report(name: str, perform: Callable[[], str], *, is_quiet: bool = False) -> int:
-    """Perform a check, print its result, unless that is good and `is_quiet`, and return its exit code."""
+    """Perform a check, print its result, and return its exit code; with `is_quiet`, print only failures."""
     try:
         found = perform()
     except (SipTrunksError, InvalidResponseError, OSError) as error:
-        print(f"FAIL  {name}: {describe_error(error)}")
-        return exit_code_of(error)
+        return _report_error(name, error)
     if not is_quiet:
         print(f"ok    {name}: {found}")
     return 0
 
 
-def _fail(error: SipTrunksError) -> str:
-    raise error
+def _report_error(name: str, error: Exception) -> int:
+    print(f"FAIL  {name}: {describe_error(error)}")
+    return exit_code_of(error)
 
 
 def _check_settings(settings: Settings) -> str:
-    unknown = find_unknown_settings(settings)
-    if unknown:
-        raise UsageError(f"there is no setting {', '.join(unknown)}; .dlt/config.toml lists those there are")
+    if unknown := find_unknown_settings(settings):
+        raise UsageError(f"unknown settings: {', '.join(unknown)}; .dlt/config.toml lists all settings")
     from sip_trunks.reporting.inputs import read_options
 
     read_options(settings)
@@ -118,20 +105,17 @@ def _check_data_dir(settings: Settings) -> str:
 def _check_disk(settings: Settings) -> str:
     destination = open_destination(settings)
     needed = max(_LEAST_FREE_BYTES, destination.needed_bytes())
-    free = {folder: _free_bytes(folder) for folder in (settings.data_dir, *destination.written_folders)}
-    for folder, count in free.items():
-        if count < needed:
+    free: list[int] = []
+    for folder in (settings.data_dir, *destination.written_folders):
+        # A run creates the folder on the disk of its first existing parent.
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        free.append(shutil.disk_usage(existing).free)
+        if free[-1] < needed:
             raise DestinationError(
-                f"{count / 1e6:.0f} MB free in {folder}; a run into {destination.location} may need "
+                f"{free[-1] / 1e6:.0f} MB free in {folder}; a run into {destination.location} may need "
                 f"{needed / 1e6:.0f} MB"
             )
-    return f"{min(free.values()) / 1e9:.1f} GB free"
-
-
-def _free_bytes(folder: Path) -> int:
-    """Return the free space of the disk that has the folder, or will have it."""
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
-    return shutil.disk_usage(existing).free
+    return f"{min(free) / 1e9:.1f} GB free"
 
 
 def _check_tokens(accounts: Sequence[Account]) -> str:

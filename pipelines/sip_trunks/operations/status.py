@@ -1,10 +1,11 @@
-"""What is stored and how the last run ended, without reading a trunk."""
+"""The status: the stored accounts and the end of the last run, without reading trunks."""
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from sip_trunks.core.lock import is_run_active
 from sip_trunks.destinations import open_destination
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
     from sip_trunks.core.settings import Settings
 
 _MOST_NAMES = 5
+_DRIFT_COLUMNS = ("column_name", "kind", "detail", "row_count", "first_seen_at")
+_ACCOUNT_COLUMNS = ("snapshot_at", "age_seconds", "trunk_count", "drift_count")
 
 
 def read_status(settings: Settings) -> dict[str, Any]:
-    """Return the state of the data directory as plain values; moments are UTC, ages in seconds."""
+    """Return the state of the data directory as plain values; times are in UTC, ages in seconds."""
     now = datetime.now(UTC)
     destination = open_destination(settings)
     accounts: list[dict[str, Any]] = []
@@ -41,13 +44,8 @@ def read_status(settings: Settings) -> dict[str, Any]:
                 "trunk_count": account.trunk_count,
                 "drift_count": account.drift_count,
                 "drift": [
-                    {
-                        "column_name": seen.column_name,
-                        "kind": seen.kind,
-                        "detail": seen.detail,
-                        "row_count": seen.row_count,
-                        "first_seen_at": format_moment(seen.first_seen_at),
-                    }
+                    {column: getattr(seen, column) for column in _DRIFT_COLUMNS}
+                    | {"first_seen_at": format_moment(seen.first_seen_at)}
                     for seen in drift
                     if seen.account == name
                 ],
@@ -55,13 +53,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
             for name, account in stored.items()
         ]
     known = {account["account"] for account in accounts}
-    never: dict[str, Any] = {
-        "snapshot_at": None,
-        "age_seconds": None,
-        "trunk_count": None,
-        "drift_count": None,
-        "drift": [],
-    }
+    never = dict.fromkeys(_ACCOUNT_COLUMNS) | {"drift": []}
     accounts += [{"account": account.name} | never for account in settings.accounts if account.name not in known]
     is_active = is_run_active(settings)
     return {
@@ -78,28 +70,25 @@ def read_status(settings: Settings) -> dict[str, Any]:
 
 
 def watched_accounts(settings: Settings, stored: Iterable[str]) -> list[str]:
-    """Return the accounts that have to be observed regularly: the configured ones or, without any, the stored ones.
+    """Return the accounts that can become stale: the configured ones or, if none is configured, the stored ones.
 
-    An account that is no longer configured keeps its stored data and does not become stale.
+    So an account that is no longer configured keeps its stored data and does not become stale.
     """
     return [account.name for account in settings.accounts] or list(stored)
 
 
 def find_stale(settings: Settings, accounts: Sequence[dict[str, Any]], max_age_seconds: float) -> list[dict[str, Any]]:
-    """Return the accounts that were not observed for so long, or never, although they have to be."""
+    """Return the accounts without an observation in the last `max_age_seconds`, the oldest first."""
     watched = set(watched_accounts(settings, [entry["account"] for entry in accounts]))
-    stale = [entry for entry in accounts if entry["account"] in watched and _is_older(entry, max_age_seconds)]
+    ages = [(entry, entry["age_seconds"]) for entry in accounts if entry["account"] in watched]
+    stale = [entry for entry, age in ages if age is None or age > max_age_seconds]
     return sorted(stale, key=lambda entry: entry["snapshot_at"] or "")
 
 
-def _is_older(entry: dict[str, Any], seconds: float) -> bool:
-    return entry["age_seconds"] is None or bool(entry["age_seconds"] > seconds)
-
-
 def describe_stale(stale: Sequence[dict[str, Any]], max_age: str) -> str:
-    """Return one line on the stale accounts, the oldest first; none at all means that nothing was ever observed."""
+    """Return one line on the stale accounts; an empty sequence means that there are no observations at all."""
     if not stale:
-        return "no account was ever seen, and none is configured: sip-trunks run"
+        return "no account has been observed, and none is configured: sip-trunks run"
     named = [f"{entry['account']} ({_as_age(entry['age_seconds'])})" for entry in stale[:_MOST_NAMES]]
     rest = f" and {len(stale) - _MOST_NAMES} more" if len(stale) > _MOST_NAMES else ""
     count = "1 account was" if len(stale) == 1 else f"{len(stale)} accounts were"
@@ -108,53 +97,44 @@ def describe_stale(stale: Sequence[dict[str, Any]], max_age: str) -> str:
 
 def _read_last_run(settings: Settings) -> dict[str, Any] | None:
     try:
-        noted = json.loads(settings.last_run_path.read_text("utf-8"))
+        noted = msgspec.json.decode(settings.last_run_path.read_bytes(), type=dict[str, Any])
     except (OSError, ValueError):
-        return None
-    if not isinstance(noted, dict):
         return None
     failed = [entry for entry in noted.get("accounts", ()) if entry.get("error")]
     errors = describe_failures((entry["account"], entry["error"]) for entry in failed)
     if noted.get("report_error"):
         errors.append(f"no reports: {noted['report_error']}")
-    return {
-        "started_at": noted.get("started_at"),
-        "destination": noted.get("destination"),
-        "exit_code": noted.get("exit_code"),
-        "error": noted.get("error") or "; ".join(errors) or None,
-    }
+    values = {name: noted.get(name) for name in ("started_at", "destination", "exit_code")}
+    return values | {"error": noted.get("error") or "; ".join(errors) or None}
 
 
 def print_status(status: dict[str, Any]) -> None:
-    """Print the status in readable form."""
+    """Print the status as text."""
     size = status["warehouse_bytes"]
     is_empty = not any(account["snapshot_at"] for account in status["accounts"])
-    note = " (not there yet)" if is_empty else f" ({_describe_size(status)})" if size else ""
+    note = " (nothing stored yet)" if is_empty else f" ({_describe_size(status)})" if size else ""
     print(f"warehouse  {status['warehouse']}{note}")
     last = status["last_run"]
     if status["is_run_active"]:
         print("run        active now")
     if status["is_work_pending"]:
-        print("pending    a run was interrupted; the next one starts again from what is published")
+        print("pending    a run was interrupted; the next one starts from the published data")
     if last and not status["is_run_active"]:
-        how = "ended well" if last["exit_code"] == 0 else f"exit code {last['exit_code']}: {last['error']}"
-        how = last["error"] if last["exit_code"] is None else how
+        exit_code, error = last["exit_code"], last["error"]
+        how = {0: "succeeded", None: error}.get(exit_code, f"exit code {exit_code}: {error}")
         elsewhere = f" into {last['destination']}" if last["destination"] not in (None, status["destination"]) else ""
         print(f"last run   {last['started_at']}{elsewhere}, {how}")
     if not status["accounts"]:
         print("accounts   none yet: sip-trunks run, or sip-trunks run --demo")
         return
     print()
+    rows = [a | {"age": _as_age(a["age_seconds"])} for a in status["accounts"]]
     columns = ["account", "snapshot_at", "age", "trunk_count", "drift_count"]
-    rows = [
-        [a["account"], a["snapshot_at"], _as_age(a["age_seconds"]), a["trunk_count"], a["drift_count"]]
-        for a in status["accounts"]
-    ]
-    print_table(columns, rows)
+    print_table(columns, [[row[column] for column in columns] for row in rows])
     drifting = [[a["account"], *list(seen.values())] for a in status["accounts"] for seen in a["drift"]]
     if drifting:
         print("\nstill drifting")
-        print_table(["account", "column_name", "kind", "detail", "row_count", "first_seen_at"], drifting)
+        print_table(["account", *_DRIFT_COLUMNS], drifting)
 
 
 def _describe_size(status: dict[str, Any]) -> str:

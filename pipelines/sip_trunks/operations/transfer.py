@@ -8,16 +8,15 @@ an import detects an incomplete copy and files from other programs.
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import duckdb
+import msgspec
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -27,9 +26,9 @@ from sip_trunks.core.errors import DestinationError, UsageError, describe_error
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.provider_catalog import read_usable_catalog
 from sip_trunks.destinations import open_destination
-from sip_trunks.destinations.dlt_pipeline import discard_dlt_folder
 from sip_trunks.reporting.publish import publish_page, publish_tables
 from sip_trunks.run.result import format_moment
+from sip_trunks.run.run import clean_work
 from sip_trunks.warehouse import sql, state
 from sip_trunks.warehouse.sql import DATASET, literal, quoted
 from sip_trunks.warehouse.views import create_views
@@ -43,32 +42,41 @@ if TYPE_CHECKING:
     from sip_trunks.destinations.base import Destination
 
 CopyFormat = Literal["parquet", "csv", "duckdb"]
-COPY_FORMATS: tuple[CopyFormat, ...] = ("parquet", "csv", "duckdb")
+COPY_FORMATS: tuple[CopyFormat, ...] = get_args(CopyFormat)
 _TABLES = {table.name: table for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)}
 _MANIFEST = "manifest.json"
 _WAREHOUSE = "warehouse.duckdb"
 _ROWS_AT_ONCE = 100_000
 _LONGEST_LINE_BYTES = 2**27
 
-Types = dict[str, schema.ColumnType]
 
-
-@dataclass(frozen=True)
-class _Copied:
+class _Copied(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The columns and the number of rows of a table in a copy."""
 
-    columns: Types
+    columns: dict[str, schema.ColumnType]
     row_count: int
+
+
+class _Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of `manifest.json`; `sip_trunks` is the release that wrote it."""
+
+    sip_trunks: str = __version__
+    exported_at: str | None = None
+    as_of: str | None = None
+    format: CopyFormat
+    tables: dict[str, _Copied]
 
 
 # ---------------------------------------------------------------------- export
 
 
-def export_tables(settings: Settings, folder: Path, form: CopyFormat, as_of: datetime | None = None) -> dict[str, int]:
+def export_tables(
+    settings: Settings, folder: Path, format_name: CopyFormat, as_of: datetime | None = None
+) -> dict[str, int]:
     """Write a copy of all tables into a new folder and return the number of rows by table.
 
-    With `as_of` (UTC) the copy has the state at that moment: later snapshots and versions are left out, and versions
-    that ended later are current. Raises UsageError if nothing is stored or the folder is not empty.
+    With `as_of` (UTC), the copy has the state at that time: later snapshots and versions are omitted, and versions that
+    ended later are current. Raises UsageError if nothing is stored or the folder is not empty.
     """
     destination = open_destination(settings)
     folder = folder.resolve()
@@ -79,10 +87,14 @@ def export_tables(settings: Settings, folder: Path, form: CopyFormat, as_of: dat
     try:
         with destination.reading() as connection:
             queries = _queries(connection, destination, as_of)
-            copied = _write_tables(connection, draft, form, queries)
-            if form == "duckdb":
-                _complete_warehouse(settings, draft / _WAREHOUSE)
-        _write_manifest(draft / _MANIFEST, form, as_of, copied)
+            copied = _write_tables(settings, connection, queries, draft, format_name)
+        manifest = _Manifest(
+            exported_at=format_moment(datetime.now(UTC)),
+            as_of=format_moment(as_of) if as_of else None,
+            format=format_name,
+            tables=copied,
+        )
+        (draft / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         draft.chmod(0o755)
         try:
             draft.replace(folder)
@@ -94,37 +106,32 @@ def export_tables(settings: Settings, folder: Path, form: CopyFormat, as_of: dat
 
 
 def _write_tables(
-    connection: duckdb.DuckDBPyConnection, folder: Path, form: CopyFormat, queries: Mapping[str, str]
+    settings: Settings,
+    connection: duckdb.DuckDBPyConnection,
+    queries: Mapping[str, str],
+    folder: Path,
+    format_name: CopyFormat,
 ) -> dict[str, _Copied]:
-    """Write all tables. Raises DestinationError if the folder cannot be written."""
+    """Write all tables; a DuckDB file also gets views, comments and reports. Raises DestinationError."""
     try:
-        return {name: _write_table(connection, name, query, folder, form) for name, query in queries.items()}
+        copied = {name: _write_table(connection, name, query, folder, format_name) for name, query in queries.items()}
+        if format_name == "duckdb":
+            with duckdb.connect(folder / _WAREHOUSE) as copy:
+                copy.execute("SET TimeZone = 'UTC'")
+                create_views(copy, partial(read_usable_catalog, settings))
+                if span := state.read_observation_span(copy):
+                    publish_tables(copy, settings, span[1])
+                copy.execute("CHECKPOINT")
     except duckdb.Error as error:
-        raise _unwritable(error) from error
-
-
-def _complete_warehouse(settings: Settings, path: Path) -> None:
-    """Add the views, comments and reports of a published file to a copied one. Raises DestinationError."""
-    try:
-        with duckdb.connect(path) as copy:
-            copy.execute("SET TimeZone = 'UTC'")
-            create_views(copy, partial(read_usable_catalog, settings))
-            span = state.read_observation_span(copy)
-            if span:
-                publish_tables(copy, settings, span[1])
-            copy.execute("CHECKPOINT")
-    except duckdb.Error as error:
-        raise _unwritable(error) from error
-
-
-def _unwritable(error: duckdb.Error) -> DestinationError:
-    return DestinationError(f"the copy cannot be written: {str(error).partition(chr(10))[0]}")
+        reason = str(error).partition("\n")[0]
+        raise DestinationError(f"the copy cannot be written: {reason}") from error
+    return copied
 
 
 def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as_of: datetime | None) -> dict[str, str]:
-    """Return the query of each stored table: all of its rows, or the state at a moment.
+    """Return the query of each stored table: all of its rows, or its state at `as_of`.
 
-    If readers may see half of a run, the moment is that of the last complete one.
+    If readers can see a part of a run, the copy has the state at the last complete run.
     """
     names = [name for name in _TABLES if sql.exists(connection, name)]
     ((newest, oldest),) = connection.execute(
@@ -155,75 +162,56 @@ def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as
 
 
 def _write_table(
-    connection: duckdb.DuckDBPyConnection, name: str, query: str, folder: Path, form: CopyFormat
+    connection: duckdb.DuckDBPyConnection, name: str, query: str, folder: Path, format_name: CopyFormat
 ) -> _Copied:
-    types = _types_of(connection, _TABLES[name], query)
-    arrow_schema = _arrow_schema(_TABLES[name], types, with_lists=form == "parquet")
+    declared = {column.name: column.type for column in _TABLES[name].columns}
+    described = connection.execute(f"DESCRIBE {query}").fetchall()
+    types = {column: declared.get(column) or sql.TYPES_BY_SQL[sql_type] for column, sql_type, *_ in described}
+    arrow_schema = _arrow_schema(_TABLES[name], types, with_lists=format_name == "parquet")
     row_count = 0
 
     def batches() -> Iterator[pa.RecordBatch]:
         nonlocal row_count
-        rows = connection.execute(_select_lists(types, query) if form == "parquet" else query)
+        rows = connection.execute(_select_lists(types, query) if format_name == "parquet" else query)
         for batch in rows.to_arrow_reader(_ROWS_AT_ONCE):
             row_count += len(batch)
             yield batch.cast(arrow_schema)
 
-    if form == "duckdb":
+    if format_name == "duckdb":
         with duckdb.connect(folder / _WAREHOUSE) as copy:
             columns = ", ".join(f"{quoted(column)} {schema.SQL_TYPES[kind]}" for column, kind in types.items())
             copy.execute(f"CREATE SCHEMA IF NOT EXISTS {DATASET}")
             copy.execute(f"CREATE TABLE {DATASET}.{name} ({columns})")
             copy.register("copied", pa.RecordBatchReader.from_batches(arrow_schema, batches()))
             copy.execute(f"INSERT INTO {DATASET}.{name} SELECT * FROM copied")
-    elif form == "parquet":
-        with pq.ParquetWriter(folder / f"{name}.parquet", arrow_schema, compression="zstd") as writer:
-            for batch in batches():
-                writer.write_batch(batch)
     else:
-        # Quotes tell an empty text from a missing one.
-        options = pyarrow.csv.WriteOptions(quoting_style="all_valid")
-        with pyarrow.csv.CSVWriter(folder / f"{name}.csv", arrow_schema, write_options=options) as writer:
+        path = folder / f"{name}.{format_name}"
+        if format_name == "parquet":
+            writer = pq.ParquetWriter(path, arrow_schema, compression="zstd")
+        else:
+            # An empty text has quotes, a null has none.
+            options = pyarrow.csv.WriteOptions(quoting_style="all_valid")
+            writer = pyarrow.csv.CSVWriter(path, arrow_schema, write_options=options)
+        with writer:
             for batch in batches():
                 writer.write_batch(batch)
     return _Copied(types, row_count)
 
 
-def _types_of(connection: duckdb.DuckDBPyConnection, table: schema.Table, query: str) -> Types:
-    declared = {column.name: column.type for column in table.columns}
-    described = connection.execute(f"DESCRIBE {query}").fetchall()
-    return {name: declared.get(name) or sql.TYPES_BY_SQL[sql_type] for name, sql_type, *_ in described}
-
-
-def _select_lists(types: Types, query: str) -> str:
-    """Return the query with the lists, which it has as JSON, as lists."""
+def _select_lists(types: Mapping[str, schema.ColumnType], query: str) -> str:
+    """Return the query with lists in place of the JSON that it has for them."""
     lists = [name for name, kind in types.items() if kind == "text_list"]
     casts = ", ".join(f"from_json({quoted(name)}, '[\"VARCHAR\"]') AS {quoted(name)}" for name in lists)
     return f"SELECT * REPLACE ({casts}) FROM ({query})" if lists else query
 
 
-def _arrow_schema(table: schema.Table, types: Types, *, with_lists: bool) -> pa.Schema:
-    return pa.schema(
-        [
-            pa.field(
-                name,
-                schema.arrow_type("text" if kind == "text_list" and not with_lists else kind),
-                nullable=table.may_be_null(name),
-                metadata=schema.JSON_FIELD if kind == "json" else None,
-            )
-            for name, kind in types.items()
-        ]
-    )
-
-
-def _write_manifest(path: Path, form: CopyFormat, as_of: datetime | None, copied: Mapping[str, _Copied]) -> None:
-    manifest = {
-        "sip_trunks": __version__,
-        "exported_at": format_moment(datetime.now(UTC)),
-        "as_of": as_of and format_moment(as_of),
-        "format": form,
-        "tables": {name: vars(table) for name, table in copied.items()},
-    }
-    path.write_text(json.dumps(manifest, indent=1), "utf-8")
+def _arrow_schema(table: schema.Table, types: Mapping[str, schema.ColumnType], *, with_lists: bool) -> pa.Schema:
+    fields = []
+    for name, kind in types.items():
+        arrow_type = schema.arrow_type("text" if kind == "text_list" and not with_lists else kind)
+        metadata = schema.JSON_FIELD if kind == "json" else None
+        fields.append(pa.field(name, arrow_type, nullable=table.may_be_null(name), metadata=metadata))
+    return pa.schema(fields)
 
 
 # ---------------------------------------------------------------------- import
@@ -234,15 +222,17 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
 
     Raises UsageError if the folder has no complete copy or the destination is not empty.
     """
-    form, manifest = _read_manifest(folder)
+    manifest = _read_manifest(folder)
     destination = open_destination(settings)
     with holding_lock(settings):
-        if _has_accounts(destination):
-            raise UsageError(f"{destination.location} is not empty; import needs an empty destination")
-        tables = _read_tables(folder, form, manifest)
+        if destination.exists():
+            # All accounts may have been deleted.
+            with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+                if state.read_observation_span(connection):
+                    raise UsageError(f"{destination.location} is not empty; import needs an empty destination")
+        tables = _read_tables(folder, manifest)
         snapshot_at = max(tables[schema.SIP_TRUNK_SNAPSHOTS.name]["snapshot_at"].to_pylist())
-        destination.discard_work()
-        try:
+        with clean_work(settings, destination):
             with destination.working() as connection:
                 destination.initialize(connection, tables)
                 inputs = publish_tables(connection, settings, snapshot_at) if destination.publishes_reports else None
@@ -251,42 +241,30 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
                 publish_page(settings, destination, snapshot_at, inputs)
             except OSError as error:
                 raise DestinationError(f"everything is stored except the page: {describe_error(error)}") from error
-        finally:
-            destination.discard_work()
-            discard_dlt_folder(settings)
     return {name: len(table) for name, table in tables.items()}
 
 
-def _has_accounts(destination: Destination) -> bool:
-    """Whether any account is stored; all of them may have been deleted."""
-    if not destination.exists():
-        return False
-    with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name,)) as connection:
-        return state.read_observation_span(connection) is not None
-
-
-def _read_manifest(folder: Path) -> tuple[CopyFormat, dict[str, _Copied]]:
+def _read_manifest(folder: Path) -> _Manifest:
+    path = folder / _MANIFEST
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
-        tables = {name: _Copied(**values) for name, values in manifest["tables"].items()}
-        form: CopyFormat = COPY_FORMATS[COPY_FORMATS.index(manifest["format"])]
-        are_sound = all(_is_sound(_TABLES[name], table) for name, table in tables.items())
+        manifest = msgspec.json.decode(path.read_bytes(), type=_Manifest)
+        is_valid = all(_is_valid(_TABLES[name], table) for name, table in manifest.tables.items())
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{folder} has no {_MANIFEST}; create a copy with sip-trunks export") from None
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        are_sound = False
-    if not are_sound:
-        raise UsageError(f"{folder / _MANIFEST} is not a valid manifest of sip-trunks export")
-    missing = [table.name for table in schema.TABLES if table.name not in tables]
+    except (ValueError, LookupError, RecursionError):
+        is_valid = False
+    if not is_valid:
+        raise UsageError(f"{path} is not a valid manifest of sip-trunks export")
+    missing = [table.name for table in schema.TABLES if table.name not in manifest.tables]
     if missing:
-        raise UsageError(f"{folder / _MANIFEST} lacks the table {missing[0]}")
-    if not tables[schema.SIP_TRUNK_SNAPSHOTS.name].row_count:
-        raise UsageError(f"{folder / _MANIFEST} lists no snapshots; there is nothing to import")
-    return form, tables
+        raise UsageError(f"{path} lacks the table {missing[0]}")
+    if not manifest.tables[schema.SIP_TRUNK_SNAPSHOTS.name].row_count:
+        raise UsageError(f"{path} lists no snapshots; there is nothing to import")
+    return manifest
 
 
-def _is_sound(table: schema.Table, copied: _Copied) -> bool:
-    """Whether a run could have created these columns; a manifest may come from anywhere."""
+def _is_valid(table: schema.Table, copied: _Copied) -> bool:
+    """Whether a run could have created these columns, because a manifest may come from another program."""
     declared = {column.name: column.type for column in table.columns}
     others = {name: kind for name, kind in copied.columns.items() if name not in declared}
     fields = {name.removesuffix(schema.VARIANT_SUFFIX) for name in others} - set(declared)
@@ -297,17 +275,19 @@ def _is_sound(table: schema.Table, copied: _Copied) -> bool:
     )
 
 
-def _read_tables(folder: Path, form: CopyFormat, manifest: Mapping[str, _Copied]) -> dict[str, pa.Table]:
+def _read_tables(folder: Path, manifest: _Manifest) -> dict[str, pa.Table]:
     tables: dict[str, pa.Table] = {}
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        for name, expected in manifest.items():
+        for name, expected in manifest.tables.items():
             try:
-                source = _source(folder, name, form, expected.columns)
-                query = source if form == "parquet" else _select_lists(expected.columns, source)
-                if form == "duckdb" and not tables:
+                source = _source(folder, name, manifest.format, expected.columns)
+                query = f"SELECT {', '.join(map(quoted, expected.columns))} FROM {source}"
+                if manifest.format != "parquet":
+                    query = _select_lists(expected.columns, query)
+                if manifest.format == "duckdb" and not tables:
                     connection.execute(f"ATTACH {literal(folder / _WAREHOUSE)} AS copy (READ_ONLY)")
-                    # A table of the file may be a view on any file of this machine.
+                    # A table of the file may be a view that reads other files of this machine.
                     connection.execute("SET enable_external_access = false")
                 table = connection.execute(query).to_arrow_table()
                 tables[name] = table.cast(_arrow_schema(_TABLES[name], expected.columns, with_lists=True))
@@ -321,21 +301,16 @@ def _read_tables(folder: Path, form: CopyFormat, manifest: Mapping[str, _Copied]
     return tables
 
 
-def _source(folder: Path, name: str, form: CopyFormat, types: Types) -> str:
-    columns = ", ".join(map(quoted, types))
-    match form:
-        case "parquet":
-            return (
-                f"SELECT {columns} FROM read_parquet({literal(folder / f'{name}.parquet')}, hive_partitioning = false)"
-            )
-        case "duckdb":
-            return f"SELECT {columns} FROM copy.{DATASET}.{name}"
-        case "csv":
-            file = literal(folder / f"{name}.csv")
-            kinds = ", ".join(f"{literal(column)}: {literal(schema.SQL_TYPES[kind])}" for column, kind in types.items())
-            return (
-                f"SELECT {columns} FROM read_csv({file}, header = true, auto_detect = false, "
-                f"columns = {{{kinds}}}, delim = ',', quote = '\"', escape = '\"', nullstr = '', "
-                f"allow_quoted_nulls = false, hive_partitioning = false, max_line_size = {_LONGEST_LINE_BYTES}, "
-                f"buffer_size = {2 * _LONGEST_LINE_BYTES})"
-            )
+def _source(folder: Path, name: str, format_name: CopyFormat, types: Mapping[str, schema.ColumnType]) -> str:
+    """Return the source of a table in a copy, to be used after FROM."""
+    if format_name == "duckdb":
+        return f"copy.{DATASET}.{name}"
+    file = literal(folder / f"{name}.{format_name}")
+    if format_name == "parquet":
+        return f"read_parquet({file}, hive_partitioning = false)"
+    kinds = ", ".join(f"{literal(column)}: {literal(schema.SQL_TYPES[kind])}" for column, kind in types.items())
+    return (
+        f"read_csv({file}, header = true, auto_detect = false, columns = {{{kinds}}}, delim = ',', quote = '\"', "
+        "escape = '\"', nullstr = '', allow_quoted_nulls = false, hive_partitioning = false, "
+        f"max_line_size = {_LONGEST_LINE_BYTES}, buffer_size = {2 * _LONGEST_LINE_BYTES})"
+    )
