@@ -188,7 +188,7 @@ def test_the_demo_api_serves_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch
     process = subprocess.Popen([COMMAND, "demo-api", "--port", "0"], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     with process.stdout:
-        base_url = process.stdout.readline().split("answers at ")[1].split()[0]
+        base_url = process.stdout.readline().split("is at ")[1].split()[0]
         command = process.stdout.readline().strip()
         assert base_url in command
         monkeypatch.setenv("SOURCES__FAMULOR__BASE_URL", base_url)

@@ -23,7 +23,7 @@ def run(options: Options) -> int:
             base_url = stack.enter_context(serve(options.port, advances=True))
         except OSError as error:
             raise UsageError(f"port {options.port} cannot be used ({error.strerror}); try another --port") from None
-        print(f"the demo API answers at {base_url} until stopped (Ctrl-C); every response has new data. To load it:")
+        print(f"the demo API is at {base_url} until stopped (Ctrl-C); every response has new data. To load it:")
         print(f"  SOURCES__FAMULOR__BASE_URL={base_url} FAMULOR_API_KEY={DEMO_TOKEN} sip-trunks run", flush=True)
         try:
             Event().wait()

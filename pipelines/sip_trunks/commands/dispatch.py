@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "load the current trunks, publish them and write the reports",
     "report": "print reports on the stored trunks",
-    "audit": "list what is misconfigured and how to fix it",
+    "audit": "list misconfigured trunks and how to fix them",
     "rules": "list the rules of the audit, with reason and source",
     "drift": "list deviations of responses from the declaration",
     "sql": "run a read-only SQL query on the stored data",
@@ -62,7 +62,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of the command line, with the options of one command."""
     parser = argparse.ArgumentParser(
         prog="sip-trunks",
-        description="A versioned history of a Famulor account's SIP trunks: what exists, what changed, what is wrong.",
+        description="A versioned history of the SIP trunks of Famulor accounts, with reports, changes and an audit.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -39,7 +39,7 @@ def stopped_by() -> KeyboardInterrupt | None:
 
 
 def _stop(number: int, _frame: object) -> NoReturn:
-    """End the command cleanly, or by force after some seconds, because a database statement may not stop."""
+    """End the command cleanly; by force if a database statement still runs after `_PATIENCE_SECONDS`."""
     from sip_trunks.core.errors import Terminated
 
     last_resort = Timer(_PATIENCE_SECONDS, _end_by_force, [128 + number])

@@ -86,7 +86,7 @@ def run_prompt(settings: Settings, *, format_name: str, raw: bool) -> int:
 
 
 def _end_line(session: PromptSession[str]) -> Callable[[int, FrameType | None], None]:
-    """Return a handler of SIGTERM that ends the line being typed; without one, the current handler is called.
+    """Return a handler of SIGTERM that ends the line being typed or, between lines, calls the current handler.
 
     An exception raised while the line is drawn could be lost, and leave the terminal without echo.
     """

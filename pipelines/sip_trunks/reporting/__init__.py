@@ -1,1 +1,1 @@
-"""Report frames → people: page, charts, workbook, terminal, formats, Dask."""
+"""Report frames → output: page, charts, workbook, terminal, notebook. Dask derives frames of large lakes."""

@@ -1,4 +1,4 @@
-"""Reports → their published forms: the tables of the schema `reports`, and the HTML page."""
+"""Report frames → published reports: the tables of the schema `reports`, and the HTML page."""
 
 from __future__ import annotations
 
