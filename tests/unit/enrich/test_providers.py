@@ -106,9 +106,12 @@ def test_a_catalog_edited_by_an_operator_is_read() -> None:
         ("[[provider]]", "provider 1: missing required field `name`"),
         ('[[provider]]\nname = "A"', "provider 'A': missing required field `as_of`"),
         ('[[provider]]\nname = "A"\nas_of = "June"', "provider 'A': as_of: Invalid RFC3339 encoded date"),
-        ('[[provider]]\nname = "A"\nas_of = 2026-01-02T10:00:00', "provider 'A': as_of: Expected `date`, got `datetime`"),
+        (
+            '[[provider]]\nname = "A"\nas_of = 2026-01-02T10:00:00',
+            "provider 'A': as_of: Expected `date`, got `datetime`",
+        ),
         ('[[provider]]\nname = "A"\nas_of = 2026-01-02', "provider 'A': missing required field `hosts`"),
-        ('[[provider]]\nname = " "', "provider ' ': name: Expected `str` matching regex '\\\\S'"),
+        ('[[provider]]\nname = " "', "provider ' ': name: Expected text matching '\\\\S'"),
         (
             ONE_PROVIDER.replace("Acme", "unknown"),
             "the file: 'unknown' is reserved for hosts that the catalog does not list",
@@ -116,15 +119,18 @@ def test_a_catalog_edited_by_an_operator_is_read() -> None:
         (ONE_PROVIDER * 2, "the file: 2 providers are named 'Acme'"),
         (
             f'{ONE_PROVIDER}calling_format = "E164"',
-            "provider 'Acme': calling_format: Expected `str` matching regex '^(\\\\+e164|e164|national)$'",
+            "provider 'Acme': calling_format: Expected text matching '^(\\\\+e164|e164|national)$'",
         ),
         (
             f'{ONE_PROVIDER}password_severity = "bad"',
-            "provider 'Acme': password_severity: Expected `str` matching regex '^(low|medium|high)$'",
+            "provider 'Acme': password_severity: Expected text matching '^(low|medium|high)$'",
         ),
         (f"{ONE_PROVIDER}is_supported = 1", "provider 'Acme': is_supported: Expected `bool`, got `int`"),
         (f"{ONE_PROVIDER}[[provider.group]]", "provider 'Acme', group 1: missing required field `name`"),
-        (f'{ONE_PROVIDER}[[provider.group]]\nname = "g"', "provider 'Acme', group 'g': missing required field `addresses`"),
+        (
+            f'{ONE_PROVIDER}[[provider.group]]\nname = "g"',
+            "provider 'Acme', group 'g': missing required field `addresses`",
+        ),
         (
             f'{ONE_PROVIDER}[[provider.group]]\nname = "g"\naddresses = []',
             "provider 'Acme', group 'g': addresses is empty",
@@ -132,6 +138,14 @@ def test_a_catalog_edited_by_an_operator_is_read() -> None:
         (
             f'{ONE_PROVIDER}[[provider.group]]\nname = "g"\naddresses = ["8.8.8"]',
             "provider 'Acme', group 'g': addresses: '8.8.8' is not an IP address",
+        ),
+        (
+            f'{ONE_PROVIDER}[[provider.group]]\nname = "g"\naddresses = [1]',
+            "provider 'Acme', group 'g': addresses: '1' is not an IP address",
+        ),
+        (
+            f'{ONE_PROVIDER}[[provider.group]]\nname = "g"\naddresses = "8.8.8.8"',
+            "provider 'Acme', group 'g': addresses: Expected `array`",
         ),
     ],
 )

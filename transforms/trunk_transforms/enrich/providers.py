@@ -167,7 +167,9 @@ def read_providers(text: str) -> Providers:
 
 
 def _read_networks(_: type, texts: Any) -> Networks:
-    entries = [classify_entry(text) for text in msgspec.convert(texts, list[str])]
+    if not isinstance(texts, list):
+        raise ValueError("Expected `array`")  # noqa: TRY004 - msgspec adds the path to a ValueError
+    entries = [classify_entry(str(text)) for text in texts]
     for entry in entries:
         if entry.fault:
             raise ValueError(f"{entry.text!r} {entry.fault}")
@@ -176,7 +178,8 @@ def _read_networks(_: type, texts: Any) -> Networks:
 
 def _locate(error: msgspec.ValidationError, document: dict[str, Any]) -> str:
     """Return the message with the names of the provider and the group in place of their positions."""
-    problem, _, path = str(error).removeprefix("Object ").partition(" - at `$")
+    message = str(error).removeprefix("Object ").replace("`str` matching regex", "text matching")
+    problem, _, path = message.partition(" - at `$")
     values: Any = document
     names = []
     for kind, index in re.findall(r"\.(provider|group)\[(\d+)\]", path):
@@ -184,4 +187,4 @@ def _locate(error: msgspec.ValidationError, document: dict[str, Any]) -> str:
         name = values.get("name") if isinstance(values, dict) else None
         names.append(f"{kind} {name!r}" if name else f"{kind} {int(index) + 1}")
     field = re.sub(r"^(\.(provider|group)\[\d+\])*\.?|`$", "", path)
-    return ": ".join([", ".join(names) or "the file", *([field] if field else []), problem])
+    return ": ".join(filter(None, (", ".join(names) or "the file", field, problem)))
