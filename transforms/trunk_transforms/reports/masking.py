@@ -1,4 +1,4 @@
-"""Masking of phone numbers and usernames, for reports that leave the place where the data may be read."""
+"""Masking of phone numbers and usernames, for reports that more people may read than the data."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def mask(value: str) -> str:
 def mask_columns(frame: pd.DataFrame, others: Collection[str] = ()) -> pd.DataFrame:
     """Return the frame with its columns of phone numbers and usernames masked, misfits included.
 
-    In the columns `others`, whose content is unknown, text that looks like a number or a user is masked.
+    In the columns `others`, whose content is unknown, text that resembles a number or a user is masked.
     """
     secret = [name for name in frame.columns if name.removesuffix(VARIANT_SUFFIX) in (*_SENSITIVE, "normalized_number")]
     open_text = [name for name in frame.columns if name in others and name not in secret and frame[name].dtype == "str"]
@@ -40,7 +40,7 @@ def mask_columns(frame: pd.DataFrame, others: Collection[str] = ()) -> pd.DataFr
 
 
 def mask_changes(changes: pd.DataFrame) -> pd.DataFrame:
-    """Return the changes with numbers and usernames masked, including text in other fields that looks like one."""
+    """Return the changes with numbers and usernames masked, including similar text in other fields."""
     known, other = changes["field"].isin(_SENSITIVE), ~changes["field"].isin((*_SENSITIVE, *_PLAIN))
     masked = {
         n: changes[n].mask(known, _map(changes[n])).mask(other, _map_revealing(changes[n])) for n in ("old", "new")

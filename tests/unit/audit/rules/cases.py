@@ -231,21 +231,21 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((number("+999" + "1" * 12),), "high", "does not begin with a calling code"),  # 15 digits: not too long
     ],
     "number-without-plus": [
-        ((number("498999998432"),), "medium", '"498999998432" looks like a DID, but lacks the +'),
+        ((number("498999998432"),), "medium", '"498999998432" appears to be a DID, but lacks the +'),
         ((number("498999998432"),), "medium", "write a + before it, if it is a DID"),
         ((number("0741926265", "RO"),), "medium", "write it in E.164: +40 and the number without a leading 0"),
         ((number("2125550111", "us"),), "medium", "write it in E.164: +1 and"),
         ((number("0741926265", None), number("0741926265", "ZZ")), "medium", "+, the calling code, the number"),
-        ((number("(030) 23125115"),), "medium", "looks like a DID"),
-        ((number("1" * 15),), "medium", "looks like a DID"),
+        ((number("(030) 23125115"),), "medium", "appears to be a DID"),
+        ((number("1" * 15),), "medium", "appears to be a DID"),
     ],
     "number-country": [
-        ((number("+12125550111"),), "medium", "looks like a DID of +1 (United States and others), country_code is DE"),
-        ((number("+4930231252", "US"),), "medium", "looks like a DID of +49 (Germany), country_code is US (+1)"),
+        ((number("+12125550111"),), "medium", "appears to be a DID of +1 (United States and others)"),
+        ((number("+4930231252", "US"),), "medium", "appears to be a DID of +49 (Germany), country_code is US (+1)"),
         ((number("+38328012345", "RS"), number("+383 28 012345", "rs")), "medium", "country_code is RS (+381)"),
         ((number("+441481960194", "FR"), number("00441481960194", "FR")), "medium", "+44 (United Kingdom and others)"),
         ((number("+77272501234", "UZ"),), "medium", "+7 (Russia and others), country_code is UZ (+998)"),
-        ((number("498999998432", "AT"),), "medium", "looks like a DID of +49"),
+        ((number("498999998432", "AT"),), "medium", "appears to be a DID of +49"),
     ],
     "country-unknown": [
         ((number("1000", "ZZ"), number("1000", "DEU"), number("1000", "49")), "medium", "which is not a country code"),

@@ -187,7 +187,7 @@ def test_a_finding_names_the_trunks_that_share_a_value(
 def test_a_finding_says_that_a_did_is_inferred(rule: str) -> None:
     found = audit(*trunks_of(rule), rule=rule)
     assert len(found) == len(trunks_of(rule))
-    assert all("looks like a DID" in seen for *_, seen, _ in found)
+    assert all("appears to be a DID" in seen for *_, seen, _ in found)
 
 
 DATED = [code for code in RULES if code.startswith("provider-") or code == "exposure-password"]

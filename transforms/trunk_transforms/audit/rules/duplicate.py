@@ -47,7 +47,7 @@ def check_number(context: AuditContext) -> Findings:
 
 
 def list_dids(context: AuditContext) -> pd.Series:
-    """Return the numbers that look like DIDs, by which accounts are compared."""
+    """Return the apparent DIDs, by which accounts are compared."""
     return context.trunks["normalized_number"].where(context.trunks["number_kind"] == "DID").dropna()
 
 
@@ -61,7 +61,7 @@ def list_dids(context: AuditContext) -> pd.Series:
     keys=list_dids,
 )
 def check_across_accounts(context: AuditContext) -> Findings:
-    """Find numbers that look like a DID in different accounts."""
+    """Find apparent DIDs that are in different accounts."""
     trunks = context.trunks
     numbers = list_dids(context).reindex(trunks.index)
     accounts = trunks["account"].map({name: quote(name) for name in trunks["account"].unique()})

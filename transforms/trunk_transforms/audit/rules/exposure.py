@@ -35,7 +35,7 @@ _DEFAULT_USERNAMES = (
     source=f"{PROVIDER_CATALOG}; the vendor recommends allowlists",
 )
 def check_password(context: AuditContext) -> Findings:
-    """Find password authorisation at providers whose catalog entry has a severity for it."""
+    """Find password authorisation at providers with a severity for it in the catalog."""
 
     def decide(provider: Provider, host: str) -> Verdict | None:
         if provider.password_severity is None:

@@ -78,7 +78,7 @@ def check_ip(context: AuditContext) -> Findings:
 
 
 def _find_hosts(context: AuditContext, describe: Callable[[str], str | None]) -> Findings:
-    """Return one finding per trunk whose host has a description."""
+    """Return one finding per trunk with a host that `describe` describes."""
 
     def decide(host: str) -> Verdict | None:
         description = describe(host)

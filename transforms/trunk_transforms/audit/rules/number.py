@@ -98,7 +98,7 @@ def check_invalid(context: AuditContext) -> Findings:
 @rule(
     "number-without-plus",
     severity="medium",
-    question="Which numbers look like a DID, but lack the +?",
+    question="Which numbers appear to be a DID, but lack the +?",
     why="Without it, a number is read as an extension, or as a number of another country.",
     fix="write it in E.164: +, the calling code, the number without a leading 0",
     source=f"inferred from the length; {API_DOCUMENTATION}",
@@ -112,7 +112,7 @@ def check_without_plus(context: AuditContext) -> Findings:
     codes = found["country"].map(CALLING_CODES).astype("Int64").astype("str")
     fix = "write it in E.164: +" + codes + " and the number without a leading 0"
     fix = fix.where(~found["normalized_number"].str.startswith("+"), "write a + before it, if it is a DID")
-    return as_findings(quote_all_own(found["phone_number"]) + " looks like a DID, but lacks the +", fix)
+    return as_findings(quote_all_own(found["phone_number"]) + " appears to be a DID, but lacks the +", fix)
 
 
 @rule(
@@ -132,7 +132,7 @@ def check_country(context: AuditContext) -> Findings:
         if declared in (None, calling_code) or not countries:
             return None
         main = f"{country_name(countries[0])}{' and others' if len(countries) > 1 else ''}"
-        seen = f"the number looks like a DID of +{calling_code} ({main}), country_code is {country} (+{declared})"
+        seen = f"the number appears to be a DID of +{calling_code} ({main}), country_code is {country} (+{declared})"
         return Verdict(seen)
 
     is_meant = context.trunks["is_valid"] & (context.trunks["number_kind"] == "DID")
