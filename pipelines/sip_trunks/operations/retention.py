@@ -114,8 +114,7 @@ def compact(settings: Settings, destination: Destination, deletions: Deletions) 
                 span = state.read_observation_span(connection)
             if destination.publishes_reports:
                 counts.update(report_tables.drop_logged(connection, deletions.logs))
-            if destination.publishes_reports and report_tables.has_reports(connection):
-                if span:
+                if span and report_tables.has_reports(connection):
                     with _logging_errors("the reports"):
                         inputs = publish_tables(connection, settings, span[1])
                 if inputs is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from sip_trunks.core.errors import name_some
 from sip_trunks.core.lock import is_run_active
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import as_size, print_table
@@ -22,27 +23,30 @@ if TYPE_CHECKING:
 
 _MOST_NAMES = 5
 _DRIFT_COLUMNS = ("column_name", "kind", "detail", "row_count", "first_seen_at")
-_ACCOUNT_COLUMNS = ("snapshot_at", "age_seconds", "trunk_count", "drift_count")
 
 
 def read_status(settings: Settings) -> dict[str, Any]:
     """Return the state of the data directory as plain values; times are in UTC, ages in seconds."""
     now = datetime.now(UTC)
     destination = open_destination(settings)
-    accounts: list[dict[str, Any]] = []
+    stored: dict[str, state.StoredAccount] = {}
+    drift: list[state.SeenDrift] = []
     free_bytes, size = None, destination.size_bytes()
     if destination.exists():
         with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)) as connection:
             stored = state.read_stored_accounts(connection)
             drift = state.read_drift(connection)
             free_bytes = state.read_free_bytes(connection) or None
-        accounts = [
+    accounts = []
+    for name in dict.fromkeys([*stored, *(account.name for account in settings.accounts)]):
+        last = stored.get(name)
+        accounts.append(
             {
                 "account": name,
-                "snapshot_at": format_moment(account.snapshot_at),
-                "age_seconds": round((now - account.snapshot_at).total_seconds()),
-                "trunk_count": account.trunk_count,
-                "drift_count": account.drift_count,
+                "snapshot_at": last and format_moment(last.snapshot_at),
+                "age_seconds": last and round((now - last.snapshot_at).total_seconds()),
+                "trunk_count": last and last.trunk_count,
+                "drift_count": last and last.drift_count,
                 "drift": [
                     {column: getattr(seen, column) for column in _DRIFT_COLUMNS}
                     | {"first_seen_at": format_moment(seen.first_seen_at)}
@@ -50,11 +54,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
                     if seen.account == name
                 ],
             }
-            for name, account in stored.items()
-        ]
-    known = {account["account"] for account in accounts}
-    never = dict.fromkeys(_ACCOUNT_COLUMNS) | {"drift": []}
-    accounts += [{"account": account.name} | never for account in settings.accounts if account.name not in known]
+        )
     is_active = is_run_active(settings)
     return {
         "destination": destination.name,
@@ -89,10 +89,9 @@ def describe_stale(stale: Sequence[dict[str, Any]], max_age: str) -> str:
     """Return one line on the stale accounts; an empty sequence means that there are no observations at all."""
     if not stale:
         return "no account has been observed, and none is configured: sip-trunks run"
-    named = [f"{entry['account']} ({_as_age(entry['age_seconds'])})" for entry in stale[:_MOST_NAMES]]
-    rest = f" and {len(stale) - _MOST_NAMES} more" if len(stale) > _MOST_NAMES else ""
+    named = name_some([f"{entry['account']} ({_as_age(entry['age_seconds'])})" for entry in stale], _MOST_NAMES)
     count = "1 account was" if len(stale) == 1 else f"{len(stale)} accounts were"
-    return f"{count} not seen for {max_age}: {', '.join(named)}{rest}"
+    return f"{count} not seen for {max_age}: {named}"
 
 
 def _read_last_run(settings: Settings) -> dict[str, Any] | None:

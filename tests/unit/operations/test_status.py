@@ -30,5 +30,5 @@ def test_a_thousand_stale_accounts_are_one_line() -> None:
     stale = [seen(f"account-{number}", None) for number in range(1000)]
     line = describe_stale(stale, "2h")
     assert line.startswith("1000 accounts were not seen for 2h: account-0 (never seen), account-1 (never seen), ")
-    assert line.endswith(" and 995 more")
+    assert line.endswith(" and 995 more accounts")
     assert len(line) < 250
