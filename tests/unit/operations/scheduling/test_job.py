@@ -59,7 +59,7 @@ def test_a_name_that_cannot_be_printed_is_refused() -> None:
     [
         ([], "how often?"),
         (["--every", "1h", "--cron", "7 * * * *"], "how often?"),
-        (["--every", "1h", "--cron", "--systemd"], "--systemd or --cron"),
+        (["--every", "1h", "--cron", "--systemd"], "use one of them"),
         (["--every", "soon"], "15min, 1h or 1d"),
         (["--every", "7h", "--cron"], "6h or 8h"),
         (["--cron", "7 * * *"], "five fields"),
