@@ -461,7 +461,7 @@ def test_a_server_that_cannot_be_used_is_named_in_one_line_without_the_password(
 
 
 def test_a_destination_that_is_not_there_or_cannot_merge_is_a_wrong_setting() -> None:
-    for name, says in (("nosuch", "there is no destination"), ("redshift", "cannot merge")):
+    for name, says in (("nosuch", "is not a destination"), ("redshift", "does not support the merge strategies")):
         for command in ("run", "status"):
             assert says in call(command, "--destination", name, code=2)
 
