@@ -153,7 +153,7 @@ def ask_module(name: str, folder: Path, variables: Mapping[str, str]) -> Any:
 
 
 def check_stored(way: Way, folder: Path, served: Served) -> str:
-    """Return how the values are kept. Raises BenchError unless every table holds exactly the trunks that were served."""
+    """Return how the values are kept. Raises BenchError unless every table holds exactly the trunks served."""
     label = way.runs[0].label
     if not way.layout:
         if (folder / "output.txt").read_text().split()[0] != served.body_sha256:

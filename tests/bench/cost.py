@@ -50,7 +50,7 @@ class Cost(NamedTuple):
 def measure(command: Sequence[str], folder: Path, variables: Mapping[str, str], limit: float = 0) -> Cost:
     """Return what it costs to run the command in the folder, which afterwards has its `output.txt`.
 
-    Raises BenchError, with its last words, if it fails, OutOfTimeError if it takes longer than the limit; 0 is no limit.
+    Raises BenchError, with its last words, if it fails, OutOfTimeError if it exceeds the limit; 0 is no limit.
     """
     os.sync()  # nobody waits for the disk on account of the one before
     output_file = folder / "output.txt"

@@ -102,7 +102,7 @@ def read(folder: Path, version: int | datetime | None = None) -> pa.Table:
 
 
 def read_by_polars(folder: Path) -> pa.Table:
-    """Return the rows of a table by Polars, which observations in vain below a folder whose name a URL has to escape."""
+    """Return the rows of a table by Polars, which finds nothing below a folder whose name a URL has to escape."""
     with TemporaryDirectory(dir="/tmp") as plain:
         shutil.copytree(folder, f"{plain}/table")
         return pl.read_delta(f"{plain}/table").to_arrow()

@@ -347,7 +347,10 @@ def test_a_store_that_cannot_be_used_is_reported_in_one_line_without_its_secret(
 
 
 def test_a_store_without_its_extra_is_reported_in_one_line_that_names_it(lake: str) -> None:
-    code = "import sys; sys.modules['s3fs'] = None\nfrom sip_trunks.commands import main; raise SystemExit(main(['status']))"
+    code = (
+        "import sys; sys.modules['s3fs'] = None\n"
+        "from sip_trunks.commands import main; raise SystemExit(main(['status']))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()

@@ -10,7 +10,6 @@ import pytest
 
 from sip_trunks.core.settings import read_settings
 from sip_trunks.operations.transfer import export_tables, import_tables
-from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.damaged_copies import DAMAGES
 from tests.support.runs import call, query
 from tests.support.transfers import (
@@ -30,7 +29,6 @@ from tests.support.transfers import (
     left_in,
     names_in,
     rows_of,
-    store,
     tables_in,
     without_snapshot_rows,
 )
@@ -62,16 +60,6 @@ def assert_goes_on(begun: Settings, api: Api, place: Path) -> None:
     )
 
 
-def test_a_lake_begins_with_a_copy_of_a_lake_and_goes_on_from_there(past: Past, api: Api, place: Path) -> None:
-    begun = at(place / "begun", "parquet")
-    counts = import_tables(begun, past.copy("parquet", "parquet"))
-    stored = contents(past.settings("parquet"))
-    assert counts == {name: len(rows) for name, (_, rows) in stored.items()}
-    assert contents(begun) == stored
-    assert set(names_in(begun.state_dir)) <= {"run.lock", "sip-trunks.log"}
-    assert_goes_on(begun, api, place)
-
-
 def test_a_file_begins_with_a_copy_of_a_lake_and_goes_on_from_there(past: Past, api: Api, place: Path) -> None:
     assert "warehouse.duckdb" in call("import", str(past.copy("parquet", "duckdb")))
     assert left_in(place / "data") == ["warehouse.duckdb"]
@@ -94,25 +82,6 @@ def test_a_lake_begins_with_a_copy_of_a_file_as_of_a_moment_and_goes_on_from_the
     assert len(after.pop(SNAPSHOT_ROWS)[1]) == len(EDITIONS[3]["acme"])
     expected = expected_tables("duckdb", [*answers(3), ("acme", went.moment, list(EDITIONS[3]["acme"]))])
     assert after == rows_of(expected, went.moment)
-
-
-def test_a_file_begins_with_a_copy_of_an_account_without_trunks(api: Api, place: Path) -> None:
-    store(source := at(place / "source", "parquet"), [("acme", MOMENTS[0], [])])
-    assert export_tables(source, place / "copy", "csv")["sip_trunks"] == 0
-    import_tables(begun := at(place / "begun"), place / "copy")
-    assert contents(begun) == without_snapshot_rows(contents(source))
-    went = go_on(begun, api, {"acme": [TRUNK, IP_TRUNK]})
-    assert went.outcome == [["acme", "loaded", 2, 2, 0, 0, 0]]
-
-
-def test_zero_bytes_and_very_long_texts_are_copied(place: Path) -> None:
-    """They are longer than the lines of 2 MB that DuckDB reads without being told; Parquet has no such limit."""
-    texts = ("a\u0000b", "\u0000" + "x" * 2_200_000)
-    trunks = [trunk(id=n, sip_username=text, zz_object={"a": text}) for n, text in enumerate(texts)]
-    store(at(place / "source", "parquet"), [("acme", MOMENTS[0], trunks)])
-    export_tables(at(place / "source", "parquet"), place / "copy", "csv")
-    import_tables(at(place / "begun", "parquet"), place / "copy")
-    assert contents(at(place / "begun", "parquet")) == contents(at(place / "source", "parquet"))
 
 
 # ---------------------------------------------------------------------- a copy that is not one

@@ -19,7 +19,7 @@ from sip_trunks.core.settings import ApiSettings, Settings, read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.operations.transfer import COPY_FORMATS, export_tables, import_tables
 from tests.support.api import Api
-from tests.support.builders import trunk
+from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.disk import remount, used
 from tests.support.paused import go_on as unpause
 from tests.support.paused import paused_at
@@ -177,6 +177,15 @@ def test_a_destination_that_begins_with_a_copy_as_of_a_moment_goes_on_from_there
         return without_snapshot_rows(rows_of(tables_in(copy), run_at))
 
     assert known(place / "after", went.moment) == known(run_past.made_then(3), run_past.moments[3])
+
+
+def test_a_file_begins_with_a_copy_of_an_account_without_trunks(api: Api, place: Path) -> None:
+    store(source := at(place / "source", "parquet"), [("acme", MOMENTS[0], [])])
+    assert export_tables(source, place / "copy", "csv")["sip_trunks"] == 0
+    import_tables(begun := at(place / "begun"), place / "copy")
+    assert contents(begun) == without_snapshot_rows(contents(source))
+    went = go_on(begun, api, {"acme": [TRUNK, IP_TRUNK]})
+    assert went.outcome == [["acme", "loaded", 2, 2, 0, 0, 0]]
 
 
 def test_a_lake_without_any_trunk_is_copied_into_a_lake_as_it_is(place: Path) -> None:
