@@ -136,7 +136,7 @@ def test_it_runs_on_an_account_without_trunks(tmp_path: Path, monkeypatch: pytes
     run_account(tmp_path, "empty", [])
     monkeypatch.setenv("SIP_TRUNKS__DATA_DIR", str(tmp_path / "data"))
     _, found = notebook().run()
-    assert [len(found[name]) for name in ("moments", "trunks", "state", "changes", "life", "wrong")] == [
+    assert [len(found[name]) for name in ("moments", "trunks", "state", "changes", "timeline", "listed")] == [
         1,
         0,
         0,
@@ -173,7 +173,7 @@ def test_its_variables_are_what_is_stored() -> None:
     assert len(found["state"]) == len(found["trunks"])
     assert found["counts"]["trunk_count"].sum() == len(found["trunks"])
     assert set(found["findings"]["severity"]) >= {"critical", "high"}
-    assert len(found["answer"]) == value("SELECT count(DISTINCT (country_code, sip_calling_format)) FROM sip_trunks")
+    assert len(found["rows"]) == value("SELECT count(DISTINCT (country_code, sip_calling_format)) FROM sip_trunks")
 
 
 @pytest.mark.usefixtures("explored")
@@ -197,7 +197,7 @@ def test_its_controls_do_what_they_say() -> None:
     assert found["moment"] == value(f"SELECT {first}")
     assert len(found["state"]) == value(f"SELECT count(*) FROM trunks_as_of({first}) WHERE {of_germany}")
     assert list(found["counts"].columns[:2]) == ["provider", "number_kind"]
-    assert set(found["wrong"]["severity"]) == {"high"}
+    assert set(found["listed"]["severity"]) == {"high"}
     assert set(found["changes"]["account"]) == {"demo"}
 
 
@@ -209,10 +209,10 @@ def test_a_query_that_fails_returns_one_sentence() -> None:
         "SELEC 1": "SELEC",
         "": "one statement",
         "SELECT 1; SELECT 2": "one statement",
-        "DROP VIEW sip_trunks": "read only",
-        "COPY sip_trunks TO 'stolen.csv'": "read only",
+        "DROP VIEW sip_trunks": "read-only",
+        "COPY sip_trunks TO 'stolen.csv'": "read-only",
         "FROM read_csv('/etc/passwd')": "disabled by configuration",
-        "INSTALL httpfs": "read only",
+        "INSTALL httpfs": "read-only",
     }.items():
         result = ask(query)
         assert isinstance(result, str), query
