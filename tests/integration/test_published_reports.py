@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -138,3 +139,13 @@ def test_a_page_or_a_report_that_cannot_be_written_costs_no_snapshot(api: Api, p
     assert (outcome.accounts[0].status, outcome.exit_code, outcome.report_error) == ("unchanged", 0, None)
     assert query("SELECT sum(trunk_count) FROM reports.counts") == [(2,)]
     assert read_settings().page_path.exists()
+
+
+@pytest.mark.usefixtures("place")
+def test_a_missing_library_of_the_reports_costs_no_snapshot(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.answer([OPEN])
+    monkeypatch.setitem(sys.modules, "sip_trunks.reporting.publish", None)
+    outcome = load(with_reports=True)
+    assert outcome.accounts[0].status == "loaded"
+    assert "sip_trunks.reporting.publish" in str(outcome.report_error)
+    assert query("SELECT count(*) FROM sip_trunks") == [(1,)]

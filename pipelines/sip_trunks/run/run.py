@@ -203,12 +203,14 @@ def _load_and_publish(context: RunContext) -> _Progress:
     note_size(settings)
     is_page_stale = has_loaded or inputs is not None or not settings.page_path.exists()
     if context.with_reports and done.report_failure is None and is_page_stale:
-        from sip_trunks.reporting.publish import publish_page
+
+        def write_page() -> None:
+            from sip_trunks.reporting.publish import publish_page
+
+            publish_page(settings, destination, snapshot_at, inputs)
 
         context.announce("writing the report page")
-        _, done.report_failure = _attempt(
-            lambda: publish_page(settings, destination, snapshot_at, inputs), is_published=True
-        )
+        _, done.report_failure = _attempt(write_page, is_published=True)
     if done.report_failure is not None or (has_loaded and not context.with_reports):
         # If the page cannot be written, perhaps the old one cannot be deleted either.
         with suppress(OSError):
@@ -227,10 +229,14 @@ def _write_reports(
     """Write the report tables and the table of the runs; return the inputs of the reports."""
     inputs = None
     if context.with_reports and (has_loaded or not report_tables.has_reports(connection)):
-        context.announce("writing reports")
-        from sip_trunks.reporting.publish import publish_tables
 
-        inputs, done.report_failure = _attempt(lambda: publish_tables(connection, context.settings, snapshot_at))
+        def write_tables() -> ReportInputs:
+            from sip_trunks.reporting.publish import publish_tables
+
+            return publish_tables(connection, context.settings, snapshot_at)
+
+        context.announce("writing reports")
+        inputs, done.report_failure = _attempt(write_tables)
     if has_loaded and inputs is None:
         # Reports of an earlier snapshot would be misleading.
         report_tables.drop_reports(connection)
