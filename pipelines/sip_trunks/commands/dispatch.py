@@ -38,7 +38,7 @@ COMMANDS = {
 
 _EXIT_CODES = """exit codes:
   0 done   1 a bug   2 usage or settings   3 the API refused the token or address
-  4 the API stayed unreachable   5 unusable or refused response   6 another run is active
+  4 the API stayed unreachable   5 unusable or rejected response   6 another run is active
   7 the destination failed   8 some accounts failed, the others were loaded
   10 a check found something: --fail-on, --max-age
 """

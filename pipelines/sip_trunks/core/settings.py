@@ -29,8 +29,8 @@ _PSEUDONYMS = ("phone_number", "sip_username")
 _NEVER_PSEUDONYMS = ({column.name for column in API_COLUMNS} - set(_PSEUDONYMS)) | RESERVED_COLUMNS
 _ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _NO_ICEBERG = (
-    "Iceberg tables are no longer supported; export them with release 0.1.0 (sip-trunks export --output copy), set "
-    "delta or parquet, and import them (sip-trunks import copy)"
+    "Iceberg tables are no longer supported; export them with the version that wrote them "
+    "(sip-trunks export --output copy), set delta or parquet, and import them (sip-trunks import copy)"
 )
 
 

@@ -21,7 +21,7 @@ _LONGEST_LABEL = 60
 _NAMES = {
     "sip_calling_format": "calling format",
     "country_code": "country",
-    "inbound_authorization_type": "inbound authorisation",
+    "inbound_authorization_type": "inbound authorization",
     "outbound_proxy": "outbound proxy",
     "sip_address": "SIP address",
 }

@@ -181,7 +181,7 @@ def _count_report(name: str, question: str, *by: str, is_on_page: bool = True) -
     return Report(name, question, table, by=by, has_picture=True, is_on_page=is_on_page)
 
 
-_BY_AUTHORIZATION = "How many trunks are authorised by allowlist, how many by password?"
+_BY_AUTHORIZATION = "How many trunks are authorized by allowlist, how many by password?"
 _GROWTH = "How many trunks were created, came and went, month by month?"
 _CHANGES = "Which trunks were added, removed or changed, and which legs did that re-create?"
 _FRESHNESS = "When was the last snapshot of each account, and which runs are missing?"

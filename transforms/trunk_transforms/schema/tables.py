@@ -155,7 +155,7 @@ API_COLUMNS = (
     Column(
         "inbound_authorization_type",
         "text",
-        "How inbound calls are authorised: auth (username and password) or ip (allowlist).",
+        "How inbound calls are authorized: auth (username and password) or ip (allowlist).",
         allowed=AUTHORIZATION_TYPES,
         legs="inbound",
     ),

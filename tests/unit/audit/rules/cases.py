@@ -59,7 +59,7 @@ LATEST = {"sip_username": "other-03"}
 # rule: [(trunks, all of which are found, how bad it is, what the finding says)]; they differ from a sound trunk
 POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
     "allowlist-empty": [
-        ((ips(),), "critical", "authorised by IP address, but the allowlist is empty"),
+        ((ips(),), "critical", "authorized by IP address, but the allowlist is empty"),
         (({"allowed_inbound_ips": None},), "critical", "the allowlist is empty"),
         ((ips(), {"allowed_inbound_ips": ""}), "critical", "the allowlist is empty"),
     ],
@@ -273,7 +273,7 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((A | number("498999998432"), B | number("+498999998432")), "high", "same number as trunk"),
     ],
     "exposure-password": [
-        ((auth(),), "high", "authorised by password, Telnyx sends calls from fixed addresses"),
+        ((auth(),), "high", "authorized by password, Telnyx sends calls from fixed addresses"),
         ((auth(),), "high", "allow 192.76.120.10 (US) or 185.246.41.140, 185.246.41.141 (EU) or"),
         ((auth(**proxied("sip.uk.didlogic.net")),), "high", "allow 23.19.63.1 (uk)"),
         ((auth(**proxied("sip.xx.didlogic.net")),), "high", "allow the addresses that DIDLogic names for this host"),
@@ -281,7 +281,7 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((auth(**host("x.pstn.twilio.com")),), "low", "Twilio"),
     ],
     "exposure-username-blank": [
-        ((auth(sip_username=None), auth(sip_username=" ")), "high", "authorised by username and password, but"),
+        ((auth(sip_username=None), auth(sip_username=" ")), "high", "authorized by username and password, but"),
         ((auth(sip_username=None, **host(None)),), "high", "there is no username"),
         (({"sip_username": ""},), "medium", "outbound calls come without a username"),
     ],

@@ -1,6 +1,6 @@
 """Rules on `allowed_inbound_ips`: the addresses that may send inbound calls.
 
-A trunk that authorises calls by password ignores its allowlist, so the only finding on such a list is that it exists.
+A trunk that authorizes calls by password ignores its allowlist, so the only finding on such a list is that it exists.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @rule(
     "allowlist-empty",
     severity="critical",
-    question="Which trunks authorise calls by allowlist, but have an empty one?",
+    question="Which trunks authorize calls by allowlist, but have an empty one?",
     why="No inbound call gets through. The API requires at least one address, so an empty list is a defect.",
     fix='add the addresses that send the calls to allowed_inbound_ips, or set inbound_authorization_type to "auth"',
     source=API_DOCUMENTATION,
@@ -31,7 +31,7 @@ def check_empty(context: AuditContext) -> Findings:
     """Find trunks of type `ip` without any entry."""
     return context.decide(
         ["allowlist"],
-        lambda entries: None if entries else Verdict("authorised by IP address, but the allowlist is empty"),
+        lambda entries: None if entries else Verdict("authorized by IP address, but the allowlist is empty"),
         context.trunks["inbound_authorization_type"] == "ip",
     )
 
@@ -132,7 +132,7 @@ def check_duplicate(context: AuditContext) -> Findings:
 @rule(
     "allowlist-unused",
     severity="medium",
-    question="Which trunks have an allowlist although they authorise calls by password?",
+    question="Which trunks have an allowlist although they authorize calls by password?",
     why="The list has no effect, but the trunk appears protected. The API clears such lists, so it is a defect.",
     fix='set inbound_authorization_type to "ip" if the list is right, else clear it',
     source=API_DOCUMENTATION,
@@ -142,7 +142,7 @@ def check_unused(context: AuditContext) -> Findings:
 
     def decide(entries: Entries) -> Verdict | None:
         shown = enumerate_some([quote(entry.text) for entry in entries], 3)
-        return Verdict(f"authorised by password, but the allowlist has {shown}") if entries else None
+        return Verdict(f"authorized by password, but the allowlist has {shown}") if entries else None
 
     return context.decide(["allowlist"], decide, ~context.trunks["is_allowlist_used"])
 

@@ -29,13 +29,13 @@ _DEFAULT_USERNAMES = (
 @rule(
     "exposure-password",
     severity="high",
-    question="Which trunks authorise inbound calls by password although the provider sends them from fixed addresses?",
+    question="Which trunks authorize inbound calls by password although the provider sends them from fixed addresses?",
     why="A password can be guessed or leak, from anywhere in the world; an address cannot.",
     fix='set inbound_authorization_type to "ip" and allow the provider\'s addresses',
     source=f"{PROVIDER_CATALOG}; the vendor recommends allowlists",
 )
 def check_password(context: AuditContext) -> Findings:
-    """Find password authorisation at providers with a severity for it in the catalog."""
+    """Find password authorization at providers with a severity for it in the catalog."""
 
     def decide(provider: Provider, host: str) -> Verdict | None:
         if provider.password_severity is None:
@@ -43,7 +43,7 @@ def check_password(context: AuditContext) -> Findings:
         groups = provider.groups_for(host)
         listed = " or ".join(f"{enumerate_some([show_network(ip) for ip in g.addresses])} ({g.name})" for g in groups)
         allow = f"allow {listed}" if groups else f"allow the addresses that {provider.name} names for this host"
-        seen = f"authorised by password, {provider.name} sends calls from fixed addresses{context.age(provider)}"
+        seen = f"authorized by password, {provider.name} sends calls from fixed addresses{context.age(provider)}"
         return Verdict(seen, f'set inbound_authorization_type to "ip" and {allow}', provider.password_severity)
 
     is_password = context.trunks["inbound_authorization_type"] == "auth"
@@ -59,7 +59,7 @@ def check_password(context: AuditContext) -> Findings:
     source=f"{API_DOCUMENTATION}; inferred from the other settings",
 )
 def check_username_blank(context: AuditContext) -> Findings:
-    """Find blank usernames: high if they authorise inbound calls, medium if they authorise only outbound calls.
+    """Find blank usernames: high if they authorize inbound calls, medium if they authorize only outbound calls.
 
     A trunk needs no username for outbound calls if the outbound proxy is on, because the server can recognize the
     platform by its address, or if it has no host, because it places no calls.
@@ -67,7 +67,7 @@ def check_username_blank(context: AuditContext) -> Findings:
 
     def decide(authorization: str | None, proxy: bool | None, host: str | None) -> Verdict | None:
         if authorization == "auth":
-            return Verdict("inbound calls are authorised by username and password, but there is no username")
+            return Verdict("inbound calls are authorized by username and password, but there is no username")
         if proxy is False and host is not None:
             return Verdict(
                 "outbound calls come without a username and, as the outbound proxy is off, from changing addresses",

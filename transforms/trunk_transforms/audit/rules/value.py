@@ -35,7 +35,7 @@ def check_national_countries(context: AuditContext) -> Findings:
 @rule(
     "value-unknown",
     severity="medium",
-    question="Which trunks have an undocumented calling format or authorisation type, or no outbound proxy setting?",
+    question="Which trunks have an undocumented calling format or authorization type, or no outbound proxy setting?",
     why="The API has new values, or the record is broken: reports and rules may miss the trunk.",
     fix="check the trunk in the platform; if the value is new, update sip-trunks",
     source=API_DOCUMENTATION,
