@@ -18,7 +18,7 @@ def test_where_settings_hold_no_token_dlt_is_asked(place: Path, monkeypatch: pyt
     (place / "home" / ".dlt").mkdir(parents=True)
     (place / "home" / ".dlt" / "secrets.toml").write_text('[sources.famulor]\napi_token = "from-home"')
     # For root, dlt's folder is /var/dlt, which is no place for a test: dlt is told that this is an ordinary user.
-    code = "import os; os.geteuid = lambda: 1000; from sip_trunks.core.settings import pick_accounts, read_settings; "
-    code += "print(pick_accounts(read_settings(), [])[0].token)"
+    code = "import os; os.geteuid = lambda: 1000; from sip_trunks.core.accounts import pick_accounts; "
+    code += "from sip_trunks.core.settings import read_settings; print(pick_accounts(read_settings(), [])[0].token)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "from-home", done.stderr

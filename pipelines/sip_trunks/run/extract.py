@@ -139,9 +139,6 @@ class ExtractResult:
 
         Raises SipTrunksError or InvalidResponseError if the snapshot may not be loaded.
         """
-        from trunk_transforms.parse.shrink_guard import NO_VERSIONS, compare_versions
-        from trunk_transforms.parse.snapshot import parse_snapshot
-
         settings, last = self.context.settings, self.stored.get(account)
         if not isinstance(response, RawSnapshot):
             raise response
@@ -151,6 +148,10 @@ class ExtractResult:
             self.unchanged.append(response)
             self.accounts.append(AccountResult(account, "unchanged", last.trunk_count, 0, 0, 0, last.drift_count))
             return None
+        # Arrow is slow to import, and an unchanged response does not need it.
+        from trunk_transforms.parse.shrink_guard import NO_VERSIONS, compare_versions
+        from trunk_transforms.parse.snapshot import parse_snapshot
+
         if len(self.context.accounts) <= _FEW_ACCOUNTS:
             size = f"{response.body_bytes / 1e3:.0f} kB"
             self.context.announce(f"{account}: reading {len(response.records or ())} trunks ({size})")
