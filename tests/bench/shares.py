@@ -50,7 +50,7 @@ CLOCKED = {
     "sip_trunks.destinations.dlt_pipeline:load_with_dlt": OWN,
     "dlt.common.data_writers.writers:ArrowToParquetWriter.write_data": HAND_OVER,
     "dlt.destinations.impl.duckdb.sql_client:DuckDbSqlClient.execute_sql": DUCKDB,
-    "sip_trunks.destinations.duckdb_file:_write_all": DUCKDB,
+    "sip_trunks.destinations.duckdb_file:_checkpoint": DUCKDB,
     "sip_trunks.warehouse.views:create_views": VIEWS,
 }
 """Which part of the run a function is, with all that it calls but what is a part of its own."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.bench.answer import trunk
+from tests.bench.serving import PROJECT
+from tests.bench.shares import PARTS
 from tests.support.costs import EXECUTE, assert_a_trunk_costs_some_bytes_and_no_call, run, trunks
 
 if TYPE_CHECKING:
@@ -34,3 +39,11 @@ def test_a_run_takes_few_jobs_and_statements(api: Api) -> None:
     unchanged = run(api, changed)
     assert unchanged["submit_job"] == 0
     assert 5 < unchanged[EXECUTE] < 20
+
+
+@pytest.mark.usefixtures("place")
+def test_the_clock_of_the_benchmark_finds_every_part_of_a_run(api: Api) -> None:
+    api.answer(trunks(100))
+    done = subprocess.run([sys.executable, "-m", "tests.bench.shares"], capture_output=True, text=True, cwd=PROJECT)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout.splitlines()[-1])) == set(PARTS)

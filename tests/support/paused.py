@@ -28,10 +28,10 @@ def pause(event, values):
             while not os.path.exists(go_on):
                 time.sleep(0.02)
 
-sys.argv[0] = "sip-trunks"
-from sip_trunks.commands import main
+sys.argv[:] = ["sip-trunks", *arguments]
+from sip_trunks.__main__ import main
 sys.addaudithook(pause)
-sys.exit(main(arguments))
+sys.exit(main())
 """
 
 

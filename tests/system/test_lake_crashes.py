@@ -85,7 +85,7 @@ def test_a_first_run_that_is_killed_leaves_no_lake_and_the_next_one_makes_it(api
     status = json.loads(call("status", "--json"))
     assert (status["is_work_pending"], status["is_run_active"], status["warehouse_bytes"]) == (True, False, None)
     assert status["last_run"]["error"] == "did not end"
-    assert "a run did not end" in call("status")
+    assert "a run was interrupted" in call("status")
     # As if it had died between the last file and the switch.
     shutil.copytree(lake.parent / "state" / "lake" / "famulor", lake / "versions" / "20200101T000000000000Z")
     (lake / ".famulor-begun").touch()

@@ -111,8 +111,7 @@ class DuckDBFile(Destination):
                 # Rows have keys; keeping their order would cost memory.
                 connection.execute("SET preserve_insertion_order = false")
                 yield connection
-                # Closing the connection would also write the log into the file, but would hide an error.
-                connection.execute("CHECKPOINT")
+                _checkpoint(connection)
         except duckdb.Error as error:
             raise DestinationError(f"DuckDB failed: {_first_line(error)}") from error
 
@@ -216,6 +215,11 @@ class DuckDBFile(Destination):
             raise _unreadable(self.path, error) from error
         with connection:
             yield connection
+
+
+def _checkpoint(connection: duckdb.DuckDBPyConnection) -> None:
+    # Closing the connection would also write the log into the file, but would hide an error.
+    connection.execute("CHECKPOINT")
 
 
 def _tables_agree(connection: duckdb.DuckDBPyConnection, accounts: Sequence[str]) -> bool:
