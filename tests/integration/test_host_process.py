@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +50,18 @@ def test_the_notebook_and_its_log_level_leave_the_environment_as_it_was(monkeypa
     with changed_log_level(logging.CRITICAL, "asyncio"):
         assert logging.getLogger("asyncio").level == logging.CRITICAL
     assert logging.getLogger("asyncio").level == level
+
+
+@pytest.mark.usefixtures("place")
+def test_a_command_leaves_the_signals_and_the_garbage_collector_as_they_were(api: Api) -> None:
+    def state() -> tuple[object, ...]:
+        return gc.get_threshold(), signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout
+
+    api.answer([TRUNK])
+    before = state()
+    assert main(["run", "--no-reports"]) == 0
+    assert main(["status"]) == 0
+    assert state() == before
 
 
 @pytest.mark.usefixtures("place")
