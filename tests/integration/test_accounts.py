@@ -14,7 +14,7 @@ from sip_trunks.commands import main
 from sip_trunks.core.settings import read_settings
 from tests.support.builders import IP_TRUNK
 from tests.support.past import store
-from tests.support.runs import call, handlers_kept, query
+from tests.support.runs import call, query
 
 if TYPE_CHECKING:
     import pytest
@@ -49,7 +49,7 @@ def test_an_account_is_forgotten_only_after_its_name_is_typed(
         monkeypatch.setattr(sys, "stdin", nobody)
         assert "--yes" in call("accounts", "forget", "default", code=2)
     keyboard, terminal = pty.openpty()
-    with open(terminal) as shell, handlers_kept():  # noqa: PTH123 - a descriptor is not a path
+    with open(terminal) as shell:  # noqa: PTH123 - a descriptor is not a path
         monkeypatch.setattr(sys, "stdin", shell)
         os.write(keyboard, b"defautl\n")
         assert main(["accounts", "forget", "default"]) == 2

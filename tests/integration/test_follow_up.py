@@ -17,7 +17,7 @@ from sip_trunks.run.run_log import note_run, summarize
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.hook import QUIET, SECRET, outcome_of
 from tests.support.prometheus import samples_of
-from tests.support.runs import call, handlers_kept
+from tests.support.runs import call
 from trunk_transforms.schema.reports import RUNS
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 def log_of(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> list[str]:
     """Call the command and return the lines that it writes to standard error."""
     capsys.readouterr()
-    with handlers_kept():
-        assert main(arguments) == code
+    assert main(arguments) == code
     return capsys.readouterr().err.splitlines()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from sip_trunks.commands import main
 from tests.support.builders import TRUNK
-from tests.support.runs import call, handlers_kept
+from tests.support.runs import call
 
 if TYPE_CHECKING:
     from tests.support.fixtures import Begin
@@ -24,8 +24,7 @@ def test_data_that_is_young_enough_passes(begin: Begin) -> None:
 
 
 def test_an_account_that_was_never_seen_is_stale(capsys: pytest.CaptureFixture[str]) -> None:
-    with handlers_kept():
-        assert main(["status", "--max-age", "2h", "--json"]) == 10
+    assert main(["status", "--max-age", "2h", "--json"]) == 10
     out, err = capsys.readouterr()
     assert json.loads(out)["stale_accounts"] == ["default"]
     assert err == "sip-trunks: 1 account was not seen for 2h: default (never seen)\n"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from sip_trunks.commands import main
 from tests.bench.answer import trunk
-from tests.support.runs import handlers_kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +30,7 @@ def run(api: Api, answered: list[dict[str, Any]], *arguments: str) -> Counter[st
     """Run the command on these trunks; return how often each function was called, of Python's or of C's."""
     api.answer(answered)
     profile = Profile()
-    with handlers_kept():
-        assert profile.runcall(main, ["run", "--no-reports", *arguments]) == 0
+    assert profile.runcall(main, ["run", "--no-reports", *arguments]) == 0
     called: Counter[str] = Counter()
     for entry in profile.getstats():
         called[entry.code if isinstance(entry.code, str) else entry.code.co_name] += entry.callcount

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -19,7 +18,7 @@ from sip_trunks.destinations import open_destination
 from sip_trunks.run.run import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from sip_trunks.core.settings import Settings
     from sip_trunks.run.result import AccountResult, RunResult
@@ -51,17 +50,6 @@ def query(sql: str, destination: str | None = None, settings: Settings | None = 
         return connection.execute(sql).fetchall()
 
 
-@contextmanager
-def handlers_kept() -> Iterator[None]:
-    """Give this process its own signal handlers back, which a command replaces."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
 @dataclass(frozen=True)
 class Printed:
     """What a command that was called in this process returned and printed."""
@@ -77,7 +65,7 @@ def capture(*arguments: str, code: int | tuple[int, ...] = 0) -> Printed:
     A process of its own is for what only a process can show: signals, pipes, imports, another user.
     """
     out, err = (TextIOWrapper(BytesIO(), "utf-8", write_through=True) for _ in range(2))
-    with handlers_kept(), redirect_stdout(out), redirect_stderr(err):
+    with redirect_stdout(out), redirect_stderr(err):
         returned = main(arguments)
     printed = Printed(returned, out.buffer.getvalue(), err.buffer.getvalue().decode())
     assert returned in (code if isinstance(code, tuple) else (code,)), printed.errors

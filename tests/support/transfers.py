@@ -23,7 +23,7 @@ from tests.support import past as history
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.consistency import assert_whole
 from tests.support.hard_account import hard_trunks
-from tests.support.runs import TOKEN, handlers_kept
+from tests.support.runs import TOKEN
 from tests.support.shared import built_once
 from trunk_transforms import schema
 
@@ -230,7 +230,7 @@ def edition_of(copy: Path) -> int:
 def call_refused(*arguments: str, code: int | tuple[int, ...]) -> str:
     """Call the command in this process and return the short line that is all it has to say."""
     out, err = StringIO(), StringIO()
-    with handlers_kept(), redirect_stdout(out), redirect_stderr(err):
+    with redirect_stdout(out), redirect_stderr(err):
         returned = main(arguments)
     assert returned in (code if isinstance(code, tuple) else (code,)), err.getvalue()
     assert out.getvalue() == ""

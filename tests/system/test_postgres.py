@@ -26,7 +26,7 @@ from tests.support.consistency import assert_answers_are_whole, reads_back
 from tests.support.destination_contract import TEXTS, ComparedDestinationContract
 from tests.support.lakes import places_with
 from tests.support.past import store
-from tests.support.runs import COMMAND, PATIENCE_SECONDS, TOKEN, call, handlers_kept, load, only, query
+from tests.support.runs import COMMAND, PATIENCE_SECONDS, TOKEN, call, load, only, query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -440,8 +440,7 @@ def test_a_server_that_cannot_be_used_is_named_in_one_line_without_the_password(
         else:
             monkeypatch.setenv(CREDENTIALS, credentials.format(password=PASSWORD, port=urlsplit(url).port, url=url))
         for command in (["run"], ["status"], ["--debug", "status"]):
-            with handlers_kept():
-                code = main(command)
+            code = main(command)
             out, err = capfd.readouterr()
             last_run = json.loads((place / "data" / "state" / "last_run.json").read_text())
             printed = [line for line in err.splitlines() if "requesting trunks" not in line]

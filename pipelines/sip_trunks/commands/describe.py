@@ -22,7 +22,7 @@ def add_arguments(parser: Parser) -> None:
 def run(options: Options) -> int:
     """Print the dictionary, or one entry of it, including stored columns that the API has added.
 
-    Raises UsageError if there is no entry of this name.
+    Raises UsageError if no entry has this name.
     """
     name = options.table
     every = list_entries(_read_stored_columns(read_settings(options.destination)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sip_trunks.commands import main
-from tests.support.runs import call, handlers_kept
+from tests.support.runs import call
 
 if TYPE_CHECKING:
     from tests.support.api import Api
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def test_a_command_line_that_cannot_be_parsed_exits_with_2(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with handlers_kept(), pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
     printed = capsys.readouterr()
