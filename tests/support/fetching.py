@@ -12,6 +12,7 @@ from sip_trunks.core.settings import Account, ApiSettings
 from sip_trunks.famulor.client import RawSnapshot, fetch_snapshot
 from tests.support.builders import IP_TRUNK, TRUNK, body
 from tests.support.runs import PATIENCE_SECONDS, TOKEN
+from trunk_transforms.schema.resources import TRUNKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,7 @@ def failure(kind: type[Exception], base_url: str, **options: Any) -> str:
 
 def records(snapshot: RawSnapshot) -> list[bytes]:
     assert snapshot.records is not None
-    return [bytes(record) for record in snapshot.records]
+    return [bytes(record) for record in snapshot.records[TRUNKS]]
 
 
 def ids(snapshot: RawSnapshot) -> list[int]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Answer = tuple[str, datetime, list[dict[str, Any]]]
 
 _ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
-_TABLES = {table.name: table for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)}
+_TABLES = {table.name: table for table in schema.EVERY_TABLE}
 
 
 def tables_of(answers: Sequence[Answer]) -> dict[str, pa.Table]:

@@ -164,7 +164,7 @@ def contents(settings: Settings, run_at: datetime | None = None, *, parsed: bool
         loads = {load for (load,) in connection.execute(query, [run_at]).fetchall()}
         stored = "SELECT table_name FROM duckdb_columns() WHERE schema_name = 'famulor' GROUP BY ALL"
         there = {name for (name,) in connection.execute(stored).fetchall()}
-        for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS):
+        for table in schema.EVERY_TABLE:
             if table.name not in there:
                 continue
             described = connection.execute(f"DESCRIBE famulor.{table.name}").fetchall()

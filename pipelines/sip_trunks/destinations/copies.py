@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sip_trunks.core.settings import Settings
 
 OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
-TABLES = [*(table.name for table in schema.TABLES), schema.SIP_TRUNK_SNAPSHOT_ROWS.name]
+TABLES = [table.name for table in schema.EVERY_TABLE]
 
 
 class StoredTables(Protocol):
@@ -41,8 +41,8 @@ class StoredTables(Protocol):
     def fetch(self, table: str, columns: Collection[str]) -> pa.Table:
         """Return these columns of a table; JSON is text."""
 
-    def fetch_observed_versions(self) -> pa.Table:
-        """Return account, id and row_version of the trunks as of the last complete snapshot of each account."""
+    def fetch_observed_versions(self, resource: schema.Resource) -> pa.Table:
+        """Return account, id and row_version of the rows as of the last complete snapshot of each account."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,12 @@ class CopiedDestination(Destination):
             yield connection
 
     def copy_for_run(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Copy the tables that a run compares with; of the trunks, only the columns that show whether they changed."""
+        """Copy the tables that a run compares with; of a resource, only the columns that show which rows changed."""
         self.__dict__.pop("stored_tables", None)  # they may keep the columns of their first access
         tables = self.stored_tables
-        if tables.columns_of(schema.SIP_TRUNKS.name):
-            _write_copy(connection, tables, schema.SIP_TRUNKS.name, tables.fetch_observed_versions())
+        for resource in schema.RESOURCES:
+            if tables.columns_of(resource.name):
+                _write_copy(connection, tables, resource.name, tables.fetch_observed_versions(resource))
         for name in (OBSERVATIONS, schema.SCHEMA_DRIFT.name):
             _copy(connection, tables, name)
 

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _DATASET = f"{sql.DATASET}_delta"
-_HISTORY = schema.SIP_TRUNKS_HISTORY.name
 # dlt checks once a second whether a table is done, so all of them are written at the same time.
 _DLT_CONFIG = KEEPING_LOAD_IDS | {"LOAD__WORKERS": "6", "RESTORE_FROM_DESTINATION": "false"}
 
@@ -120,10 +119,9 @@ class DeltaTables:
             tables[table.name] = self.fetch(table.name, columns) if columns else empty
         return tables
 
-    def fetch_observed_versions(self) -> pa.Table:
-        """Return account, id and row_version of the trunks as of the last complete snapshot of each account."""
-        trunks = drop_unobserved(self.read_all())[schema.SIP_TRUNKS.name]
-        return trunks.select(["account", "id", "row_version"])
+    def fetch_observed_versions(self, resource: schema.Resource) -> pa.Table:
+        """Return account, id and row_version of the rows as of the last complete snapshot of each account."""
+        return drop_unobserved(self.read_all())[resource.name].select(["account", "id", "row_version"])
 
 
 @dataclass(frozen=True)
@@ -209,10 +207,13 @@ class DeltaLake(copies.CopiedDestination):
         """Whether the tables have changes that do not belong to a complete snapshot."""
         stored = self.stored_tables.read_all()
         observed = drop_unobserved(stored)
+        histories = [resource.history.name for resource in schema.RESOURCES]
         return any(
-            sorted(stored[name]["row_version"].to_pylist()) != sorted(observed[name]["row_version"].to_pylist())
-            for name in (schema.SIP_TRUNKS.name, _HISTORY, schema.SIP_TRUNK_ALLOWED_IPS.name)
-        ) or not stored[_HISTORY]["valid_to"].equals(observed[_HISTORY]["valid_to"])
+            sorted(stored[table.name]["row_version"].to_pylist())
+            != sorted(observed[table.name]["row_version"].to_pylist())
+            for resource in schema.RESOURCES
+            for table in resource.tables
+        ) or any(not stored[name]["valid_to"].equals(observed[name]["valid_to"]) for name in histories)
 
     # ------------------------------------------------------------------ maintenance
 

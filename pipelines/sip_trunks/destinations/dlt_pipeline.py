@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dlt.extract import DltResource, DltSource
 
     from sip_trunks.core.settings import Settings
+    from trunk_transforms import schema
     from trunk_transforms.parse.batch import SnapshotBatch
 
 PIPELINE = "sip_trunks"
@@ -95,21 +96,21 @@ def merging_source(batch: SnapshotBatch) -> DltSource:
     return build_source(tables.pop, merging_snapshots(batch.accounts, batch.snapshot_at))
 
 
-def changing_source(batch: SnapshotBatch, stale: str | None) -> DltSource:
+def changing_source(batch: SnapshotBatch, stale: Mapping[schema.Resource, str]) -> DltSource:
     """Return the source that writes only the changes of the snapshots, into tables that agree with each other.
 
-    `stale` names a table at the destination with the keys of the stored trunks that have changed or disappeared; it is
-    None if there are none. Empties `batch.snapshots` to free memory.
+    `stale` names tables at the destination with the keys of the stored rows that have changed or disappeared; it has
+    only the resources with such rows. Empties `batch.snapshots` to free memory.
     """
-    from sip_trunks.famulor.source import ADDING, build_source, merging_changes, tables_of
-    from trunk_transforms.parse.snapshot import pick_trunks
+    from sip_trunks.famulor.source import build_source, merging_changes, tables_of
+    from trunk_transforms.parse.snapshot import pick_rows
 
     fresh = [
-        pick_trunks(tables, known.is_fresh) for tables, known in zip(batch.snapshots, batch.differences, strict=True)
+        pick_rows(snapshot, known.is_fresh) for snapshot, known in zip(batch.snapshots, batch.differences, strict=True)
     ]
     batch.snapshots.clear()
     tables = tables_of(fresh, batch.observations, batch.snapshot_at)
-    return build_source(tables.pop, merging_changes(stale, batch.snapshot_at) if stale else ADDING)
+    return build_source(tables.pop, merging_changes(stale, batch.snapshot_at))
 
 
 def writing_source(

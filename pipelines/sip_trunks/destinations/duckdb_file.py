@@ -142,8 +142,7 @@ class DuckDBFile(Destination):
         """Load whole tables into the private copy with dlt. Raises DestinationError."""
         from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
 
-        kept = {name: table for name, table in tables.items() if name != schema.SIP_TRUNK_SNAPSHOT_ROWS.name}
-        source = partial(writing_source, kept)
+        source = partial(writing_source, {table.name: tables[table.name] for table in schema.TABLES})
         load_with_dlt(self.settings, lambda dlt: dlt.duckdb(connection), source, KEEPING_LOAD_IDS)
         self._create_views(connection)
 
@@ -223,7 +222,7 @@ def _checkpoint(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _tables_agree(connection: duckdb.DuckDBPyConnection, accounts: Sequence[str]) -> bool:
-    """Whether the tables agree on the current trunks of these accounts, so that a load can compare with one of them.
+    """Whether the tables agree on the current rows of these accounts, so that a load can compare with one of them.
 
     They agree unless another program has written to the file. If they do not, a merge of whole snapshots repairs them.
     """
@@ -232,16 +231,20 @@ def _tables_agree(connection: duckdb.DuckDBPyConnection, accounts: Sequence[str]
         return len(missing) == len(schema.TABLES)
     theirs = f"account IN ({', '.join(map(sql.literal, accounts))})"
     versions = "count(*), coalesce(sum(hash(account, id, row_version)), 0)"
-    entry_count = "coalesce(json_array_length(allowed_inbound_ips), 0)"
-    expected = f"coalesce(sum({entry_count}), 0), coalesce(sum({entry_count} * hash(row_version)::HUGEINT), 0)"
 
     def read(sums: str, table: schema.Table, condition: str = "") -> tuple[Any, ...]:
         query = f"SELECT {sums} FROM {sql.DATASET}.{table.name} WHERE {theirs} {condition}"
         return tuple(connection.execute(query).fetchall()[0])
 
-    history = read(versions, schema.SIP_TRUNKS_HISTORY, "AND valid_to IS NULL")
-    entries = read("count(*), coalesce(sum(hash(row_version)), 0)", schema.SIP_TRUNK_ALLOWED_IPS)
-    return read(f"{versions}, {expected}", schema.SIP_TRUNKS) == history + entries
+    def agree(resource: schema.Resource) -> bool:
+        expected, found = versions, read(versions, resource.history, "AND valid_to IS NULL")
+        if resource.entries:
+            count = f"coalesce(json_array_length({resource.entries.list_column}), 0)"
+            expected += f", coalesce(sum({count}), 0), coalesce(sum({count} * hash(row_version)::HUGEINT), 0)"
+            found += read("count(*), coalesce(sum(hash(row_version)), 0)", resource.entries.table)
+        return read(expected, resource.current) == found
+
+    return all(map(agree, schema.RESOURCES))
 
 
 def _drop_temporary_schemas(connection: duckdb.DuckDBPyConnection) -> None:
@@ -250,24 +253,27 @@ def _drop_temporary_schemas(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"DROP SCHEMA IF EXISTS {passing} CASCADE")
 
 
-def _write_stale_keys(connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> str | None:
-    """Make a table with the keys of the stored trunks that the batch changes or removes.
+def _write_stale_keys(connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> dict[schema.Resource, str]:
+    """Make tables with the keys of the stored rows that the batch changes or removes, for resources with such rows.
 
-    Returns its name, or None if there are none. It is not a temporary table, because dlt works on other connections.
+    Returns their names. They are not temporary tables, because dlt works on other connections.
     """
     import pyarrow as pa
 
-    keys = pa.concat_tables(
-        pa.table({"account": pa.repeat(account, len(known.stale_ids)), "trunk_id": known.stale_ids})
-        for account, known in zip(batch.accounts, batch.differences, strict=True)
-    )
-    if not len(keys):
-        return None
     connection.execute(f"CREATE SCHEMA {_WORK}")
-    connection.register("keys", keys)
-    connection.execute(f"CREATE TABLE {_WORK}.stale AS FROM keys")
-    connection.unregister("keys")
-    return f"{_WORK}.stale"
+    stale = {}
+    for resource in schema.RESOURCES:
+        keys = pa.concat_tables(
+            pa.table({"account": pa.repeat(snapshot.account, len(known.stale_ids)), "id": known.stale_ids})
+            for snapshot, known in zip(batch.snapshots, batch.differences, strict=True)
+            if snapshot.resource is resource
+        )
+        if len(keys):
+            stale[resource] = f"{_WORK}.{resource.name}"
+            connection.register("keys", keys)
+            connection.execute(f"CREATE TABLE {stale[resource]} AS FROM keys")
+            connection.unregister("keys")
+    return stale
 
 
 def _unreadable(path: Path, error: duckdb.Error) -> DestinationError:

@@ -41,14 +41,6 @@ if TYPE_CHECKING:
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _STRATEGIES = {"cdc", "scd2", "upsert"}
-_OBSERVED_VERSIONS_QUERY = f"""
-    SELECT versions.account, versions.id, versions.row_version
-    FROM {schema.SIP_TRUNKS_HISTORY.name} AS versions
-    JOIN (SELECT account, MAX(snapshot_at) AS seen_at FROM {OBSERVATIONS} GROUP BY account) AS seen
-    ON seen.account = versions.account
-    WHERE versions.valid_from <= seen.seen_at AND (versions.valid_to IS NULL OR versions.valid_to > seen.seen_at)
-"""
-"""The trunks as of the last complete snapshot of each account, without the changes of an interrupted run."""
 _OUR_SCHEMA = "schema_name = 'famulor'"
 _DLT_CONFIG = {
     # dlt would leave a copy of the last load, phone numbers included, in its staging schema.
@@ -78,9 +70,17 @@ class ServerTables:
         )
         return self.query(f"SELECT {selected} FROM {quoted(table)}")
 
-    def fetch_observed_versions(self) -> pa.Table:
-        """Return account, id and row_version of the trunks as of the last complete snapshot of each account."""
-        return self.query(_OBSERVED_VERSIONS_QUERY)
+    def fetch_observed_versions(self, resource: schema.Resource) -> pa.Table:
+        """Return account, id and row_version of the rows as of the last complete snapshot of each account."""
+        # Without the changes of an interrupted run.
+        return self.query(f"""
+            SELECT versions.account, versions.id, versions.row_version
+            FROM {resource.history.name} AS versions
+            JOIN (SELECT account, MAX(snapshot_at) AS seen_at FROM {OBSERVATIONS} GROUP BY account) AS seen
+            ON seen.account = versions.account
+            WHERE versions.valid_from <= seen.seen_at
+                AND (versions.valid_to IS NULL OR versions.valid_to > seen.seen_at)
+        """)
 
     def query(self, query: str) -> pa.Table:
         """Return the result of a query on the server."""
@@ -149,7 +149,7 @@ class DatabaseServer(copies.CopiedDestination):
     def load(self, connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> None:
         """Merge the snapshots with dlt, then write their rows of `sip_trunk_snapshots`. Raises DestinationError."""
         for snapshot in batch.snapshots:
-            _refuse_nul(snapshot.trunks)
+            _refuse_nul(snapshot.rows)
         stored = state.read_stored_accounts(connection)
         is_half_done = self.is_half_done()
         loaded = self._run_dlt(partial(merging_source, replace(batch, observations=())), _DLT_CONFIG)

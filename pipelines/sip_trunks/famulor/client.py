@@ -29,13 +29,15 @@ from sip_trunks.famulor.rate_limit import RateLimit
 from sip_trunks.famulor.spool import SpooledRecords, release_memory
 from sip_trunks.famulor.wait_hints import read_wait_seconds
 from trunk_transforms.parse.envelope import InvalidResponseError, read_page
+from trunk_transforms.schema.resources import TRUNKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
 
     from sip_trunks.core.settings import Account, ApiSettings
+    from trunk_transforms.schema.resources import Resource
 
 _CHUNK_BYTES = 2**18
 _SMALL_BYTES = 2**20  # smaller bodies stay in memory, to limit the number of open files
@@ -49,14 +51,14 @@ _TRANSIENT = frozenset({408, 425, 429})
 class RawSnapshot:
     """One complete response for one account, as downloaded.
 
-    `records` are the trunks as raw JSON, or None if the response is unchanged. `body_bytes` and `body_sha256` cover all
-    pages of the decompressed response.
+    `records` has the records of each list as raw JSON, or is None if the response is unchanged. `body_bytes` and
+    `body_sha256` cover all pages of the decompressed response.
     """
 
     account: str
     body_bytes: int
     body_sha256: str
-    records: SpooledRecords | None
+    records: Mapping[Resource, SpooledRecords] | None
 
     def observation(
         self,
@@ -140,7 +142,7 @@ def fetch_snapshot(
         raise InvalidResponseError(
             f"expected {total} trunks as in `total` of the response, got {len(records)}; run again"
         )
-    return RawSnapshot(account.name, size, digest.hexdigest(), records)
+    return RawSnapshot(account.name, size, digest.hexdigest(), {TRUNKS: records})
 
 
 @dataclass

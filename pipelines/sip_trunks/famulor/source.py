@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 UNDECLARED_TYPES: tuple[schema.ColumnType, ...] = ("text", "bigint", "double", "bool", "json")
 """The column types of fields that are not declared. dlt uses the same names."""
 
+_HISTORIES = {resource.history for resource in schema.RESOURCES}
 _ROWS_WORTH_COLLECTING = 100_000
 
 CONTRACT: Any = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
@@ -58,7 +59,7 @@ def build_resources(
         dlt.resource(
             rows,
             name=table.name,
-            primary_key=() if table is schema.SIP_TRUNKS_HISTORY else table.primary_key,
+            primary_key=() if table in _HISTORIES else table.primary_key,
             write_disposition=disposition,
             columns=_descriptions(table),
             schema_contract=CONTRACT,
@@ -67,40 +68,40 @@ def build_resources(
     ]
 
 
-ADDING: Mapping[schema.Table, Any] = dict.fromkeys(schema.TABLES, "append")
-"""The write dispositions for rows whose keys are not stored yet, so that no merge is necessary."""
-
-
 def merging_snapshots(accounts: Sequence[str], snapshot_at: datetime) -> dict[schema.Table, Any]:
     """Return the write dispositions for complete snapshots.
 
-    Trunks that `accounts` no longer have are deleted from the current state and closed in the history. Rows of other
+    Rows that `accounts` no longer have are deleted from the current state and closed in the history. Rows of other
     accounts are not changed. Versions begin and end at `snapshot_at`.
     """
     scope = f"account IN ({', '.join(_quoted(name) for name in accounts)})"
     upsert: Any = {"disposition": "merge", "strategy": "upsert"}
-    return {
-        schema.SIP_TRUNKS: _current(scope),
-        schema.SIP_TRUNKS_HISTORY: _versions(scope, snapshot_at),
-        schema.SIP_TRUNK_ALLOWED_IPS: _current(scope),
-        schema.SIP_TRUNK_SNAPSHOTS: upsert,
-        schema.SCHEMA_DRIFT: upsert,
-    }
+    dispositions = dict.fromkeys(schema.TABLES, upsert)
+    for resource in schema.RESOURCES:
+        dispositions |= _merging(resource, lambda _: scope, snapshot_at)
+    return dispositions
 
 
-def merging_changes(stale: str, snapshot_at: datetime) -> dict[schema.Table, Any]:
-    """Return the write dispositions for the new and changed trunks of the snapshots.
+def merging_changes(stale: Mapping[schema.Resource, str], snapshot_at: datetime) -> dict[schema.Table, Any]:
+    """Return the write dispositions for the new and changed rows of the snapshots.
 
-    `stale` is a table in the destination with the account and trunk_id of the stored trunks that were changed or
-    removed. Only these are replaced, deleted and closed. Versions begin and end at `snapshot_at`.
+    `stale` names tables in the destination with the account and id of the stored rows that were changed or removed.
+    Only these are replaced, deleted and closed; all other rows have new keys and are added without a merge. Versions
+    begin and end at `snapshot_at`.
     """
-    trunks, entries = (f"(account, {key}) IN (SELECT account, trunk_id FROM {stale})" for key in ("id", "trunk_id"))
-    return {
-        **ADDING,
-        schema.SIP_TRUNKS: _current(trunks),
-        schema.SIP_TRUNKS_HISTORY: _versions(trunks, snapshot_at),
-        schema.SIP_TRUNK_ALLOWED_IPS: _current(entries),
-    }
+    dispositions: dict[schema.Table, Any] = dict.fromkeys(schema.TABLES, "append")
+    for resource, keys in stale.items():
+        scope = f"(account, {{}}) IN (SELECT account, id FROM {keys})"
+        dispositions |= _merging(resource, scope.format, snapshot_at)
+    return dispositions
+
+
+def _merging(resource: schema.Resource, scope: Callable[[str], str], snapshot_at: datetime) -> dict[schema.Table, Any]:
+    """Return the write dispositions of a resource. `scope` returns the SQL condition of the rows to merge, by key."""
+    merging = {resource.current: _current(scope("id")), resource.history: _versions(scope("id"), snapshot_at)}
+    if resource.entries:
+        merging[resource.entries.table] = _current(scope(resource.entries.parent))
+    return merging
 
 
 def _current(scope: str) -> Any:
@@ -149,14 +150,18 @@ def tables_of(
     snapshots: Sequence[ParsedSnapshot], observations: Sequence[Mapping[str, Any]], snapshot_at: datetime
 ) -> dict[str, list[pa.Table]]:
     """Return the rows of all tables for the snapshots of one load. `observations` are rows of `sip_trunk_snapshots`."""
-    trunks = join_tables(snapshot.trunks for snapshot in snapshots)
-    return {
-        schema.SIP_TRUNKS.name: trunks,
-        schema.SIP_TRUNKS_HISTORY.name: [with_validity(table, snapshot_at) for table in trunks],
-        schema.SIP_TRUNK_ALLOWED_IPS.name: join_tables(snapshot.allowed_ips for snapshot in snapshots),
+    tables = {
         schema.SIP_TRUNK_SNAPSHOTS.name: [snapshot_table(observations)],
         schema.SCHEMA_DRIFT.name: [drift_table(snapshots, snapshot_at)],
     }
+    for resource in schema.RESOURCES:
+        own = [snapshot for snapshot in snapshots if snapshot.resource is resource]
+        rows = join_tables(snapshot.rows for snapshot in own)
+        tables[resource.current.name] = rows
+        tables[resource.history.name] = [with_validity(table, snapshot_at) for table in rows]
+        if resource.entries:
+            tables[resource.entries.table.name] = join_tables(s.entries for s in own if s.entries is not None)
+    return tables
 
 
 build_source = dlt.source(build_resources, name="famulor", schema_contract=CONTRACT)
@@ -186,16 +191,20 @@ def famulor(
     @cache
     def tables() -> Mapping[str, Sequence[pa.Table]]:
         snapshot = fetch_snapshot(Account(account, api_token), settings)
-        parsed = parse_snapshot(snapshot.records or (), account=account, known=_known_types())
+        parsed = [
+            parse_snapshot(records, account=account, resource=resource, known=_known_types(resource))
+            for resource, records in (snapshot.records or {}).items()
+        ]
+        trunk_count, drift_count = len(parsed[0].rows), sum(len(one.drift) for one in parsed)
         observation = snapshot.observation(
-            snapshot_at, trunk_count=len(parsed.trunks), drift_count=len(parsed.drift), is_unchanged=None
+            snapshot_at, trunk_count=trunk_count, drift_count=drift_count, is_unchanged=None
         )
-        return tables_of([parsed], [observation], snapshot_at)
+        return tables_of(parsed, [observation], snapshot_at)
 
     return build_resources(lambda name: tables()[name], merging_snapshots([account], snapshot_at))
 
 
-def _known_types() -> dict[str, schema.ColumnType]:
+def _known_types(resource: schema.Resource) -> dict[str, schema.ColumnType]:
     """Return the types of the undeclared columns that the running pipeline has stored."""
-    stored = dlt.current.source_schema().tables.get(schema.SIP_TRUNKS.name, {}).get("columns", {})
+    stored = dlt.current.source_schema().tables.get(resource.name, {}).get("columns", {})
     return {name: kind for name, hint in stored.items() for kind in UNDECLARED_TYPES if kind == hint.get("data_type")}

@@ -15,6 +15,7 @@ from sip_trunks.famulor.client import RawSnapshot
 from sip_trunks.famulor.fetch_many import fetching
 from sip_trunks.operations.monitoring.webhook import check_address
 from trunk_transforms.parse.envelope import InvalidResponseError
+from trunk_transforms.schema.resources import TRUNKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -127,4 +128,5 @@ def _check_tokens(accounts: Sequence[Account]) -> str:
 def _check_account(settings: Settings, result: Result) -> str:
     if not isinstance(result, RawSnapshot):
         raise result
-    return f"token accepted, {len(result.records or ())} trunks at {settings.api.base_url}"
+    trunks = result.records[TRUNKS] if result.records else ()
+    return f"token accepted, {len(trunks)} trunks at {settings.api.base_url}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import Destination
 
-EVERY_TABLE = tuple(table.name for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS))
+EVERY_TABLE = tuple(table.name for table in schema.EVERY_TABLE)
 _OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
 
 
@@ -69,7 +69,7 @@ def deletions_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> 
     responses = _any_of(responses_before)
     return Deletions(
         {
-            schema.SIP_TRUNKS_HISTORY.name: f"valid_to <= {_literal(limit)}",
+            **{resource.history.name: f"valid_to <= {_literal(limit)}" for resource in schema.RESOURCES},
             _OBSERVATIONS: _any_of(observations_before),
             schema.SCHEMA_DRIFT.name: responses,
             schema.SIP_TRUNK_SNAPSHOT_ROWS.name: responses,

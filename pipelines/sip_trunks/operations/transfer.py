@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 CopyFormat = Literal["parquet", "csv", "duckdb"]
 COPY_FORMATS: tuple[CopyFormat, ...] = get_args(CopyFormat)
-_TABLES = {table.name: table for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)}
+_TABLES = {table.name: table for table in schema.EVERY_TABLE}
 _MANIFEST = "manifest.json"
 _WAREHOUSE = "warehouse.duckdb"
 _ROWS_AT_ONCE = 100_000
@@ -145,20 +145,28 @@ def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as
         return {name: f"SELECT * FROM {DATASET}.{name}" for name in names}
     moment = f"TIMESTAMPTZ {literal(as_of)}"
     was_known = f"valid_from <= {moment} AND {state.known_accounts(as_of)}"
-    history = f"{DATASET}.{schema.SIP_TRUNKS_HISTORY.name}"
-    columns = ", ".join(map(quoted, sql.read_columns(connection, schema.SIP_TRUNKS.name)))
-    trunks = f"SELECT {columns} FROM {history} WHERE {was_known} AND coalesce(valid_to > {moment}, true)"
-    entries = ", ".join(map(quoted, sql.read_columns(connection, schema.SIP_TRUNK_ALLOWED_IPS.name)))
-    special = {
-        schema.SIP_TRUNKS.name: trunks,
-        schema.SIP_TRUNKS_HISTORY.name: f"SELECT * REPLACE (CASE WHEN valid_to <= {moment} THEN valid_to END AS "
-        f"valid_to) FROM {history} WHERE {was_known}",
-        schema.SIP_TRUNK_ALLOWED_IPS.name: f"SELECT {entries} FROM (SELECT *, list[position + 1] AS ip "
-        f"FROM (SELECT *, unnest(range(len(list))) AS position FROM "
-        f"(SELECT account, id AS trunk_id, row_version, _dlt_load_id, "
-        f"from_json(allowed_inbound_ips, '[\"VARCHAR\"]') AS list FROM ({trunks}))))",
-    }
+    special = {}
+    for resource in schema.RESOURCES:
+        history = f"{DATASET}.{resource.history.name}"
+        columns = ", ".join(map(quoted, sql.read_columns(connection, resource.name)))
+        rows = f"SELECT {columns} FROM {history} WHERE {was_known} AND coalesce(valid_to > {moment}, true)"
+        ended = f"CASE WHEN valid_to <= {moment} THEN valid_to END AS valid_to"
+        special[resource.name] = rows
+        special[resource.history.name] = f"SELECT * REPLACE ({ended}) FROM {history} WHERE {was_known}"
+        if resource.entries:
+            special[resource.entries.table.name] = _select_entries(connection, resource.entries, rows)
     return {name: special.get(name, f"SELECT * FROM {DATASET}.{name} WHERE snapshot_at <= {moment}") for name in names}
+
+
+def _select_entries(connection: duckdb.DuckDBPyConnection, entries: schema.Entries, rows: str) -> str:
+    """Return the query of the entries of a list column of these rows."""
+    columns = ", ".join(map(quoted, sql.read_columns(connection, entries.table.name)))
+    lists = (
+        f"SELECT account, id AS {entries.parent}, row_version, _dlt_load_id, "
+        f"from_json({entries.list_column}, '[\"VARCHAR\"]') AS list FROM ({rows})"
+    )
+    numbered = f"SELECT *, unnest(range(len(list))) AS position FROM ({lists})"
+    return f"SELECT {columns} FROM (SELECT *, list[position + 1] AS {entries.value} FROM ({numbered}))"
 
 
 def _write_table(

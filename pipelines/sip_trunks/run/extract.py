@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from sip_trunks.destinations.base import Destination
     from sip_trunks.famulor.fetch_many import Result
     from sip_trunks.warehouse.state import StoredAccount
-    from trunk_transforms.parse.records import Columns
-    from trunk_transforms.parse.shrink_guard import Difference
+    from trunk_transforms.parse.records import Columns, Drift
+    from trunk_transforms.parse.shrink_guard import Changes, Difference
     from trunk_transforms.parse.snapshot import ParsedSnapshot
     from trunk_transforms.schema.tables import ColumnType
 
@@ -61,11 +61,21 @@ class RunContext:
 
 @dataclass(frozen=True)
 class ValidatedSnapshot:
-    """A snapshot that may be loaded, and its differences from the stored versions."""
+    """A snapshot that may be loaded: each list of the API, and its differences from the stored versions."""
 
     snapshot: RawSnapshot
-    tables: ParsedSnapshot
-    difference: Difference
+    lists: list[ParsedSnapshot]
+    differences: list[Difference]
+
+    @property
+    def trunk_count(self) -> int:
+        """The number of trunks."""
+        return len(self.lists[0].rows)
+
+    @property
+    def drift(self) -> list[Drift]:
+        """The deviations of all lists."""
+        return [entry for parsed in self.lists for entry in parsed.drift]
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ class ExtractResult:
     def batches(self) -> Generator[SnapshotBatch]:
         """Yield the batches to load, each as soon as it has the destination's `max_batch_trunks`, to bound memory."""
         context, settings = self.context, self.context.settings
-        types = state.read_known_types(self.connection)
+        types = {resource: state.read_known_types(self.connection, resource) for resource in schema.RESOURCES}
         most = context.destination.max_batch_trunks or math.inf
         pending: list[ValidatedSnapshot] = []
         pending_count = 0
@@ -118,9 +128,9 @@ class ExtractResult:
                 else:
                     if validated is not None:
                         pending.append(validated)
-                        pending_count += len(validated.tables.trunks)
+                        pending_count += sum(len(parsed.rows) for parsed in validated.lists)
                         # All accounts share the columns, so the next one needs the types of this one.
-                        types |= validated.tables.types
+                        types = {one.resource: {**types[one.resource], **one.types} for one in validated.lists}
                     del validated
                 if number % _PROGRESS_ACCOUNTS == 0:
                     context.announce(f"{number} of {len(names)} accounts read")
@@ -131,10 +141,13 @@ class ExtractResult:
             yield self._take_batch(pending)
 
     @cached_property
-    def _has_trunks(self) -> bool:
-        return sql.exists(self.connection, schema.SIP_TRUNKS.name)
+    def _stored_resources(self) -> set[schema.Resource]:
+        stored = sql.read_tables(self.connection)
+        return {resource for resource in schema.RESOURCES if resource.name in stored}
 
-    def _validate(self, account: str, response: Result, types: Mapping[str, ColumnType]) -> ValidatedSnapshot | None:
+    def _validate(
+        self, account: str, response: Result, types: Mapping[schema.Resource, Mapping[str, ColumnType]]
+    ) -> ValidatedSnapshot | None:
         """Record the result of an account and return its snapshot; None if the response is unchanged.
 
         Raises SipTrunksError or InvalidResponseError if the snapshot may not be loaded.
@@ -152,41 +165,42 @@ class ExtractResult:
         from trunk_transforms.parse.shrink_guard import NO_VERSIONS, compare_versions
         from trunk_transforms.parse.snapshot import parse_snapshot
 
-        if len(self.context.accounts) <= _FEW_ACCOUNTS:
-            size = f"{response.body_bytes / 1e3:.0f} kB"
-            self.context.announce(f"{account}: reading {len(response.records or ())} trunks ({size})")
-        has_versions = last is not None and self._has_trunks
-        versions = state.read_stored_versions(self.connection, account) if has_versions else NO_VERSIONS
-        tables = parse_snapshot(response.records or (), account=account, known=types, hide=_hiding(settings))
-        difference = compare_versions(versions, tables.trunks)
-        changes, count, drift = difference.changes, len(tables.trunks), tables.drift
-        if changes.is_suspicious and not self.context.accept_shrink:
-            raise RefusedSnapshotError(
-                f"the response has {count} {'trunk' if count == 1 else 'trunks'}; {changes.removed_count} of "
-                f"{changes.stored_count} stored trunks are missing. Nothing was changed. If they were really deleted: "
-                f"sip-trunks run --account {account} --accept-shrink{settings.destination_option}"
+        validated = ValidatedSnapshot(replace(response, records=None), [], [])
+        for resource, records in (response.records or {}).items():
+            if len(self.context.accounts) <= _FEW_ACCOUNTS:
+                size = f"{response.body_bytes / 1e3:.0f} kB"
+                self.context.announce(f"{account}: reading {len(records)} {resource.title} ({size})")
+            has_versions = last is not None and resource in self._stored_resources
+            versions = state.read_stored_versions(self.connection, account, resource) if has_versions else NO_VERSIONS
+            parsed = parse_snapshot(
+                records, account=account, resource=resource, known=types[resource], hide=_hiding(settings)
             )
+            difference = compare_versions(versions, parsed.rows)
+            if difference.changes.is_suspicious and not self.context.accept_shrink:
+                raise _shrink_error(parsed, difference.changes, settings)
+            validated.lists.append(parsed)
+            validated.differences.append(difference)
+        drift, changes = validated.drift, validated.differences[0].changes
         if drift and settings.drift == "strict":
             raise _drift_error(
                 f"in {len(drift)} ways, first {drift[0].column_name}: {drift[0].detail} ({drift[0].kind})"
             )
-        counts = (count, changes.new_count, changes.changed_count, changes.removed_count, len(drift))
-        self.accounts.append(AccountResult(account, "loaded", *counts))
-        # The raw records are no longer needed; the load needs the memory.
-        return ValidatedSnapshot(replace(response, records=None), tables, difference)
+        counts = (changes.new_count, changes.changed_count, changes.removed_count, len(drift))
+        self.accounts.append(AccountResult(account, "loaded", validated.trunk_count, *counts))
+        return validated
 
     def _take_batch(self, pending: list[ValidatedSnapshot]) -> SnapshotBatch:
         """Return the batch of all pending snapshots, and empty the list: only the batch keeps them in memory."""
         batch = SnapshotBatch(
             accounts=[one.snapshot.account for one in pending],
-            snapshots=[one.tables for one in pending],
-            differences=[one.difference for one in pending],
+            snapshots=[parsed for one in pending for parsed in one.lists],
+            differences=[difference for one in pending for difference in one.differences],
             observations=[
                 one.snapshot.observation(
                     self.snapshot_at,
-                    trunk_count=len(one.tables.trunks),
-                    drift_count=len(one.tables.drift),
-                    is_unchanged=one.difference.changes.is_none,
+                    trunk_count=one.trunk_count,
+                    drift_count=len(one.drift),
+                    is_unchanged=all(difference.changes.is_none for difference in one.differences),
                     loader_version=self.context.settings.loader_version,
                 )
                 for one in pending
@@ -253,6 +267,15 @@ def _hiding(settings: Settings) -> Callable[[Columns], Columns] | None:
     from trunk_transforms.parse.pseudonyms import hide_columns
 
     return partial(hide_columns, names=settings.pseudonymize, key=settings.pseudonym_key)
+
+
+def _shrink_error(parsed: ParsedSnapshot, changes: Changes, settings: Settings) -> RefusedSnapshotError:
+    count, title = len(parsed.rows), parsed.resource.title
+    return RefusedSnapshotError(
+        f"the response has {count} {title.removesuffix('s') if count == 1 else title}; {changes.removed_count} of "
+        f"{changes.stored_count} stored {title} are missing. Nothing was changed. If they were really deleted: "
+        f"sip-trunks run --account {parsed.account} --accept-shrink{settings.destination_option}"
+    )
 
 
 def _drift_error(details: str) -> RefusedSnapshotError:

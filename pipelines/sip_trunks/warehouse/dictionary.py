@@ -36,9 +36,11 @@ def list_entries(stored: Mapping[str, Mapping[str, str]] | None = None) -> list[
         report_schema.CURRENT_FINDINGS,
         report_schema.RUNS,
     )
-    tables = (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)
     return [
-        *(Entry(table.name, "table", table.grain, _columns(table, stored.get(table.name, {}))) for table in tables),
+        *(
+            Entry(table.name, "table", table.grain, _columns(table, stored.get(table.name, {})))
+            for table in schema.EVERY_TABLE
+        ),
         *(Entry(table.name, "view", table.grain, _columns(table, {})) for table in views),
         *(Entry(macro.signature, "macro", macro.meaning) for macro in report_schema.MACROS),
         *(

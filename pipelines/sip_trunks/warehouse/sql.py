@@ -33,7 +33,7 @@ TYPES_BY_SQL: dict[str, schema.ColumnType] = {
 
 _CHANGES_BEHIND = (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)
 _TABLES_BEHIND = {
-    **{table.name: (table.name,) for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)},
+    **{table.name: (table.name,) for table in schema.EVERY_TABLE},
     schema.DRIFT.name: (schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name),
     report_schema.TRUNK_COUNTS.name: (schema.SIP_TRUNKS.name,),
     report_schema.SIP_TRUNK_CHANGES.name: _CHANGES_BEHIND,

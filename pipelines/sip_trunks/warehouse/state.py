@@ -13,6 +13,7 @@ import duckdb
 
 from sip_trunks.core.errors import UsageError
 from sip_trunks.warehouse.sql import (
+    DATASET,
     DRIFT,
     OBSERVATIONS,
     TRUNKS,
@@ -136,9 +137,11 @@ def _query_observations(connection: duckdb.DuckDBPyConnection, query: str) -> li
     return connection.execute(query).fetchall() if exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name) else []
 
 
-def read_stored_versions(connection: duckdb.DuckDBPyConnection, account: str) -> pa.Table:
-    """Return `id` and `row_version` of the account's current trunks."""
-    query = f"SELECT id, row_version FROM {TRUNKS} WHERE account = {literal(account)}"
+def read_stored_versions(
+    connection: duckdb.DuckDBPyConnection, account: str, resource: schema.Resource = schema.TRUNKS
+) -> pa.Table:
+    """Return `id` and `row_version` of the account's current rows."""
+    query = f"SELECT id, row_version FROM {DATASET}.{resource.name} WHERE account = {literal(account)}"
     return connection.execute(query).to_arrow_table()
 
 
@@ -155,10 +158,11 @@ def read_drift(connection: duckdb.DuckDBPyConnection, since: datetime | None = N
     return [SeenDrift(*row) for row in rows]
 
 
-def read_known_types(connection: duckdb.DuckDBPyConnection) -> dict[str, schema.ColumnType]:
+def read_known_types(
+    connection: duckdb.DuckDBPyConnection, resource: schema.Resource = schema.TRUNKS
+) -> dict[str, schema.ColumnType]:
     """Return the types of undeclared columns that earlier runs stored, by column."""
-    declared = {column.name for column in schema.SIP_TRUNKS.columns}
-    columns = read_columns(connection, schema.SIP_TRUNKS.name)
+    declared, columns = resource.current.names, read_columns(connection, resource.name)
     return {name: TYPES_BY_SQL[t] for name, t in columns.items() if name not in declared and t in TYPES_BY_SQL}
 
 

@@ -58,7 +58,7 @@ def create_views(
         _create_macro(connection, report_schema.NUMBER_KIND, _number_kind("phone_number::VARCHAR"))
         _create_macro(connection, report_schema.PROVIDER_OF, _provider_of("sip_address::VARCHAR", providers))
         _create_macro(connection, report_schema.COUNTRY_NAME, _country_name("country_code::VARCHAR"))
-        for table in (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS):
+        for table in schema.EVERY_TABLE:
             if table.name in stored:
                 _create_view_of(connection, table, stored[table.name], kind)
         if _TRUNKS in stored:

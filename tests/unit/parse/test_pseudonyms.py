@@ -97,8 +97,8 @@ def test_row_versions_are_of_the_stored_values() -> None:
 
     def versions(key: bytes) -> list[str]:
         hidden = parse_snapshot(records, account="a", hide=lambda columns: hide_columns(columns, ["phone_number"], key))
-        return list(hidden.trunks["row_version"].to_pylist())
+        return list(hidden.rows["row_version"].to_pylist())
 
     assert versions(KEY) == versions(KEY)
-    assert set(versions(KEY)).isdisjoint(parse_snapshot(records, account="a").trunks["row_version"].to_pylist())
+    assert set(versions(KEY)).isdisjoint(parse_snapshot(records, account="a").rows["row_version"].to_pylist())
     assert versions(KEY) != versions(b"x" * 32)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, raw, trunk
-from trunk_transforms.parse.snapshot import ParsedSnapshot, parse_snapshot, pick_trunks
+from trunk_transforms.parse.snapshot import ParsedSnapshot, parse_snapshot, pick_rows
 from trunk_transforms.schema.tables import JSON_FIELD
 
 
@@ -17,8 +17,13 @@ def read(*records: dict[str, Any], account: str = "acme") -> ParsedSnapshot:
     return parse_snapshot(raw(*records), account=account)
 
 
+def entries_of(snapshot: ParsedSnapshot) -> Any:
+    assert snapshot.entries is not None
+    return snapshot.entries
+
+
 def version(record: dict[str, Any], account: str = "acme") -> str:
-    return str(read(record, account=account).trunks["row_version"][0].as_py())
+    return str(read(record, account=account).rows["row_version"][0].as_py())
 
 
 IPS = ["203.0.113.10", "198.51.100.20"]
@@ -109,20 +114,20 @@ def test_versions_are_the_same_in_every_release() -> None:
 
 def test_allowlists_become_rows_in_the_order_sent() -> None:
     rows = read(TRUNK, IP_TRUNK, trunk(id=44, allowed_inbound_ips=[]), trunk(id=45, allowed_inbound_ips=["::1", None]))
-    entries = [(r["trunk_id"], r["position"], r["ip"]) for r in rows.allowed_ips.to_pylist()]
+    entries = [(r["trunk_id"], r["position"], r["ip"]) for r in entries_of(rows).to_pylist()]
     assert entries == [(43, 0, "203.0.113.10"), (43, 1, "198.51.100.20"), (45, 0, "::1"), (45, 1, None)]
 
 
 def test_an_empty_account_has_empty_tables_with_every_column() -> None:
     empty, full = read(), read(TRUNK)
-    assert empty.trunks.schema.equals(full.trunks.schema)
-    assert empty.allowed_ips.schema.equals(full.allowed_ips.schema)
-    assert len(empty.trunks) == len(empty.allowed_ips) == 0
+    assert empty.rows.schema.equals(full.rows.schema)
+    assert entries_of(empty).schema.equals(entries_of(full).schema)
+    assert len(empty.rows) == len(entries_of(empty)) == 0
 
 
 def test_equal_twins_collapse_silently() -> None:
     tables = read(TRUNK, IP_TRUNK, dict(reversed(TRUNK.items())))
-    assert tables.trunks["id"].to_pylist() == [42, 43]
+    assert tables.rows["id"].to_pylist() == [42, 43]
     assert tables.drift == ()
 
 
@@ -130,12 +135,12 @@ def test_equal_twins_collapse_silently() -> None:
 def test_of_twins_that_differ_the_one_updated_last_stays(newest: int) -> None:
     twins = [trunk(sip_username=f"u{n}", updated_at=f"2026-04-0{5 if n == newest else 1}T00:00:00Z") for n in range(3)]
     tables = read(*twins)
-    assert tables.trunks["sip_username"].to_pylist() == [f"u{newest}"]
+    assert tables.rows["sip_username"].to_pylist() == [f"u{newest}"]
     assert [(entry.kind, entry.row_count) for entry in tables.drift] == [("duplicate_id", 3)]
 
 
 def test_text_that_is_json_is_marked_as_such() -> None:
-    schema = read(trunk(zz_extra={"a": 1})).trunks.schema
+    schema = read(trunk(zz_extra={"a": 1})).rows.schema
     assert schema.field("zz_extra").metadata == JSON_FIELD
     assert schema.field("sip_username").metadata == {}
 
@@ -143,18 +148,18 @@ def test_text_that_is_json_is_marked_as_such() -> None:
 def test_many_trunks_over_several_batches_keep_their_rows_together() -> None:
     records = [trunk(id=n, allowed_inbound_ips=[f"10.0.0.{n % 250}"] * (n % 3)) for n in range(25_000)]
     tables = read(*records)
-    assert tables.trunks["id"].to_pylist() == list(range(25_000))
-    assert len(set(tables.trunks["row_version"].to_pylist())) == 25_000
-    last = tables.allowed_ips.to_pylist()[-1]
+    assert tables.rows["id"].to_pylist() == list(range(25_000))
+    assert len(set(tables.rows["row_version"].to_pylist())) == 25_000
+    last = entries_of(tables).to_pylist()[-1]
     assert (last["trunk_id"], last["position"], last["ip"]) == (24_998, 1, "10.0.0.248")
-    assert last["row_version"] == tables.trunks["row_version"][24_998].as_py()
-    assert tables.trunks["allowed_inbound_ips"][24_998].as_py() == ["10.0.0.248"] * 2
+    assert last["row_version"] == tables.rows["row_version"][24_998].as_py()
+    assert tables.rows["allowed_inbound_ips"][24_998].as_py() == ["10.0.0.248"] * 2
 
 
 def test_trunks_are_picked_with_their_allowlists() -> None:
     snapshot = read(trunk(id=1, allowed_inbound_ips=["203.0.113.1"]), IP_TRUNK, trunk(id=3))
-    picked = pick_trunks(snapshot, pa.chunked_array([[False, True, True]]))
-    assert picked.trunks["id"].to_pylist() == [IP_TRUNK["id"], 3]
-    assert set(picked.allowed_ips["trunk_id"].to_pylist()) == {IP_TRUNK["id"]}
-    assert picked.allowed_ips["ip"].to_pylist() == IP_TRUNK["allowed_inbound_ips"]
-    assert pick_trunks(snapshot, pa.chunked_array([[True] * 3])) is snapshot
+    picked = pick_rows(snapshot, pa.chunked_array([[False, True, True]]))
+    assert picked.rows["id"].to_pylist() == [IP_TRUNK["id"], 3]
+    assert set(entries_of(picked)["trunk_id"].to_pylist()) == {IP_TRUNK["id"]}
+    assert entries_of(picked)["ip"].to_pylist() == IP_TRUNK["allowed_inbound_ips"]
+    assert pick_rows(snapshot, pa.chunked_array([[True] * 3])) is snapshot

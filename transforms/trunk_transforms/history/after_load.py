@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from trunk_transforms.parse.batch import SnapshotBatch
 
-_TRUNKS = (schema.SIP_TRUNKS, schema.SIP_TRUNKS_HISTORY, schema.SIP_TRUNK_ALLOWED_IPS)
-_TABLES = (*_TRUNKS, schema.SIP_TRUNK_SNAPSHOTS, schema.SCHEMA_DRIFT)
+_OBSERVATIONS, _DRIFT = schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name
 
 
 def tables_after(batch: SnapshotBatch, stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
@@ -26,20 +25,25 @@ def tables_after(batch: SnapshotBatch, stored: Mapping[str, pa.Table]) -> dict[s
     from trunk_transforms.parse.snapshot import drift_table, snapshot_table
 
     accounts, snapshot_at = batch.accounts, batch.snapshot_at
-    trunks = concat(*(snapshot.trunks for snapshot in batch.snapshots))
-    allowed_ips = concat(*(snapshot.allowed_ips for snapshot in batch.snapshots))
-    current, history, ips, observations, drift = (stored[table.name] for table in _TABLES)
-    after = (
-        replace_current(current, trunks, trunks, accounts),
-        extend_history(history, trunks, accounts, snapshot_at),
-        replace_current(ips, allowed_ips, trunks, accounts),
-        concat(observations, snapshot_table(batch.observations)),
-        concat(drift, drift_table(batch.snapshots, snapshot_at)),
-    )
-    # The newest file has every column that ever existed, so its schema can read all files.
-    rows = concat(after[0].slice(0, 0), trunks)
-    rows = rows.add_column(1, "snapshot_at", repeat_moment(snapshot_at, len(rows)))
-    return _by_name(after) | {schema.SIP_TRUNK_SNAPSHOT_ROWS.name: rows}
+    after = {}
+    for resource in schema.RESOURCES:
+        snapshots = [snapshot for snapshot in batch.snapshots if snapshot.resource is resource]
+        rows = concat(*(snapshot.rows for snapshot in snapshots))
+        current, history = resource.current.name, resource.history.name
+        after[current] = replace_current(stored[current], rows, rows, accounts)
+        after[history] = extend_history(stored[history], rows, accounts, snapshot_at)
+        if resource.entries:
+            name, entries = resource.entries.table.name, concat(*(snapshot.entries for snapshot in snapshots))
+            after[name] = replace_current(stored[name], entries, rows, accounts)
+        if resource is schema.TRUNKS:
+            # The newest file has every column that ever existed, so its schema can read all files.
+            full = concat(after[current].slice(0, 0), rows)
+            moments = repeat_moment(snapshot_at, len(full))
+            after[schema.SIP_TRUNK_SNAPSHOT_ROWS.name] = full.add_column(1, "snapshot_at", moments)
+    return after | {
+        _OBSERVATIONS: concat(stored[_OBSERVATIONS], snapshot_table(batch.observations)),
+        _DRIFT: concat(stored[_DRIFT], drift_table(batch.snapshots, snapshot_at)),
+    }
 
 
 def drop_unobserved(stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
@@ -48,16 +52,17 @@ def drop_unobserved(stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     import pyarrow.compute as pc
 
     from trunk_transforms.history.scd2 import VALIDITY_COLUMNS, drop_unobserved_versions
-    from trunk_transforms.parse.snapshot import derive_allowed_ips
+    from trunk_transforms.parse.snapshot import derive_entries
 
-    _, history, _, observations, drift = (stored[table.name] for table in _TABLES)
-    history = drop_unobserved_versions(history, observations)
-    trunks = history.filter(pc.is_null(history["valid_to"])).drop_columns(list(VALIDITY_COLUMNS))
-    allowed_ips = derive_allowed_ips(trunks)
-    allowed_ips = allowed_ips.append_column("_dlt_load_id", pa.nulls(len(allowed_ips), pa.string()))
+    observations, drift = stored[_OBSERVATIONS], stored[_DRIFT]
     is_observed = pc.is_in(drift["_dlt_load_id"], value_set=observations["_dlt_load_id"].combine_chunks())
-    return _by_name((trunks, history, allowed_ips, observations, drift.filter(is_observed)))
-
-
-def _by_name(tables: tuple[pa.Table, ...]) -> dict[str, pa.Table]:
-    return {declared.name: table for declared, table in zip(_TABLES, tables, strict=True)}
+    observed = {_OBSERVATIONS: observations, _DRIFT: drift.filter(is_observed)}
+    for resource in schema.RESOURCES:
+        history = drop_unobserved_versions(stored[resource.history.name], observations)
+        current = history.filter(pc.is_null(history["valid_to"])).drop_columns(list(VALIDITY_COLUMNS))
+        observed |= {resource.history.name: history, resource.current.name: current}
+        if resource.entries:
+            entries = derive_entries(current, resource.entries)
+            entries = entries.append_column("_dlt_load_id", pa.nulls(len(entries), pa.string()))
+            observed[resource.entries.table.name] = entries
+    return observed

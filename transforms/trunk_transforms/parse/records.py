@@ -30,7 +30,8 @@ from trunk_transforms.parse.values import (
     read_number,
     type_of,
 )
-from trunk_transforms.schema.tables import API_COLUMNS, VARIANT_SUFFIX, ColumnType, arrow_type
+from trunk_transforms.schema.resources import TRUNKS
+from trunk_transforms.schema.tables import VARIANT_SUFFIX, Column, ColumnType, arrow_type
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 BATCH_RECORDS = 10_000
 BATCH_BYTES = 64 * 2**20
-_DECLARED = {column.name: column for column in API_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -75,25 +75,26 @@ def read_records(
     records: Iterable[Raw],
     known: Mapping[str, ColumnType] | None = None,
     *,
+    declared: Mapping[str, Column] = TRUNKS.fields,
     batch_records: int = BATCH_RECORDS,
     batch_bytes: int = BATCH_BYTES,
 ) -> Columns:
     """Return the records as columns. `known` are the types of undeclared columns in earlier snapshots.
 
-    `records` may be iterated more than once.
+    `records` may be iterated more than once. `declared` are the fields of a record; one of them is `id`.
 
     Raises InvalidResponseError if a record is not JSON or has no integer `id` of at most 64 bits.
     """
     known = known or {}
     try:
-        return _read_records(_Reader(known, frozenset()), _batches(records, batch_records, batch_bytes))
+        return _read_records(_Reader(declared, known, frozenset()), _batches(records, batch_records, batch_bytes))
     except _BetterClaimError:  # the columns must not depend on the order of the records
-        reader = _Reader(known, _occurring_fields(records))
+        reader = _Reader(declared, known, _occurring_fields(records) - declared.keys())
         return _read_records(reader, _batches(records, batch_records, batch_bytes))
 
 
 def _occurring_fields(records: Iterable[Raw]) -> frozenset[str]:
-    """Return the undeclared fields with a value in any record. Raises InvalidResponseError if a record is not JSON."""
+    """Return the fields with a value in any record. Raises InvalidResponseError if a record is not JSON."""
     names: set[str] = set()
     try:
         for record in records:
@@ -101,14 +102,14 @@ def _occurring_fields(records: Iterable[Raw]) -> frozenset[str]:
             names |= {name for name, value in values.items() if value is not None}
     except (UnicodeDecodeError, RecursionError):
         raise InvalidResponseError("expected JSON in UTF-8 that is not nested too deeply, got something else") from None
-    return frozenset(names - _DECLARED.keys())
+    return frozenset(names)
 
 
 def _read_records(reader: _Reader, batches: Iterator[_Batch]) -> Columns:
     tables = [reader.read(batch) for batch in batches] or [reader.read(_Batch([], b""))]
     table = pa.concat_tables(tables, promote_options="default")
     types = reader.column_types(table.column_names)
-    order = [*_DECLARED, *(name for name in types if name not in _DECLARED)]
+    order = [*reader.declared, *(name for name in types if name not in reader.declared)]
     return Columns(table.select(order), {name: types[name] for name in order}, reader.drift())
 
 
@@ -156,13 +157,16 @@ class _Reader:
     `occurring` are undeclared fields of later batches. They claim their columns first.
     """
 
-    def __init__(self, known: Mapping[str, ColumnType], occurring: frozenset[str]) -> None:
-        self._fields = {name: _Field(name, column.type) for name, column in _DECLARED.items()}
+    def __init__(
+        self, declared: Mapping[str, Column], known: Mapping[str, ColumnType], occurring: frozenset[str]
+    ) -> None:
+        self.declared = declared
+        self._fields = {name: _Field(name, column.type) for name, column in declared.items()}
         # Expects each stored column as a field of the same name, if that field would get the column.
         self._fields |= {
             name: _Field(name, column_type, is_secret=says_secret(name))
             for name, column_type in known.items()
-            if name not in _DECLARED and claim_columns([name]) == {name: name}
+            if name not in declared and claim_columns([name]) == {name: name}
         }
         self._known = known
         self._occurring = set(occurring)
@@ -183,9 +187,9 @@ class _Reader:
         ids = columns["id"]
         if ids.null_count:
             raise InvalidResponseError(
-                f"expected an integer `id` of at most 64 bits in every trunk, {ids.null_count} of {len(ids)} have none"
+                f"expected an integer `id` of at most 64 bits in every record, {ids.null_count} of {len(ids)} have none"
             )
-        for name, column in _DECLARED.items():
+        for name, column in self.declared.items():
             if column.allowed:
                 self._count_unknown_values(name, column.allowed, columns[name])
         return pa.table(columns)
@@ -211,7 +215,7 @@ class _Reader:
         """Return the batch as Arrow reads it, or None if it does not fit the schema."""
         readable = {name: field for name, field in self._fields.items() if field.type != "json"}
         if not batch.records:
-            return {f.column: pa.array([], arrow_type(f.type)) for n, f in readable.items() if n in _DECLARED}  # type: ignore[arg-type]
+            return {f.column: pa.array([], arrow_type(f.type)) for n, f in readable.items() if n in self.declared}  # type: ignore[arg-type]
         schema = pa.schema([(name, _read_as(field.type)) for name, field in readable.items()])
         try:
             table = pj.read_json(
@@ -229,7 +233,7 @@ class _Reader:
         columns: dict[str, pa.Array] = {}
         for name, field in readable.items():
             array = arrays[name]
-            if name in _DECLARED:
+            if name in self.declared:
                 self._count_nulls(name, array, batch)
             elif (
                 field.type is None
@@ -275,8 +279,8 @@ class _Reader:
 
     def _count_absence(self, name: str, *, missing: int, null: int) -> None:
         self._count(name, "missing_column", "declared, but not in the record", missing)
-        if not _DECLARED[name].is_nullable:
-            self._count(name, "type_mismatch", f"null where {_DECLARED[name].type} is expected", null)
+        if not self.declared[name].is_nullable:
+            self._count(name, "type_mismatch", f"null where {self.declared[name].type} is expected", null)
 
     def _count_unknown_values(self, name: str, allowed: tuple[str, ...], array: pa.Array) -> None:
         for entry in pc.value_counts(array).to_pylist():
@@ -294,7 +298,7 @@ class _Reader:
         present = set().union(*records)
         columns: dict[str, pa.Array] = {}
         for name, field in self._fields.items():
-            if name in _DECLARED:
+            if name in self.declared:
                 absent = sum(record.get(name) is None for record in records)
                 missing = sum(name not in record for record in records)
                 self._count_absence(name, missing=missing, null=absent - missing)
@@ -302,7 +306,7 @@ class _Reader:
                 continue
             values = [record.get(name) for record in records]
             count = len(values) - values.count(None)
-            if name not in _DECLARED and (not count or not self._accept_undeclared(name, field, count)):
+            if name not in self.declared and (not count or not self._accept_undeclared(name, field, count)):
                 continue
             columns |= self._fit(field, self._without_secrets(field.column, values))
         return columns
@@ -311,7 +315,7 @@ class _Reader:
         """Give every new field a column and a type. Raises _BetterClaimError if a column needs another field."""
         names = dict.fromkeys(name for record in records for name in record)
         values = {name: [r[name] for r in records if r.get(name) is not None] for name in names}
-        self._occurring |= {name for name in names if values[name] and name not in _DECLARED}
+        self._occurring |= {name for name in names if values[name] and name not in self.declared}
         columns = claim_columns(self._occurring)
         for name, column in columns.items():
             if name in self._fields and self._fields[name].column not in ("", column):

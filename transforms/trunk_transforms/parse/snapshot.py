@@ -1,4 +1,4 @@
-"""Convert the records of one snapshot into the stored tables: trunks with `row_version`, allowlists, drift."""
+"""Convert the records of one snapshot into rows of the stored tables: trunks with `row_version`, allowlists, drift."""
 
 from __future__ import annotations
 
@@ -13,14 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trunk_transforms.parse.records import Columns, Drift, read_records
-from trunk_transforms.schema.tables import (
-    JSON_FIELD,
-    SCHEMA_DRIFT,
-    SIP_TRUNK_ALLOWED_IPS,
-    SIP_TRUNK_SNAPSHOTS,
-    SIP_TRUNKS,
-    ColumnType,
-)
+from trunk_transforms.schema.resources import TRUNKS, Entries, Resource
+from trunk_transforms.schema.tables import JSON_FIELD, SCHEMA_DRIFT, SIP_TRUNK_SNAPSHOTS, ColumnType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,15 +29,17 @@ _ROWS_WORTH_A_TABLE = 100_000
 
 @dataclass(frozen=True)
 class ParsedSnapshot:
-    """The content of one snapshot of one account.
+    """The content of one list of the API in one snapshot of one account.
 
-    `trunks` has one row per (account, id) with `row_version`, `allowed_ips` one row per entry of an allowlist. `types`
-    has the types of the columns of `trunks` that come from the API. `drift` lists the deviations.
+    `rows` has one row per (account, id) with `row_version`. `entries` has one row per entry of its list column, and is
+    None if the resource has no such column. `types` has the types of the columns of `rows` that come from the API.
+    `drift` lists the deviations.
     """
 
     account: str
-    trunks: pa.Table
-    allowed_ips: pa.Table
+    resource: Resource
+    rows: pa.Table
+    entries: pa.Table | None
     types: Mapping[str, ColumnType]
     drift: tuple[Drift, ...]
 
@@ -52,31 +48,35 @@ def parse_snapshot(
     records: Iterable[Raw],
     *,
     account: str,
+    resource: Resource = TRUNKS,
     known: Mapping[str, ColumnType] | None = None,
     hide: Callable[[Columns], Columns] | None = None,
 ) -> ParsedSnapshot:
-    """Return the tables of one account's snapshot. `known` are the types of the stored undeclared columns.
+    """Return the rows of one account's snapshot. `known` are the types of the stored undeclared columns.
 
     `hide` returns the columns to store in place of the original ones, such as pseudonyms. `row_version` is the hash of
     these columns.
 
     Raises InvalidResponseError if a record has no integer `id`.
     """
-    columns = read_records(records, known)
+    columns = read_records(records, known, declared=resource.fields)
     columns = hide(columns) if hide else columns
-    trunks = columns.table.append_column("row_version", derive_row_version(columns, account))
-    trunks, duplicates = drop_duplicate_ids(trunks)
-    trunks = trunks.add_column(0, "account", pa.repeat(pa.scalar(account, pa.string()), len(trunks)))
-    trunks = trunks.cast(_declared(trunks.schema, columns.types))
+    rows = columns.table.append_column("row_version", derive_row_version(columns, account))
+    rows, duplicates = drop_duplicate_ids(rows)
+    rows = rows.add_column(0, "account", pa.repeat(pa.scalar(account, pa.string()), len(rows)))
+    rows = rows.cast(_declared(rows.schema, columns.types, resource))
     drift = (*columns.drift, *duplicates)
-    return ParsedSnapshot(account, trunks, derive_allowed_ips(trunks), columns.types, drift)
+    if resource is not TRUNKS:
+        drift = tuple(replace(entry, column_name=f"{resource.name}.{entry.column_name}") for entry in drift)
+    entries = derive_entries(rows, resource.entries) if resource.entries else None
+    return ParsedSnapshot(account, resource, rows, entries, columns.types, drift)
 
 
-def _declared(stored: pa.Schema, types: Mapping[str, ColumnType]) -> pa.Schema:
+def _declared(stored: pa.Schema, types: Mapping[str, ColumnType], resource: Resource) -> pa.Schema:
     """Return the schema with the columns that are never null and the texts that are JSON marked."""
     return pa.schema(
         [
-            field.with_nullable(SIP_TRUNKS.may_be_null(field.name)).with_metadata(
+            field.with_nullable(resource.current.may_be_null(field.name)).with_metadata(
                 JSON_FIELD if types.get(field.name) == "json" else None
             )
             for field in stored
@@ -146,13 +146,14 @@ def _sorted_text(lists: pa.Array) -> pa.Array:
 def drop_duplicate_ids(trunks: pa.Table) -> tuple[pa.Table, tuple[Drift, ...]]:
     """Return one row per `id`, and the drift of duplicates that differ.
 
-    The duplicate with the latest `updated_at` is kept, or else the first one in the response.
+    The duplicate with the latest `updated_at`, if there is such a column, is kept, or else the first in the response.
     """
     ids = trunks["id"]
     if pc.count_distinct(ids).as_py() == len(ids):
         return trunks, ()
-    numbered = trunks.select(["id", "updated_at", "row_version"]).append_column("row", pa.array(range(len(ids))))
-    order = numbered.sort_by([("id", "ascending"), ("updated_at", "descending"), ("row", "ascending")])
+    latest = [name for name in ("updated_at",) if name in trunks.column_names]
+    numbered = trunks.select(["id", *latest, "row_version"]).append_column("row", pa.array(range(len(ids))))
+    order = numbered.sort_by([("id", "ascending"), *((name, "descending") for name in latest), ("row", "ascending")])
     kept: dict[int, tuple[int, str]] = {}
     differing: Counter[int] = Counter()
     for id_, row, version in zip(*(order[name].to_pylist() for name in ("id", "row", "row_version")), strict=True):
@@ -167,39 +168,36 @@ def drop_duplicate_ids(trunks: pa.Table) -> tuple[pa.Table, tuple[Drift, ...]]:
     return trunks.take(sorted(row for row, _ in kept.values())), drift
 
 
-def derive_allowed_ips(trunks: pa.Table) -> pa.Table:
-    """Return the entries of all allowlists, in the API's order.
+def derive_entries(rows: pa.Table, entries: Entries) -> pa.Table:
+    """Return the entries of all lists of a column, in the API's order.
 
-    Grain: one row per (account, trunk_id, position). Needs `account`, `id`, `allowed_inbound_ips`, `row_version`.
+    Grain: one row per (account, parent, position). Needs `account`, `id`, the list column and `row_version`.
     """
+    arrow_schema = entries.table.arrow_schema()
     tables = []
-    for batch in trunks.select(["account", "id", "allowed_inbound_ips", "row_version"]).to_batches():
-        lists = batch.column("allowed_inbound_ips")
-        rows = pc.list_parent_indices(lists)
-        first = pc.take(lists.offsets, rows) if len(rows) else pa.array([], pa.int32())
-        position = pc.subtract(pc.add(pa.array(range(len(rows)), pa.int64()), lists.offsets[0]), first)
-        tables.append(
-            pa.table(
-                {
-                    "account": pc.take(batch.column("account"), rows),
-                    "trunk_id": pc.take(batch.column("id"), rows),
-                    "position": position,
-                    "ip": pc.list_flatten(lists),
-                    "row_version": pc.take(batch.column("row_version"), rows),
-                },
-                schema=SIP_TRUNK_ALLOWED_IPS.arrow_schema(),
-            )
-        )
-    return pa.concat_tables(tables) if tables else SIP_TRUNK_ALLOWED_IPS.arrow_schema().empty_table()
+    for batch in rows.select(["account", "id", entries.list_column, "row_version"]).to_batches():
+        lists = batch.column(entries.list_column)
+        parents = pc.list_parent_indices(lists)
+        first = pc.take(lists.offsets, parents) if len(parents) else pa.array([], pa.int32())
+        columns = {
+            "account": pc.take(batch.column("account"), parents),
+            entries.parent: pc.take(batch.column("id"), parents),
+            "position": pc.subtract(pc.add(pa.array(range(len(parents)), pa.int64()), lists.offsets[0]), first),
+            entries.value: pc.list_flatten(lists),
+            "row_version": pc.take(batch.column("row_version"), parents),
+        }
+        tables.append(pa.table(columns, schema=arrow_schema))
+    return pa.concat_tables(tables) if tables else arrow_schema.empty_table()
 
 
-def pick_trunks(snapshot: ParsedSnapshot, mask: pa.ChunkedArray) -> ParsedSnapshot:
-    """Return the snapshot with only the trunks that the mask selects, and their allowlists."""
+def pick_rows(snapshot: ParsedSnapshot, mask: pa.ChunkedArray) -> ParsedSnapshot:
+    """Return the snapshot with only the rows that the mask selects, and their entries."""
     if pc.all(mask, min_count=0).as_py():
         return snapshot
-    trunks = snapshot.trunks.filter(mask)
-    is_theirs = pc.is_in(snapshot.allowed_ips["row_version"], value_set=trunks["row_version"].combine_chunks())
-    return replace(snapshot, trunks=trunks, allowed_ips=snapshot.allowed_ips.filter(is_theirs))
+    rows, entries = snapshot.rows.filter(mask), snapshot.entries
+    if entries is not None:
+        entries = entries.filter(pc.is_in(entries["row_version"], value_set=rows["row_version"].combine_chunks()))
+    return replace(snapshot, rows=rows, entries=entries)
 
 
 def join_tables(tables: Iterable[pa.Table]) -> list[pa.Table]:

@@ -322,8 +322,6 @@ DLT_TABLES: dict[str, tuple[str, dict[str, str]]] = {
 }
 """The tables of dlt beside the product's own: the grain and the meaning of the columns."""
 
-TABLES = (SIP_TRUNKS, SIP_TRUNKS_HISTORY, SIP_TRUNK_ALLOWED_IPS, SIP_TRUNK_SNAPSHOTS, SCHEMA_DRIFT)
-
 VARIANT_SUFFIX = "__v_text"
 """Suffix of the column that keeps, as text, the values that do not fit a column's type (dlt's naming)."""
 
