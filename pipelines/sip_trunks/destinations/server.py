@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from sip_trunks.destinations.dlt_pipeline import Loaded
     from trunk_transforms.parse.batch import SnapshotBatch
 
-_STRATEGIES = {"cdc", "scd2", "upsert"}
 _OUR_SCHEMA = "schema_name = 'famulor'"
 _DLT_CONFIG = {
     # dlt would leave a copy of the last load, phone numbers included, in its staging schema.
@@ -110,18 +109,15 @@ class DatabaseServer(copies.CopiedDestination):
         from dlt.common.destination import Destination
         from dlt.common.destination.exceptions import UnknownDestinationModule
 
+        from sip_trunks.famulor.source import check_strategies
+
         try:
             destination: Any = Destination.from_reference(self.name)
-            strategies = set(destination.capabilities().supported_merge_strategies or ())
         except UnknownDestinationModule:
             raise ConfigError(
                 f"{self.name!r} is not a destination; use duckdb, parquet, or a database such as postgres"
             ) from None
-        if not strategies >= _STRATEGIES:
-            raise ConfigError(
-                f"{self.name} does not support the merge strategies {', '.join(sorted(_STRATEGIES))}; "
-                "use duckdb, parquet, or a database that supports them, such as postgres"
-            )
+        check_strategies(destination)
         return _postgres() if self.name == "postgres" else destination
 
     @cached_property

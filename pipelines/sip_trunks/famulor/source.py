@@ -18,7 +18,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import dlt
+from dlt.extract.items_transform import MapItem
 
+from sip_trunks.core.errors import ConfigError, UsageError
 from sip_trunks.core.settings import DEFAULT_ACCOUNT, DEFAULT_BASE_URL, Account, ApiSettings
 from sip_trunks.famulor.client import fetch_snapshot
 from trunk_transforms import schema
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 UNDECLARED_TYPES: tuple[schema.ColumnType, ...] = ("text", "bigint", "double", "bool", "json")
 """The column types of fields that are not declared. dlt uses the same names."""
 
+_STRATEGIES = {"cdc", "scd2", "upsert"}
 _HISTORIES = {resource.history for resource in schema.RESOURCES}
 _ROWS_WORTH_COLLECTING = 100_000
 
@@ -183,13 +186,16 @@ def famulor(
     deleted from the current state and closed in the history. Unlike `sip-trunks run`, the source does not validate the
     response against the stored trunks.
 
-    The pipeline raises ApiRefusedError, ApiUnreachableError and InvalidResponseError.
+    The pipeline raises ApiRefusedError, ApiUnreachableError and InvalidResponseError. Before the request, it raises
+    ConfigError if the destination cannot merge, and UsageError if a hint or a step would drop or repeat rows.
     """
     settings = ApiSettings(base_url=base_url, attempts=attempts, total_seconds=total_seconds)
     snapshot_at = datetime.now(UTC)
+    dispositions = merging_snapshots([account], snapshot_at)
 
     @cache
     def tables() -> Mapping[str, Sequence[pa.Table]]:
+        _check_pipeline({table.name: disposition for table, disposition in dispositions.items()})
         snapshot = fetch_snapshot(Account(account, api_token), settings)
         parsed = [
             parse_snapshot(records, account=account, resource=resource, known=_known_types(resource))
@@ -201,7 +207,31 @@ def famulor(
         )
         return tables_of(parsed, [observation], snapshot_at)
 
-    return build_resources(lambda name: tables()[name], merging_snapshots([account], snapshot_at))
+    return build_resources(lambda name: tables()[name], dispositions)
+
+
+def check_strategies(destination: Any) -> None:
+    """Raise ConfigError if dlt's destination lacks a merge strategy: dlt would append every snapshot instead."""
+    if not set(destination.capabilities().supported_merge_strategies or ()) >= _STRATEGIES:
+        raise ConfigError(
+            f"{destination.destination_name} does not support the merge strategies {', '.join(sorted(_STRATEGIES))}; "
+            "use duckdb, parquet, or a database that supports them, such as postgres"
+        )
+
+
+def _check_pipeline(dispositions: Mapping[str, Any]) -> None:
+    """Raise ConfigError or UsageError if the running pipeline would not store complete snapshots."""
+    destination = dlt.current.pipeline().destination
+    if destination is None:
+        raise ConfigError("famulor() needs a pipeline with a destination that can merge, such as duckdb or postgres")
+    check_strategies(destination)
+    for name, resource in dlt.current.source().resources.selected.items():
+        steps = resource._pipe.steps[1:]  # noqa: SLF001 - dlt has no public name for them
+        if resource.write_disposition != dispositions[name] or not all(isinstance(step, MapItem) for step in steps):
+            raise UsageError(
+                f"{name} has another write_disposition, incremental, add_limit or add_filter, so rows of a complete "
+                "snapshot would be dropped or repeated; remove it, and filter what is stored"
+            )
 
 
 def _known_types(resource: schema.Resource) -> dict[str, schema.ColumnType]:
