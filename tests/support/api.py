@@ -25,14 +25,16 @@ class Answer:
 class Api:
     """A server that answers what the test says: `answer` always, `queue` first and once each.
 
-    `by_token` has what it answers to single tokens, `pause_seconds` how long it thinks, and `busy_with` notes the
-    tokens that it was busy with, at each request. `hold` is called with the token before a request is answered.
+    `by_token` and `by_path` have what it answers to single tokens and at single paths, `pause_seconds` how long it
+    thinks, and `busy_with` notes the tokens that it was busy with, at each request. `hold` is called with the token
+    before a request is answered.
     """
 
     def __init__(self) -> None:
         self.standing = Answer(b'{"data": []}')
         self.queued: list[Answer] = []
         self.by_token: dict[str, Answer] = {}
+        self.by_path: dict[str, Answer] = {}
         self.queued_to: dict[str, list[Answer]] = {}
         self.pause_seconds = 0.0
         self.hold: Callable[[str], object] = lambda _: None
@@ -54,7 +56,8 @@ class Api:
                 time.sleep(api.pause_seconds)
                 api.hold(token)
                 queued = api.queued_to.get(token) or api.queued
-                answer = queued.pop(0) if queued else api.by_token.get(token, api.standing)
+                standing = api.by_path.get(self.path, api.standing)
+                answer = queued.pop(0) if queued else api.by_token.get(token, standing)
                 api._busy.remove(token)
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
@@ -91,6 +94,10 @@ class Api:
     def answer(self, content: bytes | list[dict[str, Any]], status: int = 200, **headers: str) -> None:
         """Send this from now on: bytes as they are, trunks in an envelope."""
         self.standing = _answer(content, status, headers)
+
+    def answer_at(self, path: str, content: bytes | list[dict[str, Any]], status: int = 200, **headers: str) -> None:
+        """Send this from now on to requests for the path."""
+        self.by_path[path] = _answer(content, status, headers)
 
     def answer_to(self, token: str, content: bytes | list[dict[str, Any]], status: int = 200, **headers: str) -> None:
         """Send this to whoever has the token."""

@@ -29,7 +29,7 @@ from sip_trunks.famulor.rate_limit import RateLimit
 from sip_trunks.famulor.spool import SpooledRecords, release_memory
 from sip_trunks.famulor.wait_hints import read_wait_seconds
 from trunk_transforms.parse.envelope import InvalidResponseError, read_page
-from trunk_transforms.schema.resources import TRUNKS
+from trunk_transforms.schema.resources import RESOURCES, TRUNKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,37 +112,41 @@ def fetch_snapshot(
     ApiUnreachableError after the last attempt or `total_seconds`, and InvalidResponseError if the response is not a
     list of trunks.
     """
-    url = endpoint_url(settings.base_url)
+    urls = {resource: endpoint_url(settings.base_url, resource.path) for resource in RESOURCES}
     small_bytes = sys.maxsize if secret else _SMALL_BYTES
-    fetcher = _Fetcher(account, settings, url, spool_dir, announce, rate_limit or RateLimit(), small_bytes)
+    fetcher = _Fetcher(account, settings, urls[TRUNKS], spool_dir, announce, rate_limit or RateLimit(), small_bytes)
     digest = hmac.new(secret, digestmod="sha256") if secret else hashlib.sha256()
-    records = SpooledRecords()
-    total: int | None = None
-    size, seen, next_url = 0, {url}, url
+    records: dict[Resource, SpooledRecords] = {}
+    size = 0
     with ExitStack() as stack:
         kept = connections or stack.enter_context(Connections())
-        pool = stack.enter_context(kept.limited(url, settings.total_seconds))
-        while True:
-            body = fetcher.fetch(pool, next_url, settings.max_body_bytes - size)
-            digest.update(body)
-            size += len(body)
-            if next_url == url and digest.hexdigest() == known_sha256:
-                return RawSnapshot(account.name, size, digest.hexdigest(), None)
-            release_memory(body)
-            page = read_page(body)
-            records.add(body, page.records)
-            total = page.total if page.total is not None else total
-            if page.next_page is None:
-                break
-            next_url = next_page_url(url, page.next_page)
-            if next_url in seen or len(seen) >= _MOST_PAGES:
-                raise InvalidResponseError("expected a last page, got a link to a page that was already read")
-            seen.add(next_url)
-    if total is not None and total != len(records):
-        raise InvalidResponseError(
-            f"expected {total} trunks as in `total` of the response, got {len(records)}; run again"
-        )
-    return RawSnapshot(account.name, size, digest.hexdigest(), {TRUNKS: records})
+        pool = stack.enter_context(kept.limited(urls[TRUNKS], settings.total_seconds))
+        for resource, url in urls.items():
+            records[resource] = SpooledRecords()
+            total: int | None = None
+            seen, next_url = {url}, url
+            while True:
+                body = fetcher.fetch(pool, next_url, settings.max_body_bytes - size)
+                digest.update(body)
+                size += len(body)
+                if digest.hexdigest() == known_sha256:
+                    return RawSnapshot(account.name, size, digest.hexdigest(), None)
+                release_memory(body)
+                page = read_page(body)
+                records[resource].add(body, page.records)
+                total = page.total if page.total is not None else total
+                if page.next_page is None:
+                    break
+                next_url = next_page_url(url, page.next_page)
+                if next_url in seen or len(seen) >= _MOST_PAGES:
+                    raise InvalidResponseError("expected a last page, got a link to a page that was already read")
+                seen.add(next_url)
+            if total is not None and total != len(records[resource]):
+                raise InvalidResponseError(
+                    f"expected {total} {resource.title} as in `total` of the response, got {len(records[resource])}; "
+                    "run again"
+                )
+    return RawSnapshot(account.name, size, digest.hexdigest(), records)
 
 
 @dataclass

@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
 
-ENDPOINT = "user/phone-numbers/sip-trunks"
-
-
-def endpoint_url(base_url: str) -> str:
-    """Return the URL of the endpoint. Raises ConfigError unless it is https, or http to this machine."""
+def endpoint_url(base_url: str, path: str) -> str:
+    """Return the URL of a list of the API. Raises ConfigError unless it is https, or http to this machine."""
     try:
         parts = urlsplit(base_url.strip())
         host = urllib3.util.parse_url(base_url.strip()).host or ""
@@ -35,7 +32,7 @@ def endpoint_url(base_url: str) -> str:
         )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigError("sources.famulor.base_url must not contain a user, password, query or fragment")
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{ENDPOINT}"
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{path}"
 
 
 def _without_user(parts: SplitResult) -> str:

@@ -1,7 +1,7 @@
 """The lists of the API that a run reads for each account, and the tables that store them.
 
-Another list is one `Resource` here, and its parser in `sip_trunks.famulor.client`. Every destination, export, retention
-and the data dictionary take their tables from `RESOURCES`.
+Another list is one more `Resource` here. Requests, parsing, validation, every destination, export, retention and the
+data dictionary take the lists and their tables from `RESOURCES`.
 """
 
 from __future__ import annotations
@@ -73,11 +73,15 @@ TRUNKS = Resource(
 )
 """The SIP trunks. Counts, the shrink guard's numbers and `trunk_count` of a run are about them."""
 
-RESOURCES = (TRUNKS,)
+RESOURCES: tuple[Resource, ...] = (TRUNKS,)
 """Every list that a run reads for each account, in this order."""
 
-TABLES = (*(table for resource in RESOURCES for table in resource.tables), SIP_TRUNK_SNAPSHOTS, SCHEMA_DRIFT)
+TABLES: tuple[Table, ...] = (
+    *(table for resource in RESOURCES for table in resource.tables),
+    SIP_TRUNK_SNAPSHOTS,
+    SCHEMA_DRIFT,
+)
 """The tables of every destination, in the order in which a load writes them."""
 
-EVERY_TABLE = (*TABLES, SIP_TRUNK_SNAPSHOT_ROWS)
+EVERY_TABLE: tuple[Table, ...] = (*TABLES, SIP_TRUNK_SNAPSHOT_ROWS)
 """The tables of a lake."""

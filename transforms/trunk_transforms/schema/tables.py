@@ -184,28 +184,28 @@ _ROW_VERSION = own(
 )
 _DLT_LOAD_ID = Column("_dlt_load_id", "text", "The dlt load that wrote the row.", source="dlt")
 
-SIP_TRUNKS = Table(
-    "sip_trunks",
-    "One row per (account, id): the current state of every trunk.",
-    (ACCOUNT, *API_COLUMNS, _ROW_VERSION, _DLT_LOAD_ID),
-    ("account", "id"),
-)
-
 _VALID_TO = "The snapshot in which this version was first absent (UTC); null if the version is current."
-SIP_TRUNKS_HISTORY = Table(
-    "sip_trunks_history",
-    "One row per observed version of a trunk, valid on [valid_from, valid_to).",
-    (
-        ACCOUNT,
-        *API_COLUMNS,
-        _ROW_VERSION,
+
+
+def current_table(name: str, grain: str, fields: tuple[Column, ...]) -> Table:
+    """Return the table of the current state of a list of the API with these fields."""
+    return Table(name, grain, (ACCOUNT, *fields, _ROW_VERSION, _DLT_LOAD_ID), ("account", "id"))
+
+
+def history_table(current: Table, grain: str) -> Table:
+    """Return the table of the versions of the rows of `current`."""
+    validity = (
         Column("valid_from", "timestamp", "The first snapshot with this version (UTC).", source="dlt"),
         Column("valid_to", "timestamp", _VALID_TO, source="dlt", is_nullable=True),
-        _DLT_LOAD_ID,
-    ),
-    ("account", "id", "valid_from"),
-)
+    )
+    columns = (*current.columns[:-1], *validity, _DLT_LOAD_ID)
+    return Table(f"{current.name}_history", grain, columns, (*current.primary_key, "valid_from"))
 
+
+SIP_TRUNKS = current_table("sip_trunks", "One row per (account, id): the current state of every trunk.", API_COLUMNS)
+SIP_TRUNKS_HISTORY = history_table(
+    SIP_TRUNKS, "One row per observed version of a trunk, valid on [valid_from, valid_to)."
+)
 SIP_TRUNK_ALLOWED_IPS = Table(
     "sip_trunk_allowed_ips",
     "One row per (account, trunk_id, position): one entry of a trunk's allowlist.",
