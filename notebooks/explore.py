@@ -16,13 +16,7 @@ with app.setup(hide_code=True):
     from sip_trunks.reporting.notebook import UNREADABLE, ask, chart, controls, figures, notice, read_stored, table
     from sip_trunks.reporting.summaries import count_of
     from trunk_transforms.history.growth import PERIODS, derive_growth
-    from trunk_transforms.history.timeline import (
-        count_versions,
-        derive_timeline,
-        list_all_changes,
-        list_moments,
-        state_at,
-    )
+    from trunk_transforms.history.timeline import count_versions, derive_timeline, list_moments, state_at
     from trunk_transforms.reports.filters import Selection, list_choices, select
     from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, SEVERITIES
 
@@ -63,7 +57,7 @@ def _(account, country, provider, stored):
     inputs = select(stored.inputs, selection)
     trunks, versions, observations = inputs.trunks, inputs.tables["versions"], inputs.tables["observations"]
     findings = inputs.findings
-    changes = list_all_changes(inputs.tables, inputs.options.as_of)
+    changes = inputs.changes
     moments = list_moments(observations)
     return inputs, changes, findings, moments, selection, trunks, versions
 

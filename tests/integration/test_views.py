@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from sip_trunks.core.settings import ApiSettings, Settings, read_settings
-from sip_trunks.warehouse import frames, sql, state, views
+from sip_trunks.warehouse import changes, frames, sql, state, views
 from sip_trunks.warehouse.dictionary import list_entries
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.past import store
@@ -92,7 +92,7 @@ def texts_of(module: ModuleType) -> Iterator[str]:
 @pytest.mark.parametrize("destination", ["duckdb", "parquet"])
 def test_a_field_may_have_any_name_that_the_sql_uses(destination: str, place: Path) -> None:
     """A field for each word of the SQL, some hundred columns, of which two change; with reports only in the file."""
-    texts = "\n".join(text for module in (frames, sql, state, views) for text in texts_of(module))
+    texts = "\n".join(text for module in (changes, frames, sql, state, views) for text in texts_of(module))
     words = {word for word in re.findall(r"[a-z_]{2,}", texts) if word not in TRUNK} - schema.RESERVED_COLUMNS
     assert {"begin_at", "moment", "since", "before", "observations", "position"} <= words
     fields = dict.fromkeys(sorted(words), "old")

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sip_trunks.reporting.html_page import render_page
+from tests.support.changes import log_changes
 from tests.support.frames import day, drift, observations, trunks, versions
 from trunk_transforms.audit.rules import RULES
 from trunk_transforms.reports.inputs import Options, ReportInputs
@@ -53,10 +54,14 @@ def render(frames: Frames) -> str:
     return render_page(frames, as_of=day(10), location="warehouse.duckdb")
 
 
-def basis_of(*stored: pd.DataFrame) -> ReportInputs:
-    """Return what reports on trunks, versions, observations and drift are made from."""
-    tables = dict(zip(("trunks", "versions", "observations", "drift"), stored, strict=True))
-    tables["lifetimes"] = tables["versions"]
+def basis_of(trunks: pd.DataFrame, versions: pd.DataFrame, observations: pd.DataFrame) -> ReportInputs:
+    """Return what reports on these trunks are made from."""
+    tables = {
+        "trunks": trunks,
+        "lifetimes": versions,
+        "changes": log_changes(versions, observations, drift(), since=None, as_of=day(10)),
+        "observations": observations,
+    }
     return ReportInputs(tables, Options(as_of=day(10), is_log=True))
 
 
@@ -77,13 +82,13 @@ def typical() -> ReportInputs:
     ]
     stored = [row | {"days": (0 if row["id"] != 5 else 9, None)} for row in now if row["id"] != 2]
     stored += [{"id": 2, "days": (0, 9)}, moved | {"days": (9, None)}, {"id": 6, "days": (0, 9)}]
-    return basis_of(trunks(*now), versions(*stored), observations(0, 5, 9, trunk_count=5), drift())
+    return basis_of(trunks(*now), versions(*stored), observations(0, 5, 9, trunk_count=5))
 
 
 @cache
 def nothing() -> ReportInputs:
     """Return an account that nobody has observed yet."""
-    return basis_of(trunks(), versions(), observations(), drift())
+    return basis_of(trunks(), versions(), observations())
 
 
 PAGED = tuple(report.name for report in REPORTS.values() if report.is_on_page)

@@ -15,16 +15,14 @@ from sip_trunks.core.settings import Account, read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import frame_rows
 from sip_trunks.run.run import run
-from sip_trunks.warehouse.frames import read_delivered, read_observations, read_trunks, read_versions
+from sip_trunks.warehouse.frames import read_changes, read_trunks
 from tests.support.histories import VERSION_COLUMNS, derive_history, some_trunks
 from tests.support.runs import TOKEN
-from trunk_transforms.history.changes import derive_changes, log_changes
 from trunk_transforms.schema.reports import CHANGES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pandas as pd
     import pyarrow as pa
 
     from tests.support.api import Api
@@ -90,35 +88,47 @@ def assert_same_history(moments: dict[str, list[Any]]) -> None:
 
 
 def assert_sql_agrees(destination: str, rng: random.Random) -> None:
-    """Assert that the views and macros on changes say what the transforms say, between any two moments."""
+    """Assert that views and macros say what the reports say, and that changes lead from one state to the other."""
     with open_destination(read_settings(destination)).reading() as connection:
 
         def said(query: str) -> list[tuple[Any, ...]]:
-            return sorted(
-                connection.execute(f"SELECT {', '.join(CHANGES.names)} FROM {query}").fetchall(),
-                key=lambda row: list(map(str, row)),
-            )
+            rows = connection.execute(f"SELECT {', '.join(CHANGES.names)} FROM {query}").fetchall()
+            return sorted(rows, key=lambda row: list(map(str, row)))
 
-        def derived(changes: pd.DataFrame) -> list[tuple[Any, ...]]:
+        def derived(since: Any, as_of: Any, *, is_log: bool) -> list[tuple[Any, ...]]:
+            changes = read_changes(connection, since, as_of, is_log=is_log)
             return sorted(map(tuple, frame_rows(changes)), key=lambda row: list(map(str, row)))
 
+        def state(moment: Any) -> dict[tuple[str, int], tuple[str, str]]:
+            known = read_trunks(connection, ["account", "id", "row_version", "country_code"], moment)
+            rows = frame_rows(known)
+            query = f"SELECT account, id, row_version, country_code FROM trunks_as_of('{moment}')"
+            assert sorted(connection.execute(query).fetchall()) == sorted(map(tuple, rows))
+            return {(account, number): (version, country) for account, number, version, country in rows}
+
+        seen = connection.execute("SELECT account, min(snapshot_at) FROM sip_trunk_snapshots GROUP BY ALL").fetchall()
         moments = [
             moment
             for (moment,) in connection.execute("SELECT snapshot_at FROM sip_trunk_snapshots ORDER BY ALL").fetchall()
         ]
-        begin, as_of = moments[0] - timedelta(days=1), moments[-1]
-        observations, drift = read_observations(connection, as_of), read_delivered(connection, as_of)
-        whole = read_versions(connection, begin, as_of), observations, drift
-        assert said("sip_trunk_changes") == derived(log_changes(*whole, since=begin, as_of=as_of)) != []
+        begin, end = moments[0] - timedelta(days=1), moments[-1]
+        assert said("sip_trunk_changes") == derived(begin, end, is_log=True) == derived(None, end, is_log=True) != []
         pairs = [*combinations(dict.fromkeys([begin, *moments]), 2)]
         for since, as_of in rng.sample(pairs, min(COMPARED, len(pairs))):
-            observations, drift = read_observations(connection, as_of), read_delivered(connection, as_of)
-            versions = read_versions(connection, since, as_of)
-            changes = derive_changes(versions, observations, drift, since=since, as_of=as_of)
-            assert said(f"changes_between('{since}', '{as_of}')") == derived(changes), (since, as_of)
-            state = connection.execute(f"SELECT account, id, row_version FROM trunks_as_of('{as_of}')").fetchall()
-            known = read_trunks(connection, ["account", "id", "row_version"], as_of)
-            assert sorted(state) == sorted(map(tuple, frame_rows(known)))
+            changes = derived(since, as_of, is_log=False)
+            assert said(f"changes_between('{since}', '{as_of}')") == changes, (since, as_of)
+            after = state(as_of)
+            before = state(since)
+            for account, first in seen:  # an account that was not known yet is compared with its first snapshot
+                if since < first <= as_of:
+                    before |= {key: value for key, value in state(first).items() if key[0] == account}
+            found = {(row[0], row[1]): row[2] for row in changes}
+            assert {key for key, kind in found.items() if kind == "added"} == after.keys() - before.keys()
+            assert {key for key, kind in found.items() if kind == "removed"} == before.keys() - after.keys()
+            moved = {key: (before[key][1], after[key][1]) for key in before.keys() & after.keys()}
+            assert {(row[0], row[1]): (row[4], row[5]) for row in changes if row[3] == "country_code"} == {
+                key: countries for key, countries in moved.items() if len(set(countries)) > 1
+            }
 
 
 def files_of(table: str) -> pa.Table:

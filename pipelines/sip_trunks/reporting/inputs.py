@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import ReadableDestination
 
+_HISTORY = (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.name)
 _STORED = {
-    "trunks": schema.SIP_TRUNKS.name,
-    "lifetimes": schema.SIP_TRUNKS_HISTORY.name,
-    "versions": schema.SIP_TRUNKS_HISTORY.name,
-    "observations": schema.SIP_TRUNK_SNAPSHOTS.name,
-    "drift": schema.SCHEMA_DRIFT.name,
+    "trunks": (schema.SIP_TRUNKS.name,),
+    "lifetimes": _HISTORY,
+    "changes": (*_HISTORY, schema.SCHEMA_DRIFT.name),
+    "observations": (schema.SIP_TRUNK_SNAPSHOTS.name,),
 }
-"""The stored table of each frame of the inputs."""
+"""The stored tables of each frame of the inputs."""
 
 
 def read_options(settings: Settings, **asked: Any) -> Options:
@@ -53,8 +53,8 @@ def read_options(settings: Settings, **asked: Any) -> Options:
 
 def stored_tables(names: Sequence[str], *, is_past: bool = False) -> set[str]:
     """Return the stored tables that these reports need; reports on the past also need the history."""
-    needed = {_STORED[need] for need in tables_needed(names)}
-    return needed | ({_STORED["lifetimes"], _STORED["observations"]} if is_past else set())
+    needed = {table for need in tables_needed(names) for table in _STORED[need]}
+    return needed | set(_HISTORY if is_past else ())
 
 
 def read_inputs_of(
@@ -81,9 +81,8 @@ def read_inputs(
             frames.read_trunks, columns=trunk_columns(names, options.by), as_of=as_of if is_past else None
         ),
         "lifetimes": partial(frames.read_lifetimes, as_of=as_of),
-        "versions": partial(frames.read_versions, since=options.changed_since, as_of=as_of),
+        "changes": partial(frames.read_changes, since=options.changed_since, as_of=as_of, is_log=options.is_log),
         "observations": partial(frames.read_observations, as_of=as_of),
-        "drift": partial(frames.read_delivered, as_of=as_of),
     }
     tables = {name: read(connection) for name, read in readers.items() if name in needed}
     log = frames.read_findings(connection) if "trunks" in needed and not is_past else None

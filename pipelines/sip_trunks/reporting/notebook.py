@@ -59,7 +59,7 @@ class Stored:
 
     @property
     def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The frames: `trunks`, `versions`, `observations`, `drift` and others."""
+        """The frames: `trunks`, `versions`, `observations`, `changes` and others."""
         return self.inputs.tables
 
 
@@ -86,7 +86,7 @@ def read_stored() -> Stored:
             # Unlike `frames.read_lifetimes`, these keep the columns of the filters.
             "lifetimes": history.assign(valid_from=history["valid_from"].clip(lower=first_at)),
             "observations": observations,
-            "drift": frames.read_delivered(connection, options.as_of),
+            "changes": frames.read_changes(connection, None, options.as_of, is_log=True),
         }
         log = frames.read_findings(connection)
     return Stored(destination.location, ReportInputs(tables if log is None else tables | {"log": log}, options))

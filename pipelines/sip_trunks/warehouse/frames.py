@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from sip_trunks.warehouse.changes import EVER, difference_query, steps_query
 from sip_trunks.warehouse.report_tables import FINDINGS, REPORTS_SCHEMA
-from sip_trunks.warehouse.sql import DRIFT, HISTORY, OBSERVATIONS, TRUNKS, literal, quoted, read_columns
+from sip_trunks.warehouse.sql import HISTORY, OBSERVATIONS, TRUNKS, literal, quoted, read_columns
 from sip_trunks.warehouse.state import known_accounts, refuse_unknown_columns
 from trunk_transforms import schema
 
@@ -50,28 +51,20 @@ def read_lifetimes(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd
     )
 
 
-def read_versions(connection: duckdb.DuckDBPyConnection, since: datetime | None, as_of: datetime) -> pd.DataFrame:
-    """Return the versions that began or ended between two observations, with all columns.
+def read_changes(
+    connection: duckdb.DuckDBPyConnection, since: datetime | None, as_of: datetime, *, is_log: bool
+) -> pd.DataFrame:
+    """Return the changes between `since` and `as_of` with the columns `CHANGES`, the latest first.
 
-    Grain: one row per version. For each account, the observations are the last ones at or before `since` and `as_of`;
-    without `since`, the last two at or before `as_of`.
+    Grain: one row per trunk that was added or removed, and one per changed field of a trunk; with `is_log`, per
+    snapshot that showed it. Without `since`, it is every change for a log, else the difference between each account's
+    last snapshot and the one before it.
     """
-    observations = f"FROM {OBSERVATIONS} WHERE snapshot_at <= {literal(as_of)}"
-    if since is None:
-        begins = (
-            f"SELECT account, snapshot_at AS begin_at {observations} "
-            "QUALIFY row_number() OVER (PARTITION BY account ORDER BY snapshot_at DESC) = 2"
-        )
-    else:
-        last = f"max(snapshot_at) FILTER (WHERE snapshot_at <= {literal(since)})"
-        begins = f"SELECT account, coalesce({last}, min(snapshot_at)) AS begin_at {observations} GROUP BY account"
-    return _frame(
-        connection,
-        f"SELECT versions.* FROM {HISTORY} AS versions "
-        f"JOIN ({begins}) AS begins ON begins.account = versions.account "
-        f"WHERE versions.valid_from <= {literal(as_of)} "
-        "AND (versions.valid_from > begins.begin_at OR versions.valid_to > begins.begin_at)",
-    )
+    stored = read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
+    begin = f"TIMESTAMPTZ {literal(since)}" if since else None
+    end = f"TIMESTAMPTZ {literal(as_of)}"
+    query = steps_query(stored, begin or EVER, end) if is_log else difference_query(stored, begin, end)
+    return _frame(connection, f"SELECT * FROM ({query}) ORDER BY observed_at DESC, account, trunk_id, field")
 
 
 def read_history(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
@@ -85,22 +78,6 @@ def read_observations(connection: duckdb.DuckDBPyConnection, as_of: datetime) ->
         connection,
         f"SELECT account, snapshot_at, trunk_count, _dlt_load_id FROM {OBSERVATIONS} "
         f"WHERE snapshot_at <= {literal(as_of)}",
-    )
-
-
-def read_delivered(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
-    """Return the undeclared fields and the missing fields of each response.
-
-    Grain: one row per account, response, column and kind (`new_column`, `missing_column`). `snapshot_at` is the first
-    kept observation of the response.
-    """
-    return _frame(
-        connection,
-        "SELECT account, min(observations.snapshot_at) AS snapshot_at, column_name, kind, "
-        f"any_value(row_count) AS row_count FROM {DRIFT} AS drift "
-        f"JOIN {OBSERVATIONS} AS observations USING (account, _dlt_load_id) "
-        f"WHERE kind IN ('new_column', 'missing_column') AND observations.snapshot_at <= {literal(as_of)} "
-        "GROUP BY account, _dlt_load_id, column_name, kind, detail",
     )
 
 

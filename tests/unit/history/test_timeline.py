@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from tests.support.changes import log_changes
 from tests.support.frames import day, drift, observations, rows, versions
-from trunk_transforms.history.timeline import count_versions, derive_timeline, list_all_changes, list_moments, state_at
+from trunk_transforms.history.timeline import count_versions, derive_timeline, list_moments, state_at
 
 HISTORY = versions(
     {"id": 1, "days": (0, None)},
@@ -15,7 +16,7 @@ HISTORY = versions(
     {"id": 3, "days": (2, 6)},
 )
 OBSERVATIONS = observations(0, 2, 4, 6)
-CHANGES = list_all_changes({"versions": HISTORY, "observations": OBSERVATIONS, "drift": drift()}, day(9))
+CHANGES = log_changes(HISTORY, OBSERVATIONS, drift(), since=None, as_of=day(9))
 
 
 def test_moments_are_those_of_all_accounts_each_once() -> None:
@@ -77,8 +78,7 @@ def test_a_trunk_that_came_later_was_added_and_one_that_never_changed_first_seen
 
 
 def test_without_an_observation_there_is_no_timeline() -> None:
-    nothing = {"versions": versions(), "observations": observations(), "drift": drift()}
-    changes = list_all_changes(nothing, day(9))
+    changes = log_changes(versions(), observations(), drift(), since=None, as_of=day(9))
     assert changes.empty
     assert count_versions(versions()).empty
     assert state_at(versions(), day(1)).empty

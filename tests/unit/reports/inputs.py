@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from tests.support.changes import log_changes
 from tests.support.frames import day, drift, observations, trunks, versions
 from trunk_transforms.reports.inputs import Options, ReportInputs
 
@@ -30,12 +31,11 @@ def inputs(**options: Any) -> ReportInputs:
         {"id": 4, "days": (2, None), "sip_address": "pbx.example"},
         {"id": 5, "days": (0, 2)},
     )
-    lifetimes = seen[["account", "id", "created_at", "valid_from", "valid_to"]]
+    observed = observations(0, 1, 2)
     tables = {
         "trunks": TRUNKS,
-        "versions": seen,
-        "lifetimes": lifetimes,
-        "observations": observations(0, 1, 2),
-        "drift": drift(),
+        "lifetimes": seen[["account", "id", "created_at", "valid_from", "valid_to"]],
+        "changes": log_changes(seen, observed, drift(), since=None, as_of=NOW),
+        "observations": observed,
     }
     return ReportInputs(tables, Options(as_of=NOW, **options))

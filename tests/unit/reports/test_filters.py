@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from tests.support.changes import log_changes
 from tests.support.frames import day, drift, observations, rows, trunks, versions
 from trunk_transforms.reports.filters import MISSING, Selection, list_choices, select
 from trunk_transforms.reports.inputs import Options, ReportInputs
@@ -30,7 +31,7 @@ def inputs() -> ReportInputs:
         "versions": history,
         "lifetimes": history,
         "observations": observations_of_both(),
-        "drift": drift(),
+        "changes": log_changes(history, observations_of_both(), drift(), since=None, as_of=day(9)),
     }
     return ReportInputs(tables, Options(as_of=day(9), accounts=["acme", "beta"]))
 
@@ -59,6 +60,8 @@ def test_a_trunk_that_moved_is_in_the_history_of_both_places() -> None:
     for country in ("DE", "FR"):
         history = chosen(countries=[country]).tables["versions"]
         assert rows(history.loc[history["id"] == 2], "country_code") == [("DE",), ("FR",)]
+        changes = chosen(countries=[country]).changes
+        assert rows(changes, "trunk_id", "field") == [(2, "country_code"), (2, "sip_address")]
 
 
 def test_trunks_without_a_country_or_provider_can_be_chosen() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.frames import day, rows, trunks, versions
+from tests.support.frames import day, rows, trunks
 from tests.unit.reports.inputs import NOW, inputs
 from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.reports.overview import derive_overview
@@ -43,7 +43,7 @@ def test_the_overview_names_accounts_that_are_late_or_were_never_seen() -> None:
 
 def test_an_overview_of_nothing_says_so() -> None:
     whole = inputs()
-    empty = ReportInputs({**whole.tables, "trunks": trunks(), "versions": versions()}, Options(as_of=NOW))
+    empty = ReportInputs({**whole.tables, "trunks": trunks(), "changes": whole.changes.head(0)}, Options(as_of=NOW))
     overview = derive_overview(
         counts=empty.count(("sip_calling_format", "country_code")),
         changes=empty.changes,

@@ -1,1 +1,1 @@
-"""Versions, changes, growth and freshness over time."""
+"""Versions, growth and freshness over time."""

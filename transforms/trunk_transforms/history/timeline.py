@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from trunk_transforms.history.changes import log_changes
-
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
     from datetime import datetime
@@ -30,16 +28,6 @@ def state_at(versions: pd.DataFrame, moment: datetime) -> pd.DataFrame:
     return versions.loc[is_valid].sort_values(_KEY, ignore_index=True)
 
 
-def list_all_changes(tables: Mapping[str, pd.DataFrame], as_of: datetime) -> pd.DataFrame:
-    """Return every change since the first snapshot, the latest first.
-
-    Grain and columns: those of `log_changes`. `tables` has all rows of `versions`, `observations` and `drift`.
-    """
-    observations = tables["observations"]
-    since = observations["snapshot_at"].min() if len(observations) else as_of
-    return log_changes(tables["versions"], observations, tables["drift"], since=since, as_of=as_of)
-
-
 def count_versions(versions: pd.DataFrame) -> pd.DataFrame:
     """Return all current and removed trunks with their number of versions, the most versions first.
 
@@ -54,7 +42,7 @@ def derive_timeline(versions: pd.DataFrame, changes: pd.DataFrame, account: str,
     """Return the timeline of one trunk: its versions and their changes, the latest first.
 
     Grain: one row per version, and one per removal of the trunk. `what` lists the changes at `valid_from`, field by
-    field. `changes` has the rows of `list_all_changes`.
+    field. `changes` has every change since the first snapshot, with the columns `CHANGES`.
     """
     mine = versions.loc[(versions["account"] == account) & (versions["id"] == trunk_id)]
     own = changes.loc[(changes["account"] == account) & (changes["trunk_id"] == trunk_id)]

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 MISSING = "–"
 """The label of a missing value in a list of choices."""
 
-_KEY = ["account", "id"]
-
 
 @dataclass(frozen=True)
 class Selection:
@@ -47,20 +45,21 @@ def select(inputs: ReportInputs, selection: Selection) -> ReportInputs:
     """Return the inputs of the selected trunks.
 
     Current trunks are selected by their current values. Versions are selected by trunk: if any version matches, all
-    versions of the trunk are kept, so a trunk that moved to another country is in the history of both countries.
-    Observations and drift are selected by account only.
+    versions and changes of the trunk are kept, so a trunk that moved to another country is in the history of both
+    countries. Observations are selected by account only.
     """
     if not (selection.accounts or selection.countries or selection.providers):
         return inputs
     tables, providers = dict(inputs.tables), inputs.options.providers
     tables["trunks"] = tables["trunks"].loc[selection.matches(tables["trunks"], providers)]
-    for name in ("versions", "lifetimes"):
-        rows = tables[name]
-        ever = pd.MultiIndex.from_frame(rows.loc[selection.matches(rows, providers), _KEY])
-        tables[name] = rows.loc[pd.MultiIndex.from_frame(rows[_KEY]).isin(ever)]
+    versions = tables["versions"]
+    ever = pd.MultiIndex.from_frame(versions.loc[selection.matches(versions, providers), ["account", "id"]])
+    for name, trunk_id in (("versions", "id"), ("lifetimes", "id"), ("changes", "trunk_id")):
+        is_wanted = pd.MultiIndex.from_frame(tables[name][["account", trunk_id]]).isin(ever)
+        tables[name] = tables[name].loc[is_wanted]
     if selection.accounts:
-        for name in ("observations", "drift"):
-            tables[name] = tables[name].loc[tables[name]["account"].isin(selection.accounts)]
+        observations = tables["observations"]
+        tables["observations"] = observations.loc[observations["account"].isin(selection.accounts)]
     wanted = [name for name in inputs.options.accounts if not selection.accounts or name in selection.accounts]
     return ReportInputs(tables, replace(inputs.options, accounts=wanted))
 

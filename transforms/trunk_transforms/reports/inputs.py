@@ -14,7 +14,6 @@ from trunk_transforms.audit.suppressions import Suppression, suppress
 from trunk_transforms.enrich.countries import derive_country_name
 from trunk_transforms.enrich.numbers import derive_numbers
 from trunk_transforms.enrich.providers import Providers, default_providers, derive_provider
-from trunk_transforms.history.changes import derive_changes, log_changes
 from trunk_transforms.history.freshness import derive_freshness
 from trunk_transforms.history.growth import Period, derive_growth
 from trunk_transforms.reports.counts import count_groups, count_trunks, rank_groups
@@ -67,10 +66,10 @@ class Options:
 class ReportInputs:
     """The stored frames as of `options.as_of`, and every report that follows from them.
 
-    `tables` has the frames that `tables_needed` names: `trunks` (current state), `lifetimes` and `versions` (rows of
-    the history), `observations` (`sip_trunk_snapshots`) and `drift` (`schema_drift`). `log`, the findings published by
-    earlier runs, is optional. Count reports accept `groups` in place of `trunks`: the number of trunks, `trunk_count`,
-    per combination of the columns to count by, or of their base columns.
+    `tables` has the frames that `tables_needed` names: `trunks` (current state), `lifetimes` (rows of the history),
+    `changes` (rows of `CHANGES`) and `observations` (`sip_trunk_snapshots`). `log`, the findings published by earlier
+    runs, is optional. Count reports accept `groups` in place of `trunks`: the number of trunks, `trunk_count`, per
+    combination of the columns to count by, or of their base columns.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -114,12 +113,7 @@ class ReportInputs:
     @cached_property
     def changes(self) -> pd.DataFrame:
         """The changes, by step or between two moments."""
-        stored = (self.tables["versions"], self.tables["observations"], self.tables["drift"])
-        since, as_of = self.options.changed_since, self.options.as_of
-        if self.options.is_log and since:
-            changes = log_changes(*stored, since=since, as_of=as_of)
-        else:
-            changes = derive_changes(*stored, since=since, as_of=as_of)
+        changes = self.tables["changes"]
         return mask_changes(changes) if self.options.is_masked else changes
 
     @cached_property

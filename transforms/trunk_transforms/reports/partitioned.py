@@ -21,7 +21,6 @@ import pandas as pd
 from trunk_transforms.audit.engine import merge_findings
 from trunk_transforms.audit.rules.context import gather_context
 from trunk_transforms.audit.suppressions import suppress
-from trunk_transforms.history.changes import order_changes
 from trunk_transforms.reports.counts import rank_groups
 from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.schema.reports import COUNT_REPORTS
@@ -66,7 +65,8 @@ class PartitionedInputs(ReportInputs):
     def changes(self) -> pd.DataFrame:
         """The changes, by step or between two moments."""
         parts = self.engine.work_out("changes", self.options, attrgetter("changes"))
-        return order_changes(pd.concat(parts, ignore_index=True))
+        order = ["observed_at", "account", "trunk_id", "field"]
+        return pd.concat(parts).sort_values(order, ascending=[False, True, True, True], ignore_index=True)
 
     @cached_property
     def _audited(self) -> tuple[pd.DataFrame, pd.DataFrame]:

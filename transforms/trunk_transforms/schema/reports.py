@@ -181,24 +181,24 @@ def _count_report(name: str, question: str, *by: str, is_on_page: bool = True) -
     return Report(name, question, table, by=by, has_picture=True, is_on_page=is_on_page)
 
 
+_OVERVIEW = "What is there, what changed, what is misconfigured?"
 _BY_AUTHORIZATION = "How many trunks are authorized by allowlist, how many by password?"
 _GROWTH = "How many trunks were created, came and went, month by month?"
 _CHANGES = "Which trunks were added, removed or changed, and which legs did that re-create?"
 _FRESHNESS = "When was the last snapshot of each account, and which runs are missing?"
 _AUDIT = "What is misconfigured, how severe is it, and how is it fixed?"
-_EVENTS = ("versions", "observations", "drift")
 
 REPORTS = {
     report.name: report
     for report in (
-        Report("overview", "What is there, what changed, what is misconfigured?", OVERVIEW, ("trunks", *_EVENTS)),
+        Report("overview", _OVERVIEW, OVERVIEW, ("trunks", "changes", "observations")),
         _count_report("counts", "How many trunks are there by calling format and country?", *BY_FORMAT_AND_COUNTRY),
         _count_report("by_country", "How many trunks are there by country?", "country_code", is_on_page=False),
         _count_report("by_provider", "How many trunks are there by provider?", "provider"),
         _count_report("by_authorization", _BY_AUTHORIZATION, "inbound_authorization_type"),
         _count_report("by_number_kind", "How many trunks have a DID, how many an extension?", "number_kind"),
         Report("growth", _GROWTH, GROWTH, ("lifetimes", "observations"), has_picture=True),
-        Report("changes", _CHANGES, CHANGES, _EVENTS),
+        Report("changes", _CHANGES, CHANGES, ("changes",)),
         Report("freshness", _FRESHNESS, FRESHNESS, ("observations",)),
         Report("audit", _AUDIT, AUDIT_FINDINGS, has_picture=True),
     )

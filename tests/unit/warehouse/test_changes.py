@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.support.changes import derive_changes, log_changes
 from tests.support.frames import day, drift, observations, rows, versions
-from trunk_transforms.history.changes import derive_changes, log_changes
 from trunk_transforms.schema.reports import CHANGES
 
 ALL = versions(

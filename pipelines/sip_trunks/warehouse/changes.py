@@ -1,0 +1,155 @@
+"""The SQL of changes, for views, macros and reports: every step, or the difference between two moments.
+
+Both compare pairs of versions of a trunk. If one of the two responses has a field for no trunk at all, the field is
+drift and not a change. The columns are those of `CHANGES`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sip_trunks.warehouse.sql import DRIFT, HISTORY, literal, quoted
+from sip_trunks.warehouse.state import OBSERVATIONS_QUERY
+from trunk_transforms import schema
+from trunk_transforms.schema.reports import CREDENTIAL_NOTE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+EVER = "TIMESTAMPTZ '-infinity'"
+NOW = "TIMESTAMPTZ 'infinity'"
+
+
+def steps_query(stored: Mapping[str, str], since: str = EVER, as_of: str = NOW) -> str:
+    """Return the SQL of every change that a snapshot after `since` and up to `as_of` showed.
+
+    `stored` has the SQL types of the columns of the history; the moments are SQL. An account's first snapshot is not a
+    change. A field that changed twice has two rows.
+    """
+    # Each version that ended or began at an observation, next to the version that follows or precedes it.
+    pairs = f"""
+        SELECT coalesce(before.account, after.account) AS account, coalesce(before.id, after.id) AS trunk_id,
+            coalesce(before.valid_to, after.valid_from) AS observed_at, observations.previous_at AS before_at,
+            observations.snapshot_at AS after_at, {_both_sides(stored)}
+        FROM (FROM {HISTORY} WHERE valid_to > {since} AND valid_to <= {as_of}) AS before
+        FULL JOIN (
+            SELECT versions.* FROM {HISTORY} AS versions ANTI JOIN observations
+                ON observations.account = versions.account AND observations.first_at = versions.valid_from
+            WHERE versions.valid_from > {since} AND versions.valid_from <= {as_of}
+        ) AS after
+            ON after.account = before.account AND after.id = before.id AND after.valid_from = before.valid_to
+        JOIN observations ON observations.account = coalesce(before.account, after.account)
+            AND observations.snapshot_at = coalesce(before.valid_to, after.valid_from)
+            AND observations.snapshot_at > observations.first_at
+    """
+    return _changes(stored, f"pairs AS ({pairs})")
+
+
+def difference_query(stored: Mapping[str, str], since: str | None, as_of: str) -> str:
+    """Return the SQL of the differences between the trunks at `since` and at `as_of`.
+
+    A field that changed and changed back is not listed. The moments are SQL, and stand for each account's last
+    observation up to then, or for its first one. Without `since`, each account's last observation up to `as_of` is
+    compared with the one before it.
+    """
+    last_before = f"coalesce(max(CASE WHEN snapshot_at <= {since} THEN snapshot_at END), min(snapshot_at))"
+    spans = f"""
+        SELECT account, max(snapshot_at) AS end_at, {last_before if since else "max(previous_at)"} AS begin_at
+        FROM observations WHERE snapshot_at <= {as_of} GROUP BY account
+    """
+    # For each trunk whose versions differ between two observations, both versions.
+    pairs = f"""
+        SELECT coalesce(before.account, after.account) AS account, coalesce(before.id, after.id) AS trunk_id,
+            coalesce(after.valid_from, gone.gone_at) AS observed_at, spans.begin_at AS before_at,
+            spans.end_at AS after_at, {_both_sides(stored)}
+        FROM (
+            SELECT versions.* FROM {HISTORY} AS versions JOIN spans ON spans.account = versions.account
+            WHERE versions.valid_from <= spans.begin_at AND versions.valid_to > spans.begin_at
+                AND versions.valid_to <= {as_of}
+        ) AS before
+        FULL JOIN (
+            SELECT versions.* FROM {HISTORY} AS versions JOIN spans ON spans.account = versions.account
+            WHERE versions.valid_from > spans.begin_at AND versions.valid_from <= {as_of}
+                AND (versions.valid_to IS NULL OR versions.valid_to > {as_of})
+        ) AS after ON after.account = before.account AND after.id = before.id
+        LEFT JOIN (
+            SELECT account, id, max(valid_to) AS gone_at FROM {HISTORY} WHERE valid_to <= {as_of} GROUP BY account, id
+        ) AS gone ON gone.account = before.account AND gone.id = before.id
+        JOIN spans ON spans.account = coalesce(before.account, after.account)
+    """
+    return _changes(stored, f"spans AS ({spans}), pairs AS ({pairs})")
+
+
+def _changes(stored: Mapping[str, str], pairs: str) -> str:
+    """Return the SQL of the changes in pairs of versions, which the common table expressions `pairs` select."""
+    return f"""
+        WITH observations AS ({OBSERVATIONS_QUERY}),
+        fields (position, field, legs, is_declared) AS (VALUES {", ".join(_field_rows(stored))}),
+        undelivered AS (
+            SELECT observations.account, observations.snapshot_at, drift.column_name,
+                max(CASE WHEN kind = 'new_column' THEN 1 ELSE 0 END) AS is_new,
+                max(CASE WHEN kind = 'missing_column' AND row_count >= trunk_count THEN 1 ELSE 0 END) AS is_missing
+            FROM {DRIFT} AS drift
+            JOIN observations ON observations.account = drift.account AND observations.load_id = drift._dlt_load_id
+            WHERE kind IN ('new_column', 'missing_column')
+            GROUP BY observations.account, observations.snapshot_at, drift.column_name
+        ),
+        {pairs},
+        differences AS (
+            SELECT account, trunk_id, CASE WHEN old_version IS NULL THEN 'added' ELSE 'removed' END AS change,
+                NULL::VARCHAR AS field, NULL::VARCHAR AS old, NULL::VARCHAR AS new, NULL::VARCHAR AS legs,
+                observed_at, before_at, after_at, 1 AS is_declared, 1 AS touched
+            FROM pairs WHERE old_version IS NULL OR new_version IS NULL
+            UNION ALL
+            SELECT account, trunk_id, 'changed', field, old_texts[position], new_texts[position], legs,
+                observed_at, before_at, after_at, is_declared,
+                count(*) OVER (PARTITION BY account, trunk_id, observed_at)
+            FROM pairs JOIN fields ON old_texts[position] IS DISTINCT FROM new_texts[position]
+            WHERE old_version <> new_version
+        )
+        SELECT differences.account, trunk_id, change, field, old, new, legs,
+            CASE WHEN field = 'updated_at' THEN {literal(CREDENTIAL_NOTE)} END AS note, observed_at
+        FROM differences
+        LEFT JOIN undelivered AS earlier ON earlier.account = differences.account
+            AND earlier.snapshot_at = before_at AND earlier.column_name = field
+        LEFT JOIN undelivered AS later ON later.account = differences.account
+            AND later.snapshot_at = after_at AND later.column_name = field
+        WHERE (field IS NULL OR field <> 'updated_at' OR touched = 1)
+            AND coalesce(earlier.is_missing, 0) = 0 AND coalesce(later.is_missing, 0) = 0
+            AND (is_declared = 1 OR (earlier.is_new = 1 AND later.is_new = 1))
+    """
+
+
+def _fields(stored: Mapping[str, str]) -> list[str]:
+    return [n for n in stored if n not in schema.RESERVED_COLUMNS and not n.endswith(schema.VARIANT_SUFFIX)]
+
+
+def _field_rows(stored: Mapping[str, str]) -> list[str]:
+    """Return one SQL row per field: its position in the lists of texts, name, legs, and whether it is declared."""
+    legs = {column.name: column.legs or None for column in schema.API_COLUMNS}
+    return [
+        f"({position}, {literal(name)}, {literal(legs.get(name))}, {int(name in legs)})"
+        for position, name in enumerate(_fields(stored), 1)
+    ]
+
+
+def _both_sides(stored: Mapping[str, str]) -> str:
+    """Return the SQL of the columns of a pair: the row versions, and the values of all fields as lists of texts."""
+    return "before.row_version AS old_version, after.row_version AS new_version, " + ", ".join(
+        f"[{', '.join(_as_text(side, field, stored) for field in _fields(stored))}] AS {name}"
+        for side, name in (("before", "old_texts"), ("after", "new_texts"))
+    )
+
+
+def _as_text(side: str, field: str, stored: Mapping[str, str]) -> str:
+    """Return the SQL of a value as text. Equal values have equal texts; a value of the wrong type is as sent."""
+    value, column_type = f"{side}.{quoted(field)}", stored[field]
+    text = f"{value}::VARCHAR"
+    if field == "allowed_inbound_ips":
+        entries = f"to_json(list_sort({value}::VARCHAR[], 'ASC', 'NULLS FIRST'))::VARCHAR"
+        text = f"""replace(replace({entries}, '","', '", "'), 'null,', 'null, ')"""
+    elif column_type == "TIMESTAMP WITH TIME ZONE":
+        text = f"strftime(make_timestamp(epoch_us({value})), '%Y-%m-%dT%H:%M:%S.%fZ')"
+    variant = field + schema.VARIANT_SUFFIX
+    return f"coalesce({side}.{quoted(variant)}, {text})" if variant in stored else text
