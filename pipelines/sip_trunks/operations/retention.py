@@ -96,7 +96,7 @@ def count_rows(connection: duckdb.DuckDBPyConnection, deletions: Deletions) -> d
         if sql.exists(connection, name):
             query = f"SELECT count(*) FROM {sql.DATASET}.{name} WHERE {condition}"
             ((counts[name],),) = connection.execute(query).fetchall()
-    return counts | report_tables.count_logged(connection, deletions.logs)
+    return counts | report_tables.apply_to_logs(connection, "SELECT count(*)", deletions.logs)
 
 
 def compact(settings: Settings, destination: Destination, deletions: Deletions) -> dict[str, int]:
@@ -113,7 +113,7 @@ def compact(settings: Settings, destination: Destination, deletions: Deletions) 
             if sql.exists(connection, _OBSERVATIONS):
                 span = state.read_observation_span(connection)
             if destination.publishes_reports:
-                counts.update(report_tables.drop_logged(connection, deletions.logs))
+                counts.update(report_tables.apply_to_logs(connection, "DELETE", deletions.logs))
                 if span and report_tables.has_reports(connection):
                     with _logging_errors("the reports"):
                         inputs = publish_tables(connection, settings, span[1])

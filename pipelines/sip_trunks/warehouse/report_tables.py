@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
@@ -81,23 +81,17 @@ def drop_reports(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute(f"DROP TABLE {REPORTS_SCHEMA}.{quoted(name)}")
 
 
-def count_logged(connection: duckdb.DuckDBPyConnection, conditions: Mapping[str, str]) -> dict[str, int]:
-    """Return the number of rows that meet a condition, by log; only logs that exist and have a condition."""
-    return _for_each_log(connection, conditions, "SELECT count(*) FROM")
-
-
-def drop_logged(connection: duckdb.DuckDBPyConnection, conditions: Mapping[str, str]) -> dict[str, int]:
-    """Delete the rows of the logs that meet a condition. Returns the number of deleted rows, by log."""
-    return _for_each_log(connection, conditions, "DELETE FROM")
-
-
-def _for_each_log(
-    connection: duckdb.DuckDBPyConnection, conditions: Mapping[str, str], statement: str
+def apply_to_logs(
+    connection: duckdb.DuckDBPyConnection, action: Literal["SELECT count(*)", "DELETE"], conditions: Mapping[str, str]
 ) -> dict[str, int]:
+    """Count or delete the rows of the logs that meet a condition.
+
+    Returns the number of rows by log; only logs that exist and have a condition.
+    """
     counts, stored = {}, read_tables(connection, REPORTS_SCHEMA)
     for name in LOGS:
         if name in stored and name in conditions:
-            query = f"{statement} {REPORTS_SCHEMA}.{name} WHERE {conditions[name]}"
+            query = f"{action} FROM {REPORTS_SCHEMA}.{name} WHERE {conditions[name]}"
             ((counts[name],),) = connection.execute(query).fetchall()
     return counts
 
