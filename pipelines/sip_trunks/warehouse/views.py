@@ -108,13 +108,11 @@ def _derived(stored: Mapping[str, str]) -> dict[str, tuple[str, str]]:
 
     If the API sends a field with the name of a derived column, the field is kept and the column is not derived.
     """
-    macros = {
-        "number_kind": report_schema.NUMBER_KIND,
-        "provider": report_schema.PROVIDER_OF,
-        "country_name": report_schema.COUNTRY_NAME,
+    return {
+        name: (report_schema.DERIVED[name].base, f"main.{macro.name}({report_schema.DERIVED[name].base})")
+        for name, macro in report_schema.IN_VIEWS.items()
+        if name not in stored
     }
-    bases = {name: report_schema.DERIVED[name].base for name in report_schema.IN_VIEWS if name not in stored}
-    return {name: (base, f"main.{macros[name].name}({base})") for name, base in bases.items()}
 
 
 def describe_column(table: schema.Table, name: str) -> str:

@@ -44,9 +44,6 @@ DERIVED = {
 }
 """The derived columns that trunks can be counted by."""
 
-IN_VIEWS = ("number_kind", "provider", "country_name")
-"""The derived columns in the views of trunks and versions, each after its base column."""
-
 _CHANGE_KINDS = ("added", "removed", "changed")
 _LEGS = (
     "The legs that the vendor re-creates at this update, which interrupts them briefly: inbound, outbound, both or "
@@ -299,3 +296,6 @@ NUMBER_KIND = Macro("number_kind", ("phone_number",), _KIND)
 PROVIDER_OF = Macro("provider_of", ("sip_address",), _PROVIDER)
 COUNTRY_NAME = Macro("country_name", ("country_code",), DERIVED["country_name"].column.meaning)
 MACROS = (TRUNKS_AS_OF, CHANGES_BETWEEN, NUMBER_KIND, PROVIDER_OF, COUNTRY_NAME)
+
+IN_VIEWS = {"number_kind": NUMBER_KIND, "provider": PROVIDER_OF, "country_name": COUNTRY_NAME}
+"""The derived columns in the views of trunks and versions, each after its base column, and their macros."""
