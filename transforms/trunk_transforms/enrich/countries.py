@@ -9,40 +9,35 @@ import iso3166
 if TYPE_CHECKING:
     import pandas as pd
 
-# Common names, for countries with a formal or inverted name in ISO 3166-1.
+# Common names that do not begin the formal name in ISO 3166-1.
 _COMMON_NAMES = {
-    "BO": "Bolivia",
     "BQ": "Caribbean Netherlands",
     "CD": "Congo (Kinshasa)",
     "CG": "Congo (Brazzaville)",
     "FK": "Falkland Islands",
-    "FM": "Micronesia",
     "GB": "United Kingdom",
     "GS": "South Georgia",
-    "IR": "Iran",
     "KP": "North Korea",
     "KR": "South Korea",
     "LA": "Laos",
-    "MD": "Moldova",
     "MF": "Saint Martin",
     "NR": "Nauru",
     "PS": "Palestine",
     "RU": "Russia",
-    "SH": "Saint Helena",
     "SX": "Sint Maarten",
     "SY": "Syria",
-    "TZ": "Tanzania",
     "UM": "US Minor Outlying Islands",
     "US": "United States",
     "VA": "Vatican City",
-    "VE": "Venezuela",
     "VG": "British Virgin Islands",
     "VI": "US Virgin Islands",
     "VN": "Vietnam",
 }
 
 COUNTRY_NAMES = {
-    country.alpha2: _COMMON_NAMES.get(country.alpha2, country.apolitical_name) for country in iso3166.countries
+    # Most formal names, such as "Iran, Islamic Republic of", begin with the common one.
+    country.alpha2: _COMMON_NAMES.get(country.alpha2, country.apolitical_name.partition(",")[0])
+    for country in iso3166.countries
 }
 """The short English name of every country (ISO 3166-1 alpha-2)."""
 

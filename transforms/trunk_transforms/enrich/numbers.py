@@ -9,7 +9,7 @@ and matched against a whole column, because parsing takes 40 µs per number, or 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -155,13 +155,8 @@ def _valid_numbers(code: int) -> str:
     national = dict.fromkeys(
         description.national_number_pattern
         for region in COUNTRY_CODE_TO_REGION_CODE[code]
-        for description in (getattr(_metadata(code, region), name) for name in _NUMBER_TYPES)
+        for plan in [PhoneMetadata.metadata_for_region_or_calling_code(code, region)]
+        for description in (getattr(plan, name) for name in _NUMBER_TYPES)
         if description is not None and description.national_number_pattern
     )
     return rf"^\+{code}(?:{'|'.join(national)})$"
-
-
-def _metadata(code: int, region: str) -> Any:
-    if region == REGION_CODE_FOR_NON_GEO_ENTITY:
-        return PhoneMetadata.metadata_for_nongeo_region(code)
-    return PhoneMetadata.metadata_for_region(region)

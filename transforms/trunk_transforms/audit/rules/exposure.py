@@ -110,7 +110,7 @@ def check_username_default(context: AuditContext) -> Findings:
     """Find common default usernames, regardless of case."""
     names = context.trunks["sip_username"]
     is_default = names.str.lower().isin(_DEFAULT_USERNAMES) & (names != context.trunks["phone_number"])
-    return context.decide(["sip_username"], lambda name: Verdict(f"sip_username is {quote_own(name)}"), is_default)
+    return as_findings("sip_username is " + quote_own(names[is_default]))
 
 
 @rule(

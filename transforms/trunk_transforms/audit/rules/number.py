@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict, as_findings
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
-from trunk_transforms.audit.rules.wording import quote_all_own
+from trunk_transforms.audit.rules.wording import quote_own
 from trunk_transforms.enrich.countries import country_name
 from trunk_transforms.enrich.numbers import CALLING_CODES, as_flags, as_text, match_pseudonyms
 
@@ -58,7 +58,7 @@ def check_malformed(context: AuditContext) -> Findings:
     remarks[_matches(numbers, "[()]")] = "has brackets"
     remarks[_matches(numbers, r"\(0\)")] = "has (0), which is dialled only within the country"
     remarks[_is_prefixed(numbers, normalized)] = "begins with 00 in place of +"
-    return as_findings(quote_all_own(found["phone_number"]) + " " + remarks)
+    return as_findings(quote_own(found["phone_number"]) + " " + remarks)
 
 
 @rule(
@@ -92,7 +92,7 @@ def check_invalid(context: AuditContext) -> Findings:
     found = context.trunks.loc[_matches(normalized, r"^\+[0-9]{1,15}$") & ~context.trunks["is_valid"]]
     remarks = "cannot be a number of +" + found["calling_code"].astype("str") + ": wrong length, or no such area"
     remarks = remarks.where(found["calling_code"].notna(), "does not begin with a calling code")
-    return as_findings(quote_all_own(found["phone_number"]) + " " + remarks)
+    return as_findings(quote_own(found["phone_number"]) + " " + remarks)
 
 
 @rule(
@@ -112,7 +112,7 @@ def check_without_plus(context: AuditContext) -> Findings:
     codes = found["country"].map(CALLING_CODES).astype("Int64").astype("str")
     fix = "write it in E.164: +" + codes + " and the number without a leading 0"
     fix = fix.where(~found["normalized_number"].str.startswith("+"), "write a + before it, if it is a DID")
-    return as_findings(quote_all_own(found["phone_number"]) + " appears to be a DID, but lacks the +", fix)
+    return as_findings(quote_own(found["phone_number"]) + " appears to be a DID, but lacks the +", fix)
 
 
 @rule(

@@ -23,18 +23,11 @@ def quote(text: str) -> str:
     return f'"{printable(text, MOST_CHARACTERS)}"'
 
 
-def quote_own(text: str) -> str:
-    """Return a trunk's own number or username in quotes if it is short and printable, else only its length.
+def quote_own(values: pd.Series) -> pd.Series:
+    """Return each trunk's own number or username in quotes if it is short and printable, else only its length.
 
     Masking replaces the exact value in the text of a finding, so a shortened or escaped value would stay readable.
     """
-    if len(text) <= MOST_CHARACTERS and text.isprintable():
-        return f'"{text}"'
-    return f"a text of {len(text)} characters"
-
-
-def quote_all_own(values: pd.Series) -> pd.Series:
-    """Return `quote_own` of each value of a column of numbers."""
     text = as_text(values)
     is_short = pc.and_(pc.utf8_is_printable(text), pc.less_equal(pc.utf8_length(text), MOST_CHARACTERS))
     lengths = values.str.len().astype("Int64").astype("str")
