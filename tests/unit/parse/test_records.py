@@ -17,7 +17,7 @@ from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, raw, trunk
 from tests.support.consistency import reads_back
 from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.parse.records import Columns, read_records
-from trunk_transforms.schema.tables import API_COLUMNS, DRIFT_KINDS
+from trunk_transforms.schema.tables import API_COLUMNS, DRIFT_KINDS, ColumnType
 
 
 def values(columns: Columns, name: str) -> list[Any]:
@@ -61,7 +61,12 @@ def test_every_spelling_of_an_instant_is_read_as_utc(text: str, instant: datetim
     assert together.drift == ()
 
 
-@pytest.mark.parametrize("text", ["soon", "", "2026-02-30T10:00:00Z", "2026-03-31", "0000-01-01T00:00:00Z"])
+BEYOND_THE_YEARS = ("0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-12:00", "9999-12-31 23:59:59-23:59")
+
+
+@pytest.mark.parametrize(
+    "text", ["soon", "", "2026-02-30T10:00:00Z", "2026-03-31", "0000-01-01T00:00:00Z", *BEYOND_THE_YEARS]
+)
 def test_a_text_that_is_not_a_timestamp_is_kept_as_text(text: str) -> None:
     columns = read_records(raw(trunk(updated_at=text), trunk()))
     assert values(columns, "updated_at") == [None, datetime(2026, 3, 31, 10, tzinfo=UTC)]
@@ -234,6 +239,28 @@ def test_an_integer_of_thousands_of_digits_is_kept_as_text() -> None:
     assert values(read_records([record]), "country_code__v_text") == ["1" * 5000]
     with pytest.raises(InvalidResponseError):
         read_records([b'{"id":' + b"1" * 5000 + b"}"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        ("1e1000000000000000000", "1e1000000000000000000"),
+        ("-1.5E+999999999999999999999", "-1.5E+999999999999999999999"),
+        ("1e400", "1E+400"),
+        ("-" + "1" * 100_000, "-" + "1" * 100_000),
+        ("1" * 100_000 + ".5", "1" * 100_000 + ".5"),
+        ("1e" + "9" * 100_000, "1e" + "9" * 100_000),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_number_that_no_double_holds_is_kept_as_text(sent: str, text: str) -> None:
+    record = json.dumps(trunk(country_code="?", zz_field="?", zz_list=["?"])).replace('"?"', sent)
+    types: tuple[ColumnType | None, ...] = (None, "bigint", "double", "text")
+    for known in types:
+        columns = read_records([record.encode(), *raw(trunk(id=43))], {"zz_field": known} if known else None)
+        assert values(columns, "country_code__v_text") == [text, None]
+        assert values(columns, "zz_field__v_text" if known else "zz_field") == [text, None]
+        assert values(columns, "zz_list") == [f'["{text}"]', None]
 
 
 def test_drift_kinds_are_declared() -> None:

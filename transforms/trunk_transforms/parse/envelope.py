@@ -68,33 +68,37 @@ def read_page(body: bytes | memoryview) -> Page:
 
 def _read_leniently(body: bytes | memoryview) -> tuple[_Envelope, list[bytes]]:
     """Read valid JSON that msgspec rejects: lone surrogates, UTF-16 and UTF-32."""
+    from trunk_transforms.parse.values import read_integer, read_number  # imports Arrow
+
     try:
-        content = json.loads(bytes(body), parse_constant=_refuse_constant)
+        content = json.loads(
+            bytes(body), parse_float=read_number, parse_int=read_integer, parse_constant=_refuse_constant
+        )
     except UnicodeDecodeError as error:
         raise InvalidResponseError(
             f"expected JSON in UTF-8, got an invalid byte at offset {error.start} of {len(body)}"
         ) from None
     except json.JSONDecodeError as error:
         raise InvalidResponseError(_explain_invalid_json(body, error)) from None
-    except InvalidResponseError:
-        raise
-    except ValueError:
-        raise InvalidResponseError(_OUT_OF_RANGE) from None
     if not isinstance(content, dict) or "data" not in content:
         seen = f"an object with {_name_keys(content)}" if isinstance(content, dict) else json_type(content)
         raise InvalidResponseError(f"expected an object with a list under `data`, got {seen}")
     data = content["data"]
     if not isinstance(data, list):
         raise InvalidResponseError(f"expected a list under `data`, got {json_type(data)}")
-    try:
-        records = [json.dumps(record, allow_nan=False).encode() for record in data]
-    except ValueError:
-        raise InvalidResponseError(_OUT_OF_RANGE) from None
     paging = {key: value for key, value in content.items() if key in _Envelope.__struct_fields__ and key != "data"}
-    return _Envelope(data=[], **paging), records
+    return _Envelope(data=[], **paging), [_render(record).encode() for record in data]
 
 
-_OUT_OF_RANGE = "expected numbers in the range of a double, got one that is out of range"
+def _render(value: Any) -> str:
+    """Return JSON in which numbers of any size keep their digits."""
+    from trunk_transforms.parse.values import LargeNumber
+
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(name)}: {_render(member)}' for name, member in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_render, value))}]"
+    return value if isinstance(value, LargeNumber) else json.dumps(value)
 
 
 def _refuse_constant(name: str) -> NoReturn:

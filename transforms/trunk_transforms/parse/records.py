@@ -258,6 +258,8 @@ class _Reader:
 
     def _typed(self, field: _Field, array: pa.Array) -> dict[str, pa.Array]:
         """Return the column, and its variants if a text is not a valid timestamp."""
+        if field.type == "double":
+            array = pc.add(array, 0.0)  # 0.0 for the -0 that only the JSON reader keeps
         if field.type != "timestamp":
             return {field.column: array}
         moments, misfits = as_timestamps(array)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from decimal import Decimal
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,19 +19,32 @@ if TYPE_CHECKING:
 DOUBLE_HOLDS_EVERY_INTEGER_BELOW = 2.0**53
 _LONGEST_INTEGER = 1000
 _FIRST_MICROSECOND = -62_135_596_800_000_000  # 0001-01-01T00:00:00Z
+_LAST_MICROSECOND = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 
 
-def read_number(text: str) -> float | int | Decimal:
-    """Return a number with a fraction or exponent: 42.0 as the integer 42, numbers beyond a double as Decimal."""
+class LargeNumber(str):
+    """The spelling of a number that is beyond a double, or has more digits than Python converts."""
+
+    __slots__ = ()
+
+
+def read_number(text: str) -> float | int | LargeNumber:
+    """Return a number with a fraction or exponent: 42.0 as the integer 42."""
     number = float(text)
     if abs(number) == float("inf"):
-        return Decimal(text)
+        return _spell(text)
     return int(number) if number.is_integer() and abs(number) < DOUBLE_HOLDS_EVERY_INTEGER_BELOW else number
 
 
-def read_integer(text: str) -> int | Decimal:
-    """Return an integer, or a Decimal if it has more digits than Python converts."""
-    return int(text) if len(text) < _LONGEST_INTEGER else Decimal(text)
+def read_integer(text: str) -> int | LargeNumber:
+    """Return an integer."""
+    return int(text) if len(text) < _LONGEST_INTEGER else _spell(text)
+
+
+def _spell(text: str) -> LargeNumber:
+    with suppress(InvalidOperation):  # the exponent has more than 18 digits
+        text = str(Decimal(text))
+    return LargeNumber(text)
 
 
 def type_of(values: list[Any]) -> ColumnType | None:
@@ -49,7 +63,7 @@ def _kind_of(value: Any) -> ColumnType:
 
 
 def _fit_text(value: Any) -> str | None:
-    return value if isinstance(value, str) and _is_unicode(value) else None
+    return value if type(value) is str and _is_unicode(value) else None
 
 
 def _fit_bigint(value: Any) -> int | None:
@@ -98,15 +112,15 @@ def _is_unicode(text: str) -> bool:
 
 def as_json(value: Any) -> str:
     """Return canonical JSON: sorted keys, no spaces, and no escapes unless the text cannot be encoded."""
-    if isinstance(value, Decimal):
+    if isinstance(value, LargeNumber):
         return str(value)
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return text if _is_unicode(text) else json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text if _is_unicode(text) else json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _fit_json(value: Any) -> str | None:
     """Return canonical JSON, or None if it has a lone surrogate, which databases reject even as an escape."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return as_json(value) if _is_unicode(text) else None
 
 
@@ -118,10 +132,9 @@ def as_text(value: Any) -> str:
 def as_timestamps(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Return the texts as instants, and the texts that are not timestamps. Texts without a time zone are UTC."""
     instants = _cast_to_instants(texts)
-    earliest = pc.min(instants)
-    if earliest.is_valid and earliest.value < _FIRST_MICROSECOND:  # Arrow has a year 0, Python and pandas do not
-        in_range = pc.greater_equal(instants.cast(pa.int64()), _FIRST_MICROSECOND)
-        instants = pc.if_else(in_range, instants, pa.scalar(None, instants.type))
+    moments = instants.cast(pa.int64())  # Arrow has the years 0 and 10000, Python and pandas do not
+    in_range = pc.and_(pc.greater_equal(moments, _FIRST_MICROSECOND), pc.less_equal(moments, _LAST_MICROSECOND))
+    instants = pc.if_else(in_range, instants, pa.scalar(None, instants.type))
     if instants.null_count == texts.null_count:
         return instants, pa.nulls(len(texts), pa.string())
     return instants, pc.if_else(pc.is_null(instants), texts, pa.scalar(None, pa.string()))
@@ -133,7 +146,7 @@ def _cast_to_instants(texts: pa.Array) -> pa.Array:
         return texts.cast(instant)
     except pa.ArrowInvalid:
         pass
-    has_zone = pc.match_substring_regex(texts, r"(Z|[+-]\d\d:?\d\d)$")
+    has_zone = pc.match_substring_regex(texts, r"(Z|[+-]\d\d(:?\d\d)?)$")
     zoned = pc.if_else(has_zone, texts, pc.binary_join_element_wise(texts, "Z", ""))
     try:
         return zoned.cast(instant)
