@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
 from sip_trunks.commands import main
@@ -12,11 +13,52 @@ from sip_trunks.destinations.duckdb_file import DuckDBFile
 from sip_trunks.run.extract import RunContext, extract_snapshots
 from tests.support.builders import trunk
 from tests.support.runs import query
+from trunk_transforms.parse.values import FIT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.api import Api
+
+
+def test_a_bug_that_one_account_s_data_meets_costs_no_other_account_its_load(
+    api: Api, place: Path, tokens: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def meet_a_bug(value: object) -> None:
+        raise ZeroDivisionError(f"cannot divide {value}")
+
+    monkeypatch.setitem(FIT, "bool", meet_a_bug)
+    for number, token in enumerate(tokens):
+        api.answer_to(token, [trunk(id=number)])
+    api.answer_to(tokens[2], [trunk(id=2, outbound_proxy="hunter2")])
+    assert main(["run", "--no-reports"]) == 8
+    said = capsys.readouterr()
+    assert "accounts   8: 7 loaded, 1 failed" in said.out
+    (line,) = (line for line in said.err.splitlines() if "bug" in line)
+    assert line.startswith("sip-trunks: acct-2: a bug (ZeroDivisionError): ")
+    log = (place / "data" / "state" / "sip-trunks.log").read_text()
+    assert "in meet_a_bug" in log
+    assert "hunter2" not in said.out + said.err + log
+    assert "Traceback" not in said.err
+    assert "in meet_a_bug" not in said.err
+    assert main(["run", "--no-reports", "--account", "acct-2"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt, 130), (MemoryError, 1), (OSError, 7), (duckdb.IOException, 7)]
+)
+def test_an_error_that_is_not_of_one_account_ends_the_run(
+    api: Api, place: Path, tokens: list[str], monkeypatch: pytest.MonkeyPatch, error: type[BaseException], code: int
+) -> None:
+    def fail(_: object) -> None:
+        raise error("no more")
+
+    monkeypatch.setitem(FIT, "bool", fail)
+    for token in tokens:
+        api.answer_to(token, [trunk()])
+    api.answer_to(tokens[2], [trunk(outbound_proxy="no")])
+    assert main(["run", "--no-reports"]) == code
+    assert not (place / "data" / "warehouse.duckdb").exists()
 
 
 class SmallBatches(DuckDBFile):

@@ -14,11 +14,10 @@ from functools import partial
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, TypeAlias
 
-from sip_trunks.core.errors import ApiUnreachableError, SipTrunksError
+from sip_trunks.core.errors import ApiUnreachableError
 from sip_trunks.core.http import Connections
 from sip_trunks.famulor.client import RawSnapshot, fetch_snapshot
 from sip_trunks.famulor.rate_limit import RateLimit
-from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from sip_trunks.core.settings import Account, ApiSettings
 
-    Result: TypeAlias = RawSnapshot | SipTrunksError | InvalidResponseError
+    Result: TypeAlias = RawSnapshot | Exception
 
 _HOPELESS_AFTER = 20
 """Consecutive accounts without a response after which the remaining accounts fail without a request."""
@@ -50,7 +49,8 @@ def fetching(
     without a response, the remaining accounts fail without a request. No account is started while
     `most_waiting_bytes` of fetched snapshots wait for an earlier account, or after this context has ended.
 
-    Raises, when its account is reached, any error that is neither a SipTrunksError nor an InvalidResponseError.
+    Raises, when its account is reached, any error that is not the account's: of the disk, the memory or the program's
+    end.
     """
     fetch = partial(fetch_snapshot, settings=settings, spool_dir=spool_dir, secret=secret)
     work = _Work(accounts, fetch, known_sha256 or {}, announce, most_waiting_bytes)
@@ -89,7 +89,7 @@ class _Work:
                 result = self._waiting.pop(account.name)
                 self._waiting_bytes -= _size_of(result)
                 self._changed.notify_all()
-            if not isinstance(result, RawSnapshot | SipTrunksError | InvalidResponseError):
+            if not isinstance(result, RawSnapshot | Exception) or isinstance(result, OSError | MemoryError):
                 raise result
             yield account, result
 

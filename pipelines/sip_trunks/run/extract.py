@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+import duckdb
+
 from sip_trunks.core.errors import RefusedSnapshotError, SipTrunksError, UsageError, describe_failure
+from sip_trunks.core.logs import logger
 from sip_trunks.core.settings import PSEUDONYM_MARK
 from sip_trunks.famulor.client import RawSnapshot
 from sip_trunks.famulor.fetch_many import fetching
@@ -24,8 +28,6 @@ from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
-
-    import duckdb
 
     from sip_trunks.core.settings import Account, Settings
     from sip_trunks.destinations.base import Destination
@@ -125,6 +127,10 @@ class ExtractResult:
                     validated = self._validate(account.name, response, types)
                 except (SipTrunksError, InvalidResponseError) as error:
                     self.accounts.append(AccountResult(account.name, "failed", **describe_failure(error)))
+                except (OSError, MemoryError, duckdb.Error):  # not the fault of one account's data
+                    raise
+                except Exception as error:  # noqa: BLE001 - the other accounts are loaded
+                    self.accounts.append(AccountResult(account.name, "failed", **_describe_bug(error)))
                 else:
                     if validated is not None:
                         pending.append(validated)
@@ -276,6 +282,14 @@ def _shrink_error(parsed: ParsedSnapshot, changes: Changes, settings: Settings) 
         f"{changes.stored_count} stored {title} are missing. Nothing was changed. If they were really deleted: "
         f"sip-trunks run --account {parsed.account} --accept-shrink{settings.destination_option}"
     )
+
+
+def _describe_bug(error: Exception) -> dict[str, Any]:
+    """Return the message and the exit code of an unexpected error, and log its place. Its own text may quote trunks."""
+    kind = type(error).__name__
+    logger.error("a bug (%s):\n%s", kind, "".join(traceback.format_tb(error.__traceback__)))
+    message = f"a bug ({kind}): the response cannot be read; stored data is unchanged. The log has the traceback"
+    return {"error": message, "exit_code": 1}
 
 
 def _drift_error(details: str) -> RefusedSnapshotError:
