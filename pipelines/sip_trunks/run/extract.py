@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
@@ -151,6 +152,18 @@ class ExtractResult:
         stored = sql.read_tables(self.connection)
         return {resource for resource in schema.RESOURCES if resource.name in stored}
 
+    @cached_property
+    def _kept_columns(self) -> dict[tuple[str, str], dict[str, str]]:
+        """The columns of quoted fields with other names in the last snapshot, by account and list."""
+        from trunk_transforms.parse.records import origin_of
+
+        kept: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+        for seen in state.read_drift(self.connection):
+            if seen.kind == "new_column" and (origin := origin_of(seen.detail)):
+                name, _, column = seen.column_name.rpartition(".")
+                kept[seen.account, name or schema.TRUNKS.name][origin] = column
+        return kept
+
     def _validate(
         self, account: str, response: Result, types: Mapping[schema.Resource, Mapping[str, ColumnType]]
     ) -> ValidatedSnapshot | None:
@@ -179,7 +192,12 @@ class ExtractResult:
             has_versions = last is not None and resource in self._stored_resources
             versions = state.read_stored_versions(self.connection, account, resource) if has_versions else NO_VERSIONS
             parsed = parse_snapshot(
-                records, account=account, resource=resource, known=types[resource], hide=_hiding(settings)
+                records,
+                account=account,
+                resource=resource,
+                known=types[resource],
+                kept=self._kept_columns.get((account, resource.name)),
+                hide=_hiding(settings),
             )
             difference = compare_versions(versions, parsed.rows)
             if difference.changes.is_suspicious and not self.context.accept_shrink:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,11 @@ from hypothesis import strategies as st
 
 from tests.support.builders import TRUNK, raw, trunk
 from trunk_transforms.parse.column_names import claim_columns, column_name
-from trunk_transforms.parse.records import Columns, read_records
+from trunk_transforms.parse.records import Columns, origin_of, read_records
+from trunk_transforms.parse.snapshot import derive_row_version
+
+if TYPE_CHECKING:
+    from trunk_transforms.schema.tables import ColumnType
 
 
 def values(columns: Columns, name: str) -> list[Any]:
@@ -99,3 +104,68 @@ def test_a_field_that_is_only_null_takes_no_column_from_another() -> None:
 def test_a_stored_column_keeps_its_type_for_the_field_that_made_it() -> None:
     columns = read_records(raw(trunk(zzMaxChannels=5)), {"zz_max_channels": "text"})
     assert values(columns, "zz_max_channels__v_text") == ["5"]
+
+
+def read_in_turn(
+    *snapshots: list[dict[str, Any]], batch_records: int = 8
+) -> list[dict[int, tuple[str, dict[str, Any]]]]:
+    """Return the version and the own columns of every trunk by its id, in snapshots that follow one another."""
+    known: dict[str, ColumnType] = {}
+    kept: dict[str, str] = {}
+    seen = []
+    for trunks in snapshots:
+        columns = read_records(raw(*trunks), known, kept, batch_records=batch_records)
+        known |= {name: kind for name, kind in columns.types.items() if name not in TRUNK}
+        new = [entry for entry in columns.drift if entry.kind == "new_column"]
+        kept = {origin: entry.column_name for entry in new if (origin := origin_of(entry.detail))}
+        versions = derive_row_version(columns, "acme").to_pylist()
+        own = ({n: v for n, v in row.items() if n not in TRUNK and v is not None} for row in columns.table.to_pylist())
+        seen.append(dict(zip(columns.table["id"].to_pylist(), zip(versions, own, strict=True), strict=True)))
+    return seen
+
+
+SPELLINGS = ("zz_max", "zzMax", "ZzMax", "zz-max", "ZZ max")
+
+
+@pytest.mark.parametrize("batch_records", [1, 8])
+@pytest.mark.parametrize(("first", "later"), [*permutations(SPELLINGS, 2)])
+def test_a_field_keeps_its_column_when_one_of_the_same_name_comes_and_goes(
+    first: str, later: str, batch_records: int
+) -> None:
+    same, both = trunk(id=1, **{first: 5}), trunk(id=2, **{first: 7, later: 8})
+    seen = read_in_turn(
+        [same, both | {later: None}],
+        [both, same],
+        [same, both],
+        [same, {n: v for n, v in both.items() if n != first}],
+        [trunk(id=1), {n: v for n, v in both.items() if n != first}],
+        batch_records=batch_records,
+    )
+    assert [snapshot[1] for snapshot in seen[:4]] == [seen[0][1]] * 4
+    assert seen[1][2] == seen[2][2]
+    assert [snapshot[2][1]["zz_max"] for snapshot in seen[:3]] == [7] * 3
+    (column,) = seen[1][2][1].keys() - {"zz_max"}
+    assert [snapshot[2][1] for snapshot in seen[3:]] == [{column: 8}] * 2
+
+
+def test_a_field_that_takes_the_place_of_another_gets_its_column() -> None:
+    (_, before), (_, after) = (
+        snapshot[1] for snapshot in read_in_turn([trunk(id=1, zzMax=5)], [trunk(id=1, zz_max=5)])
+    )
+    assert before == after == {"zz_max": 5}
+
+
+def test_long_names_that_are_quoted_alike_keep_columns_of_their_own() -> None:
+    fields = {"F" * 70 + end: end for end in "ab"}
+    seen = read_in_turn([trunk(id=1, **fields)], [trunk(id=1, **fields)], [trunk(id=1, **fields)])
+    assert seen[0] == seen[1] == seen[2]
+    assert sorted(seen[0][1][1].values()) == ["a", "b"]
+
+
+@given(st.lists(st.sets(st.sampled_from([*SPELLINGS, *claim_columns(SPELLINGS).values()])), min_size=2, max_size=5))
+def test_fields_that_stay_keep_their_columns_whatever_comes_and_goes(snapshots: list[set[str]]) -> None:
+    seen = read_in_turn(*([trunk(id=1, **{name: name for name in names})] for names in snapshots))
+    columns = [{field: column for column, field in snapshot[1][1].items()} for snapshot in seen]
+    for names, before, after in zip(snapshots, columns, columns[1:], strict=False):
+        assert before.keys() == names
+        assert all(after[field] == column for field, column in before.items() if field in after)

@@ -8,32 +8,46 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import normalize
 
 from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS, VARIANT_SUFFIX
+from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
 _DECLARED = frozenset(column.name for column in API_COLUMNS)
 _LONGEST_NAME = 46  # leaves room for a tag and the variants' suffix below the 63 that PostgreSQL allows
 
 
-def claim_columns(fields: Iterable[str]) -> dict[str, str]:
+def claim_columns(fields: Iterable[str], kept: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return a unique column name for every undeclared field, independent of their order.
 
-    If several fields have the same normalised name, the field whose own name equals it gets the column. The others get
-    the name with a tag.
+    If several fields have the same normalised name, the field that has the column already (`kept`, by `quote_field`)
+    gets it, or else the field whose own name equals it. The others get the name with a tag.
     """
+    kept = kept or {}
     claimed: dict[str, str] = {}
     used = {*_DECLARED, *RESERVED_COLUMNS}
-    for field in sorted(fields, key=lambda field: (column_name(field) != field, field)):
-        column = column_name(field) or "field"
-        if column in used or column == "field" != field or column.endswith(VARIANT_SUFFIX):
-            column = f"{column[:_LONGEST_NAME].rstrip('_')}_{_tag(field)}"
-        while column in used:
-            column = f"{column[:_LONGEST_NAME].rstrip('_')}_{_tag(column + field)}"
+    for field in sorted(fields, key=lambda field: (quote_field(field) not in kept, column_name(field) != field, field)):
+        column = kept.get(quote_field(field), "")
+        if not column or column in used:
+            column = _free_column(field, used)
         claimed[field] = column
         used.add(column)
     return claimed
+
+
+def _free_column(field: str, used: Collection[str]) -> str:
+    column = column_name(field) or "field"
+    if column in used or column == "field" != field or column.endswith(VARIANT_SUFFIX):
+        column = f"{column[:_LONGEST_NAME].rstrip('_')}_{_tag(field)}"
+    while column in used:
+        column = f"{column[:_LONGEST_NAME].rstrip('_')}_{_tag(column + field)}"
+    return column
+
+
+def quote_field(field: str) -> str:
+    """Return the name of a field as drift quotes it."""
+    return repr(printable(field, 60))
 
 
 def column_name(field: str) -> str:

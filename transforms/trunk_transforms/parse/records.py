@@ -18,7 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from trunk_transforms.parse.column_names import claim_columns, column_name, drop_secrets, says_secret
+from trunk_transforms.parse.column_names import (
+    claim_columns,
+    column_name,
+    drop_secrets,
+    quote_field,
+    says_secret,
+)
 from trunk_transforms.parse.envelope import InvalidResponseError, json_type
 from trunk_transforms.parse.values import (
     DOUBLE_HOLDS_EVERY_INTEGER_BELOW,
@@ -74,6 +80,7 @@ class Columns:
 def read_records(
     records: Iterable[Raw],
     known: Mapping[str, ColumnType] | None = None,
+    kept: Mapping[str, str] | None = None,
     *,
     declared: Mapping[str, Column] = TRUNKS.fields,
     batch_records: int = BATCH_RECORDS,
@@ -81,16 +88,27 @@ def read_records(
 ) -> Columns:
     """Return the records as columns. `known` are the types of undeclared columns in earlier snapshots.
 
-    `records` may be iterated more than once. `declared` are the fields of a record; one of them is `id`.
+    `kept` are the columns of quoted fields in the account's last snapshot, so that a field keeps its column when
+    another one would have a better claim. `declared` are the fields of a record; one of them is `id`. `records` may be
+    iterated more than once.
 
     Raises InvalidResponseError if a record is not JSON or has no integer `id` of at most 64 bits.
     """
-    known = known or {}
+    known, kept = known or {}, kept or {}
     try:
-        return _read_records(_Reader(declared, known, frozenset()), _batches(records, batch_records, batch_bytes))
+        return _read_records(_Reader(declared, known, kept), _batches(records, batch_records, batch_bytes))
     except _BetterClaimError:  # the columns must not depend on the order of the records
-        reader = _Reader(declared, known, _occurring_fields(records) - declared.keys())
+        reader = _Reader(declared, known, kept, _occurring_fields(records) - declared.keys())
         return _read_records(reader, _batches(records, batch_records, batch_bytes))
+
+
+_FROM = ", from the field "
+
+
+def origin_of(detail: str) -> str:
+    """Return the field that the detail of a `new_column` quotes; "" if none, or only a part of its name."""
+    origin = detail.partition(_FROM)[2]
+    return "" if "…" in origin else origin
 
 
 def _occurring_fields(records: Iterable[Raw]) -> frozenset[str]:
@@ -158,7 +176,11 @@ class _Reader:
     """
 
     def __init__(
-        self, declared: Mapping[str, Column], known: Mapping[str, ColumnType], occurring: frozenset[str]
+        self,
+        declared: Mapping[str, Column],
+        known: Mapping[str, ColumnType],
+        kept: Mapping[str, str],
+        occurring: frozenset[str] = frozenset(),
     ) -> None:
         self.declared = declared
         self._fields = {name: _Field(name, column.type) for name, column in declared.items()}
@@ -166,9 +188,9 @@ class _Reader:
         self._fields |= {
             name: _Field(name, column_type, is_secret=says_secret(name))
             for name, column_type in known.items()
-            if name not in declared and claim_columns([name]) == {name: name}
+            if name not in declared and claim_columns({name, *occurring}, kept)[name] == name
         }
-        self._known = known
+        self._known, self._kept = known, kept
         self._occurring = set(occurring)
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
@@ -251,9 +273,10 @@ class _Reader:
             self._count(field.column, "secret_dropped", "the name says secret; never stored", count)
             return False
         if field.column != (column_name(name) or field.column):
-            detail = f"the field {printable(name, 60)!r} would be {column_name(name)}, which is taken"
+            detail = f"the field {quote_field(name)} would be {column_name(name)}, which is taken"
             self._count(field.column, "name_collision", detail, count)
-        self._count(field.column, "new_column", f"not declared, stored as {field.type}", count)
+        origin = "" if field.column == name else f"{_FROM}{quote_field(name)}"
+        self._count(field.column, "new_column", f"not declared, stored as {field.type}{origin}", count)
         return True
 
     def _typed(self, field: _Field, array: pa.Array) -> dict[str, pa.Array]:
@@ -318,7 +341,7 @@ class _Reader:
         names = dict.fromkeys(name for record in records for name in record)
         values = {name: [r[name] for r in records if r.get(name) is not None] for name in names}
         self._occurring |= {name for name in names if values[name] and name not in self.declared}
-        columns = claim_columns(self._occurring)
+        columns = claim_columns(self._occurring, self._kept)
         for name, column in columns.items():
             if name in self._fields and self._fields[name].column not in ("", column):
                 raise _BetterClaimError

@@ -50,16 +50,17 @@ def parse_snapshot(
     account: str,
     resource: Resource = TRUNKS,
     known: Mapping[str, ColumnType] | None = None,
+    kept: Mapping[str, str] | None = None,
     hide: Callable[[Columns], Columns] | None = None,
 ) -> ParsedSnapshot:
     """Return the rows of one account's snapshot. `known` are the types of the stored undeclared columns.
 
-    `hide` returns the columns to store in place of the original ones, such as pseudonyms. `row_version` is the hash of
-    these columns.
+    `kept` is described in `read_records`. `hide` returns the columns to store in place of the original ones, such as
+    pseudonyms. `row_version` is the hash of these columns.
 
     Raises InvalidResponseError if a record has no integer `id`.
     """
-    columns = read_records(records, known, declared=resource.fields)
+    columns = read_records(records, known, kept, declared=resource.fields)
     columns = hide(columns) if hide else columns
     rows = columns.table.append_column("row_version", derive_row_version(columns, account))
     rows, duplicates = drop_duplicate_ids(rows)
