@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from trunk_transforms.parse.records import Raw
+    from trunk_transforms.parse.raw_batches import Raw
 
 _RECORDS_AT_ONCE = 10_000
 

@@ -11,8 +11,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +25,7 @@ from trunk_transforms.parse.column_names import (
     says_secret,
 )
 from trunk_transforms.parse.envelope import InvalidResponseError, json_type
+from trunk_transforms.parse.raw_batches import RawBatch, split_records
 from trunk_transforms.parse.values import (
     DOUBLE_HOLDS_EVERY_INTEGER_BELOW,
     EXACTLY,
@@ -43,9 +43,7 @@ from trunk_transforms.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    import msgspec
-
-    Raw = bytes | msgspec.Raw
+    from trunk_transforms.parse.raw_batches import Raw
 
 BATCH_RECORDS = 10_000
 BATCH_BYTES = 64 * 2**20
@@ -96,10 +94,10 @@ def read_records(
     """
     known, kept = known or {}, kept or {}
     try:
-        return _read_records(_Reader(declared, known, kept), _batches(records, batch_records, batch_bytes))
+        return _read_records(_Reader(declared, known, kept), split_records(records, batch_records, batch_bytes))
     except _BetterClaimError:  # the columns must not depend on the order of the records
         reader = _Reader(declared, known, kept, _occurring_fields(records) - declared.keys())
-        return _read_records(reader, _batches(records, batch_records, batch_bytes))
+        return _read_records(reader, split_records(records, batch_records, batch_bytes))
 
 
 _FROM = ", from the field "
@@ -123,37 +121,12 @@ def _occurring_fields(records: Iterable[Raw]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _read_records(reader: _Reader, batches: Iterator[_Batch]) -> Columns:
-    tables = [reader.read(batch) for batch in batches] or [reader.read(_Batch([], b""))]
+def _read_records(reader: _Reader, batches: Iterator[RawBatch]) -> Columns:
+    tables = [reader.read(batch) for batch in batches] or [reader.read(RawBatch([], b""))]
     table = pa.concat_tables(tables, promote_options="default")
     types = reader.column_types(table.column_names)
     order = [*reader.declared, *(name for name in types if name not in reader.declared)]
     return Columns(table.select(order), {name: types[name] for name in order}, reader.drift())
-
-
-def _batches(records: Iterable[Raw], batch_records: int, batch_bytes: int) -> Iterator[_Batch]:
-    """Split the records into batches of at most `batch_records` records and about `batch_bytes` bytes."""
-    remaining = iter(records)
-    while batch := list(islice(remaining, batch_records)):
-        views: Iterable[Any] = map(memoryview, batch)
-        sizes = [*map(len, views)]
-        if sum(sizes) <= batch_bytes:
-            yield _Batch(batch, b"\n".join(batch))
-            continue
-        start, size = 0, 0
-        for index, record_size in enumerate(sizes):
-            if size and size + record_size > batch_bytes:
-                yield _Batch(batch[start:index], b"\n".join(batch[start:index]))
-                start, size = index, 0
-            size += record_size
-        yield _Batch(batch[start:], b"\n".join(batch[start:]))
-
-
-class _Batch(NamedTuple):
-    """A batch of records, and the same records as lines of text."""
-
-    records: Sequence[Raw]
-    text: bytes
 
 
 @dataclass(frozen=True)
@@ -194,7 +167,7 @@ class _Reader:
         self._occurring = set(occurring)
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
-    def read(self, batch: _Batch) -> pa.Table:
+    def read(self, batch: RawBatch) -> pa.Table:
         """Return one batch as columns and count its drift. Raises InvalidResponseError, see `read_records`."""
         try:
             batch.text.decode()  # Arrow accepts bytes that are not UTF-8
@@ -233,7 +206,7 @@ class _Reader:
 
     # ------------------------------------------------------------------ the batch fits
 
-    def _read_fitting(self, batch: _Batch) -> dict[str, pa.Array] | None:
+    def _read_fitting(self, batch: RawBatch) -> dict[str, pa.Array] | None:
         """Return the batch as Arrow reads it, or None if it does not fit the schema."""
         readable = {name: field for name, field in self._fields.items() if field.type != "json"}
         if not batch.records:
@@ -291,7 +264,7 @@ class _Reader:
         self._count(field.column, "type_mismatch", "a string that is no timestamp", len(misfits) - misfits.null_count)
         return {field.column: moments, field.column + VARIANT_SUFFIX: misfits}
 
-    def _count_nulls(self, name: str, array: pa.Array, batch: _Batch) -> None:
+    def _count_nulls(self, name: str, array: pa.Array, batch: RawBatch) -> None:
         """Count nulls and missing fields separately, which Arrow does not distinguish."""
         if not array.null_count:
             return

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
-    from trunk_transforms.parse.records import Raw
+    from trunk_transforms.parse.raw_batches import Raw
 
 _HASH_BYTES = 16
 _ROWS_AT_ONCE = 10_000
