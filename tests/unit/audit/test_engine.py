@@ -149,9 +149,23 @@ def test_findings_have_their_columns_and_types_with_and_without_rows(
 ) -> None:
     found = audit(made, rules)
     assert list(found.columns) == FINDINGS.names
-    assert [str(dtype) for dtype in found.dtypes] == ["str", "Int64", "str", "str", "str", "str", "str"]
+    assert [str(dtype) for dtype in found.dtypes] == ["str", "Int64", *["str"] * 6]
     assert list(found.index) == list(range(len(found)))
-    assert found[["rule", "severity", "seen", "fix"]].notna().all(axis=None)
+    assert found[["rule", "severity", "cause", "seen", "fix"]].notna().all(axis=None)
+
+
+def test_findings_that_one_change_mends_share_a_cause() -> None:
+    made = trunks(
+        {"id": 1, "phone_number": "+4930231251", "sip_username": "one"},
+        {"id": 2, "phone_number": "0049 30 231251", "sip_username": "one"},
+        {"id": 3, "phone_number": "+4930231253", "sip_username": "one"},
+    )
+    found = audit(made, select_rules(["exposure-shared-credential", "duplicate-number"], []))
+    for rule, cause in (
+        ("exposure-shared-credential", 'the username "one" at "sip.telnyx.com"'),
+        ("duplicate-number", 'the number "+4930231251"'),
+    ):
+        assert set(found.loc[found["rule"] == rule, "cause"]) == {cause}
 
 
 def test_neither_the_order_nor_the_index_of_the_trunks_matters_and_they_are_untouched() -> None:

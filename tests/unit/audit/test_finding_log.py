@@ -9,12 +9,12 @@ import pandas as pd
 from tests.support.frames import day, frame, observations, rows
 from trunk_transforms.audit.finding_log import extend_findings, with_ages
 
-COLUMNS = ["account", "trunk_id", "phone_number", "rule", "severity", "seen", "fix"]
+COLUMNS = ["account", "trunk_id", "phone_number", "rule", "severity", "cause", "seen", "fix"]
 
 
 def findings(*rules: str, trunk_id: int = 1, **values: Any) -> pd.DataFrame:
     base = {"account": "acme", "trunk_id": trunk_id, "phone_number": "+4930231252", "severity": "high"}
-    return frame([base | {"rule": rule, "seen": "s", "fix": "f"} | values for rule in rules], COLUMNS)
+    return frame([base | {"rule": rule, "cause": "c", "seen": "s", "fix": "f"} | values for rule in rules], COLUMNS)
 
 
 def audit(
@@ -35,6 +35,11 @@ def test_a_finding_has_the_age_of_the_first_audit_that_had_it_without_a_break() 
         ("b", moments[0], moments[0], False),
     ]
     assert rows(with_ages(findings("a", "c"), log), "rule", "first_seen_at") == [("a", moments[0]), ("c", None)]
+
+
+def test_a_log_of_an_earlier_release_lacks_causes_and_goes_on() -> None:
+    log = audit(audit(None, findings("a", "b"), 0).drop(columns="cause"), findings("a"), 0, 1)
+    assert rows(log, "rule", "cause") == [("a", "c"), ("b", None)]
 
 
 def test_a_run_without_reports_breaks_no_age() -> None:

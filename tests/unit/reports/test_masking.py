@@ -12,7 +12,7 @@ from trunk_transforms.reports.masking import mask, mask_changes, mask_columns, m
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ["account", "trunk_id", "phone_number", "rule", "severity", "seen", "fix"]
+COLUMNS = ["account", "trunk_id", "phone_number", "rule", "severity", "cause", "seen", "fix"]
 
 
 def findings(rule: str, **values: Any) -> pd.DataFrame:
@@ -46,9 +46,9 @@ def test_numbers_and_usernames_are_masked_in_columns_and_in_texts() -> None:
 
 
 def test_a_username_that_holds_the_number_leaves_none_of_it() -> None:
-    found = findings("a", seen="username 'x+4930231252y'")
+    found = findings("a", cause='the number "+4930231299"', seen="username 'x+4930231252y'")
     masked = mask_findings(found, trunks({"id": 1, "sip_username": "x+4930231252y"}))
-    assert rows(masked, "seen") == [("username 'x+••••••2y'",)]
+    assert rows(masked, "seen", "cause") == [("username 'x+••••••2y'", 'the number "+49••••••99"')]
 
 
 def test_texts_are_masked_wherever_a_trunk_has_numbers_and_users_and_nowhere_else() -> None:

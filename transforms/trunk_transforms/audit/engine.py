@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _TYPES = {name: "Int64" if name == "trunk_id" else "str" for name in FINDINGS.names}
 _RANKS = {severity: rank for rank, severity in enumerate(reversed(SEVERITIES))}
-_NOTHING = pd.DataFrame(columns=["seen", "fix", "severity", "rule"], index=pd.RangeIndex(0), dtype="str")
+_NOTHING = pd.DataFrame(columns=["seen", "fix", "severity", "cause", "rule"], index=pd.RangeIndex(0), dtype="str")
 
 
 def audit_trunks(
@@ -65,7 +65,7 @@ def merge_findings(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _complete(rule: Rule, found: pd.DataFrame) -> pd.DataFrame:
-    return found.fillna({"severity": rule.severity, "fix": rule.fix}).assign(rule=rule.code)
+    return found.fillna({"severity": rule.severity, "fix": rule.fix, "cause": found["seen"]}).assign(rule=rule.code)
 
 
 def _rank(trunks: pd.DataFrame) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ def extend_findings(
     rest = log.loc[~is_continued]
     is_hidden = _is_current(rest) & _keys(rest).isin(_keys(suppressed))
     ended = rest.assign(is_current=pd.Series(data=False, index=rest.index, dtype="boolean").mask(is_hidden))
-    return pd.concat([found, ended[list(found.columns)]], ignore_index=True).astype({"is_current": "boolean"})
+    return pd.concat([found, ended.reindex(columns=found.columns)], ignore_index=True).astype({"is_current": "boolean"})
 
 
 def with_ages(findings: pd.DataFrame, log: pd.DataFrame | None) -> pd.DataFrame:

@@ -60,10 +60,11 @@ def mask_findings(findings: pd.DataFrame, trunks: pd.DataFrame) -> pd.DataFrame:
     values = zip(findings["phone_number"], *(of_trunk[name] for name in quoted), strict=True)
     secrets = [_secrets(*row) for row in values]
     texts = {
-        name: [_replace(text, hidden) for text, hidden in zip(findings[name], secrets, strict=True)]
-        for name in ("seen", "fix")
+        name: [_replace(text, hidden) for text, hidden in zip(findings[name].fillna(""), secrets, strict=True)]
+        for name in ("cause", "seen", "fix")
     }
-    return mask_columns(findings.assign(**texts))
+    # A cause may name a number in another spelling than the trunk's.
+    return mask_columns(findings.assign(**texts)).assign(cause=lambda masked: _map_revealing(masked["cause"]))
 
 
 def _map(values: pd.Series) -> pd.Series:

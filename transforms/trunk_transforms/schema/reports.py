@@ -127,6 +127,9 @@ FINDINGS = Table(
         own_or_null("phone_number", "text", "The trunk's number."),
         own("rule", "text", "Code of the rule; `sip-trunks rules` explains it."),
         own("severity", "text", "Severity of the finding.", SEVERITIES),
+        own_or_null(
+            "cause", "text", "What the findings of a rule with the same cause share; one fix is for all of them."
+        ),
         own("seen", "text", "The observed value; inferred values are marked as inferred."),
         own("fix", "text", "How to fix it."),
     ),

@@ -28,7 +28,7 @@ from tests.unit.audit.rules.cases import (
 )
 from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.audit.rules import RULES
-from trunk_transforms.audit.rules.context import gather_context
+from trunk_transforms.audit.rules.context import Verdict, gather_context
 from trunk_transforms.enrich.providers import default_providers, read_providers
 from trunk_transforms.schema.reports import SEVERITIES
 
@@ -240,4 +240,4 @@ def test_each_rule_finds_a_trunk_once_and_fixes_it_in_words() -> None:
         found = rule.check(context)
         assert found.index.is_unique
         assert not found.empty
-        assert list(found.columns) == ["seen", "fix", "severity"]
+        assert list(found.columns) == list(Verdict._fields)

@@ -39,11 +39,16 @@ Findings = pd.DataFrame
 
 
 class Verdict(NamedTuple):
-    """What is wrong with a trunk; `fix` and `severity` are None for the rule's own."""
+    """What is wrong with a trunk.
+
+    `fix` and `severity` are None for the rule's own. Trunks with the same `cause` have one thing to fix in common;
+    default: those with the same `seen`.
+    """
 
     seen: str
     fix: str | None = None
     severity: str | None = None
+    cause: str | None = None
 
 
 @dataclass(frozen=True)
@@ -134,9 +139,10 @@ def gather_context(trunks: pd.DataFrame, providers: Providers, as_of: datetime) 
     return AuditContext(known, [*allowlists, ()], providers, as_of)
 
 
-def as_findings(seen: pd.Series, fix: pd.Series | None = None) -> Findings:
-    """Return one finding per row of a column of texts; `fix` has texts for the same rows."""
-    return pd.DataFrame({"seen": seen, "fix": fix, "severity": None}, index=seen.index, dtype="str")
+def as_findings(seen: pd.Series, fix: pd.Series | None = None, cause: pd.Series | None = None) -> Findings:
+    """Return one finding per row of a column of texts; `fix` and `cause` have texts for the same rows."""
+    columns = {"seen": seen, "fix": fix, "severity": None, "cause": cause}
+    return pd.DataFrame(columns, index=seen.index, dtype="str")
 
 
 def ids(trunks: pd.DataFrame) -> pd.Series:

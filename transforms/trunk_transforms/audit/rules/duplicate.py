@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trunk_transforms.audit.rules.context import AuditContext, Findings, as_findings, combine, ids, name_others
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
-from trunk_transforms.audit.rules.wording import quote
+from trunk_transforms.audit.rules.wording import quote, quote_own
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ def check_trunk(context: AuditContext) -> Findings:
     """Find trunks that are equal in the fields that have to be unique together."""
     twins = _twins(context.trunks).where(context.trunks["phone_number"].notna())
     others = name_others(twins, context.trunks.index.to_series(), ids(context.trunks))
-    return as_findings("same number, username and SIP address as trunk " + others)
+    return as_findings("same number, username and SIP address as trunk " + others, cause=_shared_number(context))
 
 
 @rule(
@@ -43,7 +43,7 @@ def check_number(context: AuditContext) -> Findings:
     written = trunks["normalized_number"].fillna(trunks["phone_number"])
     numbers = combine(trunks["account"], written, hosts)
     others = name_others(numbers.where(written.notna()), _twins(trunks), ids(trunks))
-    return as_findings("same number as trunk " + others)
+    return as_findings("same number as trunk " + others, cause=_shared_number(context))
 
 
 def list_dids(context: AuditContext) -> pd.Series:
@@ -66,7 +66,12 @@ def check_across_accounts(context: AuditContext) -> Findings:
     numbers = list_dids(context).reindex(trunks.index)
     accounts = trunks["account"].map({name: quote(name) for name in trunks["account"].unique()})
     others = name_others(numbers, trunks["account"], "trunk " + ids(trunks) + " of account " + accounts)
-    return as_findings("same number as " + others)
+    return as_findings("same number as " + others, cause=_shared_number(context))
+
+
+def _shared_number(context: AuditContext) -> pd.Series:
+    written = context.trunks["normalized_number"].fillna(context.trunks["phone_number"])
+    return "the number " + quote_own(written)
 
 
 def _twins(trunks: pd.DataFrame) -> pd.Series:

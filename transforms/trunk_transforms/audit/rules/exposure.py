@@ -127,4 +127,7 @@ def check_shared_credential(context: AuditContext) -> Findings:
     credentials = combine(trunks["account"], trunks["sip_username"], trunks["host"])
     is_shared = (credentials.map(credentials.value_counts()) >= _FEWEST_SHARING) & trunks["sip_username"].notna()
     others = name_others(credentials.where(is_shared), trunks.index.to_series(), ids(trunks))
-    return as_findings("same username at the same host as trunk " + others)
+    credential = (
+        "the username " + quote_own(trunks["sip_username"]) + " at " + quote_own(trunks["host"].fillna("no host"))
+    )
+    return as_findings("same username at the same host as trunk " + others, cause=credential)

@@ -25,8 +25,7 @@ class Rule:
     """A rule: the question it asks, why that matters, the remedy, and the source of the knowledge.
 
     `severity` is the severity of its findings, or the highest one if they differ. `check` returns the findings, at
-    most one per trunk: the index has row numbers of the context's trunks; the columns are `seen`, `fix` and
-    `severity`, and null in the last two means the rule's own.
+    most one per trunk: the index has row numbers of the context's trunks; the columns are those of `Verdict`.
 
     A rule checks each account on its own, unless it has `keys`. `keys` returns the values by which accounts are
     compared, as text, one row per trunk and key. Only trunks with a key that several accounts have can get a finding
