@@ -136,7 +136,16 @@ def _():
 
 @app.cell
 def _(trunks):
-    shown = ("id", "phone_number", "number_kind", "sip_address", "provider", "country_code", "sip_calling_format")
+    shown = (
+        "id",
+        "phone_number",
+        "nickname",
+        "number_kind",
+        "sip_address",
+        "provider",
+        "country_code",
+        "sip_calling_format",
+    )
     table(trunks, "No trunks match.", shown)
     return
 
@@ -185,7 +194,11 @@ def _(moment, moments, shown_by_it, state, step):
 
 @app.cell
 def _(state):
-    table(state, "No trunks at that time.", ("id", "phone_number", "sip_address", "country_code", "sip_calling_format"))
+    table(
+        state,
+        "No trunks at that time.",
+        ("id", "phone_number", "nickname", "sip_address", "country_code", "sip_calling_format"),
+    )
     return
 
 
@@ -292,7 +305,7 @@ def _(severity):
 @app.cell
 def _(findings, severity):
     listed = findings[findings["severity"].isin(severity.value or SEVERITIES)]
-    table(listed, "No findings of this severity.", ("severity", "rule", "trunk_id", "seen", "fix"))
+    table(listed, "No findings of this severity.", ("severity", "rule", "trunk_id", "nickname", "seen", "fix"))
     return (listed,)
 
 

@@ -127,7 +127,7 @@ def test_pandas_reads_csv_and_tells_blank_from_missing(past: Past) -> None:
     assert json.loads(str(frame["allowed_inbound_ips"]["104"])) == LISTS[4]
     assert pd.read_csv(path, parse_dates=["updated_at"])["updated_at"].dt.tz is not None
     header, *lines = path.read_text("utf-8").splitlines()
-    assert header.replace('"', "").startswith("account,id,phone_number,sip_username")
+    assert header.replace('"', "").startswith("account,id,phone_number,nickname,sip_username")
     assert any(',"",' in line for line in lines)
     assert any(",," in line for line in lines)
 

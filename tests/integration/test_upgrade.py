@@ -32,7 +32,7 @@ def test_what_an_earlier_release_stored_goes_on(api: Api, place: Path, release: 
     assert len(stored) == 3
     # The file has a column `nickname`, which was not declared when it was written.
     changed = TRUNK | {"country_code": "DE", "nickname": "Back office", "zz_floor": 3}
-    api.answer([changed, trunk(id=44), IP_TRUNK])
+    api.answer([changed, trunk(id=44, nickname=None), IP_TRUNK])
     account = only(load(with_reports=True))
     assert (account.new_count, account.changed_count, account.removed_count) == (1, 1, 0)
     assert stored < closed_versions(path)

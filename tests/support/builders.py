@@ -10,6 +10,7 @@ ABSENT = object()
 TRUNK: dict[str, Any] = {
     "id": 42,
     "phone_number": "1000",
+    "nickname": "Front desk",
     "sip_username": "myuser",
     "sip_address": "sip.provider.com",
     "sip_calling_format": "+e164",
@@ -23,6 +24,7 @@ TRUNK: dict[str, Any] = {
 IP_TRUNK: dict[str, Any] = {
     "id": 43,
     "phone_number": "+14155551234",
+    "nickname": "Provider X Main",
     "sip_username": "trunk_user",
     "sip_address": "sip.provider.com",
     "sip_calling_format": "e164",

@@ -21,6 +21,7 @@ TRUNK: dict[str, Any] = {
     "account": "acme",
     "id": 1,
     "phone_number": "+4930231252",
+    "nickname": "Berlin office",
     "sip_username": "lindner-01",
     "sip_address": "sip.telnyx.com",
     "sip_calling_format": "+e164",

@@ -128,6 +128,7 @@ def find(count: int, texts: tuple[str, ...]) -> pd.DataFrame:
             "account": seen[place % len(seen)],
             "trunk_id": pd.array(place + 10**15, dtype="Int64"),
             "phone_number": seen[(place + 1) % len(seen)],
+            "nickname": seen[(place + 3) % len(seen)],
             "rule": codes[place % len(codes)],
             "severity": severities[place % len(codes)],
             "seen": seen[(place + 2) % len(seen)],

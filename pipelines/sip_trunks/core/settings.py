@@ -25,7 +25,7 @@ DEMO_ACCOUNT = "demo"
 Event = Literal["failure", "recovery", "findings", "drift", "changes"]
 """The events that can be sent to the webhook."""
 PSEUDONYM_MARK = "+hmac."
-_PSEUDONYMS = ("phone_number", "sip_username")
+_PSEUDONYMS = ("phone_number", "nickname", "sip_username")
 _NEVER_PSEUDONYMS = ({column.name for column in API_COLUMNS} - set(_PSEUDONYMS)) | RESERVED_COLUMNS
 _ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _NO_ICEBERG = (
@@ -61,7 +61,7 @@ def _parse_pseudonymized(key: str, names: tuple[str, ...]) -> tuple[str, ...]:
         is_misspelt = column not in _PSEUDONYMS and get_close_matches(column, _PSEUDONYMS)
         if column in _NEVER_PSEUDONYMS or not column or is_misspelt:
             raise ConfigError(
-                f"{key} cannot have {name!r}; it can have {' and '.join(_PSEUDONYMS)}, and fields that the API adds; "
+                f"{key} cannot have {name!r}; it can have {', '.join(_PSEUDONYMS)}, and fields that the API adds; "
                 "the other declared fields are needed unchanged"
             )
     return tuple(sorted(set(columns.values())))

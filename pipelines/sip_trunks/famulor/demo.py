@@ -106,6 +106,7 @@ def _settings(trunk_id: int) -> Trunk:
     serial = f"{trunk_id % 100:02}"
     return {
         "phone_number": numbers.replace(" ", "").replace("##", serial),
+        "nickname": f"{customer.replace('-', ' ').title()} {serial}",
         "sip_username": f"{customer}-{serial}",
         **_connection(customer, provider),
         "country_code": country,

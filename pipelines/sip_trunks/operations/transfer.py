@@ -273,11 +273,11 @@ def _read_manifest(folder: Path) -> _Manifest:
 
 def _is_valid(table: schema.Table, copied: _Copied) -> bool:
     """Whether a run could have created these columns, because a manifest may come from another program."""
-    declared = {column.name: column.type for column in table.columns}
+    declared = {column.name: column for column in table.columns}
     others = {name: kind for name, kind in copied.columns.items() if name not in declared}
     fields = {name.removesuffix(schema.VARIANT_SUFFIX) for name in others} - set(declared)
     return (
-        declared.items() <= copied.columns.items()
+        all(copied.columns.get(n, c.type if c.is_optional else None) == c.type for n, c in declared.items())
         and set(others.values()) <= set(sql.TYPES_BY_SQL.values())
         and all(claim_columns([name]) == {name: name} for name in fields)
     )

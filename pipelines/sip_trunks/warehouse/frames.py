@@ -25,10 +25,16 @@ def read_trunks(
 ) -> pd.DataFrame:
     """Return these columns of the current trunks, or of the trunks as known at `as_of`.
 
-    Grain: one row per (account, id), in this order. Raises UsageError if a column is not stored.
+    Grain: one row per (account, id), in this order. A declared column that no load has stored yet is null.
+
+    Raises UsageError if a column is neither declared nor stored.
     """
-    refuse_unknown_columns(columns, read_columns(connection, schema.SIP_TRUNKS.name))
-    names = ", ".join(quoted(name) for name in columns)
+    stored = read_columns(connection, schema.SIP_TRUNKS.name)
+    later = {
+        c.name: f"NULL::{schema.SQL_TYPES[c.type]} AS {c.name}" for c in schema.API_COLUMNS if c.name not in stored
+    }
+    refuse_unknown_columns(columns, [*stored, *later])
+    names = ", ".join(later.get(name, quoted(name)) for name in columns)
     rows = TRUNKS
     if as_of is not None:
         was_valid = f"valid_from <= {literal(as_of)} AND (valid_to > {literal(as_of)} OR valid_to IS NULL)"

@@ -149,7 +149,7 @@ def test_findings_have_their_columns_and_types_with_and_without_rows(
 ) -> None:
     found = audit(made, rules)
     assert list(found.columns) == FINDINGS.names
-    assert [str(dtype) for dtype in found.dtypes] == ["str", "Int64", *["str"] * 6]
+    assert [str(dtype) for dtype in found.dtypes] == ["str", "Int64", *["str"] * 7]
     assert list(found.index) == list(range(len(found)))
     assert found[["rule", "severity", "cause", "seen", "fix"]].notna().all(axis=None)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         ("id", "k" * 32, "cannot have 'id'"),
         ("row_version", "k" * 32, "cannot have 'row_version'"),
         ("phoneNumber,countryCode", "k" * 32, "cannot have 'countryCode'"),
-        ("phone_numbr", "k" * 32, "cannot have 'phone_numbr'; it can have phone_number and sip_username"),
+        ("phone_numbr", "k" * 32, "cannot have 'phone_numbr'; it can have phone_number, nickname, sip_username"),
         ("", "k" * 32, "is set, but empty"),
     ],
 )

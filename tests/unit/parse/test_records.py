@@ -28,6 +28,14 @@ def drift(columns: Columns) -> set[tuple[str, str, int]]:
     return {(entry.column_name, entry.kind, entry.row_count) for entry in columns.drift}
 
 
+@pytest.mark.parametrize("beside", [{}, {"zz_any": {"a": 1}}], ids=["fitting", "value by value"])
+@pytest.mark.parametrize("nickname", [ABSENT, None])
+def test_a_response_without_nicknames_is_no_drift(nickname: Any, beside: dict[str, Any]) -> None:
+    columns = read_records(raw(trunk(nickname=nickname, **beside), trunk(id=2)))
+    assert columns.table["nickname"].to_pylist() == [None, TRUNK["nickname"]]
+    assert not any(kind == "missing_column" or name == "nickname" for name, kind, _ in drift(columns))
+
+
 def test_documented_records_are_typed_and_no_drift() -> None:
     columns = read_records(raw(TRUNK, IP_TRUNK))
     assert columns.table.column_names == [column.name for column in API_COLUMNS]

@@ -107,7 +107,12 @@ def test_versions_are_the_same_in_every_release() -> None:
         "zz_ratio=19:4602678819172646912\n"
     )
     record = trunk(
-        zz_ratio=0.5, zz_flag=True, zz_extra={"a": [1]}, allowed_inbound_ips=["b", "a", None], sip_username=None
+        zz_ratio=0.5,
+        zz_flag=True,
+        zz_extra={"a": [1]},
+        allowed_inbound_ips=["b", "a", None],
+        sip_username=None,
+        nickname=ABSENT,
     )
     assert version(record) == blake2b(canonical.encode(), digest_size=16).hexdigest()
 

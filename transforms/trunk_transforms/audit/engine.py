@@ -36,8 +36,9 @@ def audit_trunks(
     """Return the findings of the rules (default: all rules), the most severe first.
 
     Grain: one row per trunk and rule, with the columns `FINDINGS`. Needs one row per trunk with the columns `AUDITED`,
-    all nullable; `allowed_inbound_ips` is the JSON text of a list. If the columns that `derive_numbers` and
-    `derive_provider` add are there, they are used. The age of the provider catalog is counted at `as_of`.
+    all nullable; `allowed_inbound_ips` is the JSON text of a list. `nickname` is optional. If the columns that
+    `derive_numbers` and `derive_provider` add are there, they are used. The age of the provider catalog is counted at
+    `as_of`.
 
     Rules that do not compare accounts have the same findings for all accounts together as for each one alone.
 
@@ -50,7 +51,8 @@ def audit_trunks(
     codes, severities = pd.factorize(found["severity"])
     severity = np.array([_RANKS[name] for name in severities], dtype=int)[codes]
     order = np.argsort(severity * len(trunks) + _rank(trunks)[found.index], kind="stable")
-    located = trunks[["account", "id", "phone_number"]].iloc[found.index[order]].rename(columns={"id": "trunk_id"})
+    located = trunks.iloc[found.index[order]].rename(columns={"id": "trunk_id"})
+    located = located.reindex(columns=["account", "trunk_id", "phone_number", "nickname"])
     findings = [frame.reset_index(drop=True) for frame in (located, found.iloc[order])]
     return pd.concat(findings, axis="columns")[FINDINGS.names].astype(_TYPES)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _KEY = ["account", "id"]
-_SHOWN = ("phone_number", "sip_address", "country_code", "sip_calling_format", "inbound_authorization_type")
+_SHOWN = ("phone_number", "nickname", "sip_address", "country_code", "sip_calling_format", "inbound_authorization_type")
 
 
 def list_moments(observations: pd.DataFrame) -> list[pd.Timestamp]:

@@ -266,7 +266,7 @@ class _Reader:
 
     def _count_nulls(self, name: str, array: pa.Array, batch: RawBatch) -> None:
         """Count nulls and missing fields separately, which Arrow does not distinguish."""
-        if not array.null_count:
+        if not array.null_count or self.declared[name].is_optional:
             return
         # The name with its colon cannot be part of a value, and these records contain no objects.
         count, key, missing = len(batch.records), name.encode(), 0
@@ -276,7 +276,8 @@ class _Reader:
         self._count_absence(name, missing=missing, null=array.null_count - missing)
 
     def _count_absence(self, name: str, *, missing: int, null: int) -> None:
-        self._count(name, "missing_column", "declared, but not in the record", missing)
+        if not self.declared[name].is_optional:
+            self._count(name, "missing_column", "declared, but not in the record", missing)
         if not self.declared[name].is_nullable:
             self._count(name, "type_mismatch", f"null where {self.declared[name].type} is expected", null)
 

@@ -31,7 +31,7 @@ def tables_needed(names: Sequence[str]) -> set[str]:
 def trunk_columns(names: Sequence[str], by: Sequence[str]) -> list[str]:
     """Return the columns of the trunks that these reports need; a derived column is replaced by its base."""
     if {"audit", "overview"} & set(names):
-        wanted = [*AUDITED, *by]
+        wanted = [*AUDITED, "nickname", *by]
     else:
         wanted = [column for name in names for column in (by if name == "counts" else REPORTS[name].by)]
     return list(dict.fromkeys(DERIVED[name].base if name in DERIVED else name for name in wanted))

@@ -125,6 +125,7 @@ FINDINGS = Table(
         ACCOUNT,
         TRUNK_ID,
         own_or_null("phone_number", "text", "The trunk's number."),
+        own_or_null("nickname", "text", "The trunk's nickname."),
         own("rule", "text", "Code of the rule; `sip-trunks rules` explains it."),
         own("severity", "text", "Severity of the finding.", SEVERITIES),
         own_or_null(

@@ -26,7 +26,7 @@ class Column:
     `is_nullable` is false if null counts as drift. `allowed` lists the documented values of a text column; other values
     are stored unchanged and reported as drift. `legs` names the legs that the vendor re-creates when the field is
     updated (vendor documentation, June 2026). `is_sensitive` marks values that identify a person or help an attacker;
-    masked reports hide them.
+    masked reports hide them. `is_optional` marks fields that the responses of older accounts lack, which is not drift.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Column:
     allowed: tuple[str, ...] = ()
     legs: Legs | None = None
     is_sensitive: bool = False
+    is_optional: bool = False
 
     @property
     def explanation(self) -> str:
@@ -142,6 +143,15 @@ API_COLUMNS = (
         'SIP extension ("1000") or DID in E.164 ("+14155551234"); the API does not say which of the two.',
         legs="both",
         is_sensitive=True,
+    ),
+    Column(
+        "nickname",
+        "text",
+        "Short label for people, such as the name of a site; responses of older accounts lack it.",
+        is_nullable=True,
+        legs="none",
+        is_sensitive=True,
+        is_optional=True,
     ),
     Column("sip_username", "text", "Username for SIP authentication; may be blank.", legs="both", is_sensitive=True),
     Column("sip_address", "text", "Host of the SIP server, without a port; may be blank.", legs="outbound"),

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     Codes = NDArray[np.int64]
 
-AUDITED = ("account", *(column.name for column in API_COLUMNS if column.name not in ("created_at", "updated_at")))
+_UNREAD = ("nickname", "created_at", "updated_at")
+AUDITED = ("account", *(column.name for column in API_COLUMNS if column.name not in _UNREAD))
 """The columns that the rules need."""
 
 _TEXTS = tuple(name for name in AUDITED if name not in ("id", "outbound_proxy"))
