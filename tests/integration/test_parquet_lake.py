@@ -378,9 +378,13 @@ def test_sql_neither_writes_nor_reads_anything_else(begin: Begin, lake: Path, pl
                 query_as_the_command_does(sql)
     for sql in (statements[1], statements[7], "FROM read_csv('/etc/passwd')", f"FROM read_csv('{escaping}')"):
         assert call("sql", sql, code=2).startswith("sip-trunks: SQL: "), sql
-    # These succeed, without an effect.
-    call("sql", f"FROM enable_profiling(format = 'json', save_location = '{lake}/new.json')")
-    call("sql", f"FROM enable_logging(level = 'trace', storage = 'file', storage_path = '{lake}/new'), sip_trunks")
+    profiling = f"enable_profiling(format = 'json', save_location = '{lake}/new.json')"
+    for sql in (
+        f"FROM {profiling}",
+        f"PIVOT (FROM sip_trunks LEFT JOIN {profiling} AS p ON true) ON country_code USING count(*)",
+        f"FROM enable_logging(level = 'trace', storage = 'file', storage_path = '{lake}/new'), sip_trunks",
+    ):
+        assert "may do more than read" in call("sql", sql, code=2)
     assert contents(place) == before
     assert "Total Time" in call("sql", "EXPLAIN ANALYZE SELECT * FROM sip_trunks", "--format", "json")
     assert contents(place) == before

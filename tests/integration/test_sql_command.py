@@ -176,6 +176,8 @@ def test_whatever_only_reads_is_executed(query: str, call: Call) -> None:
         "FROM read_csv('/etc/passwd')",
         "INSTALL httpfs",
         "SET enable_external_access = true",
+        "FROM enable_logging(level = 'trace')",
+        "PIVOT (FROM sip_trunks LEFT JOIN enable_profiling() AS p ON true) ON country_code USING count(*)",
     ],
 )
 def test_whatever_does_more_is_refused(query: str, call: Call) -> None:

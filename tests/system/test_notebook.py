@@ -213,6 +213,7 @@ def test_a_query_that_fails_returns_one_sentence() -> None:
         "COPY sip_trunks TO 'stolen.csv'": "read-only",
         "FROM read_csv('/etc/passwd')": "disabled by configuration",
         "INSTALL httpfs": "read-only",
+        "FROM enable_logging()": "read-only",
     }.items():
         result = ask(query)
         assert isinstance(result, str), query
