@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from shutil import copytree
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import marimo as mo
 import nbformat
@@ -43,7 +46,7 @@ from tests.support.shared import built_once
 from tests.tools.export_notebook import NOTEBOOK, SOURCE, convert, run_cells, shows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from playwright.sync_api import Page
@@ -319,6 +322,76 @@ def test_a_port_that_is_taken_is_named(api: Api, tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert f"port {port} cannot be used" in done.stderr
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1"])
+def test_a_page_of_another_server_reaches_neither_the_notebook_nor_its_socket(origin: str, data_dir: Path) -> None:
+    with serve_notebook(data_dir) as address:
+        url = urlsplit(address)
+        headers = {"Host": url.netloc, "Origin": origin, "Connection": "close"}
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        upgrade |= {"Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg=="}
+        socket_path = f"/ws?session_id=s1&{url.query}"
+        preflight = {"Access-Control-Request-Method": "POST"}
+        own = headers | {"Origin": f"http://{url.netloc}"}
+        assert answer_to(address, "GET", socket_path, own | upgrade).startswith("HTTP/1.1 101 ")
+        for method, path, added in (
+            ("GET", socket_path, upgrade),
+            ("OPTIONS", f"/?{url.query}", preflight),
+            ("GET", f"/?{url.query}", {}),
+        ):
+            refused = answer_to(address, method, path, headers | added)
+            assert refused.startswith("HTTP/1.1 403 ")
+            assert "access-control-allow" not in refused.lower()
+        assert answer_to(address, "GET", f"/?{url.query}", own).startswith(("HTTP/1.1 200 ", "HTTP/1.1 303 "))
+
+
+def answer_to(address: str, method: str, path: str, headers: Mapping[str, str]) -> str:
+    """Return the beginning of the response to a request, as the server sends it."""
+    url = urlsplit(address)
+    with socket.create_connection((url.hostname, url.port), PATIENCE_SECONDS) as connection:
+        lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        connection.sendall("\r\n".join(lines).encode())
+        received = b""
+        while b"\r\n\r\n" not in received:
+            more = connection.recv(4096)
+            assert more, received
+            received += more
+    return received.partition(b"\r\n\r\n")[0].decode()
+
+
+HOST = """
+import os, sys
+from sip_trunks.commands import main
+print("the program goes on after", main(["notebook", *sys.argv[1:]]), flush=True)
+os._exit(0)  # the session of the notebook has a thread
+"""
+
+
+def test_a_program_that_serves_the_notebook_goes_on_after_it(data_dir: Path) -> None:
+    """Only a process can be interrupted; the open session has a thread that is still there afterwards."""
+    command = [sys.executable, "-c", HOST, "--no-browser"]
+    chosen = os.environ | {"SIP_TRUNKS__DATA_DIR": str(data_dir)}
+    with subprocess.Popen(command, env=chosen, stdout=subprocess.PIPE, text=True) as host:
+        assert host.stdout
+        found = re.search(r"http://\S+", host.stdout.readline())
+        assert found
+        url = urlsplit(found[0])
+        answer_to(
+            found[0],
+            "GET",
+            f"/ws?session_id=s1&{url.query}",
+            {
+                "Host": url.netloc,
+                "Connection": "Upgrade",
+                "Upgrade": "websocket",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+            },
+        )
+        host.send_signal(signal.SIGINT)
+        assert "the program goes on after 0" in host.stdout.read()
+    assert host.returncode == 0
 
 
 def start_editing(folder: Path, until: str) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import shutil
+import signal
 import socket
+import subprocess
 import sys
 import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from sip_trunks.commands.options import Options, Parser, add_destination, add_port
+from sip_trunks.commands.signals import changed_handlers
 from sip_trunks.core.errors import MissingExtraError, UsageError
 from sip_trunks.core.process import changed_environment, changed_log_level
 from sip_trunks.core.settings import read_settings
@@ -51,10 +53,10 @@ def run(options: Options) -> int:
     open_notebook = _edit if options.edit else _serve
     # The notebook has no command line and reads the settings itself.
     with changed_environment({"SIP_TRUNKS__DESTINATION": settings.destination}):
-        open_notebook(notebook, options.port, with_browser=not options.no_browser)
+        return open_notebook(notebook, options.port, with_browser=not options.no_browser)
 
 
-def _serve(notebook: Path, port: int, *, with_browser: bool) -> NoReturn:
+def _serve(notebook: Path, port: int, *, with_browser: bool) -> int:
     import marimo
     import uvicorn
 
@@ -66,7 +68,7 @@ def _serve(notebook: Path, port: int, *, with_browser: bool) -> NoReturn:
     token = secrets.token_urlsafe(16)
     # Without a token, any other page in the browser could read this one.
     app = marimo.create_asgi_app(quiet=True, token=token).with_app(path="/", root=str(notebook)).build()
-    server = uvicorn.Server(uvicorn.Config(_with_policy(app, origin), log_level="warning", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(_guarded(app, origin), log_level="warning", lifespan="on"))
     address = f"http://{origin}/?access_token={token}"
     print(f"the notebook is at {address} until stopped (Ctrl-C)", flush=True)
     if with_browser:
@@ -77,16 +79,25 @@ def _serve(notebook: Path, port: int, *, with_browser: bool) -> NoReturn:
             server.run(sockets=[listener])
         except KeyboardInterrupt:
             print()
-    sys.stdout.flush()
-    # Open sessions have threads that would keep the process alive; they hold no unsaved data.
-    os._exit(0)
+    return 0
 
 
-def _with_policy(app: Any, origin: str) -> Any:
-    """Return the application with a header that keeps the browser from loading anything from other servers."""
+def _guarded(app: Any, origin: str) -> Any:
+    """Return the application without requests from pages of other servers, and with a policy against loading from them.
+
+    marimo checks the origin neither of a request nor of a WebSocket.
+    """
     header = (b"content-security-policy", _POLICY.format(origin=origin).encode())
 
     async def respond(scope: Any, receive: Any, send: Any) -> None:
+        headers = dict(scope.get("headers", ()))
+        if headers.get(b"origin") not in (None, b"http://" + headers.get(b"host", b"")):
+            is_socket = scope["type"] == "websocket"
+            await send({"type": "websocket.close"} if is_socket else {"type": "http.response.start", "status": 403})
+            if not is_socket:
+                await send({"type": "http.response.body"})
+            return
+
         async def send_with_policy(message: Any) -> None:
             if message["type"] == "http.response.start":
                 message = message | {"headers": [*message["headers"], header]}
@@ -97,8 +108,8 @@ def _with_policy(app: Any, origin: str) -> Any:
     return respond
 
 
-def _edit(notebook: Path, port: int, *, with_browser: bool) -> NoReturn:
-    """Replace this process by marimo's editor on a copy in the working directory; an existing copy is opened."""
+def _edit(notebook: Path, port: int, *, with_browser: bool) -> int:
+    """Run marimo's editor on a copy in the working directory; an existing copy is opened. Return its exit code."""
     copy = Path(notebook.name)
     if copy.exists():
         print(f"{copy} is here already; opening it unchanged", flush=True)
@@ -109,4 +120,19 @@ def _edit(notebook: Path, port: int, *, with_browser: bool) -> NoReturn:
     arguments = ["edit", "--skip-update-check", "--host", _HOST]
     arguments += ["--port", str(port)] if port else []
     arguments += [] if with_browser else ["--headless"]
-    os.execv(sys.executable, [sys.executable, "-m", "marimo", *arguments, str(copy)])  # noqa: S606 - runs without a shell
+    editor: subprocess.Popen[bytes] | None = None
+    is_stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal is_stopped
+        is_stopped = True
+        if editor is not None:
+            editor.terminate()
+
+    # The terminal sends Ctrl-C to the editor too, which asks whether to stop.
+    with changed_handlers({signal.SIGINT: lambda *_: None, signal.SIGTERM: stop}):
+        editor = subprocess.Popen([sys.executable, "-m", "marimo", *arguments, str(copy)])  # noqa: S603 - fixed words
+        if is_stopped:
+            editor.terminate()
+        code = editor.wait()
+    return 128 - code if code < 0 else code
