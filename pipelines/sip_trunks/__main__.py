@@ -5,10 +5,17 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from io import TextIOWrapper
+import threading
+from contextlib import suppress
+from io import BufferedWriter, FileIO, TextIOWrapper
+from typing import TYPE_CHECKING
 
 from sip_trunks import commands
 from sip_trunks.commands.signals import handling_signals, stopped_by
+from sip_trunks.core.errors import STANDARD_OUTPUT
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 def main() -> int:
@@ -18,21 +25,47 @@ def main() -> int:
     gc.set_threshold(50_000, 20, 20)
     with handling_signals():
         code = commands.main()
-    if stopped_by():
-        # Do not wait for a statement that still runs in a thread, because its result would not be published.
-        sys.stdout.flush()
+    others = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
+    if not _is_flushed() or stopped_by() or others:
+        # Python would wait for a statement that still runs in a thread, though its result would not be published, or
+        # for the sessions of a notebook; and it would replace the exit code if the output cannot be written.
         os._exit(code)
     return code
 
 
+def _is_flushed() -> bool:
+    """Write the rest of standard output and return whether that succeeded."""
+    with suppress(OSError):
+        sys.stdout.flush()
+        return True
+    return False
+
+
 def _make_streams_safe() -> None:
-    """Ensure that printing never fails because of a character that cannot be encoded, or of a closed stream."""
-    for name in ("stdout", "stderr"):
+    """Ensure that printing fails neither because of a character that cannot be encoded, nor because of messages."""
+    # Otherwise the next file to be opened, such as the data, would become a closed standard stream.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(descriptor)
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
         stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - open until the process ends
-        elif isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
+        buffer = BufferedWriter(_StandardStream(descriptor, "w", closefd=False))
+        is_live = descriptor == 2 or (stream is not None and stream.line_buffering)
+        encoding = stream.encoding if stream else "utf-8"
+        setattr(sys, name, TextIOWrapper(buffer, encoding, "replace", line_buffering=is_live))
+
+
+class _StandardStream(FileIO):
+    """Standard output, which its errors name, or standard error, which has none: a message does not decide a run."""
+
+    def write(self, data: ReadableBuffer) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if self.fileno() == 2:
+                return len(memoryview(data))
+            error.filename = STANDARD_OUTPUT
+            raise
 
 
 if __name__ == "__main__":

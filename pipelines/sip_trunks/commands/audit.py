@@ -33,7 +33,7 @@ def run(options: Options) -> int:
         raise UsageError(str(error)) from None
     failing = SEVERITIES[SEVERITIES.index(options.fail_on) :] if options.fail_on else ()
     with deriving(settings, options, ["audit"], rules=rules) as inputs:
-        # A reader that closes the output early, such as `| head`, must not turn a failure into a success.
+        # Output that cannot be written, such as after `| head`, must not turn a failure into a success.
         options.exit_code = CHECK_FAILED if inputs.findings["severity"].isin(failing).any() else 0
         output_reports(settings, options, ["audit"], inputs)
         sys.stdout.flush()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from importlib import import_module
 from keyword import iskeyword
 from typing import TYPE_CHECKING
@@ -39,7 +40,7 @@ COMMANDS = {
 _EXIT_CODES = """exit codes:
   0 done   1 a bug   2 usage or settings   3 the API refused the token or address
   4 the API stayed unreachable   5 unusable or rejected response   6 another run is active
-  7 the destination failed   8 some accounts failed, the others were loaded
+  7 the destination or the output failed   8 some accounts failed, the others were loaded
   10 a check found something: --fail-on, --max-age
 """
 
@@ -49,13 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = build_parser(next((word for word in words if not word.startswith("-")), None)).parse_args(words)
     try:
-        return int(options.run(options))
-    except BrokenPipeError:
-        # The reader has closed the output (`| head`). Without this, Python would report it at exit.
-        sys.stderr.close()
-        return int(options.exit_code)
+        options.exit_code = int(options.run(options))
+        print(end="", flush=True)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error becomes one line and an exit code
         return _report_error(options, error)
+    return int(options.exit_code)
 
 
 def build_parser(command: str | None = None) -> argparse.ArgumentParser:
@@ -74,14 +73,14 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
         if name == command:
             module = import_module(f"sip_trunks.commands.{name.replace('-', '_')}{'_' if iskeyword(name) else ''}")
             module.add_arguments(added)
-            # `exit_code` is for a reader that closes the output early.
+            # `exit_code` is for output that cannot be written.
             added.set_defaults(run=module.run, exit_code=0)
     return parser
 
 
 def _report_error(options: argparse.Namespace, caught: BaseException) -> int:
     from sip_trunks.commands.signals import stopped_by
-    from sip_trunks.core.errors import SipTrunksError, describe_error, exit_code_of
+    from sip_trunks.core.errors import SipTrunksError, describe_error, exit_code_of, is_output_lost
 
     # An interrupted query raises an error of DuckDB instead of the signal's exception.
     error = stopped_by() or caught
@@ -89,7 +88,9 @@ def _report_error(options: argparse.Namespace, caught: BaseException) -> int:
         import traceback
 
         traceback.print_exception(caught)
-    code = exit_code_of(error)
+    if is_output_lost(error) and isinstance(error, BrokenPipeError):
+        return int(options.exit_code)  # the reader has closed the output (`| head`)
+    code = (is_output_lost(error) and options.exit_code) or exit_code_of(error)
     bug = "" if code != 1 or isinstance(error, SipTrunksError) else f"a bug ({type(error).__name__}): "
     hint = "" if options.debug or not bug else "; --debug shows the traceback"
     return fail(options, f"{bug}{describe_error(error)}{hint}", code)
@@ -100,7 +101,8 @@ def fail(options: argparse.Namespace, message: str, code: int) -> int:
     if options.command == "run" and options.json:
         from sip_trunks.reporting.formats import print_json
 
-        print_json({"error": message, "exit_code": code})
+        with suppress(OSError):
+            print_json({"error": message, "exit_code": code})
     if options.command == "run" and options.log_format == "json":
         from sip_trunks.core.logs import format_event
 

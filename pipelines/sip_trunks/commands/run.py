@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sip_trunks.commands.options import Options, Parser, add_accounts, add_destination
+from sip_trunks.core.errors import PUBLISHED
 from sip_trunks.core.settings import DEMO_ACCOUNT, Account, Settings, read_settings
 
 if TYPE_CHECKING:
@@ -57,23 +58,25 @@ def run(options: Options) -> int:
         except BaseException as error:
             follow_up_failure(settings, error, started_at)
             raise
-        is_read = False
-        # A reader that closes the output early, such as `| head`, must not turn a failure into a success.
-        with suppress(BrokenPipeError):
+        # Output that cannot be written, such as after `| head`, changes neither the result nor the follow-up.
+        options.exit_code, problem = result.exit_code, None
+        try:
             if options.json:
                 print_json(result.as_json())
             else:
                 print_result(settings, result)
             sys.stdout.flush()
-            is_read = True
+        except Exception as error:  # noqa: BLE001 - it is raised again below
+            problem = error
         follow_up(settings, result)
     if settings.log_format == "text":
         # A structured log has these lines already.
         for line in (*result.warnings, *result.failures):
             print(f"sip-trunks: {line}", file=sys.stderr)
-    if not is_read:
-        # Without this, Python would report the closed output at exit.
-        sys.stderr.close()
+    if problem is not None:
+        if result.snapshot_at is not None:
+            problem.add_note(PUBLISHED)
+        raise problem
     return result.exit_code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Timer
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -54,5 +54,6 @@ def _end_by_force(code: int) -> None:
     from sip_trunks.core.errors import describe_error
 
     show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-    os.write(2, f"{show_cursor}sip-trunks: {describe_error(KeyboardInterrupt())}\n".encode())
+    with suppress(OSError):
+        os.write(2, f"{show_cursor}sip-trunks: {describe_error(KeyboardInterrupt())}\n".encode())
     os._exit(code)

@@ -35,8 +35,8 @@ def run(options: Options) -> int:
         else:
             print_status(status)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # A reader that closes the output early, such as `| head`, must not turn a failure into a success.
-        if is_sound:
-            raise
-    return 0 if is_sound else fail(options, describe_stale(stale, options.max_age), CHECK_FAILED)
+    finally:
+        # Output that cannot be written, such as after `| head`, must not turn a failure into a success.
+        if not is_sound:
+            options.exit_code = fail(options, describe_stale(stale, options.max_age), CHECK_FAILED)
+    return int(options.exit_code)

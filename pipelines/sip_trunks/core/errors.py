@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from trunk_transforms.parse.envelope import InvalidResponseError
+from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_LONGEST_LINE = 4000
 
 
 class SipTrunksError(Exception):
@@ -65,7 +68,7 @@ class RunActiveError(SipTrunksError):
 
 
 class DestinationError(SipTrunksError):
-    """The destination, or another file or service that this program writes to, failed."""
+    """The destination, or another file, stream or service that this program writes to, failed."""
 
     exit_code = 7
 
@@ -80,6 +83,12 @@ class Terminated(KeyboardInterrupt):
 
     exit_code = 143
 
+
+STANDARD_OUTPUT = "standard output"
+"""The file name in an error of this stream."""
+
+PUBLISHED = "what was loaded is published"
+"""The note on an error that came after the publication."""
 
 SOME_ACCOUNTS_FAILED = 8
 CHECK_FAILED = 10
@@ -98,14 +107,25 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return the error as one line."""
+    """Return the error as one printable line, with its notes."""
+    notes = getattr(error, "__notes__", [])
     if isinstance(error, KeyboardInterrupt):
-        return "stopped; stored data is unchanged"
-    if _is_disk_full(error):
-        return "no space left on the disk of the data directory; free some and run again. Stored data is unchanged"
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
-    return " ".join(str(error).split()) or type(error).__name__
+        parts = ["stopped", *(notes or ["stored data is unchanged"])]
+    elif is_output_lost(error):
+        parts = [f"{STANDARD_OUTPUT} cannot be written ({error.strerror})", *notes]
+    elif _is_disk_full(error):
+        disk = getattr(error, "filename", None) or "the data directory"
+        parts = [f"no space left on the disk of {disk}; free some and run again"]
+    elif isinstance(error, OSError) and error.errno is not None:
+        parts = [f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)]
+    else:
+        parts = [" ".join(str(error).split()) or type(error).__name__]
+    return printable("; ".join(parts), _LONGEST_LINE)
+
+
+def is_output_lost(error: BaseException) -> TypeGuard[OSError]:
+    """Whether standard output cannot be written."""
+    return isinstance(error, OSError) and error.filename == STANDARD_OUTPUT
 
 
 def describe_failure(error: BaseException) -> dict[str, Any]:

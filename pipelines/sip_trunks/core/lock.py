@@ -30,8 +30,8 @@ def holding_lock(settings: Settings) -> Iterator[None]:
             file.seek(0)
             raise RunActiveError(f"another run is active in {settings.data_dir} ({file.read() or 'just started'})")
         file.truncate(0)
-        file.write(f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
-        file.flush()
+        with suppress(OSError):  # a full disk; without a buffer, closing the file does not fail either
+            os.write(file.fileno(), f"process {os.getpid()}, since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}".encode())
         yield
 
 

@@ -120,7 +120,9 @@ def logging_to_file(settings: Settings, *, with_stderr: bool = False) -> Iterato
 
     prepare_state_dir(settings)
     file = settings.state_dir / "sip-trunks.log"
-    handlers: list[logging.Handler] = [RotatingFileHandler(file, maxBytes=2**20, backupCount=3, encoding="utf-8")]
+    handlers: list[logging.Handler] = [
+        RotatingFileHandler(file, maxBytes=2**20, backupCount=3, encoding="utf-8", delay=True)
+    ]
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     if settings.log_format == "json":
         formatter = _JsonFormatter()

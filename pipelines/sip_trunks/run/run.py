@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 
 from sip_trunks.core.accounts import find_shared_tokens, with_pseudonym_key
-from sip_trunks.core.errors import SOME_ACCOUNTS_FAILED, describe_error, describe_failure, exit_code_of, name_some
+from sip_trunks.core.errors import (
+    PUBLISHED,
+    SOME_ACCOUNTS_FAILED,
+    describe_error,
+    describe_failure,
+    exit_code_of,
+    name_some,
+)
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.logs import logger
@@ -171,7 +178,7 @@ def _write_last_run(settings: Settings, values: dict[str, Any]) -> None:
 
 def _load_and_publish(context: RunContext) -> _Progress:
     """Load the changes, write the reports, publish everything, then write the report page."""
-    settings, destination = context.settings, context.destination
+    destination = context.destination
     with destination.working() as connection:
         before = state.read_stored_accounts(connection)
         extracted = extract_snapshots(context, connection, before)
@@ -200,6 +207,24 @@ def _load_and_publish(context: RunContext) -> _Progress:
             inputs = _write_reports(context, connection, done, snapshot_at, has_loaded=has_loaded)
     context.announce("publishing")
     destination.publish(snapshot_at)
+    try:
+        _finish(context, done, inputs, snapshot_at, has_loaded=has_loaded)
+    except BaseException as error:
+        error.add_note(PUBLISHED)
+        raise
+    return done
+
+
+def _finish(
+    context: RunContext,
+    done: _Progress,
+    inputs: ReportInputs | None,
+    snapshot_at: datetime,
+    *,
+    has_loaded: bool,
+) -> None:
+    """Record the size of what is published and write the report page, or delete a page that is not current."""
+    settings, destination = context.settings, context.destination
     note_size(settings)
     is_page_stale = has_loaded or inputs is not None or not settings.page_path.exists()
     if context.with_reports and done.report_failure is None and is_page_stale:
@@ -215,7 +240,6 @@ def _load_and_publish(context: RunContext) -> _Progress:
         # If the page cannot be written, perhaps the old one cannot be deleted either.
         with suppress(OSError):
             settings.page_path.unlink()
-    return done
 
 
 def _write_reports(
