@@ -17,6 +17,7 @@ from sip_trunks.destinations import open_destination
 from sip_trunks.operations.monitoring.prometheus import forget_metrics
 from sip_trunks.operations.monitoring.webhook import forget_notifications
 from sip_trunks.reporting.formats import print_table, write_rows
+from sip_trunks.run.pending import forget_pending
 from sip_trunks.run.result import format_moment
 from sip_trunks.warehouse import state
 from trunk_transforms import schema
@@ -87,6 +88,7 @@ def _forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
         _forget_last_run(settings, name)
         forget_metrics(settings, name)
         forget_notifications(settings, name)
+        forget_pending(settings, name)
     print_table(["table", "rows"], list(counts.items()))
     print(f"forgotten  {name}, in {destination.location}")
     print("kept       the logs, which can contain names of accounts but no trunks")

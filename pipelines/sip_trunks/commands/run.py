@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sip_trunks.commands.options import Options, Parser, add_accounts, add_destination
 from sip_trunks.core.errors import PUBLISHED
@@ -45,16 +45,18 @@ def run(options: Options) -> int:
     from sip_trunks.core.logs import logging_to_file
     from sip_trunks.operations.monitoring.follow_up import follow_up, follow_up_failure
     from sip_trunks.reporting.formats import print_json
+    from sip_trunks.run.pending import follow_up_pending
     from sip_trunks.run.result import print_result
 
     started_at = datetime.now(UTC)
     settings = read_settings(options.destination)
     options.log_format = options.log_format or settings.log_format
     settings = replace(settings, log_format=options.log_format, notify=options.notify or settings.notify)
-    with ExitStack() as logging:
+    with ExitStack() as stack:
         try:
-            logging.enter_context(logging_to_file(settings, with_stderr=True))
-            result = _load(settings, options)
+            stack.enter_context(logging_to_file(settings, with_stderr=True))
+            interrupted, note = stack.enter_context(follow_up_pending(settings))
+            result = _load(settings, options, interrupted=interrupted, note=note)
         except BaseException as error:
             follow_up_failure(settings, error, started_at)
             raise
@@ -80,7 +82,7 @@ def run(options: Options) -> int:
     return result.exit_code
 
 
-def _load(settings: Settings, options: Options) -> RunResult:
+def _load(settings: Settings, options: Options, **pending: Any) -> RunResult:
     from sip_trunks.core.accounts import pick_accounts
     from sip_trunks.core.logs import showing_progress
     from sip_trunks.core.process import blocking_imports
@@ -100,6 +102,7 @@ def _load(settings: Settings, options: Options) -> RunResult:
             accept_shrink=options.accept_shrink,
             with_reports=not options.no_reports,
             announce=stack.enter_context(showing_progress()),
+            **pending,
         )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sip_trunks.core.logs import logger
 from sip_trunks.destinations import open_destination
+from sip_trunks.run.pending import mark_page, unmark_page
 from sip_trunks.run.run import clean_work
 from sip_trunks.warehouse import report_tables, sql, state
 from trunk_transforms import schema
@@ -119,6 +120,7 @@ def compact(settings: Settings, destination: Destination, deletions: Deletions) 
                         inputs = publish_tables(connection, settings, span[1])
                 if inputs is None:
                     report_tables.drop_reports(connection)
+        mark_page(settings)
         destination.publish(moment)
         deleted = ", ".join(f"{count} of {table}" for table, count in counts.items() if count)
         logger.info("deleted from %s: %s", destination.location, deleted or "no rows")
@@ -128,6 +130,7 @@ def compact(settings: Settings, destination: Destination, deletions: Deletions) 
                 is_page_current = True
         if not is_page_current:
             settings.page_path.unlink(missing_ok=True)
+        unmark_page(settings)
     return counts
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sip_trunks.core.settings import Account, Settings
     from sip_trunks.destinations.base import Destination
     from sip_trunks.famulor.fetch_many import Result
+    from sip_trunks.run.result import RunResult
     from sip_trunks.warehouse.state import StoredAccount
     from trunk_transforms.parse.records import Columns, Drift
     from trunk_transforms.parse.shrink_guard import Changes, Difference
@@ -53,6 +54,8 @@ class RunContext:
     accept_shrink: bool = False
     with_reports: bool = True
     announce: Callable[[str], None] = lambda _: None
+    interrupted: Sequence[RunResult] = ()
+    note: Callable[[RunResult], None] = lambda _: None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _clock: float = field(default_factory=time.monotonic, repr=False)
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Mapping  # noqa: TC003
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sip_trunks.core.errors import name_some
 from sip_trunks.core.settings import DEMO_ACCOUNT
+from sip_trunks.warehouse.state import SeenDrift, StoredAccount  # noqa: TC001 - msgspec reads these types
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.warehouse.state import SeenDrift, StoredAccount
 
 _MOST_DRIFT_LINES = 8
 _MOST_FAILURES = 10
@@ -60,7 +61,8 @@ class RunResult:
     """The result and the times of a run; `snapshot_at` is its time in the history (UTC).
 
     `findings` is None if they are unknown: without reports, or if nothing was stored. `stored` has the last observation
-    of each account before the run; `--json` does not print it.
+    of each account before the run, and `interrupted` the results of runs that were killed after they had published.
+    `--json` does not print these two.
     """
 
     accounts: tuple[AccountResult, ...]
@@ -74,6 +76,7 @@ class RunResult:
     warnings: tuple[str, ...] = ()
     findings: tuple[RuleFindings, ...] | None = None
     stored: Mapping[str, StoredAccount] = field(default_factory=dict, repr=False)
+    interrupted: tuple[RunResult, ...] = field(default=(), repr=False)
 
     @property
     def ended_at(self) -> datetime:
@@ -109,13 +112,13 @@ class RunResult:
         return lines
 
     def as_json(self) -> dict[str, Any]:
-        """Return the result as plain values, except for `stored`."""
+        """Return the result as plain values, except for `stored` and `interrupted`."""
 
         def as_plain(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             return {name: format_moment(item) if isinstance(item, datetime) else item for name, item in items}
 
-        values = asdict(replace(self, stored={}), dict_factory=as_plain)
-        del values["stored"]
+        values = asdict(replace(self, stored={}, interrupted=()), dict_factory=as_plain)
+        del values["stored"], values["interrupted"]
         return values
 
 

@@ -30,20 +30,21 @@ from sip_trunks.core.errors import (
     exit_code_of,
     name_some,
 )
-from sip_trunks.core.files import write_whole
+from sip_trunks.core.files import delete_drafts, write_whole
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.logs import logger
 from sip_trunks.core.process import changed_environment
 from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.dlt_pipeline import discard_dlt_folder
 from sip_trunks.run.extract import RunContext, extract_snapshots, pseudonym_marks
+from sip_trunks.run.pending import is_page_pending, mark_page, unmark_page
 from sip_trunks.run.result import AccountResult, RuleFindings, RunResult, format_moment
 from sip_trunks.run.run_log import note_death, store_runs, summarize
 from sip_trunks.run.size_log import note_size
 from sip_trunks.warehouse import report_tables, state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sip_trunks.core.settings import Account, Settings
@@ -75,16 +76,21 @@ def run(
     accept_shrink: bool = False,
     with_reports: bool = True,
     announce: Callable[[str], None] = lambda _: None,
+    interrupted: Sequence[RunResult] = (),
+    note: Callable[[RunResult], None] = lambda _: None,
 ) -> RunResult:
     """Load the current trunks of the accounts, publish them, and return the result.
 
-    A failing account keeps its stored data and does not stop the others; the result has its error.
+    A failing account keeps its stored data and does not stop the others; the result has its error. `note` gets the
+    result before it is published. Of the noted results in `interrupted`, the result has those that were published.
 
     Raises RunActiveError if another run is active, DestinationError or OSError if nothing could be written, UsageError
     if the key for pseudonyms is missing.
     """
     settings = with_pseudonym_key(settings)
-    context = RunContext(settings, open_destination(settings), accounts, accept_shrink, with_reports, announce)
+    destination = open_destination(settings)
+    options = (accept_shrink, with_reports, announce, interrupted, note)
+    context = RunContext(settings, destination, accounts, *options)
     with changed_environment(_arrow_environment()), holding_lock(settings):
         note_death(settings)
         # This remains if the process is killed.
@@ -130,7 +136,12 @@ def _result(context: RunContext, done: _Progress) -> RunResult:
         warnings=tuple(_warnings(context, done)),
         findings=done.findings,
         stored=done.before,
+        interrupted=tuple(earlier for earlier in context.interrupted if _was_published(earlier, done.before)),
     )
+
+
+def _was_published(result: RunResult, stored: Mapping[str, StoredAccount]) -> bool:
+    return result.snapshot_at in {last.snapshot_at for last in stored.values()}
 
 
 @contextmanager
@@ -140,8 +151,7 @@ def clean_work(settings: Settings, destination: WritableDestination) -> Iterator
     def clean() -> None:
         destination.discard_work()
         discard_dlt_folder(settings)
-        for draft in settings.state_dir.glob(".*.draft"):
-            draft.unlink(missing_ok=True)
+        delete_drafts(settings.state_dir)
 
     clean()
     try:
@@ -186,6 +196,9 @@ def _load_and_publish(context: RunContext) -> _Progress:
         with closing(extracted.batches()) as batches:
             for batch in batches:
                 has_loaded = True
+                mark_page(context.settings)
+                if not destination.is_atomic:  # a load is visible at once
+                    context.note(_result(context, _Progress(extracted.accounts, extracted.snapshot_at, before=before)))
                 context.announce(f"loading {batch.row_count} trunks")
                 destination.load(connection, batch)
                 del batch  # the next snapshots need its memory
@@ -205,10 +218,11 @@ def _load_and_publish(context: RunContext) -> _Progress:
         inputs = None
         if destination.publishes_reports:
             inputs = _write_reports(context, connection, done, snapshot_at, has_loaded=has_loaded)
+    context.note(_result(context, done))
     context.announce("publishing")
     destination.publish(snapshot_at)
     try:
-        _finish(context, done, inputs, snapshot_at, has_loaded=has_loaded)
+        _finish(context, done, inputs, snapshot_at, is_new=has_loaded or is_page_pending(context.settings))
     except BaseException as error:
         error.add_note(PUBLISHED)
         raise
@@ -216,17 +230,15 @@ def _load_and_publish(context: RunContext) -> _Progress:
 
 
 def _finish(
-    context: RunContext,
-    done: _Progress,
-    inputs: ReportInputs | None,
-    snapshot_at: datetime,
-    *,
-    has_loaded: bool,
+    context: RunContext, done: _Progress, inputs: ReportInputs | None, snapshot_at: datetime, *, is_new: bool
 ) -> None:
-    """Record the size of what is published and write the report page, or delete a page that is not current."""
+    """Record the size of what is published and write the report page, or delete a page that is not current.
+
+    `is_new` says that an existing page is older than what is published.
+    """
     settings, destination = context.settings, context.destination
     note_size(settings)
-    is_page_stale = has_loaded or inputs is not None or not settings.page_path.exists()
+    is_page_stale = is_new or inputs is not None or not settings.page_path.exists()
     if context.with_reports and done.report_failure is None and is_page_stale:
 
         def write_page() -> None:
@@ -236,10 +248,11 @@ def _finish(
 
         context.announce("writing the report page")
         _, done.report_failure = _attempt(write_page, is_published=True)
-    if done.report_failure is not None or (has_loaded and not context.with_reports):
-        # If the page cannot be written, perhaps the old one cannot be deleted either.
-        with suppress(OSError):
-            settings.page_path.unlink()
+    # If the page cannot be written, perhaps the old one cannot be deleted either.
+    with suppress(OSError):
+        if done.report_failure is not None or (is_new and not context.with_reports):
+            settings.page_path.unlink(missing_ok=True)
+        unmark_page(settings)
 
 
 def _write_reports(

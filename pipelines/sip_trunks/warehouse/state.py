@@ -7,6 +7,7 @@ DuckDB file, views on the files of a lake, or copies of a server's tables.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - msgspec reads this type
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -27,7 +28,6 @@ from trunk_transforms import schema
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from datetime import datetime
 
     import pyarrow as pa
 

@@ -28,7 +28,13 @@ _SECONDS_TO_STOP = 1.5
 
 
 def follow_up(settings: Settings, result: RunResult) -> None:
-    """Record the result of a run, send notifications, and log a summary; print it unless stderr is a terminal."""
+    """Record the result of a run, send notifications, and log a summary; print it unless stderr is a terminal.
+
+    Notifications of interrupted runs are sent first.
+    """
+    for earlier in result.interrupted if settings.notify else ():
+        send = partial(notify, settings, summarize(earlier), earlier, None, was_interrupted=True)
+        _try("no notification was sent", send)
     run = summarize(result)
     _record(settings, run, result, None)
     (log if sys.stderr.isatty() else say)(logging.INFO, describe_run(run), **_as_event(settings, run))
@@ -57,14 +63,19 @@ def _record(settings: Settings, run: Mapping[str, Any], result: RunResult | None
             send = partial(notify, settings, run, result, error, total_seconds=seconds)
             steps["no notification was sent"] = send
     for problem, step in steps.items():
-        try:
-            step()
-        except Exception as reason:  # noqa: BLE001 - the run has ended, and its result must still be reported
-            kind = "" if isinstance(reason, SipTrunksError | OSError) else f"{type(reason).__name__}: "
-            say(logging.WARNING, f"{problem}: {kind}{describe_error(reason)}")
-        except KeyboardInterrupt:
-            # The run has ended already. The next run sends unsent notifications.
-            say(logging.WARNING, f"{problem}: stopped")
+        _try(problem, step)
+
+
+def _try(problem: str, step: Callable[[], None]) -> None:
+    """Perform a step; if it fails, warn of the problem."""
+    try:
+        step()
+    except Exception as reason:  # noqa: BLE001 - the run has ended, and its result must still be reported
+        kind = "" if isinstance(reason, SipTrunksError | OSError) else f"{type(reason).__name__}: "
+        say(logging.WARNING, f"{problem}: {kind}{describe_error(reason)}")
+    except KeyboardInterrupt:
+        # The run has ended already. The next run sends unsent notifications.
+        say(logging.WARNING, f"{problem}: stopped")
 
 
 def describe_run(run: Mapping[str, Any]) -> str:

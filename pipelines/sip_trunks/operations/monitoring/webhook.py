@@ -55,12 +55,16 @@ class NotificationError(SipTrunksError):
 
 @dataclass(frozen=True)
 class _State:
-    """The state between runs: the ongoing failure and when it was last sent, and lines that could not be sent."""
+    """The state between runs: the ongoing failure, when it was last sent, and lines that could not be sent.
+
+    `last_run` is the start of the last run with events; they are among the lines, or sent.
+    """
 
     failure: str | None = None
     failing_since: str | None = None
     told_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     unsent: tuple[str, ...] = ()
+    last_run: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 def check_address(settings: Settings) -> None:
@@ -85,8 +89,11 @@ def notify(
     error: BaseException | None,
     *,
     total_seconds: float = TOTAL_SECONDS,
+    was_interrupted: bool = False,
 ) -> None:
     """Send a message about a run (a row of `runs`) to the webhook, unless there is nothing to report.
+
+    If the run `was_interrupted`, it may have stored its message before; it is not sent twice.
 
     Raises UsageError if the URL is not valid, NotificationError if sending fails, and OSError if the state cannot be
     written.
@@ -101,15 +108,17 @@ def notify(
     if failure is None:
         if before.failure is not None and "recovery" in settings.notify_on:
             lines.append(f"works again; it had failed since {before.failing_since}")
-        after = _State()
+        after = _State(last_run=before.last_run)
     elif not is_sent:
         since = before.failing_since or f"{run['started_at']:%Y-%m-%d %H:%M} UTC"
-        after = _State(failure, since, now)
+        after = _State(failure, since, now, last_run=before.last_run)
         if "failure" in settings.notify_on:
             failures += _describe_failure(run, result, error)
             failures += [f"it has failed since {since}"] if before.failure else []
-    if result is not None:
-        lines += _describe_events(settings, result)
+    if result is not None and not (was_interrupted and run["started_at"] == before.last_run):
+        events = list(_describe_events(settings, result))
+        lines += events
+        after = replace(after, last_run=run["started_at"]) if events else after
     if failures or lines:
         # If sending is interrupted, the next run sends these lines, and describes an ongoing failure again.
         told_at = None if failures else after.told_at

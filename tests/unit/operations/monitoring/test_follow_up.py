@@ -11,7 +11,8 @@ import pytest
 from sip_trunks.core.errors import ApiRefusedError, RunActiveError, Terminated
 from sip_trunks.core.settings import Settings, prepare_state_dir, read_settings
 from sip_trunks.operations.monitoring.follow_up import follow_up, follow_up_failure
-from tests.support.hook import NOON, QUIET, outcome_of
+from sip_trunks.run.result import AccountResult
+from tests.support.hook import NOON, QUIET, REFUSED, outcome_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,26 @@ def test_an_error_that_ended_a_run_is_sent_unless_a_user_pressed_ctrl_c(
     follow_up_failure(settings, ApiRefusedError("no <b>"), NOON)
     assert "exit code 3: no &lt;b&gt;" in hook.take_texts()
     assert capsys.readouterr().err == ""
+
+
+def test_the_notifications_of_an_interrupted_run_are_sent_once_before_those_of_this_run(
+    settings: Settings, hook: Hook
+) -> None:
+    earlier = outcome_of(AccountResult("acme", "loaded", 1, 1, 0, 0), REFUSED, exit_code=8)
+    result = replace(outcome_of(AccountResult("beta", "loaded", 1, 0, 1, 0)), interrupted=(earlier,))
+    follow_up(settings, result)
+    texts = "\n".join(hook.texts)
+    assert len(hook.texts) == 2
+    assert texts.index("exit code 8") < texts.index("1 new") < texts.index("works again") < texts.index("1 changed")
+
+
+def test_notifications_that_an_interrupted_run_has_stored_are_not_sent_twice(settings: Settings, hook: Hook) -> None:
+    earlier = outcome_of(AccountResult("acme", "loaded", 1, 1, 0, 0))
+    hook.statuses = [404]
+    follow_up(settings, earlier)
+    assert hook.take_texts() == ""
+    follow_up(settings, replace(outcome_of(QUIET), interrupted=(earlier,)))
+    assert hook.take_texts().count("1 new") == 1
 
 
 def test_an_unexpected_error_is_sent_by_its_kind_and_without_its_text(settings: Settings, hook: Hook) -> None:

@@ -1,0 +1,95 @@
+"""Work that follows a publication, noted before it, so that the next run completes it after a kill.
+
+state/page.pending           the report page may be older than what is published
+state/*.follow_up.json       results whose notifications may not have been sent; a living process locks its own
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sip_trunks.core.files import write_whole
+from sip_trunks.run.result import RunResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sip_trunks.core.settings import Settings
+
+_PATTERN = "*.follow_up.json"
+
+
+@contextmanager
+def follow_up_pending(settings: Settings) -> Iterator[tuple[list[RunResult], Callable[[RunResult], None]]]:
+    """Yield results whose follow-up was interrupted, and a function that notes the result of this run.
+
+    They count as followed up if the context ends without an error.
+    """
+    with ExitStack() as locks:
+        taken: dict[Path, RunResult] = {}
+        for path in sorted(settings.state_dir.glob(_PATTERN)):
+            with suppress(OSError):  # another process follows up this result
+                _lock(path, locks, fcntl.LOCK_NB)
+                taken |= ((path, found) for found in _read(path) if found.destination == settings.destination)
+        ours = settings.state_dir / f"{os.getpid()}-{os.urandom(4).hex()}{_PATTERN.removeprefix('*')}"
+
+        def note(result: RunResult) -> None:
+            with suppress(OSError):  # a full disk does not end a run
+                write_whole(ours, msgspec.json.encode(replace(result, interrupted=())))
+                _lock(ours, locks)
+
+        yield list(taken.values()), note
+        for path in (*taken, ours):
+            path.unlink(missing_ok=True)
+
+
+def forget_pending(settings: Settings, account: str) -> None:
+    """Delete the account from the noted results. Raises OSError."""
+    for path in settings.state_dir.glob(_PATTERN):
+        for result in _read(path):
+            entries = tuple(entry for entry in result.accounts if entry.account != account)
+            stored = {name: last for name, last in result.stored.items() if name != account}
+            kept = replace(result, accounts=entries, stored=stored, warnings=())
+            write_whole(path, msgspec.json.encode(kept))
+
+
+def mark_page(settings: Settings) -> None:
+    """Note that the report page has to be written or deleted."""
+    with suppress(OSError):
+        _page_marker(settings).touch()
+
+
+def is_page_pending(settings: Settings) -> bool:
+    """Whether the report page was not written or deleted after the last publication."""
+    return _page_marker(settings).exists()
+
+
+def unmark_page(settings: Settings) -> None:
+    """Note that the report page is current or deleted. Raises OSError."""
+    _page_marker(settings).unlink(missing_ok=True)
+
+
+def _page_marker(settings: Settings) -> Path:
+    return settings.state_dir / "page.pending"
+
+
+def _lock(path: Path, locks: ExitStack, flags: int = 0) -> None:
+    """Lock a file until `locks` ends. With LOCK_NB, raises OSError if another process has locked it."""
+    fcntl.flock(locks.enter_context(path.open("rb")), fcntl.LOCK_EX | flags)
+
+
+def _read(path: Path) -> list[RunResult]:
+    """Return the result in a file; an empty list, and no file, if it is not valid."""
+    try:
+        return [msgspec.json.decode(path.read_bytes(), type=RunResult)]
+    except (OSError, msgspec.MsgspecError):
+        with suppress(OSError):
+            path.unlink()
+    return []
