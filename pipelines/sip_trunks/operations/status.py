@@ -27,7 +27,6 @@ _DRIFT_COLUMNS = ("column_name", "kind", "detail", "row_count", "first_seen_at")
 
 def read_status(settings: Settings) -> dict[str, Any]:
     """Return the state of the data directory as plain values; times are in UTC, ages in seconds."""
-    now = datetime.now(UTC)
     destination = open_destination(settings)
     stored: dict[str, state.StoredAccount] = {}
     drift: list[state.SeenDrift] = []
@@ -37,6 +36,8 @@ def read_status(settings: Settings) -> dict[str, Any]:
             stored = state.read_stored_accounts(connection)
             drift = state.read_drift(connection)
             free_bytes = state.read_free_bytes(connection) or None
+    # After reading, because a run may publish meanwhile.
+    now = datetime.now(UTC)
     accounts = []
     for name in dict.fromkeys([*stored, *(account.name for account in settings.accounts)]):
         last = stored.get(name)
@@ -78,10 +79,13 @@ def watched_accounts(settings: Settings, stored: Iterable[str]) -> list[str]:
 
 
 def find_stale(settings: Settings, accounts: Sequence[dict[str, Any]], max_age_seconds: float) -> list[dict[str, Any]]:
-    """Return the accounts without an observation in the last `max_age_seconds`, the oldest first."""
+    """Return the accounts without an observation in the last `max_age_seconds`, the oldest first.
+
+    An observation in the future does not count, because the clock was ahead: its age is unknown.
+    """
     watched = set(watched_accounts(settings, [entry["account"] for entry in accounts]))
     ages = [(entry, entry["age_seconds"]) for entry in accounts if entry["account"] in watched]
-    stale = [entry for entry, age in ages if age is None or age > max_age_seconds]
+    stale = [entry for entry, age in ages if age is None or not 0 <= age <= max_age_seconds]
     return sorted(stale, key=lambda entry: entry["snapshot_at"] or "")
 
 
@@ -148,6 +152,8 @@ def _describe_size(status: dict[str, Any]) -> str:
 def _as_age(seconds: int | None) -> str:
     if seconds is None:
         return "never seen"
+    if seconds < 0:
+        return f"seen {_as_age(-seconds)} in the future: the clock was ahead"
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds // length} {unit}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from sip_trunks.core.settings import Account, read_settings
 from sip_trunks.operations.status import describe_stale, find_stale
 
@@ -24,6 +26,15 @@ def test_an_account_that_is_no_longer_configured_is_not_stale(place: Path) -> No
     assert [entry["account"] for entry in find_stale(configured, [seen("acme", 61)], 60)] == ["acme"]
     # Without any that is configured, all that are stored are watched.
     assert [entry["account"] for entry in find_stale(replace(configured, accounts=()), entries, 60)] == ["gone"]
+
+
+@pytest.mark.parametrize("age", [-1, -259_170])
+def test_an_observation_in_the_future_is_stale_and_said_to_be(age: int, place: Path) -> None:
+    unconfigured = replace(read_settings(), accounts=())
+    stale = find_stale(unconfigured, [seen("acme", age), seen("beta", 0), seen("gamma", 7200)], 7200)
+    assert [entry["account"] for entry in stale] == ["acme"]
+    ahead = "2 d" if age < -100 else "1 s"
+    assert describe_stale(stale, "2h").endswith(f": acme (seen {ahead} in the future: the clock was ahead)")
 
 
 def test_a_thousand_stale_accounts_are_one_line() -> None:

@@ -101,7 +101,9 @@ def notify(
     check_address(settings)
     before, now = _read_state(settings), datetime.now(UTC)
     failure = _identify_failure(run, result)
-    is_sent = failure == before.failure and before.told_at is not None and now - before.told_at < _REPEAT_AFTER
+    # If the clock was ahead, it may have been sent in the future.
+    age = now - before.told_at if before.told_at else _REPEAT_AFTER
+    is_sent = failure == before.failure and timedelta(0) <= age < _REPEAT_AFTER
     failures: list[str] = []
     lines = list(before.unsent)
     after = replace(before, unsent=())
