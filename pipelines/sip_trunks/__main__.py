@@ -8,14 +8,11 @@ import sys
 import threading
 from contextlib import suppress
 from io import BufferedWriter, FileIO, TextIOWrapper
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sip_trunks import commands
 from sip_trunks.commands.signals import handling_signals, stopped_by
 from sip_trunks.core.errors import STANDARD_OUTPUT
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 
 def main() -> int:
@@ -58,7 +55,7 @@ def _make_streams_safe() -> None:
 class _StandardStream(FileIO):
     """Standard output, which its errors name, or standard error, which has none: a message does not decide a run."""
 
-    def write(self, data: ReadableBuffer) -> int:
+    def write(self, data: Any) -> int:
         try:
             return super().write(data)
         except OSError as error:

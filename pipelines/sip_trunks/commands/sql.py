@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sip_trunks.commands.options import Options, Parser, add_destination, add_format, add_raw
-from sip_trunks.commands.sql_query import read_rows, run_query, write_result
+from sip_trunks.commands.sql_query import read_rows, run_query
 from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import Settings, read_settings
-from sip_trunks.reporting.formats import number_twins
+from sip_trunks.reporting.formats import number_twins, write_rows
 from sip_trunks.reporting.output import choose_format, write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def run(options: Options) -> int:
         write_bytes(output, format_name, partial(_as_parquet, settings, query, parameters))
     else:
         result = read_rows(settings, query, parameters, format_name=format_name)
-        write_text(output, partial(write_result, result, format_name=format_name, raw=options.raw))
+        write_text(output, partial(write_rows, result.columns, result.rows, format_name=format_name, raw=options.raw))
     return 0
 
 

@@ -16,11 +16,11 @@ from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
 from sip_trunks.commands.signals import changed_handlers
-from sip_trunks.commands.sql_query import read_rows, write_result
+from sip_trunks.commands.sql_query import read_rows
 from sip_trunks.core.errors import SipTrunksError, Terminated
 from sip_trunks.core.settings import Settings, prepare_state_dir
 from sip_trunks.destinations import open_destination
-from sip_trunks.reporting.formats import print_table
+from sip_trunks.reporting.formats import print_table, write_rows
 from sip_trunks.warehouse.state import read_observation_span
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
 from trunk_transforms.text import printable
@@ -111,7 +111,7 @@ def _respond(settings: Settings, text: str, columns: Columns, *, format_name: st
         return
     try:
         result = read_rows(settings, text, {}, format_name=format_name, most=_MOST_ROWS)
-        write_result(result, format_name=format_name, raw=raw)
+        write_rows(result.columns, result.rows, format_name=format_name, raw=raw)
         if result.count > _MOST_ROWS:
             print(f"the first {_MOST_ROWS:,} of {result.count:,} rows; choose others with LIMIT and OFFSET")
     except SipTrunksError as error:

@@ -1,4 +1,4 @@
-"""Run a query on the stored data, and print its rows."""
+"""Run a query on the stored data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import duckdb
 
 from sip_trunks.core.errors import QueryError
 from sip_trunks.destinations import open_destination
-from sip_trunks.reporting.formats import write_rows
 from sip_trunks.warehouse.read_only import refuse_all_but_queries
 from sip_trunks.warehouse.sql import find_tables
 from trunk_transforms.schema.reports import CURRENT_FINDINGS, RUNS
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LONGEST_NAME = 200
 _LONGEST_ERROR = 2_000
 _CHUNK = 10_000
 _ABSENT = {
@@ -60,14 +58,6 @@ def read_rows(
         return QueryResult([column[0] for column in described], rows, count)
 
     return run_query(settings, query, parameters, fetch)
-
-
-def write_result(result: QueryResult, *, format_name: str, raw: bool) -> None:
-    """Print the rows of a result. Column names are untrusted too, because PIVOT makes them from values."""
-    columns = result.columns
-    if format_name in ("table", "markdown"):
-        columns = [printable(name, _LONGEST_NAME) for name in columns]
-    write_rows(columns, result.rows, format_name=format_name, raw=raw)
 
 
 def run_query(

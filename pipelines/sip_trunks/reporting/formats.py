@@ -34,7 +34,8 @@ def write_frame(frame: pd.DataFrame, *, format_name: str, raw: bool = False) -> 
 def write_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, format_name: str, raw: bool = False) -> None:
     """Print rows to standard output as a table, csv, markdown or json (an array of objects).
 
-    In CSV, text that a spreadsheet would run as a formula gets a leading apostrophe unless `raw` is set.
+    In CSV, text that a spreadsheet would run as a formula gets a leading apostrophe unless `raw` is set. On a terminal,
+    control characters are escaped in every format.
     """
     match format_name:
         case "json":
@@ -83,13 +84,14 @@ def as_size(size_bytes: int) -> str:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table: with lines on a terminal, plain and aligned elsewhere."""
-    cells = [[_as_text(value) for value in row] for row in rows]
+    # PIVOT makes names of columns from values.
+    columns, *cells = [[_as_text(value) for value in row] for row in [columns, *rows]]
     numeric = [all(isinstance(row[i], int | float | None) for row in rows) for i in range(len(columns))]
     if sys.stdout.isatty():
         _print_rich(columns, cells, numeric)
         return
     widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]
-    for row in [list(columns), *cells]:
+    for row in [columns, *cells]:
         aligned = [c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, numeric, strict=True)]
         print("  ".join(aligned).rstrip())
 
@@ -150,14 +152,15 @@ def _as_json(value: Any) -> Any:
 
 def as_markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return a table in Markdown; markup in its values is escaped."""
-    lines = [[_in_markdown(name) for name in columns], ["---"] * len(columns)]
+    lines = [[_in_markdown(_as_text(name)) for name in columns], ["---"] * len(columns)]
     lines += [[_in_markdown(_as_text(value)) for value in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _in_markdown(text: str) -> str:
     """Return text that Markdown renders literally: without markup, HTML or automatic links."""
-    escaped = re.sub(r"([\\`*\[\]<>|~#&]|\b_|_\b)", r"\\\1", text)
+    # An underscore between letters is no markup.
+    escaped = re.sub(r"([\\`*\[\]<>|~#&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
     return escaped.replace("://", ":&#47;/").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
@@ -165,8 +168,10 @@ def _as_csv(value: Any, *, raw: bool) -> Any:
     plain = _as_json(value)
     if isinstance(plain, dict | list | bool):
         plain = json.dumps(plain)
-    is_formula = isinstance(plain, str) and plain.startswith(_FORMULA_STARTS)
-    return f"'{plain}" if is_formula and not raw else plain
+    if not isinstance(plain, str):
+        return plain
+    text = f"'{plain}" if plain.startswith(_FORMULA_STARTS) and not raw else plain
+    return printable(text, sys.maxsize) if sys.stdout.isatty() else text
 
 
 def print_json(value: Any) -> None:

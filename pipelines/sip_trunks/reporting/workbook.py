@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _MOST_ROWS = 1_048_575  # of a sheet, below its header
 _LONGEST_CELL = 32_767
 _LARGEST_EXACT = 2**53  # numbers in a sheet are doubles
+# A sheet has no dates before 1900, a 29th of February in 1900, and rounds the last moments up to no date.
+_FIRST_MONTH, _LAST_MONTH = (1900, 3), (9999, 12)
 _WIDEST = 60
 _NARROWEST = 8
 
@@ -66,6 +68,8 @@ def _write_cell(sheet: Any, row: int, column: int, value: Any, day: Any) -> None
             sheet.write_string(row, column, str(value))
         case None | bool() | int() | float():
             sheet.write(row, column, value)
+        case date() if not _FIRST_MONTH <= (value.year, value.month) < _LAST_MONTH:
+            sheet.write_string(row, column, value.isoformat().replace("+00:00", "Z"))
         case datetime():
             sheet.write_datetime(row, column, value.astimezone(UTC).replace(tzinfo=None))
         case date():
