@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -22,8 +23,18 @@ def test_the_workflow_may_write_nothing_and_never_runs_twice_at_once() -> None:
     assert workflow["concurrency"] == {"group": "sip-trunks-data", "cancel-in-progress": False}
     assert workflow["jobs"]["run"]["if"] == "vars.SIP_TRUNKS_SCHEDULED == 'true'"
     steps = workflow["jobs"]["run"]["steps"]
-    assert all(re.fullmatch(r"actions/[a-z/-]+@v\d+", step["uses"]) for step in steps if "uses" in step)
     assert [step["name"] for step in steps if "secrets." in json.dumps(step)] == ["run"]
+
+
+@pytest.mark.parametrize("path", sorted(WORKFLOW.parent.iterdir()), ids=lambda path: path.name)
+def test_a_workflow_pins_actions_by_commit_and_leaves_no_credentials_in_the_checkout(path: Path) -> None:
+    used = re.findall(r"uses: (.*)", path.read_text("utf-8"))
+    assert used
+    assert [line for line in used if not re.fullmatch(r"actions/[a-z/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
+    for job in yaml.safe_load(path.read_text("utf-8"))["jobs"].values():
+        for step in job["steps"]:
+            if step.get("uses", "").startswith("actions/checkout@"):
+                assert step["with"] == {"persist-credentials": False}
 
 
 def test_the_workflow_passes_values_to_its_commands_by_environment_variables_only() -> None:
