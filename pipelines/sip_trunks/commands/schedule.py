@@ -72,8 +72,7 @@ def _install(settings: Settings, options: Options) -> None:
     _warn(settings)
     if options.dry_run:
         return
-    scheduler.check()
-    _refuse_conflict(job, "systemd" if scheduler is systemd else "cron", _find(settings))
+    _refuse_conflict(job, scheduler, _find(settings))
     if not _confirm("install this?", options):
         print("nothing was installed")
         return
@@ -134,23 +133,22 @@ def _scheduler(options: Options) -> ModuleType:
     """
     if options.systemd and options.cron == "":
         raise UsageError("--systemd and --cron name two schedulers; use one of them")
-    if options.systemd:
-        return systemd
-    if options.cron is not None:
-        return crontab
-    return systemd if systemd.is_available() else crontab
+    uses_cron = options.cron is not None or (not options.systemd and systemd.find_problem())
+    return crontab if uses_cron and not options.systemd else systemd
 
 
 def _find(settings: Settings) -> list[Installed]:
     return [*systemd.find(), *crontab.find(owner_of(settings))]
 
 
-def _refuse_conflict(job: Job, scheduler: str, found: list[Installed]) -> None:
-    """Raise UsageError if the name belongs to the schedule of another folder or of another scheduler."""
+def _refuse_conflict(job: Job, scheduler: ModuleType, found: list[Installed]) -> None:
+    """Raise UsageError if the scheduler does not work here, or the name is that of another folder or scheduler."""
+    if problem := scheduler.find_problem():
+        raise UsageError(problem)
     for other in found:
         if other.name == job.name and other.folder != str(job.folder):
             raise UsageError(f"the schedule {job.name} is for {other.folder}; choose another name with --name")
-        if other.name == job.name and other.scheduler != scheduler:
+        if other.name == job.name and other.scheduler != scheduler.NAME:
             option = "" if job.name == "sip-trunks" else f" --name {job.name}"
             raise UsageError(
                 f"{job.name} is installed with {other.scheduler} ({other.place}); remove it first: "

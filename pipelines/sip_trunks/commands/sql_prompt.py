@@ -8,10 +8,10 @@ import signal
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
-from prompt_toolkit.filters import Condition, completion_is_selected, has_completions
+from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.lexers import PygmentsLexer
 from pygments.lexers.sql import SqlLexer
 
@@ -59,12 +59,11 @@ def run_prompt(settings: Settings, *, format_name: str, raw: bool) -> int:
     session: PromptSession[str] = PromptSession(
         "sip-trunks> ",
         prompt_continuation="       ...> ",
-        multiline=True,
+        multiline=Condition(_is_incomplete),
         history=_open_history(settings),
         completer=_Words(columns),
         complete_while_typing=False,
         lexer=PygmentsLexer(SqlLexer),
-        key_bindings=_make_keys(),
         enable_history_search=True,
     )
     # Ctrl-C stops a query, not the command.
@@ -148,20 +147,10 @@ def _open_history(settings: Settings) -> History:
     return FileHistory(path)
 
 
-def _make_keys() -> KeyBindings:
-    """Return a binding of Enter: run a complete statement or a command of the prompt, else start a new line."""
-    keys = KeyBindings()
-
-    @keys.add("enter", filter=~Condition(lambda: has_completions() and completion_is_selected()))
-    def _(event: KeyPressEvent) -> None:
-        buffer = event.current_buffer
-        text = buffer.text.strip()
-        if not text or text.startswith(".") or text.endswith(";"):
-            buffer.validate_and_handle()
-        else:
-            buffer.insert_text("\n")
-
-    return keys
+def _is_incomplete() -> bool:
+    """Whether Enter starts a new line, because the text is neither a statement nor a command of the prompt."""
+    text = get_app().current_buffer.text.strip()
+    return bool(text) and not text.startswith(".") and not text.endswith(";")
 
 
 class _Words(Completer):

@@ -57,9 +57,3 @@ def test_counts_of_partial_counts_are_the_same_with_any_fields(name: str) -> Non
 
 def test_no_trunks_are_no_rows_and_no_division_by_zero() -> None:
     assert rows(count_trunks(trunks(), ("account",))) == []
-
-
-@pytest.mark.parametrize("by", [(), ("account", "account"), ("trunk_count",)])
-def test_columns_that_cannot_be_counted_by_are_refused(by: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="column"):
-        count_trunks(TRUNKS.assign(trunk_count=1), by)

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from trunk_transforms.schema.reports import COUNT_COLUMNS
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -16,15 +14,10 @@ def count_trunks(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return the number of trunks per combination of the columns `by`, the most frequent first.
 
     Grain: one row per combination that occurs; a missing value is a value of its own. Needs one row per trunk with the
-    columns `by`. Adds `trunk_count` and `share_pct` (0 to 100, of all trunks, rounded to two digits).
+    columns `by`, each named once. Adds `trunk_count` and `share_pct` (0 to 100, of all trunks, rounded to two digits).
 
-    Raises KeyError if a column is missing. Raises ValueError if `by` is empty, repeats a column, or names a column that
-    the report adds.
+    Raises KeyError if a column is missing.
     """
-    if not by or len(set(by)) < len(by):
-        raise ValueError("name one or more columns to count by, each once")
-    for name in set(by) & set(COUNT_COLUMNS):
-        raise ValueError(f"{name}: the report itself has a column of that name")
     return rank_groups([count_groups(trunks, by)], by)
 
 

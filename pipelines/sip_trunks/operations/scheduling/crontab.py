@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sip_trunks.operations.scheduling.job import Job
 
+NAME = "cron"
 _BLOCK = re.compile(
     r"^# begin (?P<name>\S+) in (?P<folder>[^\n]*): written by `sip-trunks schedule install`\n"
     r"(?P<line>[^\n]*)\n# end (?P=name)\n",
@@ -41,21 +42,16 @@ def render(job: Job) -> list[tuple[str, str]]:
     return [(f"the crontab of {job.user or user_name()}", _block(job))]
 
 
-def is_available() -> bool:
-    """Whether the program `crontab` is installed."""
-    return shutil.which("crontab") is not None
-
-
-def check() -> None:
-    """Raise UsageError if cron is not installed."""
-    if not is_available():
-        raise UsageError("crontab is not installed on this machine; install cron, or use --systemd")
+def find_problem() -> str | None:
+    """Return why no schedule can be installed in cron, or None."""
+    is_installed = shutil.which("crontab") is not None
+    return None if is_installed else "crontab is not installed on this machine; install cron, or use --systemd"
 
 
 def find(user: str | None = None) -> list[Installed]:
     """Return the installed schedules in the crontab of `user` (default: the current user)."""
     schedules = []
-    for found in _BLOCK.finditer(_read(user)) if is_available() else ():
+    for found in () if find_problem() else _BLOCK.finditer(_read(user)):
         times = " ".join(found["line"].split()[:5])
         command = found["line"].removeprefix(times).strip()
         try:
@@ -64,7 +60,7 @@ def find(user: str | None = None) -> list[Installed]:
         except UsageError:
             next_at = "unknown: the line was edited"
         location = f"the crontab of {user or user_name()}"
-        schedules.append(Installed(found["name"], "cron", location, found["folder"], (times,), command, next_at))
+        schedules.append(Installed(found["name"], NAME, location, found["folder"], (times,), command, next_at))
     return schedules
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sip_trunks.operations.scheduling.job import Job
 
+NAME = "systemd"
 _MARK = "# Written by `sip-trunks schedule install`"
 _HEADER = f"{_MARK}, which replaces this file. `sip-trunks schedule remove` deletes it.\n"
 _SANDBOX = "# The file system is read-only"
@@ -67,23 +68,19 @@ def render(job: Job) -> list[tuple[str, str]]:
     return [(str(service), _HEADER + service_of(job, is_system=_is_root())), (str(timer), _HEADER + timer_of(job))]
 
 
-def is_available() -> bool:
-    """Whether systemd's service manager responds."""
-    return _is_installed() and _systemctl("show", "--property=Version").returncode == 0
-
-
-def check() -> None:
-    """Raise UsageError if systemd is not installed or its service manager does not respond."""
+def find_problem() -> str | None:
+    """Return why no schedule can be installed in systemd, or None: its service manager responds."""
     if not _is_installed():
-        raise UsageError("systemd is not installed on this machine; try --cron")
+        return "systemd is not installed on this machine; try --cron"
     done = _systemctl("show", "--property=Version")
-    if done.returncode and _is_root():
-        raise UsageError(f"systemd is not running ({describe_problem(done)}); try --cron")
-    if done.returncode:
-        raise UsageError(
-            f"systemd does not respond to this user ({describe_problem(done)}); log in as {getpass.getuser()} instead "
-            "of using su or sudo, or run this as root for a schedule of the machine, or try --cron"
-        )
+    if done.returncode == 0:
+        return None
+    if _is_root():
+        return f"systemd is not running ({describe_problem(done)}); try --cron"
+    return (
+        f"systemd does not respond to this user ({describe_problem(done)}); log in as {getpass.getuser()} instead "
+        "of using su or sudo, or run this as root for a schedule of the machine, or try --cron"
+    )
 
 
 def find() -> list[Installed]:
@@ -131,7 +128,7 @@ def _found(name: str) -> Installed:
     status = " ".join(["systemctl", *_whose(), "status", f"{name}.timer"])
     return Installed(
         name=name,
-        scheduler="systemd",
+        scheduler=NAME,
         place=str(_paths(name)[1]),
         folder=next(iter(_values(service, "WorkingDirectory")), "").replace("%%", "%"),
         times=tuple(_values(timer, "OnCalendar")),
