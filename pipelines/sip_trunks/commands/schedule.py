@@ -7,7 +7,7 @@ import shutil
 import sys
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 from sip_trunks.commands.options import Options, Parser, add_accounts, add_destination, add_yes, confirm
 from sip_trunks.core.accounts import has_stored_token, pick_accounts
@@ -16,9 +16,6 @@ from sip_trunks.core.settings import Settings, find_shell_settings, read_setting
 from sip_trunks.operations.scheduling import crontab, systemd
 from sip_trunks.operations.scheduling.job import Installed, Job, describe_run, offset_minutes, owner_of
 from sip_trunks.operations.scheduling.timetable import Timetable, read_cron, read_interval
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
+from typing import Any
 
 COLOURS = {"ink": "#17202b", "muted": "#5a6675", "line": "#dfe4ea", "accent": "#1f6fb5", "vanished": "#c4570a"}
 """The colours of a chart on white. The page has CSS variables with the same names."""

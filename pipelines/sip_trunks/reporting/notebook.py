@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from threading import Timer
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import marimo as mo
@@ -29,9 +30,6 @@ from sip_trunks.warehouse.read_only import refuse_all_but_queries
 from sip_trunks.warehouse.sql import find_tables, read_columns
 from trunk_transforms import schema
 from trunk_transforms.reports.inputs import ReportInputs
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 MOST_ROWS = 10_000
 """The highest number of rows of a query result that is shown."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from sip_trunks.reporting.formats import number_twins
 from trunk_transforms.schema.reports import COUNT_COLUMNS, SEVERITIES
 from trunk_transforms.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
 
 _MOST_PERIODS = 60
 _LONGEST_LABEL = 60

@@ -6,16 +6,12 @@ drift and not a change. The columns are those of `CHANGES`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from sip_trunks.warehouse.sql import DRIFT, HISTORY, literal, quoted
 from sip_trunks.warehouse.state import OBSERVATIONS_QUERY
 from trunk_transforms import schema
 from trunk_transforms.schema.reports import CREDENTIAL_NOTE
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 EVER = "TIMESTAMPTZ '-infinity'"
 NOW = "TIMESTAMPTZ 'infinity'"

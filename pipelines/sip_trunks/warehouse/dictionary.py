@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sip_trunks.warehouse.views import describe_column
 from trunk_transforms import schema
 from trunk_transforms.schema import reports as report_schema
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 
 Kind = Literal["table", "view", "macro", "report"]
 

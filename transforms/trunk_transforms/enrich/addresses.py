@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Literal
 
 Network = IPv4Network | IPv6Network
 AddressKind = Literal["invalid", "private", "loopback", "link-local", "CGNAT", "documentation", "reserved", "public"]

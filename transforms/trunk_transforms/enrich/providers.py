@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from datetime import date  # noqa: TC003 - msgspec evaluates the annotations
+from datetime import date
 from functools import cache, cached_property
 from importlib import resources
 from typing import TYPE_CHECKING, Annotated, Any

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from datetime import datetime
 
 import pandas as pd
 
 from trunk_transforms.schema.reports import FRESHNESS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
 
 _INTERVALS = 20  # few enough to follow a changed schedule within about a day
 _FEWEST_INTERVALS = 2

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from datetime import datetime
+from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
 
 from trunk_transforms.schema.reports import GROWTH
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 Period = Literal["day", "week", "month"]
 PERIODS: tuple[Period, ...] = ("day", "week", "month")

@@ -6,16 +6,13 @@ values of a trunk, which identifies a version.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from trunk_transforms.schema.tables import arrow_type
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
 
 VALIDITY_COLUMNS = ("valid_from", "valid_to")
 _MOMENT = arrow_type("timestamp")

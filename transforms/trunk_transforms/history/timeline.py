@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Mapping
+from datetime import datetime
+from typing import Any
 
 import pandas as pd
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
-    from datetime import datetime
 
 _KEY = ["account", "id"]
 _SHOWN = ("phone_number", "nickname", "sip_address", "country_code", "sip_calling_format", "inbound_authorization_type")

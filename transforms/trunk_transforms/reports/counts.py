@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 
 def count_trunks(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

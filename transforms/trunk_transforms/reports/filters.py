@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -11,10 +12,6 @@ from trunk_transforms.enrich.countries import derive_country_name
 from trunk_transforms.enrich.providers import Providers, derive_provider
 from trunk_transforms.reports.counts import count_trunks
 from trunk_transforms.reports.inputs import ReportInputs
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 MISSING = "–"
 """The label of a missing value in a list of choices."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from datetime import datetime
 
 import pandas as pd
 
 from trunk_transforms.audit.rules.wording import enumerate_some
 from trunk_transforms.schema.reports import OVERVIEW, SEVERITIES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
 
 _MOST_COUNTS = 5
 _MOST_ACCOUNTS = 5

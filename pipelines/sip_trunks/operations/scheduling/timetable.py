@@ -7,18 +7,16 @@ next times can be shown before the schedule is installed. Times are in the machi
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from croniter import croniter
 
 from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import parse_duration
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
 
 _DAY_MINUTES = 24 * 60
 _EVERY = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1440, 7 * 1440)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from trunk_transforms.audit.rules import allowlist, country, duplicate, exposure, host, number, provider, value
 from trunk_transforms.audit.rules.rule import Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 RULES = {
     rule.code: rule

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, SPECIAL_ADDRESSES, rule
 from trunk_transforms.audit.rules.wording import quote
 from trunk_transforms.enrich.addresses import classify_entry, explain_host, find_host, parse_ip
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @rule(
