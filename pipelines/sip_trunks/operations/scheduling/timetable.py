@@ -19,8 +19,9 @@ from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import parse_duration
 
 _DAY_MINUTES = 24 * 60
-_EVERY = (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1440, 7 * 1440)
-"""The intervals, in minutes, that divide an hour, a day or a week evenly."""
+_PER_HOUR = ("1min", "2min", "3min", "4min", "5min", "6min", "10min", "12min", "15min", "20min", "30min", "1h")
+_EVERY = {parse_duration("", text) / 60: text for text in (*_PER_HOUR, "2h", "3h", "4h", "6h", "8h", "12h", "1d", "7d")}
+"""The intervals that divide an hour, a day or a week evenly, by their minutes."""
 _SHORTHANDS = ("@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually")
 _FIELDS = ("minute", "hour", "day of the month", "month", "day of the week")
 _ALLOWED = ("0-59", "0-23", "1-31", "1-12 or jan-dec", "0-7 or sun-sat")
@@ -98,8 +99,8 @@ def read_interval(text: str, offset: int) -> Timetable:
     if minutes not in _EVERY:
         near = sorted(sorted(_EVERY, key=lambda known: abs(known - minutes))[:2])
         raise UsageError(
-            f"--every {text} does not divide an hour, a day or a week evenly; use {_as_duration(near[0])} or "
-            f"{_as_duration(near[1])}, or --cron"
+            f"--every {text} does not divide an hour, a day or a week evenly; use {_EVERY[near[0]]} or "
+            f"{_EVERY[near[1]]}, or --cron"
         )
     every = int(minutes)
     days, of_day = divmod(offset % every, _DAY_MINUTES)
@@ -113,12 +114,6 @@ def _steps(first: int, step: int, end: int) -> str:
     if step == 1:
         return "*"
     return f"*/{step}" if first == 0 else f"{first}-{end - 1}/{step}"
-
-
-def _as_duration(minutes: int) -> str:
-    if minutes % _DAY_MINUTES == 0:
-        return f"{minutes // _DAY_MINUTES}d"
-    return f"{minutes // 60}h" if minutes % 60 == 0 else f"{minutes}min"
 
 
 def _read_part(part: str, index: int) -> str:
