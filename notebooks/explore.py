@@ -38,7 +38,7 @@ def _():
         stored = read_stored()
     except SipTrunksError as _failure:
         mo.stop(predicate=True, output=notice(f"No data to explore: {_failure}.", "warning"))
-    _choices = list_choices(stored.inputs)
+    _choices = list_choices(stored)
     account = mo.ui.multiselect(_choices["account"], label="account")
     country = mo.ui.multiselect(_choices["country"], label="country")
     provider = mo.ui.multiselect(_choices["provider"], label="provider")
@@ -54,7 +54,7 @@ def _(account, country, provider):
 @app.cell
 def _(account, country, provider, stored):
     selection = Selection(account.value, country.value, provider.value)
-    inputs = select(stored.inputs, selection)
+    inputs = select(stored, selection)
     trunks, versions, observations = inputs.trunks, inputs.tables["versions"], inputs.tables["observations"]
     findings = inputs.findings
     changes = inputs.changes
@@ -102,7 +102,7 @@ def _():
 
 @app.cell
 def _(stored):
-    _columns = sorted(set(stored.inputs.trunks.columns) - set(UNREADABLE))
+    _columns = sorted(set(stored.trunks.columns) - set(UNREADABLE))
     by = mo.ui.multiselect(_columns, ["provider"], label="count by")
     return (by,)
 

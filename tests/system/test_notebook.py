@@ -245,7 +245,7 @@ def test_text_is_not_markup() -> None:
 
 @pytest.mark.usefixtures("explored")
 def test_its_charts_have_a_light_and_a_dark_colour_for_everything() -> None:
-    inputs = read_stored().inputs
+    inputs = read_stored()
     drawn = {
         "counts": inputs.count(["country_code", "sip_calling_format"]),
         "growth": inputs.growth,

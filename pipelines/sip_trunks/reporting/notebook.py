@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from html import escape
 from threading import Timer
 from typing import Any
@@ -48,22 +47,10 @@ _LINK = re.compile("(?<=:)(?=//)|(?<=:/)(?=/)|^(?=data:)", re.IGNORECASE)
 _WORD_JOINER = "\u2060"
 
 
-@dataclass(frozen=True)
-class Stored:
-    """All stored data as inputs of reports: the trunks with all columns, and the whole history."""
+def read_stored() -> ReportInputs:
+    """Return all data stored in the configured destination: the trunks with all columns, and the whole history.
 
-    location: str
-    inputs: ReportInputs
-
-    @property
-    def tables(self) -> Mapping[str, pd.DataFrame]:
-        """The frames: `trunks`, `versions`, `observations`, `changes` and others."""
-        return self.inputs.tables
-
-
-def read_stored() -> Stored:
-    """Return the data stored in the configured destination.
-
+    Its `tables` have every version besides, as `versions`, and in `changes` every change since the first snapshot.
     Raises SipTrunksError, with a message of one sentence, if there is none or it cannot be read.
     """
     settings = read_settings()
@@ -87,7 +74,7 @@ def read_stored() -> Stored:
             "changes": frames.read_changes(connection, None, options.as_of, is_log=True),
         }
         log = frames.read_findings(connection)
-    return Stored(destination.location, ReportInputs(tables if log is None else tables | {"log": log}, options))
+    return ReportInputs(tables if log is None else tables | {"log": log}, options)
 
 
 def ask(query: str) -> pd.DataFrame | str:
