@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sip_trunks.core.config_files import ConfigFiles, dig
 from sip_trunks.core.dlt_runtime import find_secret
 from sip_trunks.core.errors import ConfigError, name_some
-from sip_trunks.core.settings import DEFAULT_ACCOUNT, checked_account
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sip_trunks.core.settings import Account, Settings
+from sip_trunks.core.settings import DEFAULT_ACCOUNT, Account, Settings, checked_account
 
 _LEAST_KEY = 16
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sip_trunks.core.settings import Account, ApiSettings
 
-    Result: TypeAlias = RawSnapshot | Exception
+Result: TypeAlias = RawSnapshot | Exception
 
 _HOPELESS_AFTER = 20
 """Consecutive accounts without a response after which the remaining accounts fail without a request."""

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from sip_trunks.core.accounts import find_shared_tokens, pick_accounts, with_pseudonym_key
 from sip_trunks.core.errors import DestinationError, SipTrunksError, UsageError, describe_error, exit_code_of, name_some
-from sip_trunks.core.settings import find_unknown_settings, prepare_state_dir
+from sip_trunks.core.settings import Account, Settings, find_unknown_settings, prepare_state_dir
 from sip_trunks.destinations import open_destination
 from sip_trunks.famulor.client import RawSnapshot
-from sip_trunks.famulor.fetch_many import fetching
+from sip_trunks.famulor.fetch_many import Result, fetching
 from sip_trunks.operations.monitoring.webhook import check_address
 from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.schema.resources import TRUNKS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sip_trunks.core.settings import Account, Settings
-    from sip_trunks.famulor.fetch_many import Result
 
 _LEAST_FREE_BYTES = 100 * 2**20
 _MOST_ACCOUNTS = 10

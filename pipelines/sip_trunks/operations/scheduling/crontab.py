@@ -5,17 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from sip_trunks.core.errors import DestinationError, UsageError
-from sip_trunks.operations.scheduling.job import Installed, call, describe_problem, user_name
+from sip_trunks.operations.scheduling.job import Installed, Job, call, describe_problem, user_name
 from sip_trunks.operations.scheduling.timetable import read_cron
-
-if TYPE_CHECKING:
-    import subprocess
-
-    from sip_trunks.operations.scheduling.job import Job
 
 NAME = "cron"
 _BLOCK = re.compile(

@@ -6,17 +6,12 @@ import getpass
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sip_trunks.core.errors import DestinationError, UsageError
 from sip_trunks.core.files import write_whole
-from sip_trunks.operations.scheduling.job import Installed, call, describe_problem
-
-if TYPE_CHECKING:
-    import subprocess
-
-    from sip_trunks.operations.scheduling.job import Job
+from sip_trunks.operations.scheduling.job import Installed, Job, call, describe_problem
 
 NAME = "systemd"
 _MARK = "# Written by `sip-trunks schedule install`"
