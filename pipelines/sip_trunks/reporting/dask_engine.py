@@ -100,14 +100,8 @@ class DaskEngine:
             # A peer-to-peer shuffle would lose the rows that a dead worker had received.
             count = min(len(self.groups), _MOST_SHUFFLED)
             keys = keys.shuffle(KEY, npartitions=count, shuffle_method="tasks")
-        shared: pd.Series = pd.concat(
-            [
-                frame[KEY]
-                for frame in self._gather(
-                    keys.map_partitions(lambda part: part[part[KEY].duplicated()].drop_duplicates())
-                )
-            ]
-        )
+        repeated = keys.map_partitions(lambda part: part[part[KEY].duplicated()].drop_duplicates())
+        shared: pd.Series = pd.concat(self._gather(repeated))[KEY]
         return shared
 
     def _partitions(self, report: str, options: Options, job: Job, like: pd.DataFrame) -> Any:
@@ -172,17 +166,13 @@ def _connecting(settings: Settings, scheduler: str | None) -> Iterator[Any]:
         import distributed
     except ImportError:
         raise MissingExtraError("--engine dask needs Dask: pip install 'sip-trunks[dask]'") from None
-    with (
-        changed_log_level(logging.CRITICAL, "distributed", "asyncio"),
-        dask.config.set(_CONFIG),
-    ):
+    with changed_log_level(logging.CRITICAL, "distributed", "asyncio"), dask.config.set(_CONFIG):
         if scheduler:
             try:
                 client = distributed.Client(scheduler, timeout=_PATIENCE_SECONDS)
             except Exception as error:  # noqa: BLE001 - a transport may raise errors of its own
-                raise UsageError(
-                    f"--scheduler: no Dask scheduler responds at this address ({type(error).__name__})"
-                ) from None
+                problem = f"no Dask scheduler responds at this address ({type(error).__name__})"
+                raise UsageError(f"--scheduler: {problem}") from None
             with client:
                 try:
                     client.wait_for_workers(1, timeout=_PATIENCE_SECONDS)
