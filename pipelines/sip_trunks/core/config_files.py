@@ -152,11 +152,13 @@ def describe_type(kind: Any) -> str:
 
 def _typed(declared: Setting, value: Any) -> Any:
     """Return the value as its setting's type. Raises ConfigError."""
-    if isinstance(value, str) and value in declared.removed:
-        raise ConfigError(f"{declared.key} = {value!r}: {declared.removed[value]}")
-    if isinstance(value, str) and get_origin(declared.type) is tuple:
-        # In variables, dlt uses JSON lists; commas or spaces are accepted too.
-        value = re.findall(r"[^\s,\[\]\"']+", value)
+    if isinstance(value, str):
+        value = value.strip()
+        if value in declared.removed:
+            raise ConfigError(f"{declared.key} = {value!r}: {declared.removed[value]}")
+        if get_origin(declared.type) is tuple:
+            # In variables, dlt uses JSON lists; commas or spaces are accepted too.
+            value = re.findall(r"[^\s,\[\]\"']+", value)
     try:
         return msgspec.convert(value, declared.type, strict=False)
     except msgspec.ValidationError:

@@ -148,19 +148,13 @@ class Settings:
         (), 'fields to replace by pseudonyms before writing, such as "phone_number"', convert=_parse_pseudonymized
     )
     pseudonym_key: bytes = setting(
-        b"",
-        "key of sip_trunks.pseudonymize (docs/privacy.md)",
-        written="",
-        is_secret=True,
-        convert=lambda _, text: text.strip().encode(),
+        b"", "key of pseudonymize (docs/privacy.md)", written="", is_secret=True, convert=lambda _, text: text.encode()
     )
     log_format: Literal["text", "json"] = setting(
         "text", "json: one object per line in state/sip-trunks.log and on stderr"
     )
     metrics: str = setting("state/metrics.prom", "file for Prometheus metrics; relative to data_dir")
-    notify: str = setting(
-        "", "URL of a webhook (docs/watching.md)", is_secret=True, convert=lambda _, text: text.strip()
-    )
+    notify: str = setting("", "URL of a webhook (docs/watching.md)", is_secret=True)
     notify_on: tuple[Event, ...] = setting(get_args(Event), "events to send to the webhook")
     notify_severity: str = setting("high", "lowest severity of new findings to send", type=Literal[SEVERITIES])
     dask: DaskSettings = DaskSettings()
