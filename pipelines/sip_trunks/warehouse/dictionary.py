@@ -26,18 +26,9 @@ class Entry:
 def list_entries(stored: Mapping[str, Mapping[str, str]] | None = None) -> list[Entry]:
     """Return all entries. `stored` has SQL types by table and column; its undeclared columns are included."""
     stored = stored or {}
-    views = (
-        schema.DRIFT,
-        report_schema.SIP_TRUNK_CHANGES,
-        report_schema.TRUNK_COUNTS,
-        report_schema.CURRENT_FINDINGS,
-        report_schema.RUNS,
-    )
+    tables, views = schema.EVERY_TABLE, (schema.DRIFT, *report_schema.VIEWS)
     return [
-        *(
-            Entry(table.name, "table", table.grain, _columns(table, stored.get(table.name, {})))
-            for table in schema.EVERY_TABLE
-        ),
+        *(Entry(table.name, "table", table.grain, _columns(table, stored.get(table.name, {}))) for table in tables),
         *(Entry(table.name, "view", table.grain, _columns(table, {})) for table in views),
         *(Entry(macro.signature, "macro", macro.meaning) for macro in report_schema.MACROS),
         *(

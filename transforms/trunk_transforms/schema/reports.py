@@ -267,6 +267,8 @@ RUNS = Table(
 )
 """The run log, in the schema `reports`. Unlike the reports, it covers all runs."""
 
+VIEWS = (SIP_TRUNK_CHANGES, TRUNK_COUNTS, CURRENT_FINDINGS, RUNS)
+
 
 @dataclass(frozen=True)
 class Macro:
