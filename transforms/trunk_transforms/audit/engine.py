@@ -7,23 +7,18 @@ The rules are in `trunk_transforms.audit.rules`, one module per family. A rule i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trunk_transforms.audit.rules import RULES
 from trunk_transforms.audit.rules.context import gather_context
+from trunk_transforms.audit.rules.rule import Rule
+from trunk_transforms.enrich.providers import Providers
 from trunk_transforms.schema.reports import FINDINGS, SEVERITIES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from numpy.typing import NDArray
-
-    from trunk_transforms.audit.rules.rule import Rule
-    from trunk_transforms.enrich.providers import Providers
 
 _TYPES = {name: "Int64" if name == "trunk_id" else "str" for name in FINDINGS.names}
 _RANKS = {severity: rank for rank, severity in enumerate(reversed(SEVERITIES))}

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 
 from trunk_transforms.audit.rules import find_codes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    import pandas as pd
-
-    from trunk_transforms.enrich.numbers import Flags
+from trunk_transforms.enrich.numbers import Flags
 
 _EXPECTED = {"trunk_id": "a whole number", "until": "a day such as 2027-06-30"}
 

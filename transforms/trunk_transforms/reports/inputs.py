@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.audit.finding_log import with_ages
 from trunk_transforms.audit.rules import RULES
+from trunk_transforms.audit.rules.rule import Rule
 from trunk_transforms.audit.suppressions import Suppression, suppress
 from trunk_transforms.enrich.countries import derive_country_name
 from trunk_transforms.enrich.numbers import derive_numbers
@@ -21,14 +24,6 @@ from trunk_transforms.reports.masking import mask_changes, mask_columns, mask_fi
 from trunk_transforms.reports.overview import derive_overview
 from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, DERIVED
 from trunk_transforms.schema.tables import SIP_TRUNKS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    import pandas as pd
-
-    from trunk_transforms.audit.rules.rule import Rule
 
 _DECLARED = {column.name for column in SIP_TRUNKS.columns} - {"sip_address", "allowed_inbound_ips"}
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
+
+import pandas as pd
 
 from trunk_transforms.schema.tables import API_COLUMNS, VARIANT_SUFFIX
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    import pandas as pd
 
 _DOTS = "••••••"
 _SHORT = 6

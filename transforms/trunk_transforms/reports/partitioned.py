@@ -10,28 +10,24 @@ An `Engine` runs the jobs. A part is the `ReportInputs` of its accounts, so that
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from operator import attrgetter, methodcaller
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
 from trunk_transforms.audit.engine import merge_findings
 from trunk_transforms.audit.rules.context import gather_context
+from trunk_transforms.audit.rules.rule import Rule
 from trunk_transforms.audit.suppressions import suppress
 from trunk_transforms.reports.counts import rank_groups
 from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.schema.reports import COUNT_REPORTS
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from trunk_transforms.audit.rules.rule import Rule
-    from trunk_transforms.reports.inputs import Options
-
-    Job = Callable[[ReportInputs], pd.DataFrame]
+Job = Callable[[ReportInputs], pd.DataFrame]
 
 REPORTS_IN_PARTS = (*sorted(COUNT_REPORTS), "changes", "audit")
 """The reports that can be computed in parts."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+
+import pandas as pd
 
 from trunk_transforms.audit.rules.context import AUDITED
+from trunk_transforms.reports.inputs import ReportInputs
 from trunk_transforms.schema.reports import DERIVED, REPORTS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-
-    from trunk_transforms.reports.inputs import ReportInputs
 
 
 def derive_report(name: str, inputs: ReportInputs) -> pd.DataFrame:

@@ -6,17 +6,14 @@ A trunk that authorizes calls by password ignores its allowlist, so the only fin
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+
+import pandas as pd
 
 from trunk_transforms.audit.rules.context import AuditContext, Entries, Findings, Verdict, ordinary_networks
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, SPECIAL_ADDRESSES, rule
 from trunk_transforms.audit.rules.wording import enumerate_first, enumerate_some, quote
 from trunk_transforms.enrich.addresses import Entry, Network, show_network
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pandas as pd
 
 
 @rule(

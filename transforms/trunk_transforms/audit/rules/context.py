@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from trunk_transforms.audit.rules.wording import enumerate_first
 from trunk_transforms.enrich.addresses import Entry, Network, classify_entry, normalize_host
 from trunk_transforms.enrich.countries import canonical_country
-from trunk_transforms.enrich.numbers import as_text, derive_numbers, match_valid_numbers
+from trunk_transforms.enrich.numbers import Flags, as_text, derive_numbers, match_valid_numbers
 from trunk_transforms.enrich.providers import Provider, Providers, derive_provider
 from trunk_transforms.schema.tables import API_COLUMNS
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from datetime import datetime
-
-    from numpy.typing import NDArray
-
-    from trunk_transforms.enrich.numbers import Flags
-
-    Codes = NDArray[np.int64]
+Codes = NDArray[np.int64]
 
 _UNREAD = ("nickname", "created_at", "updated_at")
 AUDITED = ("account", *(column.name for column in API_COLUMNS if column.name not in _UNREAD))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from trunk_transforms.audit.rules.context import AuditContext, Findings, as_findings, combine, ids, name_others
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
 from trunk_transforms.audit.rules.wording import quote, quote_own
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @rule(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 import pyarrow.compute as pc
 
@@ -12,9 +10,7 @@ from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALO
 from trunk_transforms.audit.rules.wording import enumerate_some, quote_own
 from trunk_transforms.enrich.addresses import show_network
 from trunk_transforms.enrich.numbers import as_flags, as_text, normalize_numbers
-
-if TYPE_CHECKING:
-    from trunk_transforms.enrich.providers import Provider
+from trunk_transforms.enrich.providers import Provider
 
 _FEWEST_SHARING = 3
 # fmt: off

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,10 +10,7 @@ from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
 from trunk_transforms.audit.rules.wording import quote_own
 from trunk_transforms.enrich.countries import country_name
-from trunk_transforms.enrich.numbers import CALLING_CODES, as_flags, as_text, match_pseudonyms
-
-if TYPE_CHECKING:
-    from trunk_transforms.enrich.numbers import Flags
+from trunk_transforms.enrich.numbers import CALLING_CODES, Flags, as_flags, as_text, match_pseudonyms
 
 _PLANS = "Google's libphonenumber (numbering plans of all countries)"
 _MOST_DIGITS = 15

@@ -5,21 +5,17 @@ The provider follows from the host, so a SIP address without a valid host has no
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from trunk_transforms.audit.rules.context import AuditContext, Entries, Findings, Verdict, ordinary_networks
 from trunk_transforms.audit.rules.rule import PROVIDER_CATALOG, rule
 from trunk_transforms.audit.rules.wording import enumerate_some, quote
 from trunk_transforms.enrich.addresses import Network, covers, show_network
+from trunk_transforms.enrich.providers import AddressGroup, Provider
 from trunk_transforms.schema.tables import CALLING_FORMATS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    import pandas as pd
-
-    from trunk_transforms.enrich.providers import AddressGroup, Provider
 
 
 @rule(

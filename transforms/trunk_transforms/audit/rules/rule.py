@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+import pandas as pd
 
-    import pandas as pd
+from trunk_transforms.audit.rules.context import AuditContext, Findings
 
-    from trunk_transforms.audit.rules.context import AuditContext, Findings
-
-    Check = Callable[[AuditContext], Findings]
-    Keys = Callable[[AuditContext], pd.Series]
+Check = Callable[[AuditContext], Findings]
+Keys = Callable[[AuditContext], pd.Series]
 
 API_DOCUMENTATION = "the vendor's API documentation, June 2026"
 PROVIDER_CATALOG = "the provider catalog (providers.toml)"

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
 
+import pandas as pd
 import pyarrow.compute as pc
 
 from trunk_transforms.enrich.numbers import as_flags, as_text
 from trunk_transforms.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    import pandas as pd
 
 MOST_CHARACTERS = 60
 
