@@ -11,7 +11,7 @@ import json
 import random
 import tomllib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -51,10 +51,7 @@ def trunks_at(edition: int) -> list[dict[str, object]]:
     """Return the trunks of the demo account at `edition` (0, 1, 2, …) as the API lists them, ordered by id.
 
     Each edition is one day after the previous one, with one to three trunks added, changed and removed.
-    Raises ValueError if `edition` is negative.
     """
-    if edition < 0:
-        raise ValueError(f"editions start at 0, got {edition}")
     trunks = {trunk_id: _first_trunk(trunk_id) for trunk_id in range(FIRST_ID, FIRST_ID + FIRST_COUNT)}
     gone: deque[Trunk] = deque(maxlen=20)
     for step in range(1, edition + 1):
@@ -70,7 +67,7 @@ def _advance(trunks: dict[int, Trunk], gone: deque[Trunk], edition: int) -> None
     add_count, change_count, remove_count = (1 + int(rng.random() * MOST_PER_STEP) for _ in range(3))
     if len(trunks) + add_count - remove_count not in SIZES:
         remove_count = add_count
-    touched = _sample(rng, trunks, remove_count + change_count)
+    touched = sorted(trunks, key=lambda _: rng.random())[: remove_count + change_count]
 
     first_id = FIRST_ID + FIRST_COUNT + (edition - 1) * MOST_PER_STEP  # so that no two editions share an id
     added = [_new_trunk(trunk_id, now) for trunk_id in range(first_id, first_id + add_count)]
@@ -155,10 +152,6 @@ def _random(seed: str) -> random.Random:
 
 def _pick(rng: random.Random, items: Sequence[T]) -> T:
     return items[int(rng.random() * len(items))]
-
-
-def _sample(rng: random.Random, items: Iterable[T], item_count: int) -> list[T]:
-    return sorted(items, key=lambda _: rng.random())[:item_count]
 
 
 @contextmanager

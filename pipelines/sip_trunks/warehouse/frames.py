@@ -48,12 +48,11 @@ def read_lifetimes(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd
     Grain: one row per version. Columns: `account`, `id`, `created_at`, `valid_from`, `valid_to`.
     """
     begins = "greatest(versions.valid_from, first.at)"
+    first = f"SELECT account, min(snapshot_at) AS at FROM {OBSERVATIONS} GROUP BY account"
     return _frame(
         connection,
-        f"SELECT versions.account, id, created_at, {begins} AS valid_from, valid_to "
-        f"FROM {HISTORY} AS versions "
-        f"JOIN (SELECT account, min(snapshot_at) AS at FROM {OBSERVATIONS} "
-        f"GROUP BY account) AS first ON first.account = versions.account WHERE {begins} <= {literal(as_of)}",
+        f"SELECT account, id, created_at, {begins} AS valid_from, valid_to FROM {HISTORY} AS versions "
+        f"JOIN ({first}) AS first USING (account) WHERE {begins} <= {literal(as_of)}",
     )
 
 
@@ -80,11 +79,8 @@ def read_history(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
 
 def read_observations(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
     """Return the observations up to `as_of`. Grain: one row per (account, snapshot_at)."""
-    return _frame(
-        connection,
-        f"SELECT account, snapshot_at, trunk_count, _dlt_load_id FROM {OBSERVATIONS} "
-        f"WHERE snapshot_at <= {literal(as_of)}",
-    )
+    query = f"SELECT account, snapshot_at, trunk_count, _dlt_load_id FROM {OBSERVATIONS}"
+    return _frame(connection, f"{query} WHERE snapshot_at <= {literal(as_of)}")
 
 
 def read_findings(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame | None:

@@ -100,11 +100,6 @@ def test_editing_an_edition_leaves_later_ones_alone() -> None:
     assert json.dumps(trunks_at(3)) == before
 
 
-def test_a_negative_edition_is_refused() -> None:
-    with pytest.raises(ValueError, match="-1"):
-        trunks_at(-1)
-
-
 def test_trunks_have_the_documented_fields_in_order_with_their_types(editions: list[list[Trunk]]) -> None:
     for trunk in (trunk for trunks in editions for trunk in trunks):
         assert list(trunk) == list(FIELDS)

@@ -55,10 +55,6 @@ class AddressGroup(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields
         """The addresses that an allowlist must contain."""
         return frozenset(self.addresses)
 
-    def is_for(self, host: str) -> bool:
-        """Return whether the group sends the calls of a trunk at this host."""
-        return not self.hosts or re.search(host_pattern(self.hosts), host) is not None
-
 
 class Provider(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True, rename={"groups": "group"}):
     """One provider in the catalog, as of a day. `None` or empty means unknown. providers.toml explains the fields."""
@@ -77,7 +73,7 @@ class Provider(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=Tru
 
     def groups_for(self, host: str) -> list[AddressGroup]:
         """Return the groups that send the calls of a trunk at this host."""
-        return [group for group in self.groups if group.is_for(host)]
+        return [group for group in self.groups if not group.hosts or re.search(host_pattern(group.hosts), host)]
 
     @cached_property
     def known_addresses(self) -> NetworkSet:

@@ -5,7 +5,7 @@ Comments, the data dictionary and the reports are built from it. Like `tables`, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trunk_transforms.schema.tables import ACCOUNT, SIP_TRUNKS, TRUNK_ID, Column, Table, own, own_or_null
 
@@ -211,12 +211,11 @@ COUNT_REPORTS = frozenset(report.name for report in REPORTS.values() if report.b
 
 # ---------------------------------------------------------------------- views of the schema `main`
 
-SIP_TRUNK_CHANGES = Table(
-    "sip_trunk_changes",
-    "One row per added or removed trunk and one per changed field, for every snapshot: the whole history. "
+SIP_TRUNK_CHANGES = replace(
+    CHANGES,
+    name="sip_trunk_changes",
+    grain="One row per added or removed trunk and one per changed field, for every snapshot: the whole history. "
     "An account's first snapshot is not a change.",
-    CHANGES.columns,
-    CHANGES.primary_key,
 )
 
 TRUNK_COUNTS = Table(
