@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.filters import Condition
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.lexers import PygmentsLexer
@@ -26,10 +28,8 @@ from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable
     from types import FrameType
-
-    from prompt_toolkit.document import Document
 
     from sip_trunks.destinations.base import Destination
 
@@ -61,7 +61,7 @@ def run_prompt(settings: Settings, *, format_name: str, raw: bool) -> int:
         prompt_continuation="       ...> ",
         multiline=Condition(_is_incomplete),
         history=_open_history(settings),
-        completer=_Words(columns),
+        completer=WordCompleter(partial(_list_words, columns), ignore_case=True, pattern=_WORD),
         complete_while_typing=False,
         lexer=PygmentsLexer(SqlLexer),
         enable_history_search=True,
@@ -153,32 +153,14 @@ def _is_incomplete() -> bool:
     return bool(text) and not text.startswith(".") and not text.endswith(";")
 
 
-class _Words(Completer):
-    """Completes commands of the prompt, columns of tables in the statement, tables, keywords and other columns."""
-
-    def __init__(self, columns: Mapping[str, Sequence[str]]) -> None:
-        self._columns = columns
-
-    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:  # noqa: ARG002
-        word = document.get_word_before_cursor(WORD=False, pattern=_WORD)
-        if document.text.lstrip().startswith("."):
-            candidates: Iterable[str] = (".tables", ".help", ".quit")
-            word = document.text_before_cursor.lstrip()
-        else:
-            # After the name of a table or an alias, only the column is completed.
-            known = any(name.startswith(word.lower()) for name in self._columns)
-            word = word if known else word.rpartition(".")[2]
-            candidates = self._candidates(document.text)
-        for candidate in dict.fromkeys(candidates):
-            if word and candidate.lower().startswith(word.lower()):
-                yield Completion(candidate, start_position=-len(word))
-
-    def _candidates(self, text: str) -> Iterable[str]:
-        words = set(_WORD.findall(text.lower()))
-        for name, columns in self._columns.items():
-            if name in words:
-                yield from columns
-        yield from self._columns
-        yield from re.split(r",\s", _KEYWORDS)
-        for columns in self._columns.values():
-            yield from columns
+def _list_words(columns: Columns) -> list[str]:
+    """Return the words to complete: commands of the prompt, or columns of tables in the statement before all others."""
+    document = get_app().current_buffer.document
+    if document.text.lstrip().startswith("."):
+        return [".tables", ".help", ".quit"]
+    mentioned = set(_WORD.findall(document.text.lower()))
+    near = chain.from_iterable(found for name, found in columns.items() if name in mentioned)
+    words = [*near, *columns, *re.split(r",\s", _KEYWORDS), *chain.from_iterable(columns.values())]
+    # After the alias of a table, its columns.
+    alias, dot, _ = document.get_word_before_cursor(pattern=_WORD).rpartition(".")
+    return list(dict.fromkeys([*words, *(f"{alias}.{word}" for word in words if dot)]))
