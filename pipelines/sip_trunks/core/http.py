@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from contextlib import contextmanager, suppress
+from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -93,11 +94,23 @@ def _remembering(base: Any, sockets: list[socket.socket]) -> Any:
     """Return a subclass of the connection class that appends the sockets it opens to `sockets`."""
 
     class Connection(base):  # type: ignore[misc]
+        response_class = _FinalResponse
+
         def connect(self) -> None:
             super().connect()
             sockets.append(self.sock)
 
     return Connection
+
+
+class _FinalResponse(HTTPResponse):
+    """Skips informational responses such as 103 Early Hints, of which http.client skips only 100."""
+
+    def begin(self) -> None:
+        super().begin()
+        while 100 <= self.status < 200:
+            self.headers = None  # type: ignore[assignment]  # begin() reads nothing if they are set
+            super().begin()
 
 
 def _shut_down(sockets: Sequence[socket.socket]) -> None:

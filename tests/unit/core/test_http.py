@@ -53,6 +53,22 @@ def tls(certificate: Path) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.parametrize(
+    "interim",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 102 Processing\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x.css>; rel=preload\r\nContent-Length: 3\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 103\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 199 Again\r\n\r\n",
+    ],
+)
+def test_informational_responses_before_the_final_one_are_skipped(interim: bytes) -> None:
+    with FaultyServer(send(interim + response(GOOD))) as server:
+        assert ids(fetch(server.base_url)) == [42, 43]
+        assert len(server.requests) == 1
+
+
 def test_a_self_signed_certificate_is_refused_before_the_token_is_sent(certificates: dict[str, Path]) -> None:
     with FaultyServer(send(response(GOOD)), tls=tls(certificates["here"])) as server:
         message = failure(ApiUnreachableError, server.base_url, attempts=2)

@@ -171,6 +171,7 @@ FOREVER_SECONDS = 10.0**6
 DRIPS: dict[str, Step] = {
     **DRIPPING,
     "interim answers": send_endlessly(b"", b"HTTP/1.1 100 Continue\r\n\r\n", every_seconds=0.02),
+    "early hints": send_endlessly(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", every_seconds=0.02),
     "status line": send_endlessly(b"", b"H", every_seconds=0.02),
     "one chunk's size": send_endlessly(CHUNKED + b"1;", b"x", every_seconds=0.02),
     "empty gzip blocks": send_endlessly(GZIPPED + EMPTY_GZIP, b"\0\0\0\xff\xff", every_seconds=0.02),
