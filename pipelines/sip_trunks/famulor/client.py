@@ -45,6 +45,7 @@ _MOST_REDIRECTS = 5
 _MOST_PAGES = 10_000
 _LONGEST_BACKOFF_SECONDS = 60.0
 _TRANSIENT = frozenset({408, 425, 429})
+_GATEWAY_SAMPLE_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -237,6 +238,12 @@ class _Fetcher:
         if status in _TRANSIENT or status >= 500:
             wait = read_wait_seconds(response)
             raise _TransientError("too many requests (429)" if status == 429 else f"status {status}", wait)
+        if status in (401, 403) and _is_from_gateway(response):
+            raise _TransientError(
+                f"status {status} came from a gateway in front of the API, not from the API; the token is not the cause. "
+                "If it stays, ask the vendor whether this machine is blocked",
+                read_wait_seconds(response),
+            )
         if status in (401, 403):
             raise ApiRefusedError(
                 f"{host} does not accept the token of account {self.account.name!r} ({status}): "
@@ -275,6 +282,14 @@ class _Fetcher:
                 return memoryview(file.read())
             file.flush()
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _is_from_gateway(response: urllib3.BaseHTTPResponse) -> bool:
+    """Whether a gateway such as Cloudflare refused the request: the API itself sends a JSON object."""
+    if "cf-mitigated" in response.headers or "html" in response.headers.get("Content-Type", "").lower():
+        return True
+    start = response.read(_GATEWAY_SAMPLE_BYTES, decode_content=True).lower().strip()
+    return bool(start) and (not start.startswith(b"{") or b"cloudflare" in start)
 
 
 def _name_fault(error: urllib3.exceptions.HTTPError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sip_trunks import __version__
-from sip_trunks.core.errors import ApiRefusedError, ConfigError
+from sip_trunks.core.errors import ApiRefusedError, ApiUnreachableError, ConfigError
 from tests.support.builders import IP_TRUNK, TRUNK, raw
 from tests.support.faulty_server import FaultyServer, response, send
 from tests.support.fetching import ACCOUNT, GOOD, NOT_TO_BE_QUOTED, PATH, failure, fetch, host, paths, records
@@ -172,6 +173,44 @@ def test_a_client_error_is_final_after_one_request(api: Api, status: int, says: 
     assert host(api) in message
     assert len(api.requests) == 1
     assert announced == []
+
+
+BY_GATEWAYS: dict[str, tuple[bytes, dict[str, str]]] = {
+    "HTML": (f"<!DOCTYPE html><p>{NOT_TO_BE_QUOTED}".encode(), {"Content_Type": "text/html; charset=UTF-8"}),
+    "HTML that says it is JSON": (b" <html>" + bytes(2**16), {}),
+    "a challenge": (b"", {"Content_Type": "text/html", "cf_mitigated": "challenge"}),
+    "a challenge in JSON": (b'{"error": "x"}', {"CF_Mitigated": "challenge"}),
+    "a blocked address": (b"error code: 1020", {"Content_Type": "text/plain", "Server": "cloudflare"}),
+    "an error of Cloudflare in JSON": (b'{"title": "Error 1020", "cloudflare_error": true}', {"Server": "cloudflare"}),
+    "compressed HTML": (gzip.compress(b"<html>"), {"Content_Encoding": "gzip"}),
+}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("by_gateway", BY_GATEWAYS)
+def test_a_refusal_by_a_gateway_is_tried_again_and_does_not_blame_the_token(
+    api: Api, by_gateway: str, status: int
+) -> None:
+    content, headers = BY_GATEWAYS[by_gateway]
+    api.answer(content, status=status, **headers)
+    message = failure(ApiUnreachableError, api.base_url)
+    assert f"after 3 attempts: status {status} came from a gateway in front of the API" in message
+    assert "the token is not the cause" in message
+    assert len(api.requests) == 3
+
+
+def test_a_gateway_that_lets_a_later_attempt_pass_costs_nothing(api: Api) -> None:
+    api.queue(b"<html>", 403, Content_Type="text/html", Retry_After="0")
+    api.answer(GOOD)
+    assert records(fetch(api.base_url)) == raw(TRUNK, IP_TRUNK)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("content", [b"", b'{"message": "Unauthenticated."}', b'\n{"error": "Invalid API key"}'])
+def test_a_refusal_by_the_api_is_final(api: Api, content: bytes, status: int) -> None:
+    api.answer(content, status=status)
+    assert "does not accept the token" in failure(ApiRefusedError, api.base_url)
+    assert len(api.requests) == 1
 
 
 # Unusable
