@@ -105,9 +105,20 @@ def test_a_value_that_does_not_fit_is_null_and_kept_as_text(name: str, value: An
     assert drift(columns) == {(name, "type_mismatch", 1)}
 
 
-@pytest.mark.parametrize("identity", [ABSENT, None, "42", 1.5, 2**63, True, [1]])
-def test_an_id_that_is_not_an_integer_is_refused(identity: Any) -> None:
-    with pytest.raises(InvalidResponseError, match="integer `id`"):
+@pytest.mark.parametrize(
+    ("identity", "seen"),
+    [
+        (ABSENT, "null"),
+        (None, "null"),
+        ("42", "a string"),
+        (1.5, "a number"),
+        (2**63, "a number"),
+        (True, "a boolean"),
+        ([1], "an array"),
+    ],
+)
+def test_an_id_that_is_not_an_integer_is_refused(identity: Any, seen: str) -> None:
+    with pytest.raises(InvalidResponseError, match=rf"integer `id` .*\(the first has {seen}\)"):
         read_records(raw(trunk(), trunk(id=identity)))
 
 

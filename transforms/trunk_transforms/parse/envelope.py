@@ -85,7 +85,9 @@ def _read_leniently(body: bytes | memoryview) -> tuple[_Envelope, list[bytes]]:
         raise InvalidResponseError(f"expected an object with a list under `data`, got {seen}")
     data = content["data"]
     if not isinstance(data, list):
-        raise InvalidResponseError(f"expected a list under `data`, got {json_type(data)}")
+        is_php = isinstance(data, dict) and data and all(map(str.isdecimal, data))
+        seen = "an object with numbers as keys: a PHP array with gaps" if is_php else json_type(data)
+        raise InvalidResponseError(f"expected a list under `data`, got {seen}")
     paging = {key: value for key, value in content.items() if key in _Envelope.__struct_fields__ and key != "data"}
     return _Envelope(data=[], **paging), [_render(record).encode() for record in data]
 
