@@ -51,11 +51,21 @@ def resolve_link(base: str, link: str, what: str) -> str:
         raise InvalidResponseError(f"expected a {what} to a URL, got something else") from None
     is_malformed = "\\" in link or target.auth is not None
     if is_malformed or _origin(target) != _origin(origin):
+        seen = "one with a user or a backslash" if is_malformed else f"one to {_name_difference(target, origin)}"
         raise InvalidResponseError(
-            f"expected a {what} within {origin.netloc}, got one to {printable(target.netloc or '', 80)!r}, which must "
-            "not receive the token; if the API has moved, change sources.famulor.base_url"
+            f"expected a {what} within {origin.netloc}, got {seen}, which must not receive the token; if the API has "
+            "moved, change sources.famulor.base_url"
         )
     return target.url
+
+
+def _name_difference(target: urllib3.util.Url, origin: urllib3.util.Url) -> str:
+    """Return the host of the target, or else its scheme or port, whichever differs first."""
+    if target.host != origin.host:
+        return repr(printable(target.netloc or "", 80))
+    if target.scheme != origin.scheme:
+        return f"{printable(target.scheme or '', 20)}:// on the same host"
+    return f"port {_origin(target)[2]} of the same host"
 
 
 def _origin(url: urllib3.util.Url) -> tuple[str | None, str | None, int | None]:

@@ -131,6 +131,22 @@ def test_pages_that_lead_in_a_circle_are_unusable(api: Api, envelope: dict[str, 
     assert len(api.requests) <= 2
 
 
+@pytest.mark.parametrize(
+    ("link", "says"),
+    [
+        ("https://{host}/x", "got one to https:// on the same host, which must not receive the token"),
+        ("http://127.0.0.1/x", "got one to port 80 of the same host, which"),
+        ("http://user@{host}/x", "got one with a user or a backslash, which"),
+        ("http://internal:8080/x", "got one to 'internal:8080', which"),
+    ],
+)
+def test_the_error_says_in_what_a_link_differs(api: Api, link: str, says: str) -> None:
+    api.answer(body(TRUNK, next_page_url=link.format(host=host(api))))
+    message = failure(InvalidResponseError, api.base_url)
+    assert says in message
+    assert message.count("127.0.0.1") == 1
+
+
 @pytest.mark.parametrize("form", ["http://{0}/x", "//{0}/x"])
 @pytest.mark.parametrize("key", ["next_page_url", "links"])
 def test_the_token_never_follows_a_paging_link_to_another_host(
@@ -139,7 +155,7 @@ def test_the_token_never_follows_a_paging_link_to_another_host(
     link = form.format(elsewhere.host)
     api.answer(body(TRUNK, **{key: {"next": link} if key == "links" else link}))
     message = failure(InvalidResponseError, api.base_url)
-    assert f"expected a paging link within {host(api)}, got one to '{elsewhere.host}'" in message
+    assert f"expected a paging link within {host(api)}, got one to port {elsewhere.port} of the same host" in message
     assert len(api.requests) == 1
     assert not elsewhere.was_contacted
 
