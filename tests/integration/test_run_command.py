@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.builders import IP_TRUNK, TRUNK, trunk
+from tests.support.builders import IP_TRUNK, TRUNK, body, trunk
 from tests.support.runs import TOKEN, call, capture, load
 
 if TYPE_CHECKING:
@@ -68,6 +68,15 @@ def test_the_response_decides_the_exit_code(api: Api, status: int, code: int) ->
     api.answer(b"{}" if status != 204 else b"", status)
     line = call("run", code=code)
     assert "default" in line
+
+
+def test_a_response_that_is_not_all_of_it_removes_no_trunk(api: Api) -> None:
+    trunks = [trunk(id=number) for number in range(1, 18)]
+    api.answer(trunks)
+    call("run", "--no-reports")
+    api.answer(body(*trunks[:15], meta={"pagination": {"total": 17, "total_pages": 2}}))
+    assert "`meta.pagination.total" in call("run", "--no-reports", code=5)
+    assert "17" in call("sql", "SELECT count(*) FROM sip_trunks")
 
 
 def test_a_failure_is_json_too_if_json_is_asked_for(api: Api) -> None:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 import urllib3
@@ -28,7 +28,9 @@ from sip_trunks.famulor.links import endpoint_url, next_page_url, resolve_link
 from sip_trunks.famulor.rate_limit import RateLimit
 from sip_trunks.famulor.spool import SpooledRecords, release_memory
 from sip_trunks.famulor.wait_hints import read_wait_seconds
-from trunk_transforms.parse.envelope import InvalidResponseError, read_page
+from trunk_transforms.parse.claims import read_paging_headers
+from trunk_transforms.parse.envelope import InvalidResponseError, Page, read_page
+from trunk_transforms.parse.paging import add_ids, find_next_page, refuse_incomplete
 from trunk_transforms.schema.resources import RESOURCES, TRUNKS
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
     from sip_trunks.core.settings import Account, ApiSettings
     from trunk_transforms.schema.resources import Resource
+
+    _Read: TypeAlias = Callable[[memoryview, Mapping[str, str]], Page | None]
 
 _CHUNK_BYTES = 2**18
 _SMALL_BYTES = 2**20  # smaller bodies stay in memory, to limit the number of open files
@@ -119,35 +123,49 @@ def fetch_snapshot(
     digest = hmac.new(secret, digestmod="sha256") if secret else hashlib.sha256()
     records: dict[Resource, SpooledRecords] = {}
     size = 0
+
+    def read(body: memoryview, headers: Mapping[str, str]) -> Page | None:
+        """Return the next page, which is then part of `digest`; None if the response is unchanged."""
+        nonlocal digest, size
+        paging, hashed, page = read_paging_headers(headers), digest.copy(), None
+        hashed.update(body)
+        if paging or hashed.hexdigest() != known_sha256:
+            release_memory(body)
+            page = read_page(body, paging)
+        digest, size = hashed, size + len(body)
+        return page
+
     with ExitStack() as stack:
         kept = connections or stack.enter_context(Connections())
         pool = stack.enter_context(kept.limited(urls[TRUNKS], settings.total_seconds))
         for resource, url in urls.items():
-            records[resource] = SpooledRecords()
-            total: int | None = None
-            seen, next_url = {url}, url
-            while True:
-                body = fetcher.fetch(pool, next_url, settings.max_body_bytes - size)
-                digest.update(body)
-                size += len(body)
-                if digest.hexdigest() == known_sha256:
-                    return RawSnapshot(account.name, size, digest.hexdigest(), None)
-                release_memory(body)
-                page = read_page(body)
-                records[resource].add(body, page.records)
-                total = page.total if page.total is not None else total
-                if page.next_page is None:
-                    break
-                next_url = next_page_url(url, page.next_page)
-                if next_url in seen or len(seen) >= _MOST_PAGES:
-                    raise InvalidResponseError("expected a last page, got a link to a page that was already read")
-                seen.add(next_url)
-            if total is not None and total != len(records[resource]):
-                raise InvalidResponseError(
-                    f"expected {total} {resource.title} as in `total` of the response, got {len(records[resource])}; "
-                    "run again"
-                )
+            spooled = _fetch_list(url, lambda link: fetcher.fetch(pool, link, settings.max_body_bytes - size, read))
+            if spooled is None:
+                return RawSnapshot(account.name, size, digest.hexdigest(), None)
+            records[resource] = spooled
     return RawSnapshot(account.name, size, digest.hexdigest(), records)
+
+
+def _fetch_list(url: str, fetch: Callable[[str], tuple[memoryview, Page | None]]) -> SpooledRecords | None:
+    """Return the records of all pages of a list of the API; None if the response is unchanged."""
+    records, pages, ids, seen, next_url = SpooledRecords(), list[Page](), set[str](), {url}, url
+    while True:
+        body, page = fetch(next_url)
+        if page is None:
+            return None
+        records.add(body, page.records)
+        pages.append(page)
+        next_page = find_next_page(page, len(pages))
+        if next_page is not None or len(pages) > 1:
+            add_ids(ids, page)
+        if next_page is None:
+            break
+        next_url = next_page_url(url, next_page)
+        if next_url in seen or len(seen) >= _MOST_PAGES:
+            raise InvalidResponseError("expected a last page, got a link to a page that was already read")
+        seen.add(next_url)
+    refuse_incomplete(pages, len(ids) if len(pages) > 1 else len(records))
+    return records
 
 
 @dataclass
@@ -172,11 +190,16 @@ class _Fetcher:
             "User-Agent": f"sip-trunks/{__version__}",
         }
 
-    def fetch(self, pool: urllib3.PoolManager, url: str, most_bytes: int) -> memoryview:
-        """Return the complete, decompressed body. Raises the errors of `fetch_snapshot`."""
+    def fetch(
+        self, pool: urllib3.PoolManager, url: str, most_bytes: int, read: _Read
+    ) -> tuple[memoryview, Page | None]:
+        """Return the complete, decompressed body, and what `read` returns for it and its headers.
+
+        Raises the errors of `fetch_snapshot` and of `read`.
+        """
         for attempt in range(1, self.settings.attempts + 1):
             try:
-                return self._attempt(pool, url, most_bytes)
+                return self._attempt(pool, url, most_bytes, read)
             except _TransientError as error:
                 self._wait(error, attempt)
         raise AssertionError("the last attempt raises")
@@ -199,7 +222,9 @@ class _Fetcher:
         self.announce(f"{error}; attempt {attempt + 1} of {self.settings.attempts} in {wait:.1f} s")
         time.sleep(wait)
 
-    def _attempt(self, pool: urllib3.PoolManager, url: str, most_bytes: int) -> memoryview:
+    def _attempt(
+        self, pool: urllib3.PoolManager, url: str, most_bytes: int, read: _Read
+    ) -> tuple[memoryview, Page | None]:
         try:
             for _ in range(_MOST_REDIRECTS + 1):
                 response = self._request(pool, url)
@@ -209,7 +234,8 @@ class _Fetcher:
                         url = resolve_link(url, location, "redirect")
                         continue
                     self._raise_for_status(response)
-                    return self._spool(response, most_bytes)
+                    body = self._spool(response, most_bytes)
+                    return body, read(body, response.headers)
                 finally:
                     response.close()
             raise InvalidResponseError(f"expected a response, got more than {_MOST_REDIRECTS} redirects")
@@ -240,8 +266,8 @@ class _Fetcher:
             raise _TransientError("too many requests (429)" if status == 429 else f"status {status}", wait)
         if status in (401, 403) and _is_from_gateway(response):
             raise _TransientError(
-                f"status {status} came from a gateway in front of the API, not from the API; the token is not the cause. "
-                "If it stays, ask the vendor whether this machine is blocked",
+                f"status {status} came from a gateway in front of the API; the token is not the cause, ask "
+                " the vendor whether this machine is blocked",
                 read_wait_seconds(response),
             )
         if status in (401, 403):

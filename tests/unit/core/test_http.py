@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sip_trunks.core.errors import ApiUnreachableError, ConfigError
+from tests.support.builders import body, trunk
 from tests.support.certificates import write_certificate
 from tests.support.faulty_server import DRIPPING, Bystander, FaultyServer, response, send
 from tests.support.fetching import GOOD, failure, fetch, forget_proxies, ids, use_proxy
@@ -103,6 +104,17 @@ def test_a_redirect_from_https_to_http_is_refused(
     downgrade = response(status=301, Location=f"http://{elsewhere.host}/x")
     with FaultyServer(send(downgrade), tls=tls(certificates["here"])) as server:
         assert "which must not receive the token" in failure(InvalidResponseError, server.base_url)
+    assert not elsewhere.was_contacted
+
+
+def test_pages_behind_a_proxy_that_ends_tls_are_requested_over_tls(
+    certificates: dict[str, Path], monkeypatch: pytest.MonkeyPatch, elsewhere: Bystander
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates["here"]))
+    link = f"http://{elsewhere.host}/api?page=2"  # as an application writes it that does not know of the proxy
+    pages = [body(trunk(id=n), current_page=n, last_page=2, next_page_url=link if n == 1 else None) for n in (1, 2)]
+    with FaultyServer(*(send(response(page)) for page in pages), tls=tls(certificates["here"])) as server:
+        assert ids(fetch(server.base_url)) == [1, 2]
     assert not elsewhere.was_contacted
 
 

@@ -206,7 +206,8 @@ def test_the_time_allowed_is_for_all_pages_together() -> None:
 
     def send_next_page(connection: socket.socket, stop: Event) -> None:
         stop.wait(0.05)
-        connection.sendall(response(body(trunk(), next_page_url=f"?page={next(page_numbers)}")))
+        number = next(page_numbers)
+        connection.sendall(response(body(trunk(id=number), next_page_url=f"?page={number}")))
 
     with FaultyServer(send_next_page) as server:
         message = failure(ApiUnreachableError, server.base_url, total_seconds=0.4)

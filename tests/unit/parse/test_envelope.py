@@ -54,7 +54,7 @@ def test_records_are_the_bytes_that_were_sent() -> None:
     ]
     page = read_page(b'\n{"data" : [ ' + b" ,\n ".join(sent) + b" ] }\n")
     assert records(page) == sent
-    assert (page.next_page, page.total) == (None, None)
+    assert page.envelope == {}
 
 
 @given(st.lists(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text())), st.booleans())
@@ -71,8 +71,12 @@ def test_an_empty_list_is_a_response() -> None:
     assert records(read_page(b'{"data": []}')) == []
 
 
-def test_unknown_keys_beside_data_are_ignored() -> None:
-    assert records(read_page(body(TRUNK, success=True, warnings=["x"], pagination={"next": "?page=2"}))) == raw(TRUNK)
+@pytest.mark.parametrize("is_lenient", [False, True])
+def test_the_keys_beside_data_are_the_envelope(is_lenient: bool) -> None:
+    envelope = {"success": True, "meta": {"a": [1.5, None, {}]}, "\ud800" if is_lenient else "x": 1}
+    page = read_page(body(TRUNK, **envelope))
+    assert records(page) == raw(TRUNK)
+    assert page.envelope == envelope
 
 
 def test_of_a_key_given_twice_the_last_counts() -> None:
@@ -122,7 +126,7 @@ def test_every_encoding_that_json_may_have_is_read(encoding: str) -> None:
     for given_as in (content, memoryview(content)):
         page = read_page(given_as)
         assert [json.loads(record) for record in records(page)] == [{"name": "Café 😀"}]
-        assert page.total == 1
+        assert page.envelope == {"total": 1}
 
 
 def test_a_byte_order_mark_does_not_change_the_records() -> None:
@@ -256,70 +260,6 @@ def test_keys_that_would_move_the_cursor_are_named_harmlessly() -> None:
     assert says.endswith(f"the keys \\x1b[2J\\r\\n, \\u202egpj, \\ud800, {'k' * 39}…")
 
 
-# Paging
-
-NEXT = "https://app.famulor.de/api/x?page=2"
-
-
-@pytest.mark.parametrize(
-    ("paging", "next_page"),
-    [
-        ({"next_page_url": NEXT}, NEXT),
-        ({"next_page_url": NEXT, "current_page": 1, "last_page": 3}, NEXT),
-        ({"links": {"first": "x", "next": NEXT, "prev": None}}, NEXT),
-        ({"links": {"next": NEXT}, "meta": {"current_page": 1, "last_page": 2}}, NEXT),
-        ({"next_page_url": None, "links": {"next": NEXT}}, NEXT),
-        ({"current_page": 1, "last_page": 2}, 2),
-        ({"meta": {"current_page": 2, "last_page": 3}}, 3),
-        ({"next_page_url": None, "current_page": 1, "last_page": 2}, 2),
-        ({"links": [{"url": NEXT, "label": "Next"}], "current_page": 1, "last_page": 2}, 2),
-    ],
-)
-@pytest.mark.parametrize("is_lenient", [False, True])
-def test_the_next_page_is_found(paging: dict[str, Any], next_page: str | int, is_lenient: bool) -> None:
-    extra = {"success": "\ud800", "path": 1} if is_lenient else {}
-    assert read_page(body(TRUNK, **paging, **extra)).next_page == next_page
-
-
-@pytest.mark.parametrize(
-    "paging",
-    [
-        {},
-        {"next_page_url": None, "current_page": 3, "last_page": 3},
-        {"next_page_url": None, "prev_page_url": NEXT},
-        {"links": {"first": NEXT, "last": NEXT, "prev": NEXT, "next": None}},
-        {"links": None, "meta": None},
-        {"links": [{"url": NEXT, "label": "Next"}]},
-        {"links": {"self": NEXT}, "meta": {"path": NEXT}},
-        {"meta": {"current_page": 3, "last_page": 3}},
-        {"current_page": 1, "last_page": 0},
-        {"current_page": 1},
-        {"last_page": 2},
-        {"total": 1, "per_page": 15},
-    ],
-)
-def test_the_last_page_has_no_next(paging: dict[str, Any]) -> None:
-    assert read_page(body(TRUNK, **paging)).next_page is None
-
-
-@pytest.mark.parametrize(
-    ("paging", "total"),
-    [
-        ({"total": 7}, 7),
-        ({"total": 0}, 0),
-        ({"total": "7"}, 7),
-        ({"meta": {"total": 7}}, 7),
-        ({"meta": {"total": 7}, "total": 8}, 7),
-        ({"meta": {"count": 7}}, None),
-        ({"total": None}, None),
-        ({"total": True}, None),
-        ({"total": {"value": 7}}, None),
-    ],
-)
-def test_the_total_is_found_where_it_is_a_count(paging: dict[str, Any], total: int | None) -> None:
-    assert read_page(body(TRUNK, **paging)).total == total
-
-
 # Text from the API on a terminal
 
 
@@ -378,25 +318,6 @@ def test_any_text_fits_on_one_line_of_a_terminal(text: str, limit: int) -> None:
 )
 def test_types_are_called_what_json_calls_them(value: object, name: str) -> None:
     assert json_type(value) == name
-
-
-@pytest.mark.parametrize(
-    "paging",
-    [
-        {"current_page": False, "last_page": True},
-        {"current_page": "one", "last_page": 3},
-        {"next_page_url": {"href": NEXT}},
-        {"links": {"next": 3}},
-    ],
-)
-def test_paging_that_cannot_be_followed_is_refused(paging: dict[str, Any]) -> None:
-    with pytest.raises(InvalidResponseError):
-        read_page(body(TRUNK, **paging))
-
-
-@pytest.mark.parametrize("paging", [{"current_page": "1", "last_page": "3"}, {"current_page": 1.0, "last_page": 3.0}])
-def test_page_numbers_may_be_spelled_as_text_or_with_a_fraction_of_zero(paging: dict[str, Any]) -> None:
-    assert read_page(body(TRUNK, **paging)).next_page == 2
 
 
 @pytest.mark.parametrize(

@@ -184,8 +184,8 @@ class _Reader:
             first = batch.records[pc.index(ids.is_null(), True).as_py()]
             seen = json_type(json.loads(bytes(first), parse_int=read_integer).get("id"))
             raise InvalidResponseError(
-                f"expected an integer `id` of at most 64 bits in every record, {ids.null_count} of {len(ids)} have none "
-                f"(the first has {seen})"
+                f"expected an integer `id` of at most 64 bits in every record, {ids.null_count} of {len(ids)} have "
+                f"none (the first has {seen})"
             )
         for name, column in self.declared.items():
             if column.allowed:
