@@ -79,6 +79,16 @@ def test_a_response_that_is_not_all_of_it_removes_no_trunk(api: Api) -> None:
     assert "17" in call("sql", "SELECT count(*) FROM sip_trunks")
 
 
+def test_an_undeclared_key_beside_the_trunks_is_drift(api: Api) -> None:
+    api.answer(body(TRUNK, total=1, meta={"zz_\u001b": 1}, zz_invented=None))
+    printed = call("run", "--no-reports")
+    assert "drift      2\n" in printed
+    assert "zz_invented: not declared, not stored (new_envelope_key, 0 records)" in printed
+    assert "meta.zz_\\x1b: " in printed
+    api.answer(body(TRUNK, total=1))
+    assert "drift      none" in call("run", "--no-reports")
+
+
 def test_a_failure_is_json_too_if_json_is_asked_for(api: Api) -> None:
     api.answer(b"", 401)
     printed = capture("run", "--json", code=3)

@@ -30,7 +30,7 @@ from sip_trunks.famulor.spool import SpooledRecords, release_memory
 from sip_trunks.famulor.wait_hints import read_wait_seconds
 from trunk_transforms.parse.claims import read_paging_headers
 from trunk_transforms.parse.envelope import InvalidResponseError, Page, read_page
-from trunk_transforms.parse.paging import add_ids, find_next_page, refuse_incomplete
+from trunk_transforms.parse.paging import add_ids, find_next_page, find_undeclared_keys, refuse_incomplete
 from trunk_transforms.schema.resources import RESOURCES, TRUNKS
 
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ def _fetch_list(url: str, fetch: Callable[[str], tuple[memoryview, Page | None]]
             raise InvalidResponseError("expected a last page, got a link to a page that was already read")
         seen.add(next_url)
     refuse_incomplete(pages, len(ids) if len(pages) > 1 else len(records))
+    records.undeclared_keys = find_undeclared_keys(pages)
     return records
 
 

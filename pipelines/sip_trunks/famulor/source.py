@@ -198,7 +198,13 @@ def famulor(
         _check_pipeline({table.name: disposition for table, disposition in dispositions.items()})
         snapshot = fetch_snapshot(Account(account, api_token), settings)
         parsed = [
-            parse_snapshot(records, account=account, resource=resource, known=_known_types(resource))
+            parse_snapshot(
+                records,
+                account=account,
+                resource=resource,
+                known=_known_types(resource),
+                undeclared_keys=records.undeclared_keys,
+            )
             for resource, records in (snapshot.records or {}).items()
         ]
         trunk_count, drift_count = len(parsed[0].rows), sum(len(one.drift) for one in parsed)

@@ -19,10 +19,14 @@ _RECORDS_AT_ONCE = 10_000
 
 
 class SpooledRecords:
-    """The records of all pages of a response, in order. They can be iterated more than once."""
+    """The records of all pages of a response, in order. They can be iterated more than once.
+
+    `undeclared_keys` are the keys beside the records that the API does not document.
+    """
 
     def __init__(self) -> None:
         self._pages: list[tuple[memoryview, Sequence[Raw]]] = []
+        self.undeclared_keys: tuple[str, ...] = ()
 
     def add(self, body: memoryview, records: Sequence[Raw]) -> None:
         """Append the records of the next page, which are slices of its body."""

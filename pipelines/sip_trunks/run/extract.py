@@ -201,6 +201,7 @@ class ExtractResult:
                 known=types[resource],
                 kept=self._kept_columns.get((account, resource.name)),
                 hide=_hiding(settings),
+                undeclared_keys=records.undeclared_keys,
             )
             difference = compare_versions(versions, parsed.rows)
             if difference.changes.is_suspicious and not self.context.accept_shrink:

@@ -261,3 +261,9 @@ def test_a_known_body_with_a_header_that_says_that_there_is_more_is_unusable(api
     content = body(TRUNK)
     api.answer(content, X_Total_Count="17")
     failure(InvalidResponseError, api.base_url, known_sha256=hashlib.sha256(content).hexdigest())
+
+
+def test_a_snapshot_lists_the_keys_that_are_not_declared(api: Api) -> None:
+    api.answer(body(TRUNK, total=1, meta={"request_id": "x"}, zz_invented=None))
+    (trunks,) = (fetch(api.base_url).records or {}).values()
+    assert trunks.undeclared_keys == ("zz_invented", "meta.request_id")

@@ -9,7 +9,7 @@ import pytest
 from tests.support.builders import body, trunk
 from trunk_transforms.parse.claims import read_paging_headers
 from trunk_transforms.parse.envelope import InvalidResponseError, Page, read_page
-from trunk_transforms.parse.paging import add_ids, find_next_page, refuse_incomplete
+from trunk_transforms.parse.paging import add_ids, find_next_page, find_undeclared_keys, refuse_incomplete
 
 NEXT = "https://app.famulor.de/api/x?page=2"
 FIFTEEN = [trunk(id=number) for number in range(1, 16)]
@@ -344,3 +344,14 @@ def test_ids_are_counted_once() -> None:
     add_ids(ids, page())
     add_ids(ids, page(trunk(id=16)))
     assert len(ids) == 16
+
+
+# Drift
+
+
+def test_undeclared_keys_are_those_that_laravel_does_not_send() -> None:
+    pages = [
+        page(current_page=1, links={"next": NEXT}, meta={"total": 2, "request_id": "x"}, zz_invented=1),
+        page(zz_invented=2, zz_other=None, meta=None),
+    ]
+    assert find_undeclared_keys(pages) == ("zz_invented", "meta.request_id", "zz_other")

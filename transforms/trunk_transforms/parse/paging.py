@@ -14,9 +14,14 @@ from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from trunk_transforms.parse.envelope import Page
+
+_DECLARED = frozenset(
+    {"current_page", "first_page_url", "from", "last_page", "last_page_url", "links", "meta", "next_page_url", "path"}
+    | {"per_page", "prev_page_url", "to", "total"}
+)
 
 
 def find_next_page(page: Page, number: int) -> str | int | None:
@@ -72,3 +77,11 @@ def refuse_incomplete(pages: Sequence[Page], record_count: int) -> None:
                 raise InvalidResponseError(
                     f"expected a complete response, got {read}, but {key} {says}; run again, and report it if it stays"
                 )
+
+
+def find_undeclared_keys(pages: Iterable[Page]) -> tuple[str, ...]:
+    """Return the keys of the envelopes that are neither `data` nor keys of Laravel's paging, in order."""
+    keys: dict[str, None] = {}
+    for page in pages:
+        keys |= dict.fromkeys([*page.envelope, *(f"meta.{key}" for key in page.nested("meta") if key not in _DECLARED)])
+    return tuple(key for key in keys if key not in _DECLARED)

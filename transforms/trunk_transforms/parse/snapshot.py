@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from trunk_transforms.parse.records import Columns, Drift, read_records
 from trunk_transforms.schema.resources import TRUNKS, Entries, Resource
 from trunk_transforms.schema.tables import JSON_FIELD, SCHEMA_DRIFT, SIP_TRUNK_SNAPSHOTS, ColumnType
+from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -52,11 +53,12 @@ def parse_snapshot(
     known: Mapping[str, ColumnType] | None = None,
     kept: Mapping[str, str] | None = None,
     hide: Callable[[Columns], Columns] | None = None,
+    undeclared_keys: Iterable[str] = (),
 ) -> ParsedSnapshot:
     """Return the rows of one account's snapshot. `known` are the types of the stored undeclared columns.
 
     `kept` is described in `read_records`. `hide` returns the columns to store in place of the original ones, such as
-    pseudonyms. `row_version` is the hash of these columns.
+    pseudonyms. `row_version` is the hash of these columns. `undeclared_keys` are keys beside the records: drift.
 
     Raises InvalidResponseError if a record has no integer `id`.
     """
@@ -66,7 +68,9 @@ def parse_snapshot(
     rows, duplicates = drop_duplicate_ids(rows)
     rows = rows.add_column(0, "account", pa.repeat(pa.scalar(account, pa.string()), len(rows)))
     rows = rows.cast(_declared(rows.schema, columns.types, resource))
-    drift = (*columns.drift, *duplicates)
+    keys = dict.fromkeys(printable(key, 60) for key in undeclared_keys)
+    envelope = (Drift(key, "new_envelope_key", "not declared, not stored", 0) for key in keys)
+    drift = (*columns.drift, *duplicates, *envelope)
     if resource is not TRUNKS:
         drift = tuple(replace(entry, column_name=f"{resource.name}.{entry.column_name}") for entry in drift)
     entries = derive_entries(rows, resource.entries) if resource.entries else None

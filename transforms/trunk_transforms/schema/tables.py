@@ -264,10 +264,11 @@ DRIFT_KINDS = (
     "duplicate_id",
     "secret_dropped",
     "name_collision",
+    "new_envelope_key",
 )
 
 _DEVIATION = (
-    own("column_name", "text", "The affected column."),
+    own("column_name", "text", "The affected column, or the key beside the records."),
     own("kind", "text", "The kind of deviation.", DRIFT_KINDS),
     own("detail", "text", "The observed and the expected value or type."),
 )
