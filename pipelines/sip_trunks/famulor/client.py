@@ -29,7 +29,7 @@ from sip_trunks.famulor.rate_limit import RateLimit
 from sip_trunks.famulor.spool import SpooledRecords, release_memory
 from sip_trunks.famulor.wait_hints import read_wait_seconds
 from trunk_transforms.parse.claims import read_paging_headers
-from trunk_transforms.parse.envelope import InvalidResponseError, Page, read_page
+from trunk_transforms.parse.envelope import InvalidResponseError, Page, TruncatedResponseError, read_page
 from trunk_transforms.parse.paging import add_ids, find_next_page, find_undeclared_keys, refuse_incomplete
 from trunk_transforms.schema.resources import RESOURCES, TRUNKS
 
@@ -88,11 +88,15 @@ class RawSnapshot:
 
 
 class _TransientError(Exception):
-    """An error that justifies another attempt, after `wait_seconds` if the server sent a wait time."""
+    """An error that justifies another attempt, after `wait_seconds` if the server sent a wait time.
 
-    def __init__(self, message: str, wait_seconds: float | None = None) -> None:
+    `final` is the error after the last attempt, unless it is ApiUnreachableError.
+    """
+
+    def __init__(self, message: str, wait_seconds: float | None = None, final: Exception | None = None) -> None:
         super().__init__(message)
         self.wait_seconds = wait_seconds
+        self.final = final
 
 
 def fetch_snapshot(
@@ -206,17 +210,17 @@ class _Fetcher:
         raise AssertionError("the last attempt raises")
 
     def _wait(self, error: _TransientError, attempt: int) -> None:
-        """Sleep before the next attempt. Raises ApiUnreachableError after the last attempt, or if time runs out."""
+        """Sleep before the next attempt. Raises the final error after the last attempt, or if time runs out."""
         tries = f"after {attempt} {'attempt' if attempt == 1 else 'attempts'}"
         if attempt == self.settings.attempts and time.monotonic() < self._deadline:
-            raise ApiUnreachableError(f"{self.host} sent no complete response {tries}: {error}")
+            raise error.final or ApiUnreachableError(f"{self.host} sent no complete response {tries}: {error}")
         backoff = min(self.settings.backoff_seconds * 2 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS)
         # Jitter, so that accounts that failed at the same time do not retry at the same time.
         jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - not used for security
         wait = jittered if error.wait_seconds is None else max(error.wait_seconds + jittered * 0.1, jittered)
         if time.monotonic() + wait > self._deadline:
             asked = "" if error.wait_seconds is None else f"; it asks to wait {error.wait_seconds:.0f} s"
-            raise ApiUnreachableError(
+            raise error.final or ApiUnreachableError(
                 f"{self.host} sent no complete response {tries} within total_seconds = "
                 f"{self.settings.total_seconds:g}: {error}{asked}"
             )
@@ -242,6 +246,8 @@ class _Fetcher:
             raise InvalidResponseError(f"expected a response, got more than {_MOST_REDIRECTS} redirects")
         except (urllib3.exceptions.DecodeError, urllib3.exceptions.InvalidChunkLength) as error:
             raise _TransientError(f"the download was interrupted ({type(error).__name__})") from error
+        except TruncatedResponseError as error:
+            raise _TransientError(str(error), final=error) from error
         except urllib3.exceptions.LocationParseError as error:
             raise InvalidResponseError("expected a redirect to a URL, got something else") from error
         except urllib3.exceptions.ProxyError as error:
@@ -303,7 +309,7 @@ class _Fetcher:
                 # The same as a connection that breaks within the headers.
                 raise _TransientError("the connection closed without a response")
             if not size:
-                raise InvalidResponseError("expected JSON, got an empty response")
+                raise TruncatedResponseError("expected JSON, got an empty response")
             if size <= self.small_bytes:
                 file.seek(0)
                 return memoryview(file.read())

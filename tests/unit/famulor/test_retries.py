@@ -7,6 +7,7 @@ import hashlib
 import re
 import socket
 import time
+import zlib
 from contextlib import ExitStack
 from itertools import count
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from tests.support.faulty_server import (
 )
 from tests.support.fetching import GOOD, NOT_TO_BE_QUOTED, failure, fetch, host, ids, records
 from tests.support.runs import TOKEN
+from trunk_transforms.parse.envelope import TruncatedResponseError
 
 if TYPE_CHECKING:
     from threading import Event
@@ -98,6 +100,45 @@ def test_a_fault_that_stays_is_unreachable_and_names_host_and_attempts(fault: st
         server.wait_for_requests(2)
     assert len(server.requests) == 2
     assert f"{server.host} sent no complete response after 2 attempts: " in message
+
+
+def cut_gzip(content: bytes, length: int) -> bytes:
+    return response(gzip.compress(content)[:length], Content_Encoding="gzip")
+
+
+CUT_BODIES: dict[str, bytes] = {
+    "nothing": response(b""),
+    "blanks": response(b" \r\n\t "),
+    "JSON": response(GOOD[:-30]),
+    "JSON without its last character": response(GOOD[:-1]),
+    "JSON in a character": response('{"data": [{"a": "\u20ac'.encode()[:-1]),
+    "chunked JSON": CHUNKED + b"%x\r\n%s\r\n0\r\n\r\n" % (len(GOOD) - 9, GOOD[:-9]),
+    "gzip": cut_gzip(GOOD, 100),
+    "gzip in its header": cut_gzip(GOOD, 10),
+    "deflate": response(zlib.compress(GOOD)[:-40], Content_Encoding="deflate"),
+}
+
+
+@pytest.mark.parametrize("cut", CUT_BODIES.values(), ids=CUT_BODIES.keys())
+def test_a_body_that_ends_early_though_its_length_fits_is_a_retry(cut: bytes) -> None:
+    with FaultyServer(send(cut), send(cut), send(response(GOOD))) as server:
+        snapshot = fetch(server.base_url)
+        assert len(server.requests) == 3
+    assert records(snapshot) == raw(TRUNK, IP_TRUNK)
+    assert snapshot.body_sha256 == hashlib.sha256(GOOD).hexdigest()
+
+
+@pytest.mark.parametrize("cut", CUT_BODIES.values(), ids=CUT_BODIES.keys())
+def test_a_body_that_always_ends_early_is_unusable_after_the_last_attempt(cut: bytes) -> None:
+    with FaultyServer(send(cut)) as server:
+        message = failure(TruncatedResponseError, server.base_url, attempts=2)
+        assert len(server.requests) == 2
+    assert "end in the middle" in message or message == "expected JSON, got an empty response"
+
+
+def test_gzip_without_its_end_is_read_if_the_json_is_complete() -> None:
+    with FaultyServer(send(response(gzip.compress(GOOD)[:-8], Content_Encoding="gzip"))) as server:
+        assert ids(fetch(server.base_url)) == [42, 43]
 
 
 @pytest.mark.parametrize("status", [408, 425, 500, 501, 502, 503, 504, 520])
