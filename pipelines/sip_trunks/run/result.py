@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping  # noqa: TC003
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

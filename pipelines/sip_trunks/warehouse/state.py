@@ -7,7 +7,7 @@ DuckDB file, views on the files of a lake, or copies of a server's tables.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003 - msgspec reads this type
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import duckdb
