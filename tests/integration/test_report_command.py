@@ -343,8 +343,8 @@ def test_a_finding_has_what_was_seen_and_what_to_do(stored: Path) -> None:
     assert datetime.fromisoformat(finding["first_seen_at"]).year >= 2026
     lines = call("audit").splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[0] == "critical  allowlist-open"
-    assert lines[1].startswith("          of    trunk 48 +14155551299 (default, since ")
+    assert lines[0] == f"critical  allowlist-open, since {finding['first_seen_at'][:10]}"
+    assert "          of    trunk 48, +14155551299, Provider X Main, default" in lines
     assert lines[-1].startswith(f"{len(findings)} findings: 1 critical, ")
 
 

@@ -131,6 +131,7 @@ def find(count: int, texts: tuple[str, ...]) -> pd.DataFrame:
             "nickname": seen[(place + 3) % len(seen)],
             "rule": codes[place % len(codes)],
             "severity": severities[place % len(codes)],
+            "cause": seen[(place + 2) % len(seen)],
             "seen": seen[(place + 2) % len(seen)],
             "fix": seen[place // len(codes) % len(seen)],
             "first_seen_at": pd.Series(pd.Timestamp(day(3)), index=place, dtype="datetime64[us, UTC]"),

@@ -128,7 +128,7 @@ def _findings(findings: pd.DataFrame) -> dict[str, Any]:
         group = groups.get_group((severity, code))
         fix = group["fix"].iloc[0] if group["fix"].nunique(dropna=False) == 1 else None
         rule = {"severity": severity, "code": code, "declared": RULES.get(code), "fix": fix, "count": count}
-        rules.append(rule | _first_rows(group, most))
+        rules.append(rule | {"causes": group["cause"].nunique(dropna=False)} | _first_rows(group, most))
     # The age of a finding is known only if findings are logged.
     is_logged = findings["first_seen_at"].notna().any()
     return {"rules": rules, "unaged": "new" if is_logged else "–"}

@@ -6,18 +6,20 @@ from collections import Counter
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from sip_trunks.reporting.formats import frame_records, frame_rows, write_frame
+from sip_trunks.reporting.summaries import group_findings
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
-
     from sip_trunks.reporting.formats import Frames
 
 _WIDTH = 80
 _WIDEST_ITEM = 30
+_MOST_TRUNKS = 10
 
 
 def print_tables(frames: Frames, suppressed_count: int) -> None:
@@ -85,14 +87,21 @@ def _visible(value: str | None) -> str:
 
 
 def _print_findings(findings: pd.DataFrame, suppressed_count: int) -> None:
-    """Print findings in their order, then their number by severity."""
-    for row in frame_records(findings):
-        number = f" {printable(row['phone_number'], 40)}" if row["phone_number"] else ""
-        since = f", since {row['first_seen_at']:%Y-%m-%d}" if row.get("first_seen_at") else ""
-        print(f"{row['severity']:<8}  {row['rule']}")
-        print_indented("of", f"trunk {row['trunk_id']}{number} ({row['account']}{since})")
-        print_indented("seen", row["seen"])
-        print_indented("fix", row["fix"])
+    """Print findings by rule and cause, worst first, with the first trunks of each, then their number by severity."""
+    groups = findings.groupby(["severity", "rule", "cause", "fix"], sort=False, dropna=False)
+    rules = [(severity, rule) for severity, rule, _ in group_findings(findings)]
+    named: list[tuple[Any, pd.DataFrame]] = sorted(groups, key=lambda entry: rules.index(entry[0][:2]))
+    for (severity, rule, cause, fix), group in named:
+        first_seen_at = group["first_seen_at"].min()
+        print(f"{severity:<8}  {rule}{'' if pd.isna(first_seen_at) else f', since {first_seen_at:%Y-%m-%d}'}")
+        is_one = group["seen"].nunique() == 1
+        print_indented("seen" if is_one else "with", group["seen"].iloc[0] if is_one else cause)
+        print_indented("fix", fix)
+        for place, row in enumerate(frame_records(group.head(_MOST_TRUNKS))):
+            names = [printable(row[name], 50) for name in ("phone_number", "nickname") if row[name]]
+            print_indented("" if place else "of", ", ".join((f"trunk {row['trunk_id']}", *names, row["account"])))
+        if len(group) > _MOST_TRUNKS:
+            print_indented("", f"and {len(group) - _MOST_TRUNKS} more; --format csv lists them all")
     suppressed = f"; {suppressed_count} suppressed" if suppressed_count else ""
     total = len(findings)
     if not total:
@@ -100,7 +109,8 @@ def _print_findings(findings: pd.DataFrame, suppressed_count: int) -> None:
         return
     counts = Counter(findings["severity"])
     found = ", ".join(f"{count} {severity}" for severity, count in counts.items())
-    print(f"{total} finding{'s' if total > 1 else ''}: {found}{suppressed}")
+    causes = f" of {groups.ngroups} cause{'s' if groups.ngroups > 1 else ''}" if groups.ngroups < total else ""
+    print(f"{total} finding{'s' if total > 1 else ''}{causes}: {found}{suppressed}")
 
 
 def print_indented(head: str, text: str) -> None:

@@ -112,10 +112,10 @@ def count_current_findings(
 
 
 def create_findings(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the view `findings`, the current rows of the findings log."""
-    table = report_schema.CURRENT_FINDINGS
-    query = f"SELECT {', '.join(table.names)} FROM {REPORTS_SCHEMA}.{FINDINGS} WHERE is_current"
-    create_view(connection, table, query)
+    """Create the view `findings`, the current rows of the findings log; columns that an old log lacks are null."""
+    table, stored = report_schema.CURRENT_FINDINGS, read_tables(connection, REPORTS_SCHEMA)[FINDINGS]
+    names = [c.name if c.name in stored else f"NULL::{SQL_TYPES[c.type]} AS {c.name}" for c in table.columns]
+    create_view(connection, table, f"SELECT {', '.join(names)} FROM {REPORTS_SCHEMA}.{FINDINGS} WHERE is_current")
 
 
 def write_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[Mapping[str, Any]]) -> None:

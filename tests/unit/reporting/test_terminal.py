@@ -1,0 +1,36 @@
+"""Reports as lines for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sip_trunks.reporting.terminal import print_tables
+from tests.support.frames import frame
+from trunk_transforms.schema.reports import FINDINGS
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_hundred_findings_of_one_cause_take_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    base = {"account": "acme", "phone_number": "1000", "nickname": "Front desk", "severity": "low", "fix": "mend it"}
+    shared = base | {"rule": "exposure-shared-credential", "cause": 'the username "one"'}
+    rows = [
+        base | {"trunk_id": 7, "rule": "host-ip", "cause": "c", "seen": "a bare address", "severity": "high"},
+        *(shared | {"trunk_id": number, "seen": f"same username as trunk {number + 1}"} for number in range(100)),
+    ]
+    findings = frame(rows, [*FINDINGS.names, "first_seen_at"])
+    print_tables({"audit": findings.astype({"first_seen_at": "datetime64[us, UTC]"})}, suppressed_count=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == [
+        "high      host-ip",
+        "          seen  a bare address",
+        "          fix   mend it",
+        "          of    trunk 7, 1000, Front desk, acme",
+    ]
+    assert lines[5] == '          with  the username "one"'
+    assert lines[-2:] == [
+        "                and 90 more; --format csv lists them all",
+        "101 findings of 2 causes: 1 high, 100 low; 2 suppressed",
+    ]
+    assert len(lines) == 19
