@@ -202,8 +202,14 @@ def test_fields_whose_name_says_secret_are_dropped_at_any_depth_and_reported() -
 
 SECRET_NAMES = (
     "password passWord pass_word sip_pass Passwort kennwort api_tokens apiKey api-key otp clientSecret clientsecret "
-    "token1 pwd2 sippass pincode tokenvalue Authorization sshKey hmac_key recovery_codes Passw\u00f6rter Zugangscode "
-    "PSK ha1 outbound_trunk_voice_infrastructure_provisioning_sip_password"
+    "token1 pwd2 sippass pincode tokenvalue Authorization sshKey hmac_key recovery_codes Passwörter Zugangscode "
+    "PSK ha1 outbound_trunk_voice_infrastructure_provisioning_sip_password authpwd userpwd trunkpw trunkPW regpass "
+    "pwhash pw_hash passHash ha1b md5_cred creds sipCreds SIP-CREDENTIALS auth_string authString digest_hash totp "
+    "totpSeed passkey pass-keys mdp motdepasse motDePasse mot_de_passe contraseña CONTRASEÑA contrasenya senha senhas "
+    "wachtwoord hasło HASŁO heslo zugangsdaten Zugangs-Daten kms_key kmsKeys srtp_key srtpKey sdes-key api_key_id "
+    "connection_string connectionString conn_str lösenord şifre parola jelszó salasana basicAuth backup_codes "
+    "пароль ПАРОЛЬ sip_пароль парола токен 密码 密碼 SIP密码 口令 パスワード ﾊﾟｽﾜｰﾄﾞ 비밀번호 كلمة_المرور סיסמה "
+    "συνθηματικό ΣΥΝΘΗΜΑΤΙΚΌ पासवर्ड รหัสผ่าน ｐａｓｓｗｏｒｄ pass\u200bword"
 )
 
 
@@ -213,9 +219,41 @@ def test_a_name_that_says_secret_is_recognised_however_it_is_written(name: str) 
     assert "hunter" not in str(columns.table.to_pylist())
 
 
-@pytest.mark.parametrize("name", ["alpha1", "sha1_fingerprint", "secretary", "bypass", "compass", "pinned", "keys"])
+NO_SECRET_NAMES = (
+    "alpha1 sha1_fingerprint secretary bypass compass pinned keys authentication_type auth_type authorization_mode "
+    "token_count max_tokens prompt_tokens tokens_used tokenizer passthrough pass_through dtmf_pass_through passenger "
+    "pass_caller_id public_key backup_codec photo_tpl api_keyboard session_keywords "
+    "webhook_url hash digest sip_username upward spinner "
+    "encryption session access shared credit accredited opinion private секретарь 암호화"
+)
+
+
+@pytest.mark.parametrize("name", [*NO_SECRET_NAMES.split(), *(c.name for c in API_COLUMNS if c.name != "id")])
 def test_a_name_that_only_looks_secret_is_kept(name: str) -> None:
-    assert values(read_records(raw(trunk(**{name: "kept"}))), name) == ["kept"]
+    columns = read_records(raw(trunk(**{name: "kept"}, zz_nested=[{name: "kept too"}])))
+    assert "kept" in str(columns.table.to_pylist()[0])
+    assert "kept too" in str(columns.table.to_pylist()[0])
+    assert "secret_dropped" not in {kind for _, kind, _ in drift(columns)}
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        {"name": "password", "value": "hunter2"},
+        {"Key": "SIP_PASSWORD", "Value": "hunter2", "type": "string"},
+        {"key": "apiKey", "value": {"current": ["hunter2"]}},
+        {"field": "密码", "stringValue": "hunter2"},
+        {"paramName": "auth-token", "defaultValue": "hunter2"},
+        {"type": "password", "label": "Mot de passe", "content": "hunter2"},
+        {"header": "Authorization", "values": ["hunter2"]},
+    ],
+)
+def test_a_value_that_is_named_beside_it_as_a_secret_is_dropped(pair: dict[str, Any]) -> None:
+    for nested in (pair, [pair], {"settings": [{"deep": [pair, {"name": "realm", "value": "kept"}]}]}):
+        columns = read_records(raw(trunk(zz_settings=nested, sip_address=nested)))
+        assert "hunter" not in str(columns.table.to_pylist())
+        assert {name for name, kind, _ in drift(columns) if kind == "secret_dropped"} == {"zz_settings", "sip_address"}
+        assert ("kept" in str(columns.table.to_pylist())) is ("kept" in str(nested))
 
 
 def test_a_secret_that_an_earlier_release_stored_is_stored_no_more() -> None:

@@ -1,17 +1,15 @@
-"""Map the fields of the API to column names, and recognise fields that contain secrets by their name."""
+"""Map the fields of the API to column names."""
 
 from __future__ import annotations
 
 import re
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
-from unicodedata import normalize
+from typing import TYPE_CHECKING
 
 from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS, VARIANT_SUFFIX
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Collection, Iterable, Mapping
 
 _DECLARED = frozenset(column.name for column in API_COLUMNS)
@@ -52,7 +50,7 @@ def quote_field(field: str) -> str:
 
 def column_name(field: str) -> str:
     """Return the column name of a field in snake case, as dlt normalises it; "" if no character is left."""
-    name = _snake_case(field)
+    name = snake_case(field)
     if name[:1].isdigit():
         name = f"_{name}"
     if name.startswith("_dlt"):  # reserved by dlt
@@ -63,7 +61,8 @@ def column_name(field: str) -> str:
     return f"{stem}_{_tag(field)}" if stem else ""
 
 
-def _snake_case(field: str) -> str:
+def snake_case(field: str) -> str:
+    """Return the words of a name in lower case, separated by underscores."""
     name = re.sub(r"\W", "_", field.strip(), flags=re.ASCII)
     name = re.sub(r"([^_])([A-Z][a-z]+)", r"\1_\2", name)
     name = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
@@ -72,31 +71,3 @@ def _snake_case(field: str) -> str:
 
 def _tag(field: str) -> str:
     return blake2b(field.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
-
-
-_SECRET_WORD = re.compile(
-    r"(^|_)(passw(or)?d|passphrase|passcode|pass|pwd?|psk|pin|otp|secret|token|credential|bearer|jwt|cookie"
-    r"|kennwort|passwort|geheimnis|ha1)s?\d*(_|$)"
-)
-_SECRET_SPELLED_TOGETHER = re.compile(
-    r"password|passwort|kennwort|passwd|passphrase|passcode|credential|(secret|token|cookie)s?$|(secret|token)value"
-    r"|(auth|pin|otp|mfa|recovery|zugangs)code|(sip|user|auth)pass$|^authorization$"
-    r"|(api|private|access|secret|auth|encryption|signing|shared|ssh|hmac|master|certificate)key"
-)
-
-
-def says_secret(field: str) -> bool:
-    """Return whether the name of a field, in any spelling, says that its value is a secret."""
-    name = _snake_case(normalize("NFKD", field).encode("ascii", "ignore").decode())
-    return bool(_SECRET_WORD.search(name) or _SECRET_SPELLED_TOGETHER.search(name.replace("_", "")))
-
-
-def drop_secrets(value: Any, dropped: Counter[str]) -> Any:
-    """Return the value without secret members at any depth. `dropped` counts them by name."""
-    if isinstance(value, list):
-        return [drop_secrets(item, dropped) for item in value]
-    if not isinstance(value, dict):
-        return value
-    secret = [name for name, member in value.items() if member is not None and says_secret(name)]
-    dropped.update(secret)
-    return {name: drop_secrets(member, dropped) for name, member in value.items() if name not in secret}

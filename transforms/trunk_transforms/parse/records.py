@@ -17,15 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from trunk_transforms.parse.column_names import (
-    claim_columns,
-    column_name,
-    drop_secrets,
-    quote_field,
-    says_secret,
-)
+from trunk_transforms.parse.column_names import claim_columns, column_name, quote_field
 from trunk_transforms.parse.envelope import InvalidResponseError, json_type
 from trunk_transforms.parse.raw_batches import RawBatch, split_records
+from trunk_transforms.parse.secret_names import drop_secrets, says_secret
 from trunk_transforms.parse.values import (
     DOUBLE_HOLDS_EVERY_INTEGER_BELOW,
     EXACTLY,
