@@ -92,3 +92,31 @@ def test_changes_are_masked_by_field_and_undeclared_fields_where_they_look_like_
         ('["192.76.120.10", "+49••••••78"]', "li••••••01@sip.telnyx.com"),
         ("desk of 00••••••78", "v1.2.3 4"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "masked"),
+    [
+        ("12 345678user@sip.telnyx.com", "12••••••er@sip.telnyx.com"),
+        ("ana1234567890b@x", "an••••••0b@x"),
+        ("+49 30 123456@x", "+49••••••56@x"),
+        ("a@b@c", "••••••@••••••@c"),
+        ("sip:4930123456099:secret-word@x", "sip:49••••••99:se••••••rd@x"),
+        ("@", "@"),
+    ],
+)
+def test_numbers_and_users_that_touch_are_both_masked(value: str, masked: str) -> None:
+    counts = frame([{"zz_invented": value}], [])
+    assert rows(mask_columns(counts, {"zz_invented"})) == [(masked,)]
+
+
+LONG = 100_000
+
+
+@pytest.mark.parametrize("unit", ["1", "1.", "a", "a ", "a@", "@", "+", "(", "1 (", "-", " ", "/", '"', "é"])
+@pytest.mark.parametrize("end", ["", "x", "@", "@x", "1"])
+def test_long_values_are_masked_in_a_time_that_does_not_grow_with_their_square(unit: str, end: str) -> None:
+    counts = frame([{"zz_invented": unit * (LONG // len(unit)) + end}], [])
+    ((masked,),) = rows(mask_columns(counts, {"zz_invented"}))
+    assert "1" * 7 not in masked
+    assert len(masked) <= 4 * LONG
