@@ -38,8 +38,8 @@ def run(options: Options) -> int:
         output_reports(settings, options, ["audit"], inputs)
         sys.stdout.flush()
     for suppression in expired(inputs.options.suppressions, inputs.options.as_of):
-        name = f"{suppression.rule} for trunk {suppression.trunk_id}"
-        print(f"sip-trunks: the suppression of {name} has expired on {suppression.until}", file=sys.stderr)
+        text = f"the suppression of {suppression.subject} has expired on {suppression.until}"
+        print(f"sip-trunks: {text}", file=sys.stderr)
     return int(options.exit_code)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -27,8 +28,10 @@ ENTRY_IN_SETTINGS = {"rule": "allowlist-open", "trunk_id": 2, "reason": "a test"
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
-        ({"note": "x"}, ": unknown key 'note'; the keys are rule, account, trunk_id, reason, until"),
+        ({"note": "x"}, ": unknown key 'note'; the keys are rule, account, trunk_id, reason, until, cause"),
         *(({name: None}, f" has no {name}") for name in ENTRY_IN_SETTINGS),
+        ({"trunk_id": None, "cause": " "}, " has no trunk_id and no cause"),
+        ({"cause": 1}, ": cause must be text"),
         ({"rule": " "}, " has no rule"),
         ({"reason": ""}, " has no reason"),
         ({"rule": 1}, ": rule must be text"),
@@ -70,6 +73,11 @@ def suppression(rule: str, account: str | None = None, trunk_id: int = 1, day: i
     return Suppression(rule, account, trunk_id, "a test", date(2026, 7, day))
 
 
+SHARED = Suppression(
+    "allowlist", None, None, "a test", date(2026, 7, 1), "0.0.0.0/0 allows every address on the internet"
+)
+
+
 @pytest.fixture(scope="module")
 def findings() -> pd.DataFrame:
     """Two of the allowlist and one on the country for trunk 1 of a and b, one on the country for one without id."""
@@ -90,6 +98,10 @@ def findings() -> pd.DataFrame:
         (suppression("country", None, 7), []),
         (suppression("country", "c"), []),
         (suppression("host"), []),
+        (SHARED, [("a", 1, "allowlist-open"), ("b", 1, "allowlist-open")]),
+        (replace(SHARED, account="b"), [("b", 1, "allowlist-open")]),
+        (replace(SHARED, trunk_id=7), []),
+        (replace(SHARED, rule="country"), []),
     ],
 )
 def test_a_suppression_is_about_a_rule_or_family_and_an_account_and_a_trunk_if_it_names_them(

@@ -19,17 +19,23 @@ _EXPECTED = {"trunk_id": "a whole number", "until": "a day such as 2027-06-30"}
 
 @dataclass(frozen=True)
 class Suppression:
-    """A reason to accept findings of one trunk through the day `until` (UTC).
+    """A reason to accept findings of one trunk or with one cause through the day `until` (UTC).
 
-    `rule` is the code of a rule or a family. Without `account`, the suppression covers the trunk of that id in every
-    account.
+    `rule` is the code of a rule or a family. With `trunk_id` and `cause`, a finding must have both. Without `account`,
+    the suppression covers every account.
     """
 
     rule: str
     account: str | None
-    trunk_id: int
+    trunk_id: int | None
     reason: str
     until: date
+    cause: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """The findings in words."""
+        return f"{self.rule} for " + (f"the cause {self.cause}" if self.trunk_id is None else f"trunk {self.trunk_id}")
 
     def is_valid(self, as_of: datetime) -> bool:
         """Whether the suppression still applies: through its last day."""
@@ -38,9 +44,9 @@ class Suppression:
     def covers(self, findings: pd.DataFrame) -> Flags:
         """Return a flag per finding: the suppression covers it."""
         is_covered = findings["rule"].isin(find_codes(self.rule))
-        is_covered &= findings["trunk_id"].eq(self.trunk_id).fillna(value=False).astype(bool)
-        if self.account is not None:
-            is_covered &= findings["account"] == self.account
+        for name in ("account", "trunk_id", "cause"):
+            if (value := getattr(self, name)) is not None:
+                is_covered &= findings[name].eq(value).fillna(value=False).astype(bool)
         return is_covered.to_numpy(dtype=bool)
 
 
@@ -64,7 +70,9 @@ def expired(suppressions: Iterable[Suppression], as_of: datetime) -> list[Suppre
 
 
 def read_suppressions(entries: Sequence[Mapping[str, Any]]) -> tuple[Suppression, ...]:
-    """Return the suppressions in the settings: tables with `rule`, `trunk_id`, `reason`, `until` and maybe `account`.
+    """Return the suppressions in the settings.
+
+    An entry has `rule`, `reason`, `until`, `trunk_id` or `cause`, and maybe `account`.
 
     Raises ValueError with one line that names the entry and the fault.
     """
@@ -77,11 +85,13 @@ def _read_suppression(where: str, entry: Mapping[str, Any]) -> Suppression:
         if name not in names:
             raise ValueError(f"{where}: unknown key {name!r}; the keys are {', '.join(names)}")
     given = {name: value for name, value in entry.items() if value is not None and str(value).strip()}
-    for name in names:
-        if name not in given and name != "account":
+    for name in ("rule", "reason", "until"):
+        if name not in given:
             raise ValueError(f"{where} has no {name}")
+    if not {"trunk_id", "cause"} & given.keys():
+        raise ValueError(f"{where} has no trunk_id and no cause")
     try:
-        suppression = msgspec.convert({"account": None} | given, Suppression)
+        suppression = msgspec.convert({"account": None, "trunk_id": None} | given, Suppression)
         find_codes(suppression.rule)
     except msgspec.ValidationError as error:
         name = str(error).rpartition("$.")[2].strip("`")
