@@ -55,7 +55,7 @@ class RunContext:
     with_reports: bool = True
     announce: Callable[[str], None] = lambda _: None
     interrupted: Sequence[RunResult] = ()
-    note: Callable[[RunResult], None] = lambda _: None
+    note: Callable[[RunResult | None], None] = lambda _: None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _clock: float = field(default_factory=time.monotonic, repr=False)
 

@@ -27,8 +27,8 @@ _PATTERN = "*.follow_up.json"
 
 
 @contextmanager
-def follow_up_pending(settings: Settings) -> Iterator[tuple[list[RunResult], Callable[[RunResult], None]]]:
-    """Yield results whose follow-up was interrupted, and a function that notes the result of this run.
+def follow_up_pending(settings: Settings) -> Iterator[tuple[list[RunResult], Callable[[RunResult | None], None]]]:
+    """Yield results whose follow-up was interrupted, and a function that notes the result of this run, or deletes it.
 
     They count as followed up if the context ends without an error.
     """
@@ -40,8 +40,11 @@ def follow_up_pending(settings: Settings) -> Iterator[tuple[list[RunResult], Cal
                 taken |= ((path, found) for found in _read(path) if found.destination == settings.destination)
         ours = settings.state_dir / f"{os.getpid()}-{os.urandom(4).hex()}{_PATTERN.removeprefix('*')}"
 
-        def note(result: RunResult) -> None:
+        def note(result: RunResult | None) -> None:
             with suppress(OSError):  # a full disk does not end a run
+                if result is None:
+                    ours.unlink(missing_ok=True)
+                    return
                 write_whole(ours, msgspec.json.encode(replace(result, interrupted=())))
                 _lock(ours, locks)
 

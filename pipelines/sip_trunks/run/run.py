@@ -77,12 +77,13 @@ def run(
     with_reports: bool = True,
     announce: Callable[[str], None] = lambda _: None,
     interrupted: Sequence[RunResult] = (),
-    note: Callable[[RunResult], None] = lambda _: None,
+    note: Callable[[RunResult | None], None] = lambda _: None,
 ) -> RunResult:
     """Load the current trunks of the accounts, publish them, and return the result.
 
     A failing account keeps its stored data and does not stop the others; the result has its error. `note` gets the
-    result before it is published. Of the noted results in `interrupted`, the result has those that were published.
+    result before it is published, and None if it is not. Of the noted results in `interrupted`, the result has those
+    that were published.
 
     Raises RunActiveError if another run is active, DestinationError or OSError if nothing could be written, UsageError
     if the key for pseudonyms is missing.
@@ -100,6 +101,8 @@ def run(
             with clean_work(settings, context.destination):
                 result = _result(context, _load_and_publish(context))
         except BaseException as error:
+            if PUBLISHED not in getattr(error, "__notes__", ()):
+                note(None)
             logger.error("%s (exit code %s)", describe_error(error), exit_code_of(error))
             _write_last_run(settings, begun | describe_failure(error))
             raise

@@ -55,6 +55,13 @@ def test_a_noted_result_waits_for_the_next_run_unless_its_follow_up_is_complete(
     assert list(settings.state_dir.iterdir()) == []
 
 
+def test_the_note_of_a_run_that_published_nothing_is_deleted(settings: Settings) -> None:
+    with follow_up_pending(settings) as (_, note):
+        note(RESULT)
+        note(None)
+        assert list(settings.state_dir.iterdir()) == []
+
+
 def test_a_result_waits_for_a_run_into_its_destination_and_a_damaged_one_is_dropped(settings: Settings) -> None:
     note_and_die(settings)
     with follow_up_pending(replace(settings, destination="parquet")) as (interrupted, _):
