@@ -148,9 +148,9 @@ def _provider_of(address: str, providers: Providers) -> str:
         f"WHEN NOT regexp_matches({host}, {literal(f'^{HOST}$')}) THEN {literal(UNKNOWN_PROVIDER)}",
     ]
     cases += [
-        f"WHEN regexp_matches({host}, {literal(host_pattern(provider.hosts))}) THEN {literal(provider.name)}"
+        f"WHEN regexp_matches({host}, {literal(host_pattern(provider.every_host))}) THEN {literal(provider.name)}"
         for provider in providers.providers
-        if provider.hosts
+        if provider.every_host
     ]
     return f"CASE {' '.join(cases)} ELSE {literal(UNKNOWN_PROVIDER)} END"
 

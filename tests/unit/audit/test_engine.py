@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 PROVIDERS = default_providers()
-FAMILIES = ("allowlist", "provider", "host", "number", "country", "duplicate", "exposure", "format", "value")
+FAMILIES = (
+    *("allowlist", "provider", "proxy", "host", "number", "country", "duplicate", "inbound", "exposure", "format"),
+    "value",
+)
 EMPTY = json.dumps([])
 OPEN = json.dumps(["0.0.0.0/0"])
 PRIVATE = json.dumps(["10.0.0.1", "185.246.41.140", "185.246.41.141"])
@@ -68,11 +71,13 @@ def test_codes_are_stable() -> None:
     # Suppressions and published findings name them: one that is renamed is a break to announce.
     assert " ".join(RULES) == (
         "allowlist-empty allowlist-invalid allowlist-open allowlist-wide allowlist-private allowlist-reserved "
-        "allowlist-duplicate allowlist-unused allowlist-shared "
+        "allowlist-duplicate allowlist-unused allowlist-platform allowlist-shared "
         "provider-ips-missing provider-ips-other provider-calling-format provider-host provider-outbound-proxy "
-        "provider-unsupported host-malformed host-platform host-private host-ip "
+        "provider-unsupported provider-registration proxy-unneeded "
+        "host-malformed host-platform host-private host-ip "
         "number-missing number-malformed number-too-long number-invalid number-without-plus number-country "
         "country-unknown duplicate-trunk duplicate-number duplicate-across-accounts "
+        "inbound-auth-unsupported "
         "exposure-password exposure-username-blank exposure-username-number exposure-username-default "
         "exposure-shared-credential format-national-countries value-unknown"
     )
@@ -91,7 +96,11 @@ def test_codes_are_stable() -> None:
         ("provider-ips", "", "provider-ips-missing provider-ips-other"),
         ("host allowlist-open", "", "allowlist-open host-malformed host-platform host-private host-ip"),
         ("host", "host-private host-ip country", "host-malformed host-platform"),
-        ("", "allowlist provider host number duplicate exposure value", "country-unknown format-national-countries"),
+        (
+            "",
+            " ".join(family for family in FAMILIES if family not in ("country", "format")),
+            "country-unknown format-national-countries",
+        ),
         ("host", "host", ""),
     ],
 )
@@ -106,7 +115,7 @@ def test_rules_are_selected_by_code_and_family_in_the_order_of_all(select: str, 
         ("allowlst", "did you mean allowlist or "),
         ("allowlist-opn", "did you mean allowlist-open"),
         ("host-p", "did you mean host-"),  # no word of its own
-        ("Host-IP", "the families are allowlist, provider, host, number, country, duplicate, exposure, format, value"),
+        ("Host-IP", f"the families are {', '.join(FAMILIES)}"),
         ("qqq", "the families are allowlist, "),
         ("", "the families are allowlist, "),
     ],

@@ -90,10 +90,10 @@ def test_a_number_is_of_the_same_kind_in_sql_and_in_reports(functions: duckdb.Du
 
 
 def test_a_host_has_the_same_provider_in_sql_and_in_reports(functions: duckdb.DuckDBPyConnection) -> None:
-    every = (*HOSTS, *(host.replace("*", "x") for p in default_providers().providers for host in p.hosts))
+    every = (*HOSTS, *(host.replace("*", "x") for p in default_providers().providers for host in p.every_host))
     providers = in_sql(functions, "provider_of", every)
     assert providers == in_frames(derive_provider(column_of("sip_address", every), default_providers()), "provider")
-    assert {p.name for p in default_providers().providers if p.hosts} | {"unknown", None} == set(providers)
+    assert {p.name for p in default_providers().providers if p.every_host} | {"unknown", None} == set(providers)
 
 
 def test_a_code_means_the_same_country_in_sql_and_in_reports(functions: duckdb.DuckDBPyConnection) -> None:

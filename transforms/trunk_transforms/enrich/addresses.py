@@ -30,6 +30,12 @@ class NetworkSet:
         index = bisect_right(firsts, _last(network))
         return index > 0 and lasts[index - 1] >= _first(network)
 
+    def contains(self, network: Network) -> bool:
+        """Return whether the set has every address of a network."""
+        firsts, lasts = self._ranges[network.version]
+        index = bisect_right(firsts, _first(network))
+        return index > 0 and lasts[index - 1] >= _last(network)
+
 
 def _first(network: Network) -> int:
     return int(network.network_address)

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 UNKNOWN_PROVIDER = "unknown"
 """The provider of a host that the catalog does not list."""
 
+_KEYS = {f"{table}s": table for table in ("provider", "group", "host_group", "platform_group")}
+_TABLES = "|".join(_KEYS.values())
+_MOST_LISTED = 16
+_OLD_MONTHS = 12
+
 _Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
 _CallingFormat = Annotated[str, msgspec.Meta(pattern=r"^(\+e164|e164|national)$")]
 _PasswordSeverity = Annotated[str, msgspec.Meta(pattern="^(low|medium|high)$")]
@@ -33,16 +38,22 @@ class Networks(tuple[Network, ...]):
     __slots__ = ()
 
 
-class AddressGroup(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True):
-    """Addresses from which a provider sends inbound calls. An allowlist needs all addresses of at least one group."""
+class _Facts(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True, rename=_KEYS):
+    """A table of the catalog."""
+
+
+class AddressGroup(_Facts, frozen=True):
+    """Addresses that send inbound calls. An allowlist needs all `addresses` of at least one group that has any."""
 
     name: _Text
     addresses: Networks
     optional: Networks = Networks()
     hosts: tuple[_Text, ...] = ()
+    as_of: date | None = None
+    source: _Text | None = None
 
     def __post_init__(self) -> None:
-        if not self.addresses:
+        if not self.known:
             raise ValueError("addresses is empty")
 
     @property
@@ -51,41 +62,84 @@ class AddressGroup(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields
         return (*self.addresses, *self.optional)
 
     @cached_property
-    def required(self) -> frozenset[Network]:
-        """The addresses that an allowlist must contain."""
-        return frozenset(self.addresses)
+    def required(self) -> tuple[Network, ...]:
+        """The addresses that an allowlist must contain; a small network as its addresses."""
+        return tuple(address for network in self.addresses for address in _split(network))
 
 
-class Provider(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True, rename={"groups": "group"}):
+class HostGroup(_Facts, frozen=True):
+    """More hosts of a provider, which have a date of their own. `exact_host` is not for them."""
+
+    hosts: Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1)]
+    as_of: date
+    source: _Text | None = None
+    calling_formats: tuple[_CallingFormat, ...] = ()
+    requires_registration: bool = False
+
+
+class Provider(_Facts, frozen=True):
     """One provider in the catalog, as of a day. `None` or empty means unknown. providers.toml explains the fields."""
 
     name: _Text
     as_of: date
     hosts: tuple[_Text, ...]
+    source: _Text | None = None
     exact_host: _Text | None = None
     exact_host_reason: _Text | None = None
     calling_format: _CallingFormat | None = None
-    needs_outbound_proxy: bool = False
+    needs_outbound_proxy: bool | None = None
     is_supported: bool = True
+    requires_registration: bool = False
+    assigns_username: bool = False
+    supports_inbound_auth: bool = True
     password_severity: _PasswordSeverity | None = None
     regions_complete: bool = True
+    widest_network: Annotated[int, msgspec.Meta(ge=8, le=32)] = 32
     groups: tuple[AddressGroup, ...] = ()
+    host_groups: tuple[HostGroup, ...] = ()
+
+    @property
+    def every_host(self) -> tuple[str, ...]:
+        """All host patterns, including those of the host groups."""
+        return (*self.hosts, *(host for group in self.host_groups for host in group.hosts))
+
+    def host_group_of(self, host: str) -> HostGroup | None:
+        """Return the group that lists the host."""
+        return next((group for group in self.host_groups if _matches(group.hosts, host)), None)
+
+    def formats_at(self, host: str) -> tuple[str, ...]:
+        """Return the valid calling formats of a trunk at this host, none if they are unknown."""
+        group = self.host_group_of(host)
+        return (group and group.calling_formats) or ((self.calling_format,) if self.calling_format else ())
 
     def groups_for(self, host: str) -> list[AddressGroup]:
-        """Return the groups that send the calls of a trunk at this host."""
-        return [group for group in self.groups if not group.hosts or re.search(host_pattern(group.hosts), host)]
+        """Return the groups with required addresses that send the calls of a trunk at this host."""
+        return [g for g in self.groups if g.addresses and (not g.hosts or _matches(g.hosts, host))]
 
     @cached_property
     def known_addresses(self) -> NetworkSet:
         """Every known address of the provider."""
         return NetworkSet(network for group in self.groups for network in group.known)
 
+    @cached_property
+    def addresses_as_of(self) -> date:
+        """The date of the oldest group of addresses."""
+        return min((group.as_of or self.as_of for group in self.groups), default=self.as_of)
 
-class Providers(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=True, rename={"providers": "provider"}):
-    """The provider catalog: all providers, and the hosts of the platform itself."""
+    @cached_property
+    def dates(self) -> Mapping[str, date]:
+        """The date of each part of the entry that has one."""
+        groups = {f"{self.name} ({group.name})": group.as_of for group in self.groups if group.as_of}
+        hosts = {f"{self.name} ({group.hosts[0]})": group.as_of for group in self.host_groups}
+        return {self.name: self.as_of} | hosts | groups
+
+
+class Providers(_Facts, frozen=True):
+    """The provider catalog: all providers, and the hosts and addresses of the platform itself."""
 
     providers: tuple[Provider, ...] = ()
     platform_hosts: tuple[_Text, ...] = ()
+    platform_groups: tuple[AddressGroup, ...] = ()
 
     def __post_init__(self) -> None:
         if UNKNOWN_PROVIDER in self.by_name:
@@ -100,13 +154,30 @@ class Providers(msgspec.Struct, frozen=True, dict=True, forbid_unknown_fields=Tr
         return {provider.name: provider for provider in self.providers}
 
     @cached_property
+    def platform_addresses(self) -> NetworkSet:
+        """Every known address of the platform itself."""
+        return NetworkSet(network for group in self.platform_groups for network in group.known)
+
+    @cached_property
+    def platform_as_of(self) -> date:
+        """The date of the oldest group of the platform's addresses."""
+        return min((group.as_of for group in self.platform_groups if group.as_of), default=date.max)
+
+    @cached_property
     def known_addresses(self) -> NetworkSet:
-        """Every known address of any provider."""
-        return NetworkSet(n for provider in self.providers for group in provider.groups for n in group.known)
+        """Every known address of any provider or of the platform."""
+        owners = (self.platform_groups, *(provider.groups for provider in self.providers))
+        return NetworkSet(network for groups in owners for group in groups for network in group.known)
+
+    def is_provided(self, network: Network, provider: Provider | None) -> bool:
+        """Return whether a network is a provider's own: listed for any provider, or as narrow as the trunk's has."""
+        if provider and network.version == 4 and network.prefixlen >= provider.widest_network:
+            return True
+        return any(known.known_addresses.contains(network) for known in self.providers)
 
     def is_platform(self, host: str) -> bool:
         """Return whether a host belongs to the platform itself."""
-        return bool(self.platform_hosts) and re.search(host_pattern(self.platform_hosts), host) is not None
+        return _matches(self.platform_hosts, host)
 
 
 def derive_provider(trunks: pd.DataFrame, providers: Providers) -> pd.DataFrame:
@@ -128,8 +199,8 @@ def derive_provider(trunks: pd.DataFrame, providers: Providers) -> pd.DataFrame:
     names[as_flags(pc.equal(hosts, ""))] = None
     is_open = as_flags(pc.match_substring_regex(hosts, f"^{HOST}$"))
     for provider in providers.providers:
-        if provider.hosts:
-            is_of = is_open & as_flags(pc.match_substring_regex(hosts, host_pattern(provider.hosts)))
+        if provider.every_host:
+            is_of = is_open & as_flags(pc.match_substring_regex(hosts, host_pattern(provider.every_host)))
             names[is_of] = provider.name
             is_open &= ~is_of
     return trunks.assign(provider=addresses.map(dict(zip(distinct, names, strict=True))).astype("str"))
@@ -139,6 +210,26 @@ def host_pattern(hosts: Iterable[str]) -> str:
     """Return a pattern that matches the end of a host on a label boundary, in Python, Arrow and DuckDB."""
     patterns = (re.escape(host.lower()).replace(r"\*", "[^.]+") for host in hosts)
     return rf"(?:^|\.)(?:{'|'.join(patterns)})$"
+
+
+@cache
+def _compile(hosts: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(host_pattern(hosts))
+
+
+def _matches(hosts: tuple[str, ...], host: str) -> bool:
+    return bool(hosts) and _compile(hosts).search(host) is not None
+
+
+def _split(network: Network) -> Iterable[Network]:
+    is_small = network.num_addresses <= _MOST_LISTED
+    return network.subnets(new_prefix=network.max_prefixlen) if is_small else [network]
+
+
+def is_old(fact_as_of: date, as_of: date) -> bool:
+    """Return whether a fact of a day is older than twelve months on another day."""
+    months = (as_of.year - fact_as_of.year) * 12 + as_of.month - fact_as_of.month
+    return (months, as_of.day) > (_OLD_MONTHS, fact_as_of.day)
 
 
 @cache
@@ -178,9 +269,9 @@ def _locate(error: msgspec.ValidationError, document: dict[str, Any]) -> str:
     problem, _, path = message.partition(" - at `$")
     values: Any = document
     names = []
-    for kind, index in re.findall(r"\.(provider|group)\[(\d+)\]", path):
+    for kind, index in re.findall(rf"\.({_TABLES})\[(\d+)\]", path):
         values = values[kind][int(index)]
         name = values.get("name") if isinstance(values, dict) else None
         names.append(f"{kind} {name!r}" if name else f"{kind} {int(index) + 1}")
-    field = re.sub(r"^(\.(provider|group)\[\d+\])*\.?|`$", "", path)
+    field = re.sub(rf"^(\.({_TABLES})\[\d+\])*\.?|`$", "", path)
     return ": ".join(filter(None, (", ".join(names) or "the file", field, problem)))

@@ -35,7 +35,18 @@ def proxied(address: str, **others: Any) -> Row:
 US, EU, AU = ["192.76.120.10"], ["185.246.41.140", "185.246.41.141"], ["103.115.244.145", "103.115.244.146"]
 
 
-TWILIO = [f"54.{place}.{last}" for place in ("244.51", "172.60") for last in range(4)]
+TWILIO = [f"54.{place}.{last}" for place in ("172.60", "244.51") for last in range(4)]
+
+
+DIDWW = [f"46.19.{place}.14" for place in (209, 210, 212, 213, 214, 215)] + ["185.238.173.14"]
+
+
+def twilio(*entries: str) -> Row:
+    return ips(*entries, **host("x.pstn.twilio.com"))
+
+
+def easybell(name: str, *entries: str, **others: Any) -> Row:
+    return ips(*entries, **host(f"{name}.easybell.de"), **others)
 
 
 EASYBELL = ["195.52.221.151", "195.185.214.173", "195.52.221.142"]
@@ -88,6 +99,8 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((ips("8.8.8.0/23"),), "high", "8.8.8.0/23 allows far more addresses"),
         ((ips("0.0.0.0/1"),), "high", "0.0.0.0/1"),
         ((ips("2a00:1450::/63"),), "high", "2a00:1450::/63"),
+        ((ips("3.80.16.0/21", **host("x.voiceconnector.chime.aws")),), "high", "3.80.16.0/21"),
+        ((ips("3.80.16.0/22"), ips("185.45.152.0/22")), "high", "/22 allows far more addresses"),
         ((ips("203.0.112.0/23"),), "high", "203.0.112.0/23"),  # only half of it is for documentation
     ],
     "allowlist-private": [
@@ -118,6 +131,11 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((ips("8.8.8.8", inbound_authorization_type="auth"),), "medium", 'but the allowlist has "8.8.8.8"'),
         ((ips("junk", inbound_authorization_type="auth"),), "medium", '"junk"'),
     ],
+    "allowlist-platform": [
+        ((ips(*EU, "34.195.177.252"),), "medium", "34.195.177.252 belongs to the platform"),
+        ((ips("143.223.88.0/24", "161.115.170.1", "8.8.8.8"),), "medium", "143.223.88.0/24, 161.115.170.1 belongs"),
+        ((ips("153.57.128.0/18", **pbx()),), "medium", "153.57.128.0/18 belongs"),
+    ],
     "allowlist-shared": [
         ((ips("8.8.8.8") | A, ips("8.8.8.8/32", "8.8.4.4") | B), "info", "8.8.8.8 also in account"),
         ((ips("8.8.8.0/24") | A, ips("8.8.8.1/24") | B, ips("8.8.8.0/24") | A), "info", "8.8.8.0/24 also in account"),
@@ -129,9 +147,16 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((ips(EU[0], "8.8.8.8"),), "high", "1 of 2 addresses"),
         ((ips("8.8.8.8"),), "high", "no address that Telnyx sends calls from is listed"),
         ((ips("8.8.8.8"),), "high", "add 192.76.120.10 (US) or 185.246.41.140, 185.246.41.141 (EU) or 103."),
-        ((ips(*TWILIO[:3], **host("x.pstn.twilio.com")),), "high", "5 of 8 addresses that Twilio (US)"),
-        # Other regions of Twilio have other addresses, which nobody here knows.
-        ((ips("8.8.8.8", **host("x.pstn.twilio.com")),), "medium", "make sure that the listed ones are your region's"),
+        ((twilio(*TWILIO[:3]),), "high", "5 of 8 addresses that Twilio (US)"),
+        ((twilio(*TWILIO[:4]),), "high", "add 54.244.51.0, 54.244.51.1, 54.244.51.2, 54.244.51.3"),
+        ((twilio("8.8.8.8"),), "high", "add 54.172.60.0/30, 54.244.51.0/30 (US) or 54.171.127.192/30 (IE) or"),
+        ((twilio("35.156.191.128/31", "35.156.191.131"),), "high", "1 of 4 addresses that Twilio (DE)"),
+        ((ips(*DIDWW[1:], **proxied("out.didww.com")),), "high", "add 46.19.209.14"),
+        ((ips("46.19.209.14", **proxied("nyc.us.out.didww.com")),), "high", "6 of 7 addresses that DIDWW"),
+        ((ips("64.16.250.10"), ips("5.172.39.10")), "high", "no address that Telnyx sends calls from is listed"),
+        ((ips("192.76.120.31", **host("sip.telnyx.ca")),), "high", "add 64.16.250.13"),
+        ((easybell("pbx", *EASYBELL), easybell("secure.pbx", *EASYBELL)), "high", "(cloud PBX)"),
+        ((easybell("secure.sip", *EASYBELL[1:]),), "high", "1 of 3 addresses that easybell (trunk)"),
         ((ips("89.149.192.7", **proxied("sip.uk.didlogic.net")),), "high", "add 23.19.63.1 (uk)"),
         ((ips(*EASYBELL_TLS, **host("voip.easybell.de")),), "high", "no address that easybell sends calls from"),
         ((ips(*EASYBELL_PBX[1:], **host("voip.easybell.de")),), "high", "add 62.144.211.104"),
@@ -141,11 +166,13 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((ips(EU[0], "8.8.8.0/24", "2a00::1"),), "medium", "remove 8.8.8.0/24, 2a00::1"),
         ((ips(*EASYBELL, "8.8.8.8", **host("voip.easybell.de")),), "medium", "8.8.8.8 not known as easybell's"),
         ((ips("23.19.63.1", "8.8.8.8", **proxied("sip.uk.didlogic.net")),), "medium", "DIDLogic"),
+        ((twilio(*TWILIO, "8.8.8.8"),), "medium", "8.8.8.8 not known as Twilio's"),
     ],
     "provider-calling-format": [
         (({"sip_calling_format": "national"},), "high", 'is "national", Telnyx expects "+e164"'),
         (({"sip_calling_format": "e164"},), "high", 'set sip_calling_format to "+e164"'),
         ((proxied("out.didww.com"),), "high", 'is "+e164", DIDWW expects "e164"'),
+        ((host("sip.nexmo.com", sip_calling_format="national"),), "high", 'Vonage expects "+e164" or "e164"'),
         *(
             ((host(name, sip_calling_format="national"),), "high", 'expects "+e164"')
             for name in (
@@ -155,6 +182,10 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
                 "sip.plusnet.de",
                 "sip.sipcall.ch",
                 "x.sip.vonage.com",
+                "sip-eu.vonage.com",
+                "x.pstn.de1-ix.twilio.com",
+                "sip.telnyx.eu",
+                "pstn.sinch.com",
                 "nl.wavix.net",
                 "x.zt.plivo.com",
                 "sip.ringcentral.com",
@@ -178,6 +209,20 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((host("sip.peoplefone.ch"), host("peoplefone.de")), "high", "Peoplefone is not supported"),
         ((host("fpbx.placetel.de"),), "high", "Placetel is not supported"),
         ((host("acme.Sipgate.de"),), "high", "Sipgate is not supported"),
+        ((host("acme.cloud-cfg.com"), host("sip.nfon.net")), "high", "NFON is not supported"),
+        ((host("acme.fpbx.de"),), "high", "Placetel is not supported"),
+    ],
+    "provider-registration": [
+        ((host("reg.sip-trunk.telekom.de"), host("tel.t-online.de")), "high", "Deutsche Telekom needs SIP REGISTER at"),
+        ((host("sip.1und1.de"),), "high", '1&1 needs SIP REGISTER at "sip.1und1.de"'),
+    ],
+    "proxy-unneeded": [
+        ((proxied("sip.telnyx.com"),), "low", "outbound_proxy is on, Telnyx does not need it"),
+        ((proxied("acme.sip.vonage.com"), proxied("sip.nexmo.com")), "low", "Vonage does not need it"),
+    ],
+    "inbound-auth-unsupported": [
+        ((auth(**host("x.pstn.twilio.com")),), "high", "Twilio sends inbound calls without one"),
+        ((auth(**host("x.pstn.de1.twilio.com")),), "high", 'set inbound_authorization_type to "ip" and allow 54.172.'),
     ],
     "host-malformed": [
         ((host("sip:pbx.example.com"),), "high", "has a scheme"),
@@ -278,7 +323,6 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((auth(**proxied("sip.uk.didlogic.net")),), "high", "allow 23.19.63.1 (uk)"),
         ((auth(**proxied("sip.xx.didlogic.net")),), "high", "allow the addresses that DIDLogic names for this host"),
         ((auth(**host("voip.easybell.de")),), "medium", "easybell"),
-        ((auth(**host("x.pstn.twilio.com")),), "low", "Twilio"),
     ],
     "exposure-username-blank": [
         ((auth(sip_username=None), auth(sip_username=" ")), "high", "authorized by username and password, but"),
@@ -333,6 +377,8 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (ips("0.0.0.0/0", "::/0"),),  # worse
         (ips("10.0.0.0/8", "100.64.0.0/10", "192.0.2.0/24"),),  # private or reserved is what is wrong with these
         (ips("8.0.0.0/8", inbound_authorization_type="auth"),),
+        (ips("3.80.16.0/23", "3.80.16.0/22", **host("x.voiceconnector.chime.aws")),),
+        (ips("185.45.154.0/23", **host("pbx.zadarma.com")), ips("185.45.154.0/23", **pbx())),  # Zadarma's two /24
     ],
     "allowlist-private": [
         (ips("172.15.255.255", "172.32.0.0", "192.167.0.1", "11.0.0.1", "100.63.255.255", "100.128.0.0"),),
@@ -346,7 +392,12 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (ips("junk", "junk"), ips("8.8.8.8", "8.8.8.8:5060")),  # invalid is what is wrong with these
     ],
     "allowlist-unused": [({},), (auth(), auth(allowed_inbound_ips="[]")), ({"inbound_authorization_type": None},)],
+    "allowlist-platform": [
+        ({}, ips("34.195.177.251", "143.223.96.0", "34.0.0.0/8"), ips("34.195.177.252:5060"), ips("0.0.0.0/0")),
+        (ips("34.195.177.252", inbound_authorization_type="auth"),),
+    ],
     "allowlist-shared": [
+        (ips("34.195.177.252") | A, ips("34.195.177.252") | B),  # the platform's
         (ips("8.8.8.8") | A, ips("8.8.4.4") | B),
         (ips("8.8.8.8") | A, ips("8.8.8.8") | A),
         (ips("8.8.8.8") | A, ips("8.8.8.8", inbound_authorization_type="auth") | B),
@@ -357,36 +408,43 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (ips(*US), ips(*EU), ips(*AU), ips(*EU, AU[0])),
         (ips("185.246.41.0/24"), ips("0.0.0.0/0")),
         (ips(f"{EU[0]}:5060", EU[1]),),  # invalid, but it is clear what was meant
-        (
-            ips(*TWILIO, **host("x.pstn.twilio.com")),
-            ips("54.244.51.0/30", "54.172.60.0/30", **host("x.pstn.twilio.com")),
-        ),
-        (ips(*EASYBELL, **host("voip.easybell.de")), ips(*EASYBELL_PBX, **host("voip.easybell.de"))),
+        (twilio(*TWILIO), twilio("54.244.51.0/30", "54.172.60.0/30"), twilio("35.156.191.128/30")),
+        (twilio(*(f"54.65.63.{last}" for last in range(192, 196))), twilio("177.71.206.192/31", "177.71.206.194/31")),
+        (easybell("voip", *EASYBELL), easybell("voip", *EASYBELL_PBX), easybell("secure.sip", *EASYBELL_PBX)),
+        (easybell("pbx", *EASYBELL_PBX), easybell("secure.pbx", *EASYBELL_PBX)),
+        (ips(*DIDWW, **proxied("out.didww.com")), ips(*DIDWW, **proxied("hk.out.didww.com"))),
         (ips("23.19.63.1", **proxied("sip.uk.didlogic.net")), ips("8.8.8.8", **proxied("sip.xx.didlogic.net"))),
         (
             ips("8.8.8.8", **host("pbx.example.com")),
             ips("8.8.8.8", **host(None)),
-            ips("8.8.8.8", **host("out.didww.com")),
+            ips("8.8.8.8", **host("pbx.zadarma.com")),
+            ips("216.147.0.1", **host("sip-eu.vonage.com")),
+            ips("8.8.8.8", **proxied("didlogic.net")),
         ),
         (ips(), ips("8.8.8.8", inbound_authorization_type="auth"), ips("8.8.8.8", inbound_authorization_type=None)),
     ],
     "provider-ips-other": [
         (ips(*EU), ips(*EU, *US), ips("185.246.41.0/24")),
         (ips(*EASYBELL, *EASYBELL_TLS, *EASYBELL_PBX, **host("voip.easybell.de")),),
-        (ips(*TWILIO, "8.8.8.8", **host("x.pstn.twilio.com")),),  # may be another region's
+        (ips(*EU, "64.16.250.10", "5.172.39.25", "193.108.220.10"), twilio(*TWILIO, "54.252.254.64/30")),
+        (ips(*EU, "34.195.177.252"),),  # the platform's, which is worse
+        (ips("185.45.152.0/24", "8.8.8.8", **host("pbx.zadarma.com")),),  # its addresses are not confirmed
         (ips(*EU, "10.0.0.1", "192.0.2.1", "8.0.0.0/8", "0.0.0.0/0", "junk"),),  # each has a finding of its own
         (ips("8.8.8.8"),),  # so that the provider's are missing
         (ips(*EU, "8.8.8.8", inbound_authorization_type="auth"),),
-        (ips("8.8.8.8", **host("pbx.example.com")), ips("8.8.8.8", **host("out.didww.com"))),
+        (ips("8.8.8.8", **host("pbx.example.com")), ips("8.8.8.8", **host("pbx.zadarma.com"))),
     ],
     "provider-calling-format": [
         ({}, proxied("out.didww.com", sip_calling_format="e164")),
         (host("pbx.zadarma.com", sip_calling_format="national"), pbx(), host(None, sip_calling_format="national")),
         ({"sip_calling_format": "E164"}, {"sip_calling_format": None}),
         (host("acme.nfon.com", sip_calling_format="national"),),
+        (host("sip.nexmo.com"), host("sip.nexmo.com", sip_calling_format="e164")),
+        (proxied("sg.out.didww.com", sip_calling_format="e164"), host("sip.telnyx.com.au")),
     ],
     "provider-host": [
         ({}, host("SIP.Telnyx.COM."), host("out.didww.com"), host("sip.ringcentral.com")),
+        (host("sip.telnyx.eu"), host("sip.telnyx.com.au"), host("ams.eu.out.didww.com"), host("acme.sip.telnyx.ca")),
         (host("a.pstn.twilio.com"), host("eviltelnyx.com"), host("telnyx.com.example"), host(None)),
     ],
     "provider-outbound-proxy": [
@@ -394,6 +452,15 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         ({}, host("out.didww.com", outbound_proxy=None), host("notdidww.com"), host(None)),
     ],
     "provider-unsupported": [({}, host("notsipgate.de"), host("sipgate.de.example"), host("nfon.example"), host(None))],
+    "provider-registration": [
+        ({}, host("stat.sip-trunk.telekom.de"), host("1und1.de"), host("xtel.t-online.de.example"), host(None)),
+    ],
+    "proxy-unneeded": [
+        ({}, proxied("out.didww.com"), proxied("sip.nl.didlogic.net"), proxied("pstn.sinch.com"), proxied("a.example")),
+        (proxied("sip.telnyx.com", sip_username=None),),  # the provider knows the platform by its address
+        (proxied("stat.sip-trunk.telekom.de"), proxied("acme.nfon.com"), {"outbound_proxy": None}),
+    ],
+    "inbound-auth-unsupported": [({}, twilio(*TWILIO), auth(), auth(**host("x.twilio.com")), auth(**host(None)))],
     "host-malformed": [
         ({}, host("SIP.Example.com."), host("_sip._udp.example.com"), host("8.8.8.8"), host("[2a00::1]")),
         (host(None), host(""), host(" ")),
@@ -455,6 +522,7 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
             auth(**host("pbx.example.com")),
             auth(**host(None)),
             auth(**host("out.didww.com")),
+            auth(**host("x.pstn.twilio.com")),  # it cannot send one, which is worse
         ),
     ],
     "exposure-username-blank": [
@@ -465,6 +533,7 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
     "exposure-username-number": [
         ({}, {"sip_username": "+4930231253"}, {"sip_username": "x4930231252"}, number(None, sip_username=None)),
         (number("reception"), number("reception", sip_username="Reception-1")),
+        (easybell("voip", *EASYBELL, sip_username="004930231252"), host("acme.sipgate.de", sip_username="+4930231252")),
     ],
     "exposure-username-default": [
         ({}, {"sip_username": "admin-7"}, {"sip_username": None}, {"sip_username": " "}),

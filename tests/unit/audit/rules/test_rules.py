@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from tests.support.frames import rows, trunks
 from tests.unit.audit.rules.cases import (
     EASYBELL,
     EASYBELL_TLS,
+    EU,
     LOGIN,
     NEGATIVE,
     POSITIVE,
@@ -190,7 +192,12 @@ def test_a_finding_says_that_a_did_is_inferred(rule: str) -> None:
     assert all("appears to be a DID" in seen for *_, seen, _ in found)
 
 
-DATED = [code for code in RULES if code.startswith("provider-") or code == "exposure-password"]
+DATED = [
+    code
+    for code in RULES
+    if code.startswith(("provider-", "proxy-", "inbound-auth-")) or code in ("exposure-password", "allowlist-platform")
+]
+REMARK = re.compile(r" \(by a catalog entry of 202[0-9-]+, older than 12 months: check it\)$")
 
 
 @cache
@@ -200,24 +207,46 @@ def dated(as_of: datetime) -> dict[str, Found]:
 
 @pytest.mark.parametrize("rule", DATED)
 def test_findings_by_facts_older_than_a_year_say_how_old_they_are(rule: str) -> None:
-    remark = " (by a catalog entry of 2026-06-01, older than 12 months: check it)"
-
-    def found_at(as_of: datetime) -> Found:
-        return [finding for finding in dated(as_of)[rule] if finding[1] == rule]
-
-    fresh = found_at(NOW)
-    old = [(*found, seen + remark, fix) for *found, seen, fix in fresh]
+    fresh, old = (
+        [finding for finding in dated(as_of)[rule] if finding[1] == rule] for as_of in (NOW, NOW.replace(year=2036))
+    )
     assert len(fresh) == len(trunks_of(rule))
-    assert not any("older" in seen for *_, seen, _ in fresh)
-    assert found_at(datetime(2027, 6, 1, tzinfo=UTC)) == fresh
-    assert found_at(datetime(2027, 6, 2, tzinfo=UTC)) == old
-    assert found_at(datetime(2036, 1, 1, tzinfo=UTC)) == old
+    assert not any(REMARK.search(seen) for *_, seen, _ in fresh)
+    assert all(REMARK.search(seen) for *_, seen, _ in old)
+    assert [(*found, REMARK.sub("", seen), fix) for *found, seen, fix in old] == fresh
+
+
+def test_findings_by_the_same_fact_have_the_same_cause_however_old_it_is() -> None:
+    made = trunks(*({"id": place} | row for place, row in enumerate((ips(EU[0]), host("a.sip.telnyx.com")), 1)))
+    fresh, old = (
+        audit_trunks(made, providers=PROVIDERS, as_of=NOW.replace(year=year), rules=[RULES[code] for code in DATED])
+        for year in (2026, 2036)
+    )
+    assert rows(fresh, "rule", "cause") == rows(old, "rule", "cause")
+    assert rows(fresh, "rule", "cause") == [
+        ("provider-ips-missing", "Telnyx (EU): add 185.246.41.141"),
+        ("provider-host", "Telnyx takes calls at sip.telnyx.com: a subdomain is inbound-only, outbound calls get 404"),
+    ]
 
 
 def test_only_findings_by_facts_on_providers_can_be_old() -> None:
     made = [row for rule in RULES for row in trunks_of(rule)]
     fresh, late = (audit(*made, as_of=NOW.replace(year=year)) for year in (2026, 2036))
     assert {code for _, code, *_ in set(late) - set(fresh)} == set(DATED)
+
+
+def test_an_allowlist_may_have_addresses_of_a_region_that_the_catalog_lacks() -> None:
+    catalog = (
+        '[[provider]]\nname = "Acme"\nas_of = 2026-06-01\nhosts = ["acme.example"]\nregions_complete = false\n'
+        '[[provider.group]]\nname = "US"\naddresses = ["9.9.9.9"]\n'
+    )
+    made = ips("8.8.8.8", **host("acme.example")), ips("9.9.9.9", "8.8.8.8", **host("acme.example"))
+    assert audit(*(row | LOGIN for row in made), rule="provider-ips-other", context=read_providers(catalog)) == []
+    ((*found, fix),) = audit(*made, rule="provider-ips-missing", context=read_providers(catalog))
+    assert (found[:3], fix) == (
+        [1, "provider-ips-missing", "medium"],
+        "add 9.9.9.9 (US), or make sure that the listed ones are your region's",
+    )
 
 
 def test_facts_with_a_newer_date_of_the_operator_are_not_old() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from trunk_transforms.audit.rules import allowlist, country, duplicate, exposure, host, number, provider, value
+from trunk_transforms.audit.rules import allowlist, country, duplicate, exposure, host, inbound, number, provider, value
 from trunk_transforms.audit.rules.rule import Rule
 
 RULES = {
     rule.code: rule
-    for family in (allowlist, provider, host, number, country, duplicate, exposure, value)
+    for family in (allowlist, provider, host, number, country, duplicate, inbound, exposure, value)
     for rule in vars(family).values()
     if isinstance(rule, Rule)
 }

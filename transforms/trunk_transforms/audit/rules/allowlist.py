@@ -6,14 +6,15 @@ A trunk that authorizes calls by password ignores its allowlist, so the only fin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 
 from trunk_transforms.audit.rules.context import AuditContext, Entries, Findings, Verdict, ordinary_networks
-from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, SPECIAL_ADDRESSES, rule
-from trunk_transforms.audit.rules.wording import enumerate_first, enumerate_some, quote
+from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, SPECIAL_ADDRESSES, rule
+from trunk_transforms.audit.rules.wording import enumerate_first, enumerate_networks, enumerate_some, quote
 from trunk_transforms.enrich.addresses import Entry, Network, show_network
+from trunk_transforms.enrich.providers import Provider
 
 
 @rule(
@@ -75,8 +76,14 @@ def check_open(context: AuditContext) -> Findings:
     source="the smallest networks that are routed on the internet",
 )
 def check_wide(context: AuditContext) -> Findings:
-    """Find wide public networks."""
-    return _find_entries(context, lambda entry: entry.is_wide, "allows far more addresses than calls come from")
+    """Find wide public networks that no provider is known to send calls from."""
+    is_provided = context.providers.is_provided
+
+    def decide(provider: Provider | None, entries: Entries) -> Verdict | None:
+        wide = (e for e in entries if e.is_wide and not (e.network and is_provided(e.network, provider)))
+        return _describe(wide, "allows far more addresses than calls come from")
+
+    return context.decide(["provider", "allowlist"], decide, _has_odd_entries(context))
 
 
 @rule(
@@ -144,6 +151,26 @@ def check_unused(context: AuditContext) -> Findings:
     return context.decide(["allowlist"], decide, ~context.trunks["is_allowlist_used"])
 
 
+@rule(
+    "allowlist-platform",
+    severity="medium",
+    question="Which allowlists have addresses of the platform itself?",
+    why="They let the platform call itself. The provider calls from other addresses, which may be missing.",
+    fix="remove the entry; if an address that the provider calls from is missing, add it",
+    source=PROVIDER_CATALOG,
+)
+def check_platform(context: AuditContext) -> Findings:
+    """Find addresses of the outbound proxy and of LiveKit, which the platform runs on."""
+    providers = context.providers
+
+    def decide(entries: Entries) -> Verdict | None:
+        networks = dict.fromkeys(entry.network for entry in entries if entry.network and not entry.fault)
+        shown = enumerate_networks(network for network in networks if providers.platform_addresses.contains(network))
+        return context.date(Verdict(f"{shown} belongs to the platform"), providers.platform_as_of) if shown else None
+
+    return context.decide(["allowlist"], decide, context.trunks["is_allowlist_used"])
+
+
 def list_networks(context: AuditContext) -> pd.Series:
     """Return the networks by which accounts are compared: ordinary ones in allowlists in use, not of a provider."""
     positions = context.trunks.loc[context.trunks["is_allowlist_used"], "allowlist"]
@@ -192,10 +219,14 @@ def _find_entries(context: AuditContext, matches: Callable[[Entry], bool], remar
     """Return one finding per trunk with matching entries in use: each entry once, then the remark."""
 
     def decide(entries: Entries) -> Verdict | None:
-        found = dict.fromkeys(_show(entry) for entry in entries if matches(entry))
-        return Verdict(f"{enumerate_some(list(found), 3)} {remark}") if found else None
+        return _describe(filter(matches, entries), remark)
 
     return context.decide(["allowlist"], decide, _has_odd_entries(context))
+
+
+def _describe(entries: Iterable[Entry], remark: str) -> Verdict | None:
+    found = dict.fromkeys(map(_show, entries))
+    return Verdict(f"{enumerate_some(list(found), 3)} {remark}") if found else None
 
 
 def _has_odd_entries(context: AuditContext) -> pd.Series:

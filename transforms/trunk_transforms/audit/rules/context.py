@@ -6,7 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from trunk_transforms.audit.rules.wording import enumerate_first
 from trunk_transforms.enrich.addresses import Entry, Network, classify_entry, normalize_host
 from trunk_transforms.enrich.countries import canonical_country
 from trunk_transforms.enrich.numbers import Flags, as_text, derive_numbers, match_valid_numbers
-from trunk_transforms.enrich.providers import Provider, Providers, derive_provider
+from trunk_transforms.enrich.providers import Providers, derive_provider, is_old
 from trunk_transforms.schema.tables import API_COLUMNS
 
 Codes = NDArray[np.int64]
@@ -27,7 +27,6 @@ AUDITED = ("account", *(column.name for column in API_COLUMNS if column.name not
 """The columns that the rules need."""
 
 _TEXTS = tuple(name for name in AUDITED if name not in ("id", "outbound_proxy"))
-_OLD_MONTHS = 12
 
 Entries = tuple[Entry, ...]
 Findings = pd.DataFrame
@@ -88,11 +87,12 @@ class AuditContext:
         texts = pd.DataFrame(hits, columns=Verdict._fields).astype("str")
         return texts.take(positions).set_axis(rows[is_found])
 
-    def age(self, provider: Provider) -> str:
-        """Return a remark for findings if the catalog's entry on a provider is older than 12 months, else no text."""
-        months = (self.as_of.year - provider.as_of.year) * 12 + self.as_of.month - provider.as_of.month
-        is_old = months > _OLD_MONTHS or (months == _OLD_MONTHS and self.as_of.day > provider.as_of.day)
-        return f" (by a catalog entry of {provider.as_of}, older than {_OLD_MONTHS} months: check it)" if is_old else ""
+    def date(self, verdict: Verdict, fact_as_of: date) -> Verdict:
+        """Return the verdict, with a remark if it relies on a fact older than 12 months; the cause is without it."""
+        if not is_old(fact_as_of, self.as_of):
+            return verdict
+        remark = f" (by a catalog entry of {fact_as_of}, older than 12 months: check it)"
+        return verdict._replace(seen=verdict.seen + remark, cause=verdict.cause or verdict.seen)
 
     def _encode(self, name: str) -> tuple[Codes, list[Any]]:
         """Return a column as positions in the list of its distinct values; the last value is None, for nulls."""

@@ -7,8 +7,7 @@ import pyarrow.compute as pc
 
 from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict, as_findings, combine, ids, name_others
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, rule
-from trunk_transforms.audit.rules.wording import enumerate_some, quote_own
-from trunk_transforms.enrich.addresses import show_network
+from trunk_transforms.audit.rules.wording import allow_addresses, quote_own
 from trunk_transforms.enrich.numbers import as_flags, as_text, normalize_numbers
 from trunk_transforms.enrich.providers import Provider
 
@@ -31,16 +30,13 @@ _DEFAULT_USERNAMES = (
     source=f"{PROVIDER_CATALOG}; the vendor recommends allowlists",
 )
 def check_password(context: AuditContext) -> Findings:
-    """Find password authorization at providers with a severity for it in the catalog."""
+    """Find password authorization at providers with a severity for it; inbound-auth-unsupported is worse."""
 
     def decide(provider: Provider, host: str) -> Verdict | None:
-        if provider.password_severity is None:
+        if provider.password_severity is None or not provider.supports_inbound_auth:
             return None
-        groups = provider.groups_for(host)
-        listed = " or ".join(f"{enumerate_some([show_network(ip) for ip in g.addresses])} ({g.name})" for g in groups)
-        allow = f"allow {listed}" if groups else f"allow the addresses that {provider.name} names for this host"
-        seen = f"authorized by password, {provider.name} sends calls from fixed addresses{context.age(provider)}"
-        return Verdict(seen, f'set inbound_authorization_type to "ip" and {allow}', provider.password_severity)
+        seen = f"authorized by password, {provider.name} sends calls from fixed addresses"
+        return context.date(Verdict(seen, allow_addresses(provider, host), provider.password_severity), provider.as_of)
 
     is_password = context.trunks["inbound_authorization_type"] == "auth"
     return context.decide(["provider", "host"], decide, is_password & context.trunks["is_provider_known"])
@@ -85,12 +81,14 @@ def check_username_blank(context: AuditContext) -> Findings:
     source="comparison of the two",
 )
 def check_username_number(context: AuditContext) -> Findings:
-    """Find usernames that are the number, or have its digits with or without +."""
+    """Find usernames that are the number, or have its digits with or without +, unless the provider assigns them."""
     names = normalize_numbers(as_text(context.trunks["sip_username"]))
     names, numbers = (pc.utf8_ltrim(text, "+") for text in (names, as_text(context.trunks["normalized_number"])))
     # Extensions without digits, such as "reception", are compared as written.
     is_same = (context.trunks["sip_username"] == context.trunks["phone_number"]).to_numpy(dtype=bool)
-    rows = context.trunks.index[is_same | as_flags(pc.equal(names, numbers))]
+    assigning = [provider.name for provider in context.providers.providers if provider.assigns_username]
+    is_chosen = ~context.trunks["provider"].isin(assigning)
+    rows = context.trunks.index[is_chosen & (is_same | as_flags(pc.equal(names, numbers)))]
     return as_findings(pd.Series("sip_username is the number itself", index=rows))
 
 

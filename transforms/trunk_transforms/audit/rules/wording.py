@@ -8,7 +8,9 @@ from itertools import islice
 import pandas as pd
 import pyarrow.compute as pc
 
+from trunk_transforms.enrich.addresses import Network, show_network
 from trunk_transforms.enrich.numbers import as_flags, as_text
+from trunk_transforms.enrich.providers import AddressGroup, Provider
 from trunk_transforms.text import printable
 
 MOST_CHARACTERS = 60
@@ -39,3 +41,19 @@ def enumerate_first(items: Iterable[str], count: int, most: int) -> str:
     """Return `a, b and 2 more` for `count` items; reads only the first `most` items."""
     named = list(islice(items, most))
     return ", ".join(named) + (f" and {count - len(named)} more" if count > len(named) else "")
+
+
+def enumerate_networks(networks: Iterable[Network]) -> str:
+    """Return the networks as text, the first eight by name."""
+    return enumerate_some([show_network(network) for network in networks])
+
+
+def enumerate_groups(groups: Iterable[AddressGroup]) -> str:
+    """Return the required addresses of each group, of which one is enough."""
+    return " or ".join(f"{enumerate_networks(group.addresses)} ({group.name})" for group in groups)
+
+
+def allow_addresses(provider: Provider, host: str) -> str:
+    """Return the fix for a trunk that should authorize calls by the provider's addresses in place of a password."""
+    listed = enumerate_groups(provider.groups_for(host)) or f"the addresses that {provider.name} names for this host"
+    return f'set inbound_authorization_type to "ip" and allow {listed}'
