@@ -23,7 +23,10 @@ def run(options: Options) -> int:
     from sip_trunks.commands.report import deriving, output_reports
     from sip_trunks.core.errors import CHECK_FAILED, UsageError
     from sip_trunks.core.settings import read_settings
+    from sip_trunks.reporting.output import choose_format
+    from sip_trunks.reporting.terminal import print_wrapped
     from trunk_transforms.audit.rules import select_rules
+    from trunk_transforms.audit.rules.rule import PROVIDER_CATALOG
     from trunk_transforms.audit.suppressions import expired
 
     settings = read_settings(options.destination)
@@ -36,6 +39,10 @@ def run(options: Options) -> int:
         # Output that cannot be written, such as after `| head`, must not turn a failure into a success.
         options.exit_code = CHECK_FAILED if inputs.findings["severity"].isin(failing).any() else 0
         output_reports(settings, options, ["audit"], inputs)
+        relies_on_catalog = any(PROVIDER_CATALOG in rule.source for rule in rules)
+        if relies_on_catalog and choose_format(options.format, options.output) == "table":
+            for gap in inputs.coverage.describe():
+                print_wrapped("coverage  ", gap)
         sys.stdout.flush()
     for suppression in expired(inputs.options.suppressions, inputs.options.as_of):
         text = f"the suppression of {suppression.subject} has expired on {suppression.until}"

@@ -45,13 +45,13 @@ def print_overview(rows: Sequence[Sequence[Any]]) -> None:
     for section, item, value, detail in rows:
         head = section if section != before else ""
         shown = "" if value is None else str(value)
-        _print_wrapped(
+        print_wrapped(
             f"{head:<9}  {shown:>7}  {printable(item, items):<{items}}  ", printable(detail or "", 2 * _WIDTH)
         )
         before = section
 
 
-def _print_wrapped(start: str, text: str) -> None:
+def print_wrapped(start: str, text: str) -> None:
     """Print a text after `start`, wrapped to the width of a terminal."""
     lines = fill(text, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False)
     print(lines or start.rstrip())
@@ -115,4 +115,4 @@ def _print_findings(findings: pd.DataFrame, suppressed_count: int) -> None:
 
 def print_indented(head: str, text: str) -> None:
     """Print a text below a line, wrapped to the width of a terminal, with `head` at its left."""
-    _print_wrapped(f"{'':8}  {head:<4}  ", printable(text, 2_000))
+    print_wrapped(f"{'':8}  {head:<4}  ", printable(text, 2_000))

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import pandas as pd
 
+from trunk_transforms.audit.coverage import Coverage, measure_coverage
 from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.audit.finding_log import with_ages
 from trunk_transforms.audit.rules import RULES
@@ -139,6 +140,11 @@ class ReportInputs:
     def suppressed(self) -> pd.DataFrame:
         """The suppressed findings."""
         return self._audited[1]
+
+    @property
+    def coverage(self) -> Coverage:
+        """What the audit cannot judge."""
+        return measure_coverage(self.count(["provider"]), self.options.providers, self.options.as_of)
 
     @cached_property
     def overview(self) -> pd.DataFrame:

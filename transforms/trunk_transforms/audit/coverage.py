@@ -1,0 +1,46 @@
+"""The coverage of the audit: trunks and facts on which its rules know too little."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from trunk_transforms.audit.rules.wording import enumerate_some
+from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER, is_old
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    import pandas as pd
+
+    from trunk_transforms.enrich.providers import Providers
+
+
+class Coverage(NamedTuple):
+    """The number of trunks, those with an unknown provider, and the facts on the others older than twelve months."""
+
+    trunk_count: int
+    unknown_count: int
+    old_facts: list[str]
+
+    def describe(self) -> Iterator[str]:
+        """Yield a sentence for each gap."""
+        if self.unknown_count:
+            yield (
+                f"{self.unknown_count} of {self.trunk_count} trunks have an unknown provider, "
+                "so the rules on providers are silent on them"
+            )
+        if self.old_facts:
+            yield f"facts older than 12 months, to be checked: {enumerate_some(self.old_facts)}"
+
+
+def measure_coverage(counts: pd.DataFrame, providers: Providers, as_of: datetime) -> Coverage:
+    """Return the coverage of an audit on a day, from the number of trunks, `trunk_count`, per `provider`.
+
+    A trunk without a SIP address has no provider, so its provider is not unknown.
+    """
+    used = [providers.by_name[name] for name in counts["provider"].dropna() if name in providers.by_name]
+    dates = {fact: day for provider in used for fact, day in provider.dates.items()}
+    unknown = counts.loc[counts["provider"] == UNKNOWN_PROVIDER, "trunk_count"]
+    old_facts = [f"{fact} of {day}" for fact, day in dates.items() if is_old(day, as_of)]
+    return Coverage(int(counts["trunk_count"].sum()), int(unknown.sum()), old_facts)
