@@ -33,14 +33,24 @@ def test_the_demo_account_has_the_findings_that_were_put_into_it(begin: Begin) -
         "allowlist-open": [2121],
         "allowlist-private": [2129],
         "allowlist-reserved": [2102, 2107, 2118, 2129, 2134, 2145],  # the demo's PBX have addresses of examples
-        "provider-ips-missing": [2106, 2123, 2133, 2139, 2150],  # three of Twilio's eight are there
+        "allowlist-platform": [2109],
+        "provider-ips-missing": [2106, 2123, 2139, 2150],  # three of Twilio's eight are there
+        "provider-ips-other": [2128],
         "provider-calling-format": [2130, 2131],
+        "provider-host": [2125],
         "provider-outbound-proxy": [2104],
+        "provider-unsupported": [2117],
+        "provider-registration": [2105],
+        "proxy-unneeded": [2113],
+        "inbound-auth-unsupported": [2133],
         "host-platform": [2143],
         "number-malformed": [2135],
         "number-without-plus": [2132],
         "country-unknown": [2108],
         "duplicate-number": [2111, 2138],
+        "exposure-password": [2127],
         "exposure-username-blank": [2118],
+        "exposure-username-default": [2120],
+        "exposure-shared-credential": [2110, 2124, 2137],
         "exposure-username-number": [2139],
     }

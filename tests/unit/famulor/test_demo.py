@@ -83,8 +83,8 @@ def request(url: str, method: str = "GET", headers: dict[str, str] | None = None
 @pytest.mark.parametrize(
     ("edition", "sha256"),
     [
-        (0, "6080fadd2eda6bc6488884fcff185fc17e8940d5cab06811302b3db05b83ef11"),
-        (7, "6e25d6533bfa9b4bebfd345512cfcabcd08ff581bf0caf6855d09852b8bef101"),
+        (0, "534546a78619c47da816d8b792aaa22dc33dbf9635e3a6adb490ce564c62db6a"),
+        (7, "fdaf438e0bdf0d541280bd84febc88a23c772585069b0f6394b5121880de2d0f"),
     ],
 )
 def test_editions_are_the_same_on_every_machine(edition: int, sha256: str) -> None:
