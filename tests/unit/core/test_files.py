@@ -1,17 +1,143 @@
-"""Files that are replaced as a whole, by several processes at once and after a kill."""
+"""Files that are replaced as a whole: through links, beside pipes and devices, and while others write the same."""
 
 from __future__ import annotations
 
 import errno
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from sip_trunks.core.files import delete_drafts, write_whole, writing_whole
+from sip_trunks.core.files import (
+    delete_drafts,
+    find_leftovers,
+    move_whole,
+    write_whole,
+    writing_folder,
+    writing_whole,
+)
 
-if TYPE_CHECKING:
-    from pathlib import Path
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def test_a_chain_of_links_is_followed_to_the_file_which_keeps_its_place(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    target = tmp_path / "there" / "file"
+    (tmp_path / "near").symlink_to("there/link")
+    (tmp_path / "there" / "link").symlink_to("file")  # dangling at first
+    for content in (b"first", b"second"):
+        write_whole(tmp_path / "near", content)
+        assert target.read_bytes() == content
+        assert not target.is_symlink()
+        assert (tmp_path / "near").readlink() == Path("there/link")
+    assert sorted(path.name for path in target.parent.iterdir()) == ["file", "link"]
+
+
+def test_links_that_go_round_in_a_circle_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="symbolic links"):
+        write_whole(tmp_path / "a", b"x")
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(pipe)
+    read: list[bytes] = []
+    for name in ("pipe", "link"):
+        reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+        reader.start()
+        write_whole(tmp_path / name, b"through")
+        reader.join()
+    assert read == [b"through"] * 2
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a device")
+def test_a_device_is_written_to_and_stays_a_device(tmp_path: Path) -> None:
+    os.mknod(device := tmp_path / "null", 0o20666, os.makedev(1, 3))
+    try:
+        device.write_bytes(b"x")
+    except PermissionError:
+        pytest.skip("this file system has no devices")
+    write_whole(device, b"x")
+    assert device.is_char_device()
+
+
+@pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}", "/proc/{pid}/fd/{}", "link"])
+def test_an_open_descriptor_is_written_to_where_it_is(tmp_path: Path, name: str) -> None:
+    """As `--output /dev/stdout >> file` means it."""
+    with (tmp_path / "file").open("w+b", buffering=0) as file:
+        file.write(b"before ")
+        (tmp_path / "link").symlink_to(f"/dev/fd/{file.fileno()}")
+        write_whole(tmp_path / name.format(file.fileno(), pid=os.getpid()), b"within ")
+        file.write(b"after")
+    assert (tmp_path / "file").read_bytes() == b"before within after"
+
+
+def test_an_open_pipe_is_written_to(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    write_whole(Path(f"/dev/fd/{writing}"), b"x")
+    os.close(writing)
+    with open(reading, "rb") as pipe:  # noqa: PTH123 - a descriptor is not a path
+        assert pipe.read() == b"x"
+
+
+def test_each_writer_has_a_draft_of_its_own_and_the_last_one_wins(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    with writing_whole(path) as first, writing_whole(path) as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert path.read_bytes() == b"first"
+    assert names_in(tmp_path) == [path.name]
+
+
+def test_drafts_of_dead_processes_are_deleted_and_those_of_others_are_not(tmp_path: Path) -> None:
+    (tmp_path / ".file.0123abcd.draft").touch()
+    with writing_whole(tmp_path / "file") as file:
+        delete_drafts(tmp_path)
+        file.write(b"x")
+    assert names_in(tmp_path) == ["file"]
+
+
+def test_a_folder_is_there_as_a_whole_with_the_permissions_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / ".copy.0123abcd.draft" / "of a dead process").mkdir(parents=True)
+    before = os.umask(0o077)
+    try:
+        with writing_folder(tmp_path / "copy") as draft:
+            (draft / "file").touch()
+            assert [path.name for path in find_leftovers(tmp_path)] == []
+            assert not (tmp_path / "copy").exists()
+    finally:
+        os.umask(before)
+    assert names_in(tmp_path) == ["copy"]
+    assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o700
+
+
+def test_an_error_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(TypeError), writing_whole(tmp_path / "file") as file:
+        file.writelines([b"new", "no bytes"])  # type: ignore[list-item]
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert names_in(tmp_path) == ["file"]
+
+
+def test_a_file_is_moved_to_another_file_system_with_its_permissions(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    with TemporaryDirectory(dir="/dev/shm") as memory:
+        source.write_bytes(b"x")
+        source.chmod(0o640)
+        (tmp_path / "link").symlink_to(f"{memory}/file")
+        move_whole(source, tmp_path / "link")
+        assert Path(memory, "file").read_bytes() == b"x"
+        assert Path(memory, "file").stat().st_mode & 0o777 == 0o640
+        assert names_in(Path(memory)) == ["file"]
+    assert names_in(tmp_path) == ["link"]
 
 
 def test_writers_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> None:
