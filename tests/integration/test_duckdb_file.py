@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -10,10 +13,11 @@ import pytest
 
 from sip_trunks.core.errors import DestinationError
 from sip_trunks.core.settings import read_settings
+from sip_trunks.destinations import open_destination
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.destination_contract import AtomicDestinationContract
 from tests.support.lakes import places_with
-from tests.support.runs import load, query
+from tests.support.runs import call, capture, load, query
 
 if TYPE_CHECKING:
     from tests.support.api import Api
@@ -112,3 +116,56 @@ def test_a_file_that_somebody_has_written_into_is_mended_by_the_next_load(api: A
     assert query("SELECT id, row_version FROM famulor.sip_trunks_history WHERE valid_to IS NULL ORDER BY id") == current
     entries = query("SELECT ip FROM famulor.sip_trunk_allowed_ips ORDER BY trunk_id, position")
     assert [ip for (ip,) in entries] == IP_TRUNK["allowed_inbound_ips"] * 3
+
+
+@pytest.mark.parametrize("elsewhere", ["data/disk", "/dev/shm"], ids=["same file system", "another file system"])
+def test_a_file_that_is_a_link_is_published_where_it_points_to(api: Api, place: Path, elsewhere: str) -> None:
+    (place / "data" / "disk").mkdir(parents=True)
+    with TemporaryDirectory(dir=elsewhere) as folder:
+        target = Path(folder, "big.duckdb").resolve()
+        (place / "data" / "disk" / "next.duckdb").symlink_to(target)
+        read_settings().warehouse_path.symlink_to("disk/next.duckdb")  # dangling, relative, in a chain
+        for trunks in ([TRUNK], [TRUNK, IP_TRUNK]):
+            api.answer(trunks)
+            assert load().exit_code == 0
+            with duckdb.connect(str(target), read_only=True) as connection:
+                assert connection.execute("SELECT count(*) FROM sip_trunks").fetchall() == [(len(trunks),)]
+            assert read_settings().warehouse_path.is_symlink()
+            assert [path.name for path in Path(folder).iterdir()] == ["big.duckdb"]
+        assert open_destination(read_settings()).written_folders == (target.parent,)
+        call("prune", "--yes")
+        assert query("SELECT count(*) FROM sip_trunks") == [(2,)]
+        assert not target.is_symlink()
+
+
+WRITER = """
+import duckdb, os, sys
+connection = duckdb.connect(sys.argv[1])
+connection.execute("CREATE TABLE main.theirs AS SELECT 42 AS n")
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("command", ["run", "prune --yes"])
+@pytest.mark.parametrize("name", ["warehouse.duckdb", "elsewhere.duckdb"])
+def test_changes_of_another_program_that_are_only_in_its_log_are_kept_and_named(
+    begin: Begin, place: Path, command: str, name: str
+) -> None:
+    """Only a process that is killed leaves such a log. The file may be a link, and the log is named after the link."""
+    begin(TRUNK)
+    published = read_settings().warehouse_path
+    written = published.with_name(name)
+    if written != published:
+        published.rename(written)
+        published.symlink_to(name)
+    subprocess.run([sys.executable, "-c", WRITER, str(written)], check=False)
+    printed = capture(*command.split())
+    (warning,) = (line for line in printed.errors.splitlines() if "another program" in line)
+    (kept,) = published.parent.glob("warehouse-*.duckdb")
+    assert str(kept) in warning
+    assert not list(place.rglob(f"{name}.wal"))
+    assert query("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'theirs'") == [(0,)]
+    with duckdb.connect(str(kept)) as connection:
+        assert connection.execute("FROM main.theirs").fetchall() == [(42,)]
+    assert str(kept) in call("accounts", "forget", "default", "--yes")
+    assert "another program" not in capture("run").errors

@@ -23,7 +23,8 @@ _MOST_LINKS = 40  # as the kernel follows
 def writing_whole(path: Path) -> Iterator[IO[bytes]]:
     """Yield a file to write to. When the context ends without an error, it replaces the file at `path`.
 
-    Errors name `path`. Links are followed. A pipe, a device or an open descriptor such as /dev/stdout is written to, not replaced.
+    Errors name `path`. Links are followed. A pipe, a device or an open descriptor such as /dev/stdout is written to,
+    not replaced.
     """
     descriptor = _find_descriptor(path)
     if descriptor is not None or _is_special(path):

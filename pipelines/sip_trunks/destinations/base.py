@@ -112,9 +112,12 @@ class WritableDestination(NamedDestination, Protocol):
     def write_observations(self, connection: DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to `sip_trunk_snapshots` for responses that are unchanged and need no load."""
 
-    def publish(self, _snapshot_at: datetime) -> None:
-        """Make the run visible to readers, as a whole if the destination is atomic; do nothing if it already is."""
-        return
+    def publish(self, _snapshot_at: datetime) -> str | None:
+        """Make the run visible to readers, as a whole if the destination is atomic; do nothing if it already is.
+
+        Return a warning, if there is one.
+        """
+        return None
 
 
 class MaintainableDestination(NamedDestination, Protocol):

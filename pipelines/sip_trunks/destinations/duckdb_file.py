@@ -13,21 +13,21 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from sip_trunks.core.errors import DestinationError, nothing_stored
-from sip_trunks.core.files import sync_directory
+from sip_trunks.core.files import move_whole
 from sip_trunks.destinations.base import Destination, ReclaimableSpace
 from sip_trunks.warehouse import sql, state
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-    from datetime import datetime
-    from pathlib import Path
 
     import pyarrow as pa
 
@@ -188,14 +188,46 @@ class DuckDBFile(Destination):
         with self.reading() as connection:
             return ReclaimableSpace(bytes=state.read_free_bytes(connection))
 
-    def publish(self, _snapshot_at: datetime) -> None:
-        """Replace the published file with the private copy, atomically and durably."""
-        with self._private_path.open("rb") as file:
-            os.fsync(file.fileno())
-        self._private_path.replace(self.path)
-        # A log that another writer has left beside the old file would be replayed on the new one.
-        _write_ahead_log(self.path).unlink(missing_ok=True)
-        sync_directory(self.settings.data_dir)
+    def publish(self, _snapshot_at: datetime) -> str | None:
+        """Replace the published file with the private copy, atomically and durably; links to it are followed.
+
+        Return a warning if another writer's changes were not in the copy.
+        """
+        warning = self._set_changes_aside()
+        move_whole(self._private_path, self.path)
+        return warning
+
+    def _set_changes_aside(self) -> str | None:
+        """Keep the published file under another name if another program has left a log of changes beside it.
+
+        The log would be replayed on the new file. It fits only the old one, so both are kept. Return a warning.
+        """
+        logs = [log for log in map(_write_ahead_log, {self.path, self._target}) if log.exists() and log.stat().st_size]
+        for log in logs:
+            kept = self._target.with_name(f"{self.path.stem}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.duckdb")
+            os.link(self._target, kept)
+            log.replace(_write_ahead_log(kept))
+            warning = (
+                f"another program has changed {self.path}, but ended without writing its log into the file; these "
+                f"changes are not in the new file. They are kept: open {kept} with DuckDB, then delete it"
+            )
+        return warning if logs else None
+
+    @property
+    def _target(self) -> Path:
+        """The published file, or the one that it links to."""
+        return Path(os.path.realpath(self.path))
+
+    @property
+    def written_folders(self) -> tuple[Path, ...]:
+        """The folder of the file, if the published file is a link to it."""
+        folder = self._target.parent
+        return () if folder == self.settings.data_dir.resolve() else (folder,)
+
+    @property
+    def residual_data(self) -> str | None:
+        """The files that were kept because of another program's changes."""
+        return ", ".join(map(str, sorted(self._target.parent.glob(f"{self.path.stem}-*.duckdb")))) or None
 
     @contextmanager
     def reading(self, _tables: Collection[str] | None = None) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -9,12 +9,13 @@ and as a whole if it is atomic. The reports are written again from the remaining
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from sip_trunks.core.logs import logger
+from sip_trunks.core.logs import logger, say
 from sip_trunks.destinations import open_destination
 from sip_trunks.run.pending import mark_page, unmark_page
 from sip_trunks.run.run import clean_work
@@ -121,7 +122,8 @@ def compact(settings: Settings, destination: Destination, deletions: Deletions) 
                 if inputs is None:
                     report_tables.drop_reports(connection)
         mark_page(settings)
-        destination.publish(moment)
+        if warning := destination.publish(moment):
+            say(logging.WARNING, warning)
         deleted = ", ".join(f"{count} of {table}" for table, count in counts.items() if count)
         logger.info("deleted from %s: %s", destination.location, deleted or "no rows")
         if span and settings.page_path.exists():

@@ -67,6 +67,7 @@ class _Progress:
     report_failure: Exception | None = None
     findings: tuple[RuleFindings, ...] | None = None
     before: dict[str, StoredAccount] = field(default_factory=dict)
+    publish_warning: str | None = None
 
 
 def run(
@@ -165,6 +166,8 @@ def clean_work(settings: Settings, destination: WritableDestination) -> Iterator
 
 
 def _warnings(context: RunContext, done: _Progress) -> Iterator[str]:
+    if done.publish_warning:
+        yield done.publish_warning
     for names in find_shared_tokens(context.accounts):
         yield f"{name_some(names)} have the same token, so the same trunks: give each its own, or remove one"
     marks = pseudonym_marks(context.settings.loader_version)
@@ -223,7 +226,7 @@ def _load_and_publish(context: RunContext) -> _Progress:
             inputs = _write_reports(context, connection, done, snapshot_at, has_loaded=has_loaded)
     context.note(_result(context, done))
     context.announce("publishing")
-    destination.publish(snapshot_at)
+    done.publish_warning = destination.publish(snapshot_at)
     try:
         _finish(context, done, inputs, snapshot_at, is_new=has_loaded or is_page_pending(context.settings))
     except BaseException as error:
