@@ -12,7 +12,7 @@ from sip_trunks.destinations import open_destination
 from tests.support.builders import IP_TRUNK, TRUNK
 from tests.support.destination_contract import ComparedDestinationContract, assert_whole, load_trunks
 from tests.support.lakes import contents, places_with
-from tests.support.runs import query
+from tests.support.runs import call, query
 
 if TYPE_CHECKING:
     from tests.support.api import Api
@@ -39,12 +39,17 @@ class TestDeltaLake(ComparedDestinationContract):
     def places_with(self, text: str) -> set[str]:
         return places_with(text)
 
-    def test_tables_that_were_set_aside_by_a_process_that_died_are_put_back(self, api: Api, place: Path) -> None:
+    @pytest.mark.parametrize("command", ["run", "import copy"])
+    def test_tables_that_an_earlier_release_set_aside_are_put_back(self, api: Api, place: Path, command: str) -> None:
         load_trunks(api, TRUNK)
+        call("export", "--output", "copy")
         folder = place / "data" / "lake" / "famulor_delta"
         folder.rename(folder.with_suffix(".before"))
         (folder / "sip_trunks").mkdir(parents=True)
         assert open_destination(read_settings()).is_work_pending()
+        if command == "import copy":
+            assert "is not empty" in call("import", "copy", code=2)
+            assert_whole([TRUNK])
         load_trunks(api, TRUNK, IP_TRUNK)
         assert_whole([TRUNK, IP_TRUNK])
         assert query("SELECT count(*) FROM sip_trunk_snapshots") == [(2,)]

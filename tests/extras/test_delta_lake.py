@@ -10,6 +10,8 @@ import json
 import re
 import shutil
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
@@ -324,7 +326,54 @@ def test_a_run_killed_anywhere_is_followed_by_one_that_stores_its_response(delta
     assert KILLED in codes
 
 
+# ---------------------------------------------------------------------- what goes
+
+
+def test_readers_beside_a_compaction_always_find_what_is_stored(first_run: None, delta: Path, api: Api) -> None:
+    """Only a reader in another thread comes to the moment at which the files of its version are deleted."""
+    load_responses(api, AFTER)
+    found: list[Any] = []
+    is_over = threading.Event()
+
+    def read_on() -> None:
+        while not is_over.is_set():
+            try:
+                found.append(query(f"SELECT count(*) FROM {HISTORY} WHERE account = 'acme' AND valid_to IS NULL"))
+            except Exception as error:  # noqa: BLE001 - a thread's errors are shown at the end
+                found.append(error)
+
+    with ThreadPoolExecutor() as pool:
+        reader = pool.submit(read_on)
+        for command in ("prune --yes", "prune --older-than 1s --yes", "accounts forget beta --yes", "prune --yes"):
+            call(*command.split())
+        is_over.set()
+        reader.result()
+    assert len(found) > 3
+    assert all(each == [(len(AFTER[0]),)] for each in found), found
+
+
+def test_a_compaction_leaves_one_file_for_each_table_and_the_log_of_one_version(first_run: None, delta: Path) -> None:
+    version = DeltaTable(delta / HISTORY).version()
+    (delta / HISTORY / "part-of-a-killed-process.parquet").touch()
+    for number in (1, 2):
+        call("prune", "--yes")
+        names = sorted(path.name for path in (delta / HISTORY).rglob("*") if path.is_file())
+        prefix = f"{version + number:020}"
+        assert names[:3] == [f"{prefix}.checkpoint.parquet", f"{prefix}.json", "_last_checkpoint"]
+        assert len(names) == 4
+
+
 # ---------------------------------------------------------------------- settings that cannot be used
+
+
+@pytest.mark.parametrize("name", ["100%", "[x", "a\\b", "a|b", "a^b", "new\nline"])
+def test_a_folder_that_the_library_cannot_use_is_refused_by_check_and_run_alike(
+    place: Path, api: Api, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("SIP_TRUNKS__LAKE", str(place / name))
+    assert "choose a folder without it" in call("run", code=2)
+    assert "choose a folder without it" in capture("check", code=2).out.decode()
+    assert not (place / name).exists()
 
 
 def test_a_missing_library_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

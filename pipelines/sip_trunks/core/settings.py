@@ -284,8 +284,22 @@ def find_shell_settings() -> list[str]:
     return sorted(ours - {"SIP_TRUNKS__DATA_DIR"})
 
 
+def refuse_characters(setting_name: str, folder: Path, unusable: str) -> None:
+    """Raise ConfigError if the path of a folder has a character that a library cannot use."""
+    for found in sorted(set(str(folder.resolve())) & set(unusable)):
+        raise ConfigError(
+            f"the path of sip_trunks.{setting_name} has the character {found!r}, which this destination cannot use; "
+            "choose a folder without it"
+        )
+
+
 def prepare_state_dir(settings: Settings) -> None:
-    """Create the folder for internal files, readable only by its owner. Raises DestinationError."""
+    """Create the folder for internal files, readable only by its owner.
+
+    Raises ConfigError if dlt cannot work in it, DestinationError if it cannot be created.
+    """
+    # dlt resolves links, and writes the path as it is into formats and, for DuckDB, into SQL.
+    refuse_characters("data_dir", settings.state_dir, "%'?=" if settings.destination == "duckdb" else "%")
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
         settings.state_dir.chmod(0o700)

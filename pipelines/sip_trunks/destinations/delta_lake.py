@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sip_trunks.core.errors import ConfigError, MissingExtraError
 from sip_trunks.core.files import write_whole
+from sip_trunks.core.settings import refuse_characters
 from sip_trunks.destinations import copies
 from sip_trunks.destinations.base import ReclaimableSpace
 from sip_trunks.destinations.copies import OBSERVATIONS, TABLES
@@ -30,7 +31,7 @@ from trunk_transforms import schema
 from trunk_transforms.history.after_load import drop_unobserved, tables_after
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -40,7 +41,10 @@ if TYPE_CHECKING:
     from sip_trunks.destinations.base import Compacted
     from trunk_transforms.parse.batch import SnapshotBatch
 
+T = TypeVar("T")
 _DATASET = f"{sql.DATASET}_delta"
+_ATTEMPTS = 20
+_UNUSABLE = "%[]^|\\" + "".join(map(chr, range(32)))
 # dlt checks once a second whether a table is done, so all of them are written at the same time.
 _DLT_CONFIG = KEEPING_LOAD_IDS | {"LOAD__WORKERS": "6", "RESTORE_FROM_DESTINATION": "false"}
 
@@ -75,31 +79,46 @@ class DeltaTables:
             self.root.mkdir(parents=True, exist_ok=True)
             write_whole(self._json_columns_path, json.dumps(sorted(known | new)).encode())
 
-    def dataset_of(self, table: str) -> Any:
-        """Return the current version of a table as an Arrow dataset; None if the table does not exist."""
+    def read(self, table: str, use: Callable[[Any], T], default: T) -> T:
+        """Return what `use` makes of the current version, an Arrow dataset; the default if there is no table."""
         path = self.folder / table
         if not any(path.glob("_delta_log/*.json")):
-            return None
+            return default
         from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
         from pyarrow import fs
 
         # deltalake's own filesystem can abort the process at its end, while Arrow's threads still use it.
         files = fs.SubTreeFileSystem(str(path), fs.LocalFileSystem())
-        return DeltaTable(path).to_pyarrow_dataset(filesystem=files)
+        for _ in range(_ATTEMPTS):
+            # A compaction may delete the files of this version meanwhile.
+            with suppress(OSError, DeltaError):
+                return use(DeltaTable(path).to_pyarrow_dataset(filesystem=files))
+        return use(DeltaTable(path).to_pyarrow_dataset(filesystem=files))
+
+    def replace(self, table: str, rows: pa.Table) -> None:
+        """Replace all rows of a table in one commit, then delete the files of its earlier versions and their log."""
+        from deltalake import DeltaTable, write_deltalake
+
+        path = self.folder / table
+        write_deltalake(path, rows, mode="overwrite")
+        current = DeltaTable(path)
+        current.create_checkpoint()
+        # Also what a killed process has left. The log has the least and the greatest value of each column and file.
+        kept = {"_last_checkpoint", *self.read(table, lambda it: it.files, [])}
+        for file in path.rglob("*"):
+            if file.is_file() and file.name not in kept and not file.name.startswith(f"{current.version():020}."):
+                file.unlink()
 
     def size_bytes(self, table: str) -> int:
         """Return the size of the current version of a table."""
-        dataset = self.dataset_of(table)
-        files: list[str] = dataset.files if dataset else []
-        return sum((self.folder / table / file).stat().st_size for file in files)
+        return self.read(table, lambda it: sum((self.folder / table / f).stat().st_size for f in it.files), 0)
 
     def columns_of(self, table: str) -> dict[str, schema.ColumnType]:
         """Return the columns of a table and their types; none if the table does not exist."""
-        dataset = self.dataset_of(table)
-        if dataset is None:
-            return {}
         json_columns = self.json_columns()
-        return {field.name: "json" if field.name in json_columns else _type_of(field) for field in dataset.schema}
+        fields: list[pa.Field] = self.read(table, lambda it: list(it.schema), [])
+        return {field.name: "json" if field.name in json_columns else _type_of(field) for field in fields}
 
     def fetch(self, table: str, columns: Collection[str]) -> pa.Table:
         """Return these columns of a table with the types that were written."""
@@ -107,7 +126,7 @@ class DeltaTables:
 
         types, json_columns = self.columns_of(table), {"json": schema.JSON_FIELD}
         fields = [pa.field(c, schema.arrow_type(types[c]), metadata=json_columns.get(types[c])) for c in columns]
-        found: pa.Table = self.dataset_of(table).to_table(columns=list(columns))
+        found = self.read(table, lambda it: it.to_table(columns=list(columns)), pa.schema(fields).empty_table())
         return found.cast(pa.schema(fields))
 
     def read_all(self) -> dict[str, pa.Table]:
@@ -136,10 +155,11 @@ class DeltaLake(copies.CopiedDestination):
 
     @cached_property
     def stored_tables(self) -> DeltaTables:
-        """The tables. Raises ConfigError if the lake is not a folder."""
+        """The tables. Raises ConfigError if the lake is not a folder, or has a path that deltalake cannot use."""
         if "://" in self.settings.lake.removeprefix("file://"):
             raise ConfigError(f"sip_trunks.lake is {without_password(self.settings.lake)}; delta tables need a folder")
-        return DeltaTables(local_folder(self.settings))
+        refuse_characters("lake", root := local_folder(self.settings), _UNUSABLE)
+        return DeltaTables(root)
 
     @property
     def location(self) -> str:
@@ -217,45 +237,39 @@ class DeltaLake(copies.CopiedDestination):
 
     # ------------------------------------------------------------------ maintenance
 
-    @property
-    def _backup(self) -> Path:
-        return self.stored_tables.folder.with_suffix(".before")
-
-    @property
-    def _replaced(self) -> Path:
-        return self.stored_tables.folder.with_suffix(".gone")
-
     @contextmanager
     def compacting(self, deletions: Mapping[str, str], _moment: datetime) -> Iterator[Compacted]:
-        """Rewrite all tables without the deleted rows, and yield a connection to copies of the new tables.
+        """Replace each table by its rows without the deleted ones, and yield a connection to copies of the new tables.
 
-        Earlier versions of the tables are deleted, because the format cannot delete rows from them. The previous
-        tables are kept as a backup until the new ones are complete.
+        `sip_trunk_snapshots` is first: rows of other tables that belong to none of its rows count as those of an
+        interrupted load, so that every command may follow one that was killed here.
         """
-        tables = self.stored_tables
+        tables, counts = self.stored_tables, {}
         with using_dlt(self.settings), copies.connecting() as connection:
-            stored = {name: tables.fetch(name, columns) for name in TABLES if (columns := tables.columns_of(name))}
-            if self.is_half_done():
-                stored |= drop_unobserved(stored)
-            kept = {name: _without(table, deletions.get(name, "false")) for name, table in stored.items()}
-            counts = {name: len(table) - len(kept[name]) for name, table in stored.items() if name in deletions}
-            tables.folder.rename(self._backup)
-            if len(kept[OBSERVATIONS]):
-                self.initialize(connection, kept)
-            self._backup.rename(self._replaced)
-            self.discard_work()
+            for name in sorted(TABLES, key=lambda name: name != OBSERVATIONS):
+                if columns := tables.columns_of(name):
+                    stored = tables.fetch(name, columns)
+                    kept = _without(stored, deletions.get(name, "false"))
+                    if name in deletions:
+                        counts[name] = len(stored) - len(kept)
+                    tables.replace(name, kept)
+            self.copy_for_run(connection)
             yield connection, counts
 
+    @property
+    def _set_aside(self) -> Path:
+        """The folder to which earlier releases moved the tables during a compaction."""
+        return self.stored_tables.folder.with_suffix(".before")
+
     def is_work_pending(self) -> bool:
-        """Whether an interrupted compaction has left its backup."""
-        return self._backup.exists()
+        """Whether an interrupted compaction of an earlier release has left the tables aside."""
+        return self._set_aside.exists()
 
     def discard_work(self) -> None:
-        """Restore the backup of an interrupted compaction."""
-        if self._backup.exists():
+        """Move the tables back that an interrupted compaction of an earlier release has left aside."""
+        if self._set_aside.exists():
             shutil.rmtree(self.stored_tables.folder, ignore_errors=True)
-            self._backup.rename(self.stored_tables.folder)
-        shutil.rmtree(self._replaced, ignore_errors=True)
+            self._set_aside.rename(self.stored_tables.folder)
 
     def reclaimable_space(self) -> ReclaimableSpace:
         """Return the number of files beyond one per table."""

@@ -205,7 +205,8 @@ class DuckDBFile(Destination):
         logs = [log for log in map(_write_ahead_log, {self.path, self._target}) if log.exists() and log.stat().st_size]
         for log in logs:
             kept = self._target.with_name(f"{self.path.stem}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}.duckdb")
-            os.link(self._target, kept)
+            if self.exists():
+                os.link(self._target, kept)
             log.replace(_write_ahead_log(kept))
             warning = (
                 f"another program has changed {self.path}, but ended without writing its log into the file; these "

@@ -288,5 +288,5 @@ def _folder_of(file: str) -> str:
 
 
 def _parquet(files: Sequence[str], options: str = "") -> str:
-    listed = ", ".join(map(sql.literal, files))
+    listed = ", ".join(map(sql.file_literal, files))
     return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false{options})"

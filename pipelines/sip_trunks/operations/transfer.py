@@ -8,6 +8,7 @@ an import detects an incomplete copy and files from other programs.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from datetime import UTC, datetime
 from functools import partial
@@ -24,13 +25,14 @@ import pyarrow.parquet as pq
 from sip_trunks import __version__
 from sip_trunks.core.errors import DestinationError, UsageError, describe_error
 from sip_trunks.core.lock import holding_lock
+from sip_trunks.core.logs import say
 from sip_trunks.core.provider_catalog import read_usable_catalog
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.publish import publish_page, publish_tables
 from sip_trunks.run.result import format_moment
 from sip_trunks.run.run import clean_work
 from sip_trunks.warehouse import sql, state
-from sip_trunks.warehouse.sql import DATASET, literal, quoted
+from sip_trunks.warehouse.sql import DATASET, file_literal, literal, quoted
 from sip_trunks.warehouse.views import create_views
 from trunk_transforms import schema
 from trunk_transforms.parse.column_names import claim_columns
@@ -232,7 +234,8 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
     """
     manifest = _read_manifest(folder)
     destination = open_destination(settings)
-    with holding_lock(settings):
+    # What an interrupted command has left may be everything that is stored.
+    with holding_lock(settings), clean_work(settings, destination):
         if destination.exists():
             # All accounts may have been deleted.
             with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name,)) as connection:
@@ -240,15 +243,15 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
                     raise UsageError(f"{destination.location} is not empty; import needs an empty destination")
         tables = _read_tables(folder, manifest)
         snapshot_at = max(tables[schema.SIP_TRUNK_SNAPSHOTS.name]["snapshot_at"].to_pylist())
-        with clean_work(settings, destination):
-            with destination.working() as connection:
-                destination.initialize(connection, tables)
-                inputs = publish_tables(connection, settings, snapshot_at) if destination.publishes_reports else None
-            destination.publish(snapshot_at)
-            try:
-                publish_page(settings, destination, snapshot_at, inputs)
-            except OSError as error:
-                raise DestinationError(f"everything is stored except the page: {describe_error(error)}") from error
+        with destination.working() as connection:
+            destination.initialize(connection, tables)
+            inputs = publish_tables(connection, settings, snapshot_at) if destination.publishes_reports else None
+        if warning := destination.publish(snapshot_at):
+            say(logging.WARNING, warning)
+        try:
+            publish_page(settings, destination, snapshot_at, inputs)
+        except OSError as error:
+            raise DestinationError(f"everything is stored except the page: {describe_error(error)}") from error
     return {name: len(table) for name, table in tables.items()}
 
 
@@ -313,7 +316,7 @@ def _source(folder: Path, name: str, format_name: CopyFormat, types: Mapping[str
     """Return the source of a table in a copy, to be used after FROM."""
     if format_name == "duckdb":
         return f"copy.{DATASET}.{name}"
-    file = literal(folder / f"{name}.{format_name}")
+    file = file_literal(folder / f"{name}.{format_name}")
     if format_name == "parquet":
         return f"read_parquet({file}, hive_partitioning = false)"
     kinds = ", ".join(f"{literal(column)}: {literal(schema.SQL_TYPES[kind])}" for column, kind in types.items())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
-from sip_trunks.warehouse.sql import comment_on, create_view, literal, quoted, read_tables, transaction
+from sip_trunks.warehouse.sql import comment_on, create_view, file_literal, literal, quoted, read_tables, transaction
 from trunk_transforms.schema import reports as report_schema
 from trunk_transforms.schema.tables import SQL_TYPES
 
@@ -53,7 +53,7 @@ def show_report(connection: duckdb.DuckDBPyConnection, name: str, file: str, kin
     """Create `reports.<name>` from a Parquet file, as a view on it or as a table with its rows."""
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
     table = f"{REPORTS_SCHEMA}.{quoted(name)}"
-    connection.execute(f"CREATE {kind} {table} AS FROM read_parquet({literal(file)}, hive_partitioning = false)")
+    connection.execute(f"CREATE {kind} {table} AS FROM read_parquet({file_literal(file)}, hive_partitioning = false)")
     declared = {table.name: table for table in (*(r.table for r in report_schema.REPORTS.values()), report_schema.RUNS)}
     if kind == "VIEW" and name in declared:
         comment_on(connection, kind, table, declared[name].grain, declared[name].meanings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from contextlib import contextmanager, suppress
@@ -86,6 +87,11 @@ def exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
     return bool(read_columns(connection, table))
 
 
+def file_literal(path: object) -> str:
+    """Return the path of a file as an SQL literal that is no pattern for other files as well."""
+    return literal(glob.escape(str(path)))
+
+
 @contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Run the statements of this context in one transaction, which is faster than one commit per statement."""
@@ -122,7 +128,7 @@ def show_files(
     Its types are those of the DuckDB file: lists and JSON text become JSON. The last file must have all columns of the
     other files.
     """
-    last = literal(files[-1])
+    last = file_literal(files[-1])
     marked = connection.execute(
         f"SELECT decode(value) FROM parquet_kv_metadata({last}) WHERE decode(key) = {literal(JSON_COLUMNS)}"
     ).fetchall()
@@ -133,6 +139,6 @@ def show_files(
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {DATASET}")
     connection.execute(
         f"CREATE OR REPLACE VIEW {DATASET}.{quoted(table)} AS SELECT *{replaced} "
-        f"FROM read_parquet([{', '.join(map(literal, files))}], union_by_name = true, hive_partitioning = false) "
+        f"FROM read_parquet([{', '.join(map(file_literal, files))}], union_by_name = true, hive_partitioning = false) "
         f"WHERE {condition}"
     )
