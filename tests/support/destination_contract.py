@@ -21,7 +21,7 @@ from sip_trunks.core.errors import RunActiveError
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import Account, read_settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.retention import deletions_of
+from sip_trunks.operations.retention import compact, deletions_of, noting_unfinished
 from sip_trunks.run.run import run
 from tests.support import story
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, body, trunk
@@ -606,6 +606,30 @@ class DestinationContract:
         assert run(settings, accounts[1:], with_reports=False).exit_code == 0
         assert_whole(kept[:1])
         assert query("SELECT count(*) FROM sip_trunk_snapshots") == [(2,)]
+
+    @pytest.mark.usefixtures("accounts")
+    @pytest.mark.parametrize("is_deleted", [False, True])
+    def test_a_killed_command_that_forgets_an_account_is_finished_by_calling_it_again(
+        self, api: Api, is_deleted: bool
+    ) -> None:
+        """As a command leaves it that dies before or after its rows are deleted; test_kills.py kills it anywhere."""
+        api.answer_to("token-a", [trunk(id=1)])
+        api.answer_to("token-b", [IP_TRUNK | {"id": 2, "phone_number": NUMBER, "sip_username": "forget-me"}])
+        assert load().exit_code == 0
+        settings, of_acme = read_settings(), self.rows_of_trunks("account = 'acme'")
+        destination = open_destination(settings)
+        with holding_lock(settings), ExitStack() as stack:
+            stack.enter_context(noting_unfinished(settings, destination, "beta"))
+            if is_deleted:
+                compact(settings, destination, deletions_of("beta"))
+            stack.pop_all()  # nothing is ended in good order
+        assert "accounts forget beta was killed; call it again" in call("status")
+        assert "no account named 'nobody'" in call("accounts", "forget", "nobody", "--yes", code=2)
+        call("accounts", "forget", "beta", "--yes")
+        assert self.places_with(NUMBER) == self.places_with("forget-me") == set()
+        assert self.rows_of_trunks("account = 'acme'") == of_acme
+        assert "was killed" not in call("status")
+        assert "stored: acme" in call("accounts", "forget", "beta", "--yes", code=2)
 
 
 class AtomicDestinationContract(DestinationContract):

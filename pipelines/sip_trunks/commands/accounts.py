@@ -74,21 +74,28 @@ def _list_accounts(settings: Settings, *, format_name: str, raw: bool) -> None:
 def _forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
     """Delete all stored data of an account after confirmation; print the deleted rows and the data out of reach.
 
+    It also finishes what a killed command has begun, which is confirmed already.
+
     Raises UsageError if nothing is stored of it or the user does not confirm, RunActiveError, DestinationError.
     """
-    from sip_trunks.operations.retention import compact, deletions_of
+    from sip_trunks.operations.retention import compact, deletions_of, noting_unfinished, read_unfinished
+    from sip_trunks.run.run import clean_work
 
-    if not is_agreed:
-        _ask_for_name(open_destination(settings), name)
+    destination = open_destination(settings)
+    if not is_agreed and name not in read_unfinished(settings, destination):
+        _ask_for_name(destination, name)
     with holding_lock(settings):
         destination = open_destination(settings)
-        _read_span(destination, name)
-        counts = compact(settings, destination, deletions_of(name))
-        destination.expire_old_versions()
-        _forget_last_run(settings, name)
-        forget_metrics(settings, name)
-        forget_notifications(settings, name)
-        forget_pending(settings, name)
+        with clean_work(settings, destination):
+            if name not in read_unfinished(settings, destination):
+                _read_span(destination, name)
+        with noting_unfinished(settings, destination, name):
+            counts = compact(settings, destination, deletions_of(name))
+            destination.expire_old_versions()
+            _forget_last_run(settings, name)
+            forget_metrics(settings, name)
+            forget_notifications(settings, name)
+            forget_pending(settings, name)
     print_table(["table", "rows"], list(counts.items()))
     print(f"forgotten  {name}, in {destination.location}")
     print("kept       the logs, which can contain names of accounts but no trunks")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from sip_trunks.core.errors import ConfigError, DestinationError, RunActiveError, SipTrunksError
 from sip_trunks.core.files import sync_directory
-from sip_trunks.warehouse.sql import DATASET, literal
+from sip_trunks.warehouse.sql import DATASET, file_literal, literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +53,8 @@ class LocalFiles:
 
     def confine(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Restrict the connection to the files of the lake."""
-        connection.execute(f"SET allowed_directories = [{literal(f'{self.root}/')}]")
+        # DuckDB checks paths before and after it reads them as patterns.
+        connection.execute(f"SET allowed_directories = [{literal(f'{self.root}/')}, {file_literal(f'{self.root}/')}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sip_trunks.core.errors import name_some
+from sip_trunks.core.files import find_leftovers
 from sip_trunks.core.lock import is_run_active
 from sip_trunks.destinations import open_destination
+from sip_trunks.operations.retention import read_unfinished
 from sip_trunks.reporting.formats import as_size, print_table
 from sip_trunks.run.result import describe_failures, format_moment
 from sip_trunks.run.size_log import read_growth
@@ -65,6 +67,8 @@ def read_status(settings: Settings) -> dict[str, Any]:
         "growth": read_growth(settings, destination.location, size) if size is not None else None,
         "is_run_active": is_active,
         "is_work_pending": destination.is_work_pending() and not is_active,
+        "leftovers": [str(draft) for draft in find_leftovers(settings.data_dir)],
+        "unfinished": [f"accounts forget {name}" for name in read_unfinished(settings, destination)],
         "accounts": accounts,
         "last_run": _read_last_run(settings),
     }
@@ -122,6 +126,10 @@ def print_status(status: dict[str, Any]) -> None:
         print("run        active now")
     if status["is_work_pending"]:
         print("pending    a run was interrupted; the next one starts from the published data")
+    for draft in status["leftovers"]:
+        print(f"pending    {draft} was left by a killed export; the next run deletes it")
+    for command in status["unfinished"]:
+        print(f"pending    {command} was killed; call it again")
     if last and not status["is_run_active"]:
         exit_code, error = last["exit_code"], last["error"]
         how = {0: "succeeded", None: error}.get(exit_code, f"exit code {exit_code}: {error}")

@@ -9,11 +9,8 @@ an import detects an incomplete copy and files from other programs.
 from __future__ import annotations
 
 import logging
-import shutil
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Literal, get_args
 
 import duckdb
@@ -24,6 +21,7 @@ import pyarrow.parquet as pq
 
 from sip_trunks import __version__
 from sip_trunks.core.errors import DestinationError, UsageError, describe_error
+from sip_trunks.core.files import writing_folder
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.logs import say
 from sip_trunks.core.provider_catalog import read_usable_catalog
@@ -39,6 +37,7 @@ from trunk_transforms.parse.column_names import claim_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import Destination
@@ -85,8 +84,7 @@ def export_tables(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not empty; --output needs a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(mkdtemp(prefix=f".{folder.name[:50]}.", dir=folder.parent))
-    try:
+    with writing_folder(folder) as draft:
         with destination.reading() as connection:
             queries = _queries(connection, destination, as_of)
             copied = _write_tables(settings, connection, queries, draft, format_name)
@@ -97,13 +95,8 @@ def export_tables(
             tables=copied,
         )
         (draft / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-        draft.chmod(0o755)
-        try:
-            draft.replace(folder)
-        except OSError as error:
-            raise UsageError(f"{folder} was created by another program meanwhile ({error.strerror})") from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder} was created by another program meanwhile")
     return {name: table.row_count for name, table in copied.items()}
 
 

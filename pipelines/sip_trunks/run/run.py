@@ -155,7 +155,8 @@ def clean_work(settings: Settings, destination: WritableDestination) -> Iterator
     def clean() -> None:
         destination.discard_work()
         discard_dlt_folder(settings)
-        delete_drafts(settings.state_dir)
+        for folder in (settings.state_dir, settings.data_dir):
+            delete_drafts(folder)
 
     clean()
     try:
