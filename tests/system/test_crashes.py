@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.consistency import assert_whole, closed_versions
-from tests.support.kills import KILLED, STAGES, kill_at, snapshot
+from tests.support.consistency import assert_whole
+from tests.support.kills import KILLED, STAGES, assert_survives_kills, kill_at, snapshot
 from tests.support.runs import call, load
 
 if TYPE_CHECKING:
@@ -21,44 +20,13 @@ KILLS_PER_STAGE = 8
 LONGEST_DELAYS = {"loading": 0.9, "requesting trunks": 0.3, "reading": 0.3}
 
 
-def store() -> None:
-    assert load(accept_shrink=True).exit_code == 0
-
-
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_run_killed_anywhere_leaves_one_whole_snapshot_and_the_next_run_works(
     api: Api, place: Path, stage: str
 ) -> None:
     """Forty kills in all: only real ones, wherever they land, show that no moment of a run is a bad one."""
     path = place / "data" / "warehouse.duckdb"
-    rng = random.Random(stage)
-    longest = LONGEST_DELAYS.get(stage, 0.06)
-    stored = snapshot(0)
-    api.answer(stored)
-    store()
-    closed = closed_versions(path)
-    killed = step = 0
-    while killed < KILLS_PER_STAGE:
-        step += 1
-        # The last kill is in a large loss that is accepted: it must not have happened by half.
-        shrinks = killed == KILLS_PER_STAGE - 1
-        new = snapshot(step)[:3] if shrinks else snapshot(step)
-        api.answer(new)
-        code = kill_at(stage, rng.uniform(0, longest), *(["--accept-shrink"] if shrinks else []))
-        assert code in (0, KILLED)
-        if code == KILLED:
-            killed += 1
-        else:
-            # This machine was faster than the kill: the next one comes sooner.
-            longest /= 2
-        stored = (stored, new)[assert_whole(path, stored, new)]
-        assert closed <= closed_versions(path)
-        closed = closed_versions(path)
-    new = snapshot(step + 50)
-    api.answer(new)
-    store()
-    assert assert_whole(path, new) == 0
-    assert closed <= closed_versions(path)
+    assert_survives_kills(api, lambda: path, stage, LONGEST_DELAYS.get(stage, 0.06), KILLS_PER_STAGE)
     call("run", "--no-reports")  # it follows up what a killed run has noted
     left = {entry.name for entry in (place / "data" / "state").iterdir()}
     # A run that was killed as it ended may have noted how, or not.
@@ -81,7 +49,7 @@ def test_a_first_run_that_is_killed_leaves_no_file_and_the_next_one_makes_it(api
     api.answer(snapshot(0))
     for stage in STAGES[:4]:
         kill_first_run(path, stage)
-    store()
+    load()
     assert assert_whole(path, snapshot(0)) == 0
 
 

@@ -8,15 +8,15 @@ import random
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sip_trunks.core.settings import read_settings
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
-from tests.support.consistency import assert_whole, closed_versions
+from tests.support.consistency import assert_whole
 from tests.support.disk import MEGABYTE, remount, used
-from tests.support.kills import KILLED, kill_at, snapshot
+from tests.support.kills import KILLED, assert_survives_kills, kill_at, snapshot
 from tests.support.lakes import ROWS, assert_nothing_left_over, contents, current, file_of_views
 from tests.support.runs import call, load, query, start
 
@@ -42,38 +42,14 @@ def test_a_run_killed_anywhere_leaves_one_whole_snapshot_and_the_next_run_works(
     api: Api, lake: Path, stage: str
 ) -> None:
     """Only kills at many moments find one at which files, versions and the switch do not belong together."""
-    rng = random.Random(stage)
-    stored = snapshot(0)
-    api.answer(stored)
-    load()
-    closed: set[tuple[Any, ...]] = set()
-    longest, killed, step = LONGEST_DELAY[stage], 0, 0
-    while killed < KILLS_PER_STAGE:
-        step += 1
-        # The last kill is in a large loss that is accepted: it must not have happened by half.
-        shrinks = killed == KILLS_PER_STAGE - 1
-        new = snapshot(step)[:3] if shrinks else snapshot(step)
-        api.answer(new)
-        code = kill_at(stage, rng.uniform(0, longest), *(["--accept-shrink"] if shrinks else []))
-        assert code in (0, KILLED)
-        if code == KILLED:
-            killed += 1
-        else:
-            # This machine was faster than the kill: the next one comes sooner.
-            longest /= 2
-        path = file_of_views(current(lake))
-        stored = (stored, new)[assert_whole(path, stored, new)]
-        assert closed <= closed_versions(path)
-        closed = closed_versions(path)
+
+    def published() -> Path:
         unknown = f"SELECT count(*) FROM {ROWS} WHERE snapshot_at NOT IN (SELECT snapshot_at FROM sip_trunk_snapshots)"
         assert query(unknown) == [(0,)]
-    assert "did not end" in call("status")
-    new = snapshot(step + 50)
-    api.answer(new)
-    assert load(accept_shrink=True).exit_code == 0
-    path = file_of_views(current(lake))
-    assert assert_whole(path, new) == 0
-    assert closed <= closed_versions(path)
+        return file_of_views(current(lake))
+
+    assert_survives_kills(api, published, stage, LONGEST_DELAY[stage], KILLS_PER_STAGE)
+    call("run", "--no-reports")  # it follows up what a killed run has noted
     assert_nothing_left_over(lake)
 
 
