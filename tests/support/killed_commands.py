@@ -81,15 +81,18 @@ def assert_killed_command_is_finished(forks: Forks, api: Api, name: str, kills: 
     _begin_again()
     code, steps = forks.call(arguments)
     assert code == 0
-    expected, killed = _stored(name), 0
+    expected = _stored(name)
     # Half of the kills are in the last steps, in which a command publishes.
-    for at in (
+    for step in (
         *(steps * (n + 1) // (kills // 2 + 1) for n in range(kills // 2)),
-        *(steps - 3 * n for n in range(kills - kills // 2)),
+        *(max(1, steps - 3 * n) for n in range(kills - kills // 2)),
     ):
+        at = step
         _begin_again()
-        code, _ = forks.call(arguments, killed_at=at)
-        killed += code == -signal.SIGKILL
+        # Threads of dlt make the number of steps vary a little: one that is too late is followed by an earlier one.
+        while forks.call(arguments, killed_at=at)[0] != -signal.SIGKILL:
+            at = at * 9 // 10
+            _begin_again()
         code, _ = forks.call(arguments)
         # One that was killed at its very end has nothing left to do.
         assert code == 0 or (code == 2 and name != "run"), (name, at, code)
@@ -99,7 +102,6 @@ def assert_killed_command_is_finished(forks: Forks, api: Api, name: str, kills: 
         status = json.loads(call("status", "--json"))
         assert (status["is_work_pending"], status["leftovers"], status["unfinished"]) == (False, [], []), (name, at)
         assert [path.name for path in Path().glob(".*")] == [], (name, at)
-    assert killed == kills
 
 
 def _begin_again() -> None:
