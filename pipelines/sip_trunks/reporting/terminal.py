@@ -6,14 +6,13 @@ from collections import Counter
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from sip_trunks.reporting.formats import frame_records, frame_rows, write_frame
-from sip_trunks.reporting.summaries import group_findings
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pandas as pd
 
     from sip_trunks.reporting.formats import Frames
 
@@ -88,12 +87,14 @@ def _visible(value: str | None) -> str:
 
 def _print_findings(findings: pd.DataFrame, suppressed_count: int) -> None:
     """Print findings by rule and cause, worst first, with the first trunks of each, then their number by severity."""
+    from sip_trunks.reporting.summaries import group_findings
+
     groups = findings.groupby(["severity", "rule", "cause", "fix"], sort=False, dropna=False)
     rules = [(severity, rule) for severity, rule, _ in group_findings(findings)]
     named: list[tuple[Any, pd.DataFrame]] = sorted(groups, key=lambda entry: rules.index(entry[0][:2]))
     for (severity, rule, cause, fix), group in named:
-        first_seen_at = group["first_seen_at"].min()
-        print(f"{severity:<8}  {rule}{'' if pd.isna(first_seen_at) else f', since {first_seen_at:%Y-%m-%d}'}")
+        first_seen_at = min(group["first_seen_at"].dropna(), default=None)
+        print(f"{severity:<8}  {rule}{f', since {first_seen_at:%Y-%m-%d}' if first_seen_at else ''}")
         is_one = group["seen"].nunique() == 1
         print_indented("seen" if is_one else "with", group["seen"].iloc[0] if is_one else cause)
         print_indented("fix", fix)
