@@ -26,7 +26,6 @@ def run(options: Options) -> int:
     from sip_trunks.reporting.output import choose_format
     from sip_trunks.reporting.terminal import print_wrapped
     from trunk_transforms.audit.rules import select_rules
-    from trunk_transforms.audit.rules.rule import PROVIDER_CATALOG
     from trunk_transforms.audit.suppressions import expired
 
     settings = read_settings(options.destination)
@@ -39,8 +38,8 @@ def run(options: Options) -> int:
         # Output that cannot be written, such as after `| head`, must not turn a failure into a success.
         options.exit_code = CHECK_FAILED if inputs.findings["severity"].isin(failing).any() else 0
         output_reports(settings, options, ["audit"], inputs)
-        relies_on_catalog = any(PROVIDER_CATALOG in rule.source for rule in rules)
-        if relies_on_catalog and choose_format(options.format, options.output) == "table":
+        is_on_providers = any(rule.family == "provider" for rule in rules)
+        if is_on_providers and choose_format(options.format, options.output) == "table":
             for gap in inputs.coverage.describe():
                 print_wrapped("coverage  ", gap)
         sys.stdout.flush()

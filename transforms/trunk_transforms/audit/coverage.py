@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+import pandas as pd
 
 from trunk_transforms.audit.rules.wording import enumerate_some
-from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER, is_old
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime
-
-    import pandas as pd
-
-    from trunk_transforms.enrich.providers import Providers
+from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER, Providers, is_old
 
 
 class Coverage(NamedTuple):
