@@ -21,7 +21,6 @@ from sip_trunks.core.files import write_whole
 from sip_trunks.core.logs import logger, say
 from sip_trunks.destinations import open_destination
 from sip_trunks.run.pending import mark_page, unmark_page
-from sip_trunks.run.run import clean_work
 from sip_trunks.warehouse import report_tables, sql, state
 from trunk_transforms import schema
 
@@ -136,6 +135,7 @@ def compact(settings: Settings, destination: Destination, deletions: Deletions) 
     The caller holds the lock. Raises DestinationError.
     """
     from sip_trunks.reporting.publish import publish_page, publish_tables
+    from sip_trunks.run.run import clean_work
 
     moment = datetime.now(UTC)
     inputs, span, is_page_current = None, None, False
