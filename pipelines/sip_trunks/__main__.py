@@ -12,7 +12,6 @@ from typing import Any
 
 from sip_trunks import commands
 from sip_trunks.commands.signals import handling_signals, stopped_by
-from sip_trunks.core.errors import STANDARD_OUTPUT
 
 
 def main() -> int:
@@ -61,6 +60,8 @@ class _StandardStream(FileIO):
         except OSError as error:
             if self.fileno() == 2:
                 return len(memoryview(data))
+            from sip_trunks.core.errors import STANDARD_OUTPUT  # slow to import, and rarely needed
+
             error.filename = STANDARD_OUTPUT
             raise
 

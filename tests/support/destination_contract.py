@@ -21,7 +21,8 @@ from sip_trunks.core.errors import RunActiveError
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import Account, read_settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.retention import compact, deletions_of, noting_unfinished
+from sip_trunks.operations.retention import compact, deletions_of
+from sip_trunks.operations.unfinished import noting_unfinished
 from sip_trunks.run.run import run
 from tests.support import story
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, body, trunk

@@ -78,7 +78,8 @@ def _forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
 
     Raises UsageError if nothing is stored of it or the user does not confirm, RunActiveError, DestinationError.
     """
-    from sip_trunks.operations.retention import compact, deletions_of, noting_unfinished, read_unfinished
+    from sip_trunks.operations.retention import compact, deletions_of
+    from sip_trunks.operations.unfinished import noting_unfinished, read_unfinished
     from sip_trunks.run.run import clean_work
 
     destination = open_destination(settings)

@@ -15,9 +15,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
-from sip_trunks.core.files import write_whole
 from sip_trunks.core.logs import logger, say
 from sip_trunks.destinations import open_destination
 from sip_trunks.run.pending import mark_page, unmark_page
@@ -30,11 +27,10 @@ if TYPE_CHECKING:
     import duckdb
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Destination, NamedDestination
+    from sip_trunks.destinations.base import Destination
 
 EVERY_TABLE = tuple(table.name for table in schema.EVERY_TABLE)
 _OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
-_FORGETTING = "forgetting.json"
 
 
 class Deletions(NamedTuple):
@@ -102,31 +98,6 @@ def count_rows(connection: duckdb.DuckDBPyConnection, deletions: Deletions) -> d
             query = f"SELECT count(*) FROM {sql.DATASET}.{name} WHERE {condition}"
             ((counts[name],),) = connection.execute(query).fetchall()
     return counts | report_tables.apply_to_logs(connection, "SELECT count(*)", deletions.logs)
-
-
-def read_unfinished(settings: Settings, destination: NamedDestination) -> list[str]:
-    """Return the accounts of a destination that a killed command has forgotten only in part."""
-    return [name for location, name in _read_begun(settings) if location == destination.location]
-
-
-@contextmanager
-def noting_unfinished(settings: Settings, destination: NamedDestination, account: str) -> Iterator[None]:
-    """Have `read_unfinished` return the account until this context ends without an error."""
-    path, entry = settings.state_dir / _FORGETTING, [destination.location, account]
-    begun = [other for other in _read_begun(settings) if other != entry]
-    write_whole(path, msgspec.json.encode([*begun, entry]))
-    yield
-    if begun:
-        write_whole(path, msgspec.json.encode(begun))
-    else:
-        path.unlink()
-
-
-def _read_begun(settings: Settings) -> list[list[str]]:
-    try:
-        return msgspec.json.decode((settings.state_dir / _FORGETTING).read_bytes(), type=list[list[str]])
-    except (OSError, ValueError):
-        return []
 
 
 def compact(settings: Settings, destination: Destination, deletions: Deletions) -> dict[str, int]:

@@ -11,7 +11,7 @@ from sip_trunks.core.errors import name_some
 from sip_trunks.core.files import find_leftovers
 from sip_trunks.core.lock import is_run_active
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.retention import read_unfinished
+from sip_trunks.operations.unfinished import read_unfinished
 from sip_trunks.reporting.formats import as_size, print_table
 from sip_trunks.run.result import describe_failures, format_moment
 from sip_trunks.run.size_log import read_growth

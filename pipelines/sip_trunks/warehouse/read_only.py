@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _HARMLESS = {"generate_series", "json_each", "json_tree", "range", "repeat", "repeat_row", "summary", "table_info"}
 _HARMLESS |= {"unnest", "version"}
+# Frequent names, which are no table functions, need no look-up.
+_HARMLESS |= {"any_value", "arg_max", "arg_min", "avg", "coalesce", "count", "date_trunc", "exists", "filter", "in"}
+_HARMLESS |= {"len", "lower", "max", "min", "over", "replace", "round", "row_number", "strftime", "sum", "values"}
 _HARMLESS_KINDS = ("duckdb_", "parquet_", "pragma_", "read_")
 """Table functions that only read; `enable_profiling` and others write files, and `query` runs any text."""
 _NAME = re.compile(r'"((?:[^"]|"")+)"|\w+')
