@@ -129,8 +129,7 @@ def describe_column(table: schema.Table, name: str) -> str:
 
 def _number_kind(number: str) -> str:
     """Return the SQL of `number_kind`, which equals `trunk_transforms.enrich.numbers.derive_numbers`."""
-    national = f"regexp_replace({number}, {literal(patterns.OPTIONAL_ZERO)}, '\\1')"
-    compact = f"regexp_replace({national}, {literal(patterns.SEPARATORS)}, '', 'g')"
+    compact = f"regexp_replace({number}, {literal(patterns.SEPARATORS)}, '', 'g')"
     return (
         f"CASE WHEN regexp_matches({number}, {literal(patterns.PSEUDONYM)}) THEN split_part({number}, ':', 2) "
         f"WHEN regexp_matches({compact}, {literal(patterns.DID)}) THEN 'DID' "

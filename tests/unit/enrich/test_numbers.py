@@ -9,9 +9,15 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneNumberFormat, PhoneNumberType
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, PhoneNumberFormat, PhoneNumberType
 
-from trunk_transforms.enrich.numbers import as_text, derive_numbers, match_valid_numbers
+from trunk_transforms.enrich.numbers import (
+    as_text,
+    derive_numbers,
+    match_valid_numbers,
+    normalize_numbers,
+    read_numbers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,8 +41,11 @@ def rows(frame: pd.DataFrame) -> list[tuple[object, ...]]:
         ("\u202a+49\u00a030\u201323125115\u202c", ("DID", "+493023125115", 49)),  # pasted from a web page
         ("+12125550111", ("DID", "+12125550111", 1)),
         ("+3834912345", ("DID", "+3834912345", 383)),
-        ("498999998432", ("DID", "+498999998432", 49)),  # 12 digits that are a number of Munich with a +
-        ("4155551234", ("DID", "4155551234", None)),  # of San Francisco or, with a +, of Switzerland: who knows
+        ("+39 (0)2 1234 5678", ("DID", "+390212345678", 39)),  # in Italy, the 0 is part of the number
+        ("0039 (0)2 1234 5678", ("DID", "+390212345678", 39)),
+        ("498999998432", ("unknown", "498999998432", None)),  # an extension of 12 digits, or a number of Munich
+        ("4155551234", ("unknown", "4155551234", None)),  # of San Francisco or, with a +, of Switzerland: who knows
+        ("0000000042", ("unknown", "0000000042", None)),
         ("0741926265", ("DID", "0741926265", None)),
         ("(0)741926265", ("DID", "0741926265", None)),  # without a + the 0 belongs to the number
         ("+999123", ("DID", "+999123", None)),
@@ -121,3 +130,64 @@ def test_numbers_are_valid_as_libphonenumber_says_but_for_those_that_it_repairs(
 @pytest.mark.parametrize("number", ["+4402079460108", "+49", "+1212555011", "+121255501111", "493023125115", "+999123"])
 def test_a_number_that_is_not_in_e164_is_not_valid(number: str) -> None:
     assert not match_valid_numbers(as_text(pd.Series([number])))[0]
+
+
+def read(*pairs: tuple[str, str | None]) -> list[str | None]:
+    numbers, countries = (pa.array(values, pa.large_string()) for values in zip(*pairs, strict=True))
+    found: list[str | None] = read_numbers(numbers, normalize_numbers(numbers), countries).to_pylist()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "country", "expected"),
+    [
+        ("0212345678", "IT", "+390212345678"),
+        ("(0)2 12345678", "IT", "+390212345678"),
+        ("89161234567", "RU", "+79161234567"),
+        ("0612345678", "HU", "+3612345678"),
+        ("01149301234567", "US", "+49301234567"),
+        ("001 49 30 231252", "SG", "+4930231252"),  # 001 and 49, not 00 and 1
+        ("13123456789", "CN", "+8613123456789"),
+        ("13123456789", "US", "+13123456789"),
+        ("13123456789", "DE", None),
+        ("13123456789", None, "+13123456789"),
+        ("0111523456789", "AR", "+5491123456789"),
+        ("01123456789", "AR", "+541123456789"),
+        ("1000000001", "DE", None),
+        ("444444444444444", "DE", None),  # with +49 it has 17 digits
+        ("22123456", "NO", None),  # as short as an extension
+        ("0741926265", "AQ", None),
+        ("+1000", "US", None),
+        ("reception", "DE", None),
+    ],
+)
+def test_a_number_is_read_as_its_country_dials_it(number: str, country: str | None, expected: str | None) -> None:
+    assert read((number, country)) == [expected]
+
+
+def spellings() -> Iterable[tuple[str, str, str]]:
+    """Return every example as a text, with its region and what it means in E.164."""
+    kinds = [getattr(PhoneNumberType, name) for name in dir(PhoneNumberType) if name.isupper() and name != "UNKNOWN"]
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
+        plan = PhoneMetadata.metadata_for_region(region)
+        assert plan is not None
+        exit_code = (plan.preferred_international_prefix or plan.international_prefix or "").replace("~", "")
+        examples = (phonenumbers.example_number_for_type(region, kind) for kind in kinds)
+        for example in filter(None, examples):
+            e164 = phonenumbers.format_number(example, PhoneNumberFormat.E164)
+            forms = (PhoneNumberFormat.NATIONAL, PhoneNumberFormat.INTERNATIONAL)
+            texts = {phonenumbers.format_number(example, form) for form in forms}
+            texts |= {e164, e164[1:], f"00{e164[1:]}", phonenumbers.national_significant_number(example)}
+            texts |= {exit_code + e164[1:]} if exit_code.isdigit() else set()
+            yield from ((text, region, e164) for text in texts)
+
+
+def test_no_spelling_of_an_example_of_any_region_is_read_as_another_number() -> None:
+    cases = list(spellings())
+    found = read(*((text, region) for text, region, _ in cases))
+    pairs = list(zip(cases, found, strict=True))
+    assert [(case, number) for case, number in pairs if number not in (None, case[2])] == []
+    unread = [text for (text, _, _), number in pairs if number is None]
+    assert len(pairs) - len(unread) > 5000
+    # Short numbers may be extensions; among the others, few could be written without their calling code or with it.
+    assert len([text for text in unread if sum(map(str.isdigit, text)) >= 10]) < 150

@@ -66,7 +66,7 @@ def test_a_field_is_hidden_however_it_is_written_and_wherever_it_is_a_member() -
         trunk(
             phoneNumber="+4930111111111",  # the column of its name is taken: this one gets a tag
             zzCallerId="+4930222222222",
-            zz_routes=[{"label": "fine", "to": {"phone-number": ["+4930333333333", 4930444444444, None, ""]}}],
+            zz_routes=[{"label": "fine", "to": {"phone-number": ["+4930333333333", "004930444444444", None, ""]}}],
             sip_address={"zz_caller_id": {"deep": [{"er": "+4930555555555"}]}, "port": 5060},
         ),
     )

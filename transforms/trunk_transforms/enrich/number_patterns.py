@@ -4,13 +4,16 @@ SEPARATORS = r"[\s\p{Z}\p{Pd}\p{Cf}()./]"
 """Separators between digits, and invisible characters from pasted text."""
 
 OPTIONAL_ZERO = r"^([\s\p{Z}\p{Cf}]*(?:\+|00)[^(]*)\(0\)"
-"""Everything up to the national prefix in +49 (0) 30 …, which is not dialled from abroad."""
+"""Everything up to the national prefix in +49 (0) 30 …, which is rarely dialled from abroad."""
 
 DIGITS = r"^\+?[0-9]+$"
 """A number without separators."""
 
-DID = r"^(?:\+[0-9]+|0[0-9]{6,}|[0-9]{10,})$"
-"""A number without separators that is international, or too long for an extension."""
+DID = r"^(?:\+[0-9]+|00?[1-9][0-9]{5,})$"
+"""A number without separators that is international or begins with a national prefix."""
+
+DIALLED = "^(?:0[0-9]{6,}|[1-9][0-9]{9,})$"
+"""Digits that may be a DID, written as it is dialled in its country."""
 
 PSEUDONYM = "^hmac:(DID|extension|unknown):([0-9]*):[0-9a-f]{32}$"
 """The pseudonym of a number that is not stored. Only its kind and its calling code are readable."""

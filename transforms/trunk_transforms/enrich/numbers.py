@@ -8,7 +8,8 @@ and matched against a whole column, because parsing takes 40 µs per number, or 
 
 from __future__ import annotations
 
-from functools import cache
+import re
+from functools import cache, reduce
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -37,6 +38,9 @@ _NUMBER_TYPES = (
     "voicemail",
 )
 
+MOST_DIGITS = 15
+"""The digits of the longest number (E.164) and of the longest extension."""
+
 CALLING_CODES = {
     region: code
     for code, regions in COUNTRY_CODE_TO_REGION_CODE.items()
@@ -51,12 +55,14 @@ def derive_numbers(trunks: pd.DataFrame) -> pd.DataFrame:
 
     Needs `phone_number`. Adds or replaces:
 
-    - `number_kind`: `DID` (begins with + or 00, or is too long for an extension: 10 digits, 7 with a leading 0),
-      `extension` (up to 6 digits, or up to 15 characters that are not all digits), else `unknown`;
+    - `number_kind`: `DID` (begins with +, or has 7 or more digits and begins with 0 or 00), `extension` (up to 6
+      digits, or up to 15 characters that are not all digits), else `unknown`: extensions have up to 15 digits, too;
     - `normalized_number`: the digits, with a + if the number is international. Spaces, brackets, dashes, dots, slashes
-      and `(0)` are removed, a leading 00 becomes +, and 11 to 15 digits get a + if that makes a valid number. Null if
-      other characters remain;
+      and a `(0)` that is not part of the number are removed, and a leading 00 becomes +. Null if other characters
+      remain;
     - `calling_code`: of numbers with a +; null for other numbers and for unassigned codes.
+
+    They follow from the number alone; `read_numbers` reads it as its country dials it.
 
     The kind and the calling code of a pseudonym are those of the original number.
     """
@@ -64,7 +70,7 @@ def derive_numbers(trunks: pd.DataFrame) -> pd.DataFrame:
 
     numbers = as_text(trunks["phone_number"])
     normalized = normalize_numbers(numbers)
-    kinds, codes = infer_kinds(numbers, normalized), list_calling_codes(normalized)
+    kinds, codes = infer_kinds(numbers), list_calling_codes(normalized)
     is_hidden = match_pseudonyms(numbers)
     if is_hidden.any():
         parts = pc.split_pattern(pc.if_else(pa.array(is_hidden), numbers, None), ":")
@@ -99,15 +105,87 @@ def match_pseudonyms(numbers: pa.Array) -> Flags:
 
 def normalize_numbers(numbers: pa.Array) -> pa.Array:
     """Return `normalized_number` of the numbers, see `derive_numbers`."""
-    compact = pc.replace_substring_regex(numbers, patterns.OPTIONAL_ZERO, r"\1")
-    compact = pc.replace_substring_regex(compact, patterns.SEPARATORS, "")
-    compact = pc.if_else(pc.match_substring_regex(compact, patterns.DIGITS), compact, None)
-    is_prefixed = pc.match_substring_regex(compact, "^00[1-9][0-9]{7,}$")
-    international = pc.if_else(is_prefixed, _with_plus(pc.utf8_slice_codeunits(compact, 2)), compact)
-    # Not for ten digits, which may be a national number of North America or an international one of Norway.
-    is_bare = pc.match_substring_regex(international, "^[1-9][0-9]{10,14}$")
-    with_plus = pc.if_else(is_bare, _with_plus(international), None)
-    return pc.if_else(pa.array(match_valid_numbers(with_plus)), with_plus, international)
+    shortened = pc.replace_substring_regex(numbers, patterns.OPTIONAL_ZERO, r"\1")
+    short, whole = (_as_international(list_digits(texts)) for texts in (shortened, numbers))
+    # In Italy, the 0 is part of the number.
+    has_zero = pc.not_equal(short, whole)
+    return pc.if_else(pa.array(match_valid_numbers(pc.if_else(has_zero, whole, None))), whole, short)
+
+
+def list_digits(numbers: pa.Array) -> pa.Array:
+    """Return the numbers without separators; null if other characters than digits and a leading + remain."""
+    compact = pc.replace_substring_regex(numbers, patterns.SEPARATORS, "")
+    return pc.if_else(pc.match_substring_regex(compact, patterns.DIGITS), compact, None)
+
+
+def _as_international(digits: pa.Array) -> pa.Array:
+    is_prefixed = pc.match_substring_regex(digits, "^00[1-9][0-9]{7,}$")
+    return pc.if_else(is_prefixed, _prepend("+", pc.utf8_slice_codeunits(digits, 2)), digits)
+
+
+def read_numbers(numbers: pa.Array, normalized: pa.Array, countries: pa.Array) -> pa.Array:
+    """Return the numbers in E.164 as their countries dial them; null if that makes no valid number, or several.
+
+    Needs the ISO 3166-1 codes of the countries. A number without + may begin with the country's prefix for calls
+    abroad, with its national prefix, or with neither. Fewer than 10 digits without a leading 0 may be an extension and
+    are not read. Without a country, 11 to 15 digits are read as an international number.
+    """
+    return pc.coalesce(_read_dialled(numbers, countries), _where_valid(normalized))
+
+
+def _read_dialled(numbers: pa.Array, countries: pa.Array) -> pa.Array:
+    """Return the readings of numbers without +, each country's numbers at once."""
+    digits = list_digits(numbers)
+    places = np.flatnonzero(as_flags(pc.match_substring_regex(digits, patterns.DIALLED)))
+    if not places.size:
+        return pa.nulls(len(numbers), pa.large_string())
+    encoded = countries.take(pa.array(places)).dictionary_encode(null_encoding="encode")
+    codes = encoded.indices.to_numpy()
+    groups = [places[codes == code] for code in range(len(encoded.dictionary))]
+    names = encoded.dictionary.to_pylist()
+    spelled = [_spell(digits.take(pa.array(rows)), name) for rows, name in zip(groups, names, strict=True)]
+    abroad, *at_home = (_where_valid(pa.concat_arrays(parts)) for parts in zip(*spelled, strict=True))
+    home = pc.coalesce(*at_home)
+    is_clear = reduce(pc.and_, (pc.fill_null(pc.equal(home, other), fill_value=True) for other in at_home))
+    readings = pc.coalesce(abroad, pc.if_else(is_clear, home, None))
+    # The place of each number among the readings; numbers that are not read have none.
+    index = np.full(len(numbers), -1)
+    index[np.concatenate(groups)] = np.arange(len(readings))
+    return readings.take(pa.array(index, mask=index < 0))
+
+
+def _spell(digits: pa.Array, country: str | None) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+    """Return the digits in E.164 after a prefix for calls abroad, a national prefix, no prefix, or only the +."""
+    plan = PhoneMetadata.metadata_for_region(country) if country else None
+    with_plus = _prepend("+", digits)
+    if plan is None:
+        is_bare, nothing = pc.match_substring_regex(digits, "^[1-9][0-9]{10,14}$"), _strip_prefix(digits, None)
+        return nothing, pc.if_else(is_bare, with_plus, None), nothing, nothing
+    code = f"+{plan.country_code}"
+    abroad = _strip_prefix(digits, plan.international_prefix)
+    national = _strip_prefix(digits, plan.national_prefix_for_parsing, plan.national_prefix_transform_rule)
+    own = pc.if_else(pc.starts_with(with_plus, code), with_plus, None)
+    return _prepend("+", abroad), _prepend(code, national), _prepend(code, digits), own
+
+
+def _strip_prefix(digits: pa.Array, prefix: str | None, rule: str | None = None) -> pa.Array:
+    """Return the digits without the prefix, rewritten by libphonenumber's rule; null if they have no such prefix."""
+    if not prefix:
+        return pa.nulls(len(digits), pa.large_string())
+    start = f"^(?:{prefix})"
+    rest = pc.replace_substring_regex(digits, start, "", max_replacements=1)
+    if rule:
+        # The rule is for numbers that have the prefix's last group.
+        group = pc.replace_substring_regex(digits, f"{start}.*$", rf"\{re.compile(prefix).groups}")
+        rewritten = pc.replace_substring_regex(digits, start, rule, max_replacements=1)
+        rest = pc.if_else(pc.equal(group, ""), rest, rewritten)
+    return pc.if_else(pc.match_substring_regex(digits, start), rest, None)
+
+
+def _where_valid(numbers: pa.Array) -> pa.Array:
+    # The plans of some countries have longer numbers than E.164 allows.
+    short = pc.if_else(pc.less_equal(pc.utf8_length(numbers), 1 + MOST_DIGITS), numbers, None)
+    return pc.if_else(pa.array(match_valid_numbers(short)), short, None)
 
 
 def match_valid_numbers(numbers: pa.Array) -> Flags:
@@ -125,11 +203,12 @@ def match_valid_numbers(numbers: pa.Array) -> Flags:
     return is_valid
 
 
-def infer_kinds(numbers: pa.Array, normalized: pa.Array) -> pa.Array:
+def infer_kinds(numbers: pa.Array) -> pa.Array:
     """Return `number_kind` of the numbers, see `derive_numbers`."""
-    is_did = pc.match_substring_regex(normalized, patterns.DID)
-    is_short = pc.match_substring_regex(normalized, patterns.SHORT_EXTENSION)
-    is_named = pc.and_(pc.is_null(normalized), pc.match_substring_regex(numbers, patterns.NAMED_EXTENSION))
+    digits = list_digits(numbers)
+    is_did = pc.match_substring_regex(digits, patterns.DID)
+    is_short = pc.match_substring_regex(digits, patterns.SHORT_EXTENSION)
+    is_named = pc.and_(pc.is_null(digits), pc.match_substring_regex(numbers, patterns.NAMED_EXTENSION))
     conditions = pc.make_struct(*(pc.fill_null(flags, fill_value=False) for flags in (is_did, is_short, is_named)))
     return pc.case_when(conditions, *map(pa.scalar, ("DID", "extension", "extension", "unknown")))
 
@@ -145,8 +224,8 @@ def list_calling_codes(numbers: pa.Array) -> pa.Array:
     return found.cast(pa.int64())
 
 
-def _with_plus(digits: pa.Array) -> pa.Array:
-    return pc.replace_substring_regex(digits, "^", "+", max_replacements=1)
+def _prepend(start: str, numbers: pa.Array) -> pa.Array:
+    return pc.replace_substring_regex(numbers, "^", start, max_replacements=1)
 
 
 @cache

@@ -85,10 +85,9 @@ def derive_pseudonyms(values: pa.ChunkedArray | pa.Array, key: bytes) -> pa.Arra
     encoded = values.dictionary_encode()
     distinct = encoded.dictionary
     numbers = distinct.cast(pa.large_string())
-    normalized = normalize_numbers(numbers)
-    codes = list_calling_codes(normalized).cast(pa.string())
+    codes = list_calling_codes(normalize_numbers(numbers)).cast(pa.string())
     digests = pa.array(_digest(distinct.cast(pa.binary()).to_pylist(), key), pa.string())
-    kinds = infer_kinds(numbers, normalized).cast(pa.string())
+    kinds = infer_kinds(numbers).cast(pa.string())
     pseudonyms = pc.binary_join_element_wise("hmac", kinds, pc.fill_null(codes, ""), digests, ":")
     is_blank = pc.equal(pc.utf8_trim_whitespace(distinct), "")
     return pc.if_else(is_blank, distinct, pseudonyms).take(encoded.indices)

@@ -28,7 +28,7 @@ class Derived:
     column: Column
 
 
-_KIND = "Kind of the number, inferred from its spelling."
+_KIND = "Kind of the number, inferred from its spelling; 7 to 15 digits without + or 0 are unknown."
 _NORMALIZED = "The number without spaces and brackets; international numbers begin with +."
 _PROVIDER = "The provider (ITSP) that operates sip_address; unknown if the provider catalog does not list the host."
 

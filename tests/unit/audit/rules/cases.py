@@ -258,7 +258,8 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((number("00493023125115"),), "high", "begins with 00 in place of +"),
         ((number("0049 (0) 30 23125115"),), "high", "begins with 00"),
         ((number("+49(0)3023125115"),), "high", "has (0), which is dialled only within the country"),
-        ((number("(030)23125115"),), "high", "has brackets"),
+        ((number("(030)23125115"), number("+39 (0)2 12345678", "IT")), "high", "has brackets"),
+        ((number("(0)2 12345678", "IT"), number("0039(0)212345678", "IT")), "high", "0"),
         ((number("+49-30-231252"), number("030/231252"), number("+")), "high", "not part of a number"),
         ((number("\u202a+4930231252"), number("+49ABC"), number("\u0661\u0662\u0663")), "high", "not part of a number"),
         ((number("1 " * 40),), "high", "a text of 80 characters has spaces"),
@@ -278,11 +279,19 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
     "number-without-plus": [
         ((number("498999998432"),), "medium", '"498999998432" appears to be a DID, but lacks the +'),
         ((number("498999998432"),), "medium", "write a + before it, if it is a DID"),
-        ((number("0741926265", "RO"),), "medium", "write it in E.164: +40 and the number without a leading 0"),
-        ((number("2125550111", "us"),), "medium", "write it in E.164: +1 and"),
-        ((number("0741926265", None), number("0741926265", "ZZ")), "medium", "+, the calling code, the number"),
+        ((number("498999998432", None),), "medium", "write a + before it"),
+        ((number("0741926265", "RO"), number("0741926265")), "medium", "in place of the leading 0, if it is a DID"),
+        ((number("0212345678", "IT"), number("02 1234 5678", "it")), "medium", "write +39 before it"),
+        ((number("(0)2 12345678", "IT"), number("3471234567", "IT")), "medium", "write +39 before it"),
+        ((number("89161234567", "RU"),), "medium", "write +7 in place of the leading 8"),
+        ((number("06 1 234 5678", "HU"),), "medium", "write +36 in place of the leading 06"),
+        ((number("01149301234567", "US"),), "medium", "write +49 in place of the leading 01149"),
+        ((number("13123456789", "CN"),), "medium", "write +86 before it"),
+        ((number("2125550111", "us"), number("(212) 555-0111", "US")), "medium", "write +1 before it"),
+        # The 15 before a mobile number of Argentina becomes a 9.
+        ((number("01115 2345-6789", "AR"),), "medium", "write it in E.164, such as +14155551234, if it is a DID"),
+        ((number("0741926265", None), number("0741926265", "ZZ")), "medium", "write it in E.164, such as"),
         ((number("(030) 23125115"),), "medium", "appears to be a DID"),
-        ((number("1" * 15),), "medium", "appears to be a DID"),
     ],
     "number-country": [
         ((number("+12125550111"),), "medium", "appears to be a DID of +1 (United States and others)"),
@@ -290,7 +299,7 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((number("+38328012345", "RS"), number("+383 28 012345", "rs")), "medium", "country_code is RS (+381)"),
         ((number("+441481960194", "FR"), number("00441481960194", "FR")), "medium", "+44 (United Kingdom and others)"),
         ((number("+77272501234", "UZ"),), "medium", "+7 (Russia and others), country_code is UZ (+998)"),
-        ((number("498999998432", "AT"),), "medium", "appears to be a DID of +49"),
+        ((number("00498999998432", "AT"),), "medium", "appears to be a DID of +49"),
     ],
     "country-unknown": [
         ((number("1000", "ZZ"), number("1000", "DEU"), number("1000", "49")), "medium", "which is not a country code"),
@@ -309,7 +318,9 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         (({}, number("+49 30 231252"), number("004930231252"), number("+49 (0) 30 231252")), "high", "same number as"),
         (({}, host("x.pstn.twilio.com")), "high", "same number as trunk"),
         ((number("498999998432"), number("+498999998432")), "high", "same number as trunk"),
-        ((number("1000"), number("10-00")), "high", "same number as trunk"),
+        ((number("1000"), number("10-00"), number("1000", **host("pbx.example.com"))), "high", "same number as trunk"),
+        ((number("0212345678", "IT"), number("+39 (0)2 12345678", "IT")), "high", "same number as trunk"),
+        ((number("13123456789", "CN"), number("+8613123456789", "US")), "high", "same number as trunk"),
     ],
     "duplicate-across-accounts": [
         ((A, B), "high", "same number as trunk"),
@@ -485,6 +496,15 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
     "number-without-plus": [
         ({}, number("1000"), number("12345678"), number("reception"), number(None)),
         (number("4" * 16), number("00493023125115"), number("\u202a+4930231252"), number("+49 30 231252")),
+        # Extensions, or numbers of another country: the country has no such number.
+        (
+            number("1" * 15),
+            number("1" * 15, None),
+            number("1000000001"),
+            number("0000000042"),
+            number("0741926265", "US"),
+        ),
+        (number("12125550111"), number("498999998432", "AT"), number("1234567890", "US"), number("13123456789")),
     ],
     "number-country": [
         tuple(number("+14165550123", country) for country in ("US", "CA", "JM", "PR", "us")),
@@ -494,6 +514,7 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (number("+38328012345", "XK"), number("+80012345678"), number("1000", "US"), number("0741926265", "US")),
         (number("+12125550111", None), number("+12125550111", "ZZ"), number("+12125550111", "AQ"), number(None)),
         (number("+1212555011"),),  # no number, so that it is of no country
+        (number("001 49 30 231252", "SG"), number("13123456789", "CN"), number("498999998432", "AT")),
     ],
     "country-unknown": [tuple(number("1000", country) for country in ("DE", "GB", "XK", "US", "GG", "AQ"))],
     "duplicate-trunk": [
@@ -504,7 +525,8 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
     ],
     "duplicate-number": [
         ({}, {}),  # worse
-        (number("1000"), number("1000", **host("pbx.example.com"))),
+        (number("13123456789", "CN"), number("+13123456789", "US"), number("13123456789")),
+        (number("0741926265", "RO"), number("0741926265")),  # one number in Romania, another one in Germany
         (A, B, number("+4930231299")),
         (number(None), number(None) | LOGIN),
         (number("0100"), number("100")),
@@ -514,6 +536,7 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (A, A | LOGIN),
         (A | number(None), B | number(None)),
         (A, B | number("+4930231299")),
+        (A | number("100000000001"), B | number("100000000001")),  # may be extensions
     ],
     "exposure-password": [
         ({}, {"inbound_authorization_type": None}, {"inbound_authorization_type": "AUTH"}),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from trunk_transforms.audit.rules.wording import enumerate_first
 from trunk_transforms.enrich.addresses import Entry, Network, classify_entry, normalize_host
 from trunk_transforms.enrich.countries import canonical_country
-from trunk_transforms.enrich.numbers import Flags, as_text, derive_numbers, match_valid_numbers
+from trunk_transforms.enrich.numbers import Flags, as_text, derive_numbers, read_numbers
 from trunk_transforms.enrich.providers import Providers, derive_provider, is_old
 from trunk_transforms.schema.tables import API_COLUMNS
 
@@ -53,7 +53,7 @@ class AuditContext:
     Text columns have the type `str`, and blank text is null except in `account`; `outbound_proxy` is `boolean`. Derived
     columns: `number_kind`, `normalized_number`, `calling_code`, `provider`, and
 
-    - `is_valid`: the normalised number exists
+    - `e164`: the number in E.164, as the trunk's country dials it; null if it does not exist
     - `is_provider_known`: the provider is in the catalog
     - `host`: the SIP address in the spelling by which hosts are compared
     - `country`: the ISO code that `country_code` stands for
@@ -122,9 +122,10 @@ def gather_context(trunks: pd.DataFrame, providers: Providers, as_of: datetime) 
     if "provider" not in known.columns:
         known = derive_provider(known, providers)
     known["is_provider_known"] = known["provider"].isin(providers.by_name)
-    known["is_valid"] = match_valid_numbers(as_text(known["normalized_number"]))
     known["host"] = _map_distinct(known["sip_address"], normalize_host)
     known["country"] = _map_distinct(known["country_code"], canonical_country)
+    read = read_numbers(*(as_text(known[name]) for name in ("phone_number", "normalized_number", "country")))
+    known["e164"] = pd.Series(read, dtype="str")
     codes, lists = pd.factorize(known["allowed_inbound_ips"])
     entries: dict[str, Entry] = {}
     allowlists = [_read_allowlist(text, entries) for text in lists]

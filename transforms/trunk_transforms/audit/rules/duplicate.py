@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from trunk_transforms.audit.rules.context import AuditContext, Findings, as_findings, combine, ids, name_others
-from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
+from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, LIVEKIT, rule
 from trunk_transforms.audit.rules.wording import quote, quote_own
 
 
@@ -28,24 +28,22 @@ def check_trunk(context: AuditContext) -> Findings:
     "duplicate-number",
     severity="high",
     question="Which trunks have the same number as another trunk of the account?",
-    why="It is undefined which trunk gets a call to the number.",
+    why="Calls to the number fail, or reach only one of the trunks: a call finds its trunk by the number, at any host.",
     fix="give each number to one trunk, or delete the trunks that are not needed",
-    source="comparison of the account's trunks; an extension has to be unique only at its host",
+    source=f"comparison of the account's trunks; {LIVEKIT}",
 )
 def check_number(context: AuditContext) -> Findings:
-    """Find numbers, in any spelling, of several trunks that are not twins; extensions only at the same host."""
-    trunks = context.trunks
-    hosts = trunks["host"].where(trunks["number_kind"] != "DID")
-    # An extension may be a name.
-    written = trunks["normalized_number"].fillna(trunks["phone_number"])
-    numbers = combine(trunks["account"], written, hosts)
-    others = name_others(numbers.where(written.notna()), _twins(trunks), ids(trunks))
+    """Find numbers, in any spelling, of several trunks that are not twins."""
+    trunks, read = context.trunks, _read(context.trunks)
+    numbers = combine(trunks["account"], read).where(read.notna())
+    others = name_others(numbers, _twins(trunks), ids(trunks))
     return as_findings("same number as trunk " + others, cause=_shared_number(context))
 
 
 def list_dids(context: AuditContext) -> pd.Series:
     """Return the apparent DIDs, by which accounts are compared."""
-    return context.trunks["normalized_number"].where(context.trunks["number_kind"] == "DID").dropna()
+    trunks = context.trunks
+    return trunks["e164"].fillna(trunks["normalized_number"].where(trunks["number_kind"] == "DID")).dropna()
 
 
 @rule(
@@ -67,8 +65,12 @@ def check_across_accounts(context: AuditContext) -> Findings:
 
 
 def _shared_number(context: AuditContext) -> pd.Series:
-    written = context.trunks["normalized_number"].fillna(context.trunks["phone_number"])
-    return "the number " + quote_own(written)
+    return "the number " + quote_own(_read(context.trunks))
+
+
+def _read(trunks: pd.DataFrame) -> pd.Series:
+    """Return the numbers as they are compared: in E.164 if possible, else without separators, else as written."""
+    return trunks["e164"].fillna(trunks["normalized_number"]).fillna(trunks["phone_number"])
 
 
 def _twins(trunks: pd.DataFrame) -> pd.Series:

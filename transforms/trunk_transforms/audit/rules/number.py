@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict, as_findings
-from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
+from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, LIVEKIT, rule
 from trunk_transforms.audit.rules.wording import quote_own
 from trunk_transforms.enrich.countries import country_name
-from trunk_transforms.enrich.numbers import CALLING_CODES, Flags, as_flags, as_text, match_pseudonyms
+from trunk_transforms.enrich.numbers import (
+    CALLING_CODES,
+    MOST_DIGITS,
+    Flags,
+    as_flags,
+    as_text,
+    list_calling_codes,
+    list_digits,
+    match_pseudonyms,
+)
 
 _PLANS = "Google's libphonenumber (numbering plans of all countries)"
-_MOST_DIGITS = 15
 _PLAIN = r"^(?:\+?[0-9]+|[0-9A-Za-z_.*#-]+)$"
 
 
@@ -35,9 +44,10 @@ def check_missing(context: AuditContext) -> Findings:
     "number-malformed",
     severity="high",
     question="Which numbers have spaces, brackets, 00 in place of the +, or other characters that do not belong there?",
-    why="A number is compared literally: calls to or from the number in E.164 do not match it.",
+    why="Providers refuse it as the caller number. Inbound, LiveKit, which the platform runs on, ignores only spaces, "
+    "dashes and brackets: with other characters, 00 or (0), no call matches.",
     fix="write digits only: an extension, or a DID in E.164 such as +14155551234",
-    source=API_DOCUMENTATION,
+    source=f"{API_DOCUMENTATION}; {LIVEKIT}",
 )
 def check_malformed(context: AuditContext) -> Findings:
     """Find values that are neither digits, with or without +, nor a name without spaces."""
@@ -51,7 +61,8 @@ def check_malformed(context: AuditContext) -> Findings:
     remarks = pd.Series("has characters that are not part of a number", index=found.index)
     remarks[_matches(numbers, r"[\s\p{Z}]")] = "has spaces"
     remarks[_matches(numbers, "[()]")] = "has brackets"
-    remarks[_matches(numbers, r"\(0\)")] = "has (0), which is dialled only within the country"
+    is_dropped = ~_is_whole(found, list_digits(numbers))
+    remarks[_matches(numbers, r"\(0\)") & is_dropped] = "has (0), which is dialled only within the country"
     remarks[_is_prefixed(numbers, normalized)] = "begins with 00 in place of +"
     return as_findings(quote_own(found["phone_number"]) + " " + remarks)
 
@@ -68,8 +79,10 @@ def check_too_long(context: AuditContext) -> Findings:
     """Find long numbers, without counting the + and separators, and long names."""
     numbers = context.trunks["phone_number"]
     names = numbers.where(_matches(as_text(numbers), _PLAIN))
-    lengths = context.trunks["normalized_number"].fillna(names).str.removeprefix("+").str.len()
-    too_long = lengths[lengths > _MOST_DIGITS].astype("int64").astype("str")
+    lengths = (
+        context.trunks["e164"].fillna(context.trunks["normalized_number"]).fillna(names).str.removeprefix("+").str.len()
+    )
+    too_long = lengths[lengths > MOST_DIGITS].astype("int64").astype("str")
     return as_findings("phone_number has " + too_long + " digits or characters")
 
 
@@ -84,7 +97,7 @@ def check_too_long(context: AuditContext) -> Findings:
 def check_invalid(context: AuditContext) -> Findings:
     """Find international numbers that are in no numbering plan."""
     _, normalized = _texts(context.trunks)
-    found = context.trunks.loc[_matches(normalized, r"^\+[0-9]{1,15}$") & ~context.trunks["is_valid"]]
+    found = context.trunks.loc[_matches(normalized, r"^\+[0-9]{1,15}$") & context.trunks["e164"].isna()]
     remarks = "cannot be a number of +" + found["calling_code"].astype("str") + ": wrong length, or no such area"
     remarks = remarks.where(found["calling_code"].notna(), "does not begin with a calling code")
     return as_findings(quote_own(found["phone_number"]) + " " + remarks)
@@ -95,19 +108,35 @@ def check_invalid(context: AuditContext) -> Findings:
     severity="medium",
     question="Which numbers appear to be a DID, but lack the +?",
     why="Without it, a number is read as an extension, or as a number of another country.",
-    fix="write it in E.164: +, the calling code, the number without a leading 0",
-    source=f"inferred from the length; {API_DOCUMENTATION}",
+    fix="write it in E.164, such as +14155551234, if it is a DID",
+    source=f"{_PLANS}, as the trunk's country dials; {API_DOCUMENTATION}",
 )
 def check_without_plus(context: AuditContext) -> Findings:
-    """Find DIDs without +, by their length; `number-malformed` reports those that begin with 00."""
-    dids = context.trunks.loc[context.trunks["number_kind"] == "DID"]
-    numbers, normalized = _texts(dids)
+    """Find numbers without + that exist in the trunk's country, and those with a national prefix if it has none.
+
+    Other digits may be an extension of up to 15 digits. `number-malformed` reports numbers that begin with 00.
+    """
+    numbers, normalized = _texts(context.trunks)
     is_bare = ~_matches(numbers, r"\+") & ~_is_prefixed(numbers, normalized) & ~match_pseudonyms(numbers)
-    found = dids.loc[is_bare & ~_matches(normalized, rf"^\+?[0-9]{{{_MOST_DIGITS + 1}}}")]
-    codes = found["country"].map(CALLING_CODES).astype("Int64").astype("str")
-    fix = "write it in E.164: +" + codes + " and the number without a leading 0"
-    fix = fix.where(~found["normalized_number"].str.startswith("+"), "write a + before it, if it is a DID")
-    return as_findings(quote_own(found["phone_number"]) + " appears to be a DID, but lacks the +", fix)
+    is_dialled = (context.trunks["number_kind"] == "DID") & ~context.trunks["country"].isin(CALLING_CODES)
+    is_dialled &= _matches(normalized, rf"^[0-9]{{1,{MOST_DIGITS}}}$")
+    found = context.trunks.loc[is_bare & (context.trunks["e164"].notna() | is_dialled)]
+    digits, e164 = list_digits(as_text(found["phone_number"])), as_text(found["e164"])
+    codes = list_calling_codes(e164)
+    fixes = [_advise(*values) for values in zip(digits.to_pylist(), e164.to_pylist(), codes.to_pylist(), strict=True)]
+    seen = quote_own(found["phone_number"]) + " appears to be a DID, but lacks the +"
+    return as_findings(seen, pd.Series(fixes, found.index, dtype="str"))
+
+
+def _advise(digits: str, e164: str | None, calling_code: int) -> str | None:
+    """Return how a number gets its spelling in E.164, without naming the number; None if that is unclear."""
+    national = e164.removeprefix(f"+{calling_code}") if e164 else None
+    if national is None or not digits.endswith(national):
+        return None
+    start = digits.removesuffix(national)
+    if start in ("", str(calling_code)):
+        return f"write {'a +' if start else f'+{calling_code}'} before it, if it is a DID"
+    return f"write +{calling_code} in place of the leading {start}, if it is a DID"
 
 
 @rule(
@@ -130,13 +159,19 @@ def check_country(context: AuditContext) -> Findings:
         seen = f"the number appears to be a DID of +{calling_code} ({main}), country_code is {country} (+{declared})"
         return Verdict(seen)
 
-    is_meant = context.trunks["is_valid"] & (context.trunks["number_kind"] == "DID")
+    is_meant = context.trunks["e164"].notna() & (context.trunks["e164"] == context.trunks["normalized_number"])
     return context.decide(["calling_code", "country"], decide, is_meant)
 
 
 def _texts(trunks: pd.DataFrame) -> tuple[pa.Array, pa.Array]:
     """Return the numbers as stored and normalised."""
     return as_text(trunks["phone_number"]), as_text(trunks["normalized_number"])
+
+
+def _is_whole(trunks: pd.DataFrame, digits: pa.Array) -> Flags:
+    """Return a flag per number: it has all of these digits in E.164."""
+    pairs = zip(trunks["e164"].fillna(""), digits.to_pylist(), strict=True)
+    return np.array([number.endswith((written or "+").lstrip("+")) for number, written in pairs], dtype=bool)
 
 
 def _matches(text: pa.Array, pattern: str) -> Flags:
