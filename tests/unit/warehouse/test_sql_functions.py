@@ -62,6 +62,10 @@ HOSTS = (
         f"{'a' * 64}.telnyx.com",
         "x_y.sipgate.de",
         "ünïcode.de",
+        "sip.telnyx.123",
+        "8.8.8.8a",
+        "a.telnyx.com-",
+        "xn--p1ai.xn--p1ai",
     ),
 )
 

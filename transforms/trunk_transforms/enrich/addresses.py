@@ -61,8 +61,11 @@ _SPECIAL_SET = NetworkSet(network for network, _ in _SPECIAL)
 _IPV6_IN_USE = ip_network("2000::/3")
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-HOST = rf"{_LABEL}(?:\.{_LABEL})+"
-"""A regular expression for a normalised host name, in the syntax that Python, Arrow and DuckDB share."""
+HOST = rf"(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])?"
+"""A regular expression for a normalised host name, in the syntax that Python, Arrow and DuckDB share.
+
+The last label begins with a letter, so that misspelled IP addresses are not host names.
+"""
 
 _MOST_HOST_CHARACTERS = 253
 
@@ -180,25 +183,22 @@ def explain_host(address: str) -> str | None:
     if any(character.isspace() for character in address):
         return "has spaces"
     host = normalize_host(address)
-    if parse_ip(host):
+    if parse_ip(host) or (len(host) <= _MOST_HOST_CHARACTERS and re.fullmatch(HOST, host)):
         return None
     faults = (
         (r"(?:sips?|tel):.*|[a-z]+://.*", "has a scheme"),
         (r".*@.*", "has a user in it"),
         (r".*[/?;].*", "has a path or parameters"),
         (r".*:\d*", "has a port"),
-        (r"[\d.]+", "resembles an IP address but is not valid"),
+        (r"[\d.]+(?:-[\d.]*|[a-z]+)?", "resembles an IP address but is not valid"),
         (_LABEL, "has no domain"),
+        (rf"(?:{_LABEL}\.)+\d[^.]*", "ends in a part that begins with a digit"),
     )
-    for pattern, fault in faults:
-        if re.fullmatch(pattern, host):
-            return fault
-    is_host = len(host) <= _MOST_HOST_CHARACTERS and re.fullmatch(HOST, host)
-    return None if is_host else "is not a host name"
+    return next((fault for pattern, fault in faults if re.fullmatch(pattern, host)), "is not a host name")
 
 
 def find_host(address: str) -> str | None:
     """Return the host that an invalid value contains, or None if that is unclear."""
     found = re.fullmatch(r"(?:[a-z]+:(?://)?)?(?:[^@/]*@)?([^@/:;?]+)(?::\d*)?(?:[/;?].*)?", normalize_host(address))
-    host = found[1].strip() if found else ""
-    return host if host and not explain_host(host) else None
+    host = found[1].strip(" .") if found else ""
+    return None if explain_host(host) else host

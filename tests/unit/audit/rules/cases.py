@@ -232,13 +232,24 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((host(" pbx.example.com"), host("pbx .example.com")), "high", "has spaces"),
         ((host("pbx.example.com/trunk"), host("pbx.example.com;transport=tls")), "high", "has a path or parameters"),
         ((host("me@pbx.example.com"),), "high", "has a user in it"),
-        ((host("localhost"),), "high", "has no domain"),
-        ((host("8.8.8"),), "high", "resembles an IP address but is not valid"),
+        (
+            (host("8.8.8"), host("192.168.1.10-20"), host("8.8.8.8a")),
+            "high",
+            "resembles an IP address but is not valid",
+        ),
+        ((host("8.8.8.8-8.8.8.20"), host("8.8.8.300")), "high", "set sip_address to the host alone"),
+        ((host("sip.telnyx.123"),), "high", "ends in a part that begins with a digit"),
+        ((host("a.example.com.."), host("https://a.example.com.")), "high", 'set sip_address to "a.example.com"'),
         ((host("a\x00b.example"),), "high", r'"a\x00b.example" is not a host name'),
         ((host("x" * 300 + ".example"),), "high", 'x…" is not a host name'),
     ],
     "host-platform": [
         ((host("nordnetz.sip.livekit.cloud"), host("SIP.LiveKit.Cloud.")), "high", "is the platform's own inbound"),
+        (
+            (host("nordnetz.sip.livekit.cloud:5060"), host("sip:a@x.sip.livekit.cloud..")),
+            "high",
+            "is the platform's own",
+        ),
     ],
     "host-private": [
         ((host("10.0.0.1"),), "high", '"10.0.0.1" is a private address'),
@@ -246,6 +257,10 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((host("100.64.0.1"),), "high", "CGNAT"),
         ((host("[fd00::1]"),), "high", "private"),
         ((host("192.0.2.1"),), "high", "documentation"),
+        ((host("10.0.0.1:5060"), host("sip:pbx@10.0.0.1")), "high", "a private address"),
+        ((host("pbx.local"), host("PBX.Lan."), host("a.b.internal")), "high", "exists only inside a network"),
+        ((host("pbx.home.arpa"), host("pbx.localdomain:5060")), "high", "exists only inside a network"),
+        ((host("localhost"), host("pbx-1"), host("pbx.localhost")), "high", "exists only inside a network"),
     ],
     "host-ip": [
         ((host("8.8.8.8"),), "low", '"8.8.8.8" is a bare IP address'),
@@ -475,9 +490,15 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
     "host-malformed": [
         ({}, host("SIP.Example.com."), host("_sip._udp.example.com"), host("8.8.8.8"), host("[2a00::1]")),
         (host(None), host(""), host(" ")),
+        # The host in them is wrong, too.
+        (host("x.sip.livekit.cloud:5060"), host("10.0.0.1:5060"), host("pbx.local:5060"), host("localhost")),
+        (host("xn--mnchen-3ya.example"), host("a.xn--p1ai"), host("3cx.example.com")),
     ],
     "host-platform": [({}, host("notsip.livekit.cloud"), host("sip.livekit.cloud.example"), host(None), host(""))],
-    "host-private": [({}, host("8.8.8.8"), host("2a00::1"), host("10.0.0.example"), host(None))],
+    "host-private": [
+        ({}, host("8.8.8.8"), host("2a00::1"), host("10.0.0.example"), host(None)),
+        (host("local.example.com"), host("pbx.local.example"), host("notlocal.example"), host("8.8.8.8:5060")),
+    ],
     "host-ip": [({}, host("10.0.0.1"), host("8.8.8.8:5060"), host("8.8.8.0/24"), host("8.8.8"), host(None))],
     "number-missing": [({}, number("0"), number("+"))],
     "number-malformed": [

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, SPECIAL_ADDRESSES, rule
 from trunk_transforms.audit.rules.wording import quote
-from trunk_transforms.enrich.addresses import classify_entry, explain_host, find_host, parse_ip
+from trunk_transforms.enrich.addresses import classify_entry, explain_host, find_host, normalize_host, parse_ip
+
+_INTERNAL = re.compile(
+    r"[a-z_][a-z0-9_-]*|.+\.(?:corp|home|home\.arpa|internal|intranet|lan|local|localdomain|localhost|private)"
+)
 
 
 @rule(
@@ -19,12 +24,14 @@ from trunk_transforms.enrich.addresses import classify_entry, explain_host, find
     source=f"{API_DOCUMENTATION}; RFC 1123",
 )
 def check_malformed(context: AuditContext) -> Findings:
-    """Find addresses that are neither a host name with a domain nor an IP address."""
+    """Find addresses that are neither a host name nor an IP address, unless the host in them is wrong as well."""
 
     def decide(address: str) -> Verdict | None:
-        fault = explain_host(address)
-        host = find_host(address) if fault else None
-        return Verdict(f"{quote(address)} {fault}", f'set sip_address to "{host}"' if host else None) if fault else None
+        fault, host = explain_host(address), find_host(address)
+        is_wrong = context.providers.is_platform(_read_host(address)) or _explain_unreachable(_read_host(address))
+        if fault is None or is_wrong:
+            return None
+        return Verdict(f"{quote(address)} {fault}", f'set sip_address to "{host}"' if host else None)
 
     return context.decide(["sip_address"], decide, context.trunks["sip_address"].notna())
 
@@ -40,7 +47,8 @@ def check_malformed(context: AuditContext) -> Findings:
 def check_platform(context: AuditContext) -> Findings:
     """Find hosts of the platform."""
     is_platform = context.providers.is_platform
-    return _find_hosts(context, lambda host: "the platform's own inbound address" if is_platform(host) else None)
+    description = "the platform's own inbound address"
+    return _find_hosts(context, lambda address: description if is_platform(_read_host(address)) else None)
 
 
 @rule(
@@ -49,16 +57,11 @@ def check_platform(context: AuditContext) -> Findings:
     question="Which trunks have a SIP address that cannot be reached from the internet?",
     why="Outbound calls never arrive: the platform is outside that network.",
     fix="set sip_address to the public name of the server",
-    source=SPECIAL_ADDRESSES,
+    source=f"{SPECIAL_ADDRESSES}; names that no public DNS has (RFC 6761, RFC 6762, RFC 8375)",
 )
 def check_private(context: AuditContext) -> Findings:
-    """Find IP addresses that are not public."""
-
-    def describe(host: str) -> str | None:
-        kind = _kind(host)
-        return f"a {kind} address" if kind not in (None, "public") else None
-
-    return _find_hosts(context, describe)
+    """Find IP addresses that are not public, and names that exist only inside a network."""
+    return _find_hosts(context, lambda address: _explain_unreachable(_read_host(address)))
 
 
 @rule(
@@ -71,17 +74,32 @@ def check_private(context: AuditContext) -> Findings:
 )
 def check_ip(context: AuditContext) -> Findings:
     """Find public IP addresses in place of a host name."""
-    return _find_hosts(context, lambda host: "a bare IP address" if _kind(host) == "public" else None)
+    description = "a bare IP address"
+    return _find_hosts(context, lambda address: description if _kind(normalize_host(address)) == "public" else None)
 
 
 def _find_hosts(context: AuditContext, describe: Callable[[str], str | None]) -> Findings:
-    """Return one finding per trunk with a host that `describe` describes."""
+    """Return one finding per trunk with a SIP address that `describe` describes."""
 
-    def decide(host: str) -> Verdict | None:
-        description = describe(host)
-        return Verdict(f"{quote(host)} is {description}") if description else None
+    def decide(address: str) -> Verdict | None:
+        description = describe(address)
+        seen = f"{quote(address)} is {description}"
+        return Verdict(seen, cause=f"the host {quote(_read_host(address))}") if description else None
 
-    return context.decide(["host"], decide, context.trunks["host"].notna())
+    return context.decide(["sip_address"], decide, context.trunks["sip_address"].notna())
+
+
+def _read_host(address: str) -> str:
+    """Return the host in a SIP address, without a scheme, a port and whatever else does not belong there."""
+    return find_host(address) or normalize_host(address)
+
+
+def _explain_unreachable(host: str) -> str | None:
+    """Return why a host cannot be reached from the internet, or None if it may be."""
+    kind = _kind(host)
+    if kind is None:
+        return "a name that exists only inside a network" if _INTERNAL.fullmatch(host) else None
+    return None if kind == "public" else f"a {kind} address"
 
 
 def _kind(host: str) -> str | None:
