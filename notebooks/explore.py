@@ -68,7 +68,7 @@ def _(changes, findings, moments, trunks):
     day, time = (f"{moments[-1]:%d %b}", f"{moments[-1]:%Y, %H:%M:%S} UTC") if moments else ("–", "no observations yet")
     figures(
         ("trunks", len(trunks), f"in {count_of(trunks['account'].nunique(), 'account')}"),
-        ("countries", trunks["country_code"].nunique(), count_of(trunks["provider"].nunique(), "provider")),
+        ("countries", trunks["country_name"].nunique(), count_of(trunks["provider"].nunique(), "provider")),
         ("changes", len(changes), f"in {count_of(len(moments), 'snapshot')}"),
         ("findings", len(findings), f"{severe} critical or high"),
         ("data as of", day, time),
@@ -323,7 +323,7 @@ def _():
 
 @app.cell
 def _():
-    example = """SELECT country_code, sip_calling_format, count(*) AS trunks
+    example = """SELECT country_name, sip_calling_format, count(*) AS trunks
 FROM sip_trunks
 GROUP BY ALL
 ORDER BY trunks DESC"""

@@ -144,7 +144,7 @@ def test_a_field_of_the_api_takes_the_place_of_one_that_is_inferred(stored: Sett
 def test_counts_are_of_each_account(stored: Settings) -> None:
     assert of(stored, "FROM trunk_counts ORDER BY ALL") == [
         ("beta", "+e164", "US", "United States", 1, 100.0),
-        ("default", "+e164", "UK", "United Kingdom", 1, 25.0),
+        ("default", "+e164", "GB", "United Kingdom", 1, 25.0),
         ("default", "+e164", "US", "United States", 2, 50.0),
         ("default", "+e164", None, None, 1, 25.0),
     ]

@@ -157,18 +157,34 @@ def _provider_of(address: str, providers: Providers) -> str:
 def _country_name(code: str) -> str:
     """Return the SQL of `country_name`, which equals `trunk_transforms.enrich.countries.country_name`."""
     names = COUNTRY_NAMES | {alias: COUNTRY_NAMES[meant] for alias, meant in COUNTRY_ALIASES.items()}
-    canonical = f"upper(regexp_replace({code}, '^{_SPACES}+|{_SPACES}+$', '', 'g'))"
     codes, texts = (f"[{', '.join(map(literal, values))}]" for values in (names, names.values()))
-    return f"CASE WHEN regexp_matches({code}, '^[[:ascii:]]*$') THEN {texts}[list_position({codes}, {canonical})] END"
+    name = f"{texts}[list_position({codes}, {_spelled_country(code)})]"
+    return f"CASE WHEN regexp_matches({code}, '^[[:ascii:]]*$') THEN {name} END"
+
+
+def _unified_country(code: str) -> str:
+    """Return the SQL of one code per country, which equals `trunk_transforms.enrich.countries.unify_countries`."""
+    spelled = _spelled_country(code)
+    aliases = " ".join(f"WHEN {literal(alias)} THEN {literal(meant)}" for alias, meant in COUNTRY_ALIASES.items())
+    return (
+        f"CASE WHEN main.country_name({code}) IS NULL THEN {code} ELSE CASE {spelled} {aliases} ELSE {spelled} END END"
+    )
+
+
+def _spelled_country(code: str) -> str:
+    return f"upper(regexp_replace({code}, '^{_SPACES}+|{_SPACES}+$', '', 'g'))"
 
 
 # ---------------------------------------------------------------------- queries
 
 _COUNTS = f"""
+    WITH trunks AS (
+        SELECT account, sip_calling_format, {_unified_country("country_code")} AS country_code FROM {TRUNKS}
+    )
     SELECT account, sip_calling_format, country_code, main.country_name(country_code) AS country_name,
         count(*) AS trunk_count,
         round(100.0 * count(*) / sum(count(*)) OVER (PARTITION BY account), 2) AS share_pct
-    FROM {TRUNKS} GROUP BY account, sip_calling_format, country_code
+    FROM trunks GROUP BY account, sip_calling_format, country_code
 """
 
 

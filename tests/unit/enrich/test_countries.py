@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from tests.support.frames import frame, rows
-from trunk_transforms.enrich.countries import COUNTRY_NAMES, canonical_country, derive_country_name
+from trunk_transforms.enrich.countries import COUNTRY_NAMES, canonical_country, derive_country_name, unify_countries
 
 
 def test_the_country_stands_beside_its_code() -> None:
@@ -39,3 +39,10 @@ def test_a_country_is_named_however_its_code_is_written() -> None:
         ("ß", None),
         (None, None),
     ]
+
+
+def test_a_country_has_one_code_however_it_is_written() -> None:
+    counts = frame([{"country_code": code, "trunk_count": 1} for code in ("UK", "gb", " DE", "XX", "ß", None)], [])
+    assert rows(unify_countries(counts), "country_code") == [("GB",), ("GB",), ("DE",), ("XX",), ("ß",), (None,)]
+    assert list(counts["country_code"])[:3] == ["UK", "gb", " DE"]
+    assert list(unify_countries(counts[["trunk_count"]]).columns) == ["trunk_count"]

@@ -44,6 +44,14 @@ def test_trunks_are_counted_by_any_columns_in_their_order() -> None:
     assert rows(counts) == [(False, "acme", 49, 3, 75.0), (False, "acme", None, 1, 25.0)]
 
 
+def test_a_country_is_counted_once_however_its_code_is_written() -> None:
+    made = trunks(*({"id": place, "country_code": code} for place, code in enumerate(("UK", "GB", "gb", "ZZ"))))
+    counts = ReportInputs({"trunks": made}, Options(as_of=NOW)).count(("country_code",))
+    assert rows(counts) == [("GB", "United Kingdom", 3, 75.0), ("ZZ", None, 1, 25.0)]
+    groups = count_groups(made, ["country_code"])
+    assert_frame_equal(ReportInputs({"groups": groups}, Options(as_of=NOW)).count(("country_code",)), counts)
+
+
 @pytest.mark.parametrize("name", sorted(COUNT_REPORTS))
 def test_counts_of_partial_counts_are_the_same_with_any_fields(name: str) -> None:
     names = trunk_columns([name], BY_FORMAT_AND_COUNTRY)

@@ -56,6 +56,17 @@ def test_of_the_trunks_those_are_left_that_are_of_it_now() -> None:
     assert rows(chosen(countries=["DE", "FR"], providers=["DIDWW"]).trunks, "id") == [(2,)]
 
 
+def test_a_country_is_chosen_however_its_code_is_written() -> None:
+    spelled = [{"id": place, "country_code": code} for place, code in enumerate(("UK", "GB", "gb", "DE"), 1)]
+    history = versions(*(row | {"days": (0, None)} for row in spelled))
+    tables = dict(inputs().tables) | {"trunks": trunks(*spelled), "versions": history, "lifetimes": history}
+    british = ReportInputs(tables, Options(as_of=day(9)))
+    assert list_choices(british)["country"] == {"United Kingdom (GB)": "GB", "Germany (DE)": "DE"}
+    for code in ("GB", "UK"):
+        chosen_ones = select(british, Selection(countries=[code]))
+        assert rows(chosen_ones.trunks, "id") == rows(chosen_ones.tables["versions"], "id") == [(1,), (2,), (3,)]
+
+
 def test_a_trunk_that_moved_is_in_the_history_of_both_places() -> None:
     for country in ("DE", "FR"):
         history = chosen(countries=[country]).tables["versions"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from sip_trunks.warehouse.sql import DATASET, quoted
 from sip_trunks.warehouse.views import create_views
 from trunk_transforms import schema
-from trunk_transforms.enrich.countries import derive_country_name
+from trunk_transforms.enrich.countries import derive_country_name, unify_countries
 from trunk_transforms.enrich.numbers import derive_numbers
 from trunk_transforms.enrich.providers import default_providers, derive_provider
 
@@ -117,6 +118,16 @@ def test_a_code_means_the_same_country_in_sql_and_in_reports(functions: duckdb.D
     names = in_sql(functions, "country_name", CODES)
     assert names == in_frames(derive_country_name(column_of("country_code", CODES)), "country_name")
     assert names[:6] == ["Germany", "Germany", "United Kingdom", "United Kingdom", "United Kingdom", "Kosovo"]
+
+
+def test_a_country_is_counted_once_in_sql_and_in_reports(functions: duckdb.DuckDBPyConnection) -> None:
+    functions.register("codes", column_of("country_code", CODES))
+    functions.execute(f"INSERT INTO {DATASET}.sip_trunks (account, country_code) SELECT 'a', country_code FROM codes")
+    counted = functions.execute("SELECT country_code, trunk_count FROM trunk_counts ORDER BY ALL").fetchall()
+    functions.execute(f"DELETE FROM {DATASET}.sip_trunks")
+    unified = in_frames(unify_countries(column_of("country_code", CODES)), "country_code")
+    assert sorted(counted, key=str) == sorted(Counter(unified).items(), key=str)
+    assert ("GB", 3) in counted
 
 
 @settings(max_examples=30)  # of many numbers each: a query costs more than a number

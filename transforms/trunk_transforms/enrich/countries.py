@@ -53,6 +53,18 @@ def canonical_country(code: str) -> str | None:
     return upper if code.isascii() and upper in COUNTRY_NAMES else None
 
 
+def unify_countries(trunks: pd.DataFrame) -> pd.DataFrame:
+    """Return the trunks, or counts of them, with one `country_code` per country: `GB` for `UK` and `gb`.
+
+    Unknown codes stay as they are. A frame without `country_code` is returned as it is.
+    """
+    if "country_code" not in trunks.columns:
+        return trunks
+    codes = trunks["country_code"]
+    meant = {code: canonical_country(str(code)) or code for code in codes.dropna().unique()}
+    return trunks.assign(country_code=codes.map(meant).astype(codes.dtype))
+
+
 def derive_country_name(trunks: pd.DataFrame) -> pd.DataFrame:
     """Return the trunks, or counts of them, with `country_name` right after `country_code`.
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from trunk_transforms.enrich.countries import unify_countries
+
 
 def count_trunks(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return the number of trunks per combination of the columns `by`, the most frequent first.
@@ -29,10 +31,10 @@ def count_groups(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 def rank_groups(groups: Iterable[pd.DataFrame], by: Sequence[str]) -> pd.DataFrame:
     """Return the result of `count_trunks` for all trunks, from the groups of several parts.
 
-    Grain: one row per combination of the columns `by`. Needs the columns `by` and `trunk_count`, where a combination
-    may have several rows; adds `share_pct`.
+    Grain: one row per combination of the columns `by`, where `UK` and `GB` are one country. Needs the columns `by` and
+    `trunk_count`, where a combination may have several rows; adds `share_pct`.
     """
-    grouped = pd.concat(groups, ignore_index=True).groupby(list(by), dropna=False, sort=False)
+    grouped = unify_countries(pd.concat(groups, ignore_index=True)).groupby(list(by), dropna=False, sort=False)
     counts = grouped["trunk_count"].sum().astype("int64").reset_index()
     counts["share_pct"] = (counts["trunk_count"] * 100 / max(counts["trunk_count"].sum(), 1)).round(2)
     return counts.sort_values(["trunk_count", *by], ascending=[False, *(True for _ in by)], ignore_index=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from trunk_transforms.enrich.countries import derive_country_name
+from trunk_transforms.enrich.countries import canonical_country, derive_country_name, unify_countries
 from trunk_transforms.enrich.providers import Providers, derive_provider
 from trunk_transforms.reports.counts import count_trunks
 from trunk_transforms.reports.inputs import ReportInputs
@@ -31,7 +31,8 @@ class Selection:
         if self.accounts:
             is_wanted &= rows["account"].isin(self.accounts)
         if self.countries:
-            is_wanted &= rows["country_code"].astype("str").fillna(MISSING).isin(self.countries)
+            codes = unify_countries(rows[["country_code"]])["country_code"].astype("str").fillna(MISSING)
+            is_wanted &= codes.isin([canonical_country(code) or code for code in self.countries])
         if self.providers:
             named = derive_provider(rows[["sip_address"]], providers)["provider"]
             is_wanted &= named.fillna(MISSING).isin(self.providers)

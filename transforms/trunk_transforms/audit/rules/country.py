@@ -12,7 +12,7 @@ from trunk_transforms.enrich.countries import COUNTRY_NAMES, canonical_country
     "country-unknown",
     severity="medium",
     question="Which trunks have a country code that is not in ISO 3166-1?",
-    why="The platform reads national numbers by it, and counts by country list the trunk separately.",
+    why="The platform reads national numbers by it, and programs that do not know the code miss the trunk.",
     fix="set country_code to two capital letters of ISO 3166-1",
     source="ISO 3166-1 (its code for the UK is GB)",
 )
