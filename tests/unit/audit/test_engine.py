@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 PROVIDERS = default_providers()
 FAMILIES = (
-    *("allowlist", "provider", "proxy", "host", "number", "country", "duplicate", "inbound", "exposure", "format"),
+    *("allowlist", "provider", "proxy", "host", "number", "country", "duplicate", "inbound", "exposure", "username"),
+    "format",
     "value",
 )
 EMPTY = json.dumps([])
@@ -79,7 +80,7 @@ def test_codes_are_stable() -> None:
         "country-unknown duplicate-trunk duplicate-number duplicate-across-accounts "
         "inbound-auth-unsupported "
         "exposure-password exposure-username-blank exposure-username-number exposure-username-default "
-        "exposure-shared-credential format-national-countries value-unknown"
+        "exposure-shared-credential username-length format-outlier format-national-countries value-unknown"
     )
     assert [rule.code for rule in RULES.values() if rule.is_cross_account] == [
         "allowlist-shared",
@@ -99,7 +100,7 @@ def test_codes_are_stable() -> None:
         (
             "",
             " ".join(family for family in FAMILIES if family not in ("country", "format")),
-            "country-unknown format-national-countries",
+            "country-unknown format-outlier format-national-countries",
         ),
         ("host", "host", ""),
     ],

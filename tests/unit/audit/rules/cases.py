@@ -67,8 +67,9 @@ LOGIN = {"sip_username": "other-02"}
 LATEST = {"sip_username": "other-03"}
 
 
-# rule: [(trunks, all of which are found, how bad it is, what the finding says)]; they differ from a sound trunk
-POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
+# rule: [(trunks, how bad it is, what the finding says)]; they differ from a sound trunk. All of them are found, or the
+# first ones if their number follows.
+POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = {
     "allowlist-empty": [
         ((ips(),), "critical", "authorized by IP address, but the allowlist is empty"),
         (({"allowed_inbound_ips": None},), "critical", "the allowlist is empty"),
@@ -373,6 +374,22 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str]]] = {
         ((host("SIP.Telnyx.com"), host("sip.telnyx.com."), {}), "low", "same username at the same host"),
         ((host(None), host(None), host("")), "low", "same username at the same host"),
     ],
+    "username-length": [
+        (({"sip_username": "ab"},), "medium", "sip_username has a length of 2"),
+        (({"sip_username": "7"}, {"sip_username": "é"}), "medium", "a length of 1"),
+        ((auth(sip_username="x" * 129),), "medium", "choose a username of 3 to 128 characters"),
+    ],
+    "format-outlier": [
+        (
+            (pbx(), *[pbx(sip_calling_format="+e164")] * 3),
+            "medium",
+            '3 of 4 trunks at "pbx.example.com" have "+e164"',
+            1,
+        ),
+        ((pbx(sip_calling_format="e164"), pbx(sip_calling_format="+e164"), *[pbx()] * 6), "medium", "6 of 8 trunks", 2),
+        ((host("A.PBX.example.", sip_calling_format="e164"), *[host("a.pbx.example")] * 3), "medium", 'to "+e164"', 1),
+        ((pbx(**host("pbx.zadarma.com")), *[host("pbx.zadarma.com")] * 3), "medium", "3 of 4 trunks", 1),
+    ],
     "format-national-countries": [
         ((pbx(), pbx(country_code="FR")), "medium", '"pbx.example.com" gets national numbers of Germany, France'),
         ((pbx(country_code="uk"), pbx(country_code="de")), "medium", "of Germany, United Kingdom"),
@@ -589,6 +606,20 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         ({}, {}, A, B),
         ({"sip_username": None},) * 3,
         ({}, LOGIN, LATEST),
+    ],
+    "username-length": [
+        ({"sip_username": "abc"}, {"sip_username": "x" * 128}, {"sip_username": None}, {"sip_username": " "}),
+        (number(None, sip_username="100"),),
+    ],
+    "format-outlier": [
+        (*[pbx(sip_calling_format="+e164")] * 2, pbx()),  # too few to compare
+        (*[pbx(sip_calling_format="+e164")] * 4, pbx(), pbx()),  # two of six: the host may take both
+        (*[pbx(sip_calling_format="+e164") | A] * 3, pbx() | B),
+        (*[pbx(sip_calling_format="+e164")] * 3, pbx(**host("pbx.example.net"))),
+        (*[{}] * 3, {"sip_calling_format": "e164"}),  # worse: the catalog has the provider's format
+        (*[{"sip_calling_format": "e164"}] * 3, {}),
+        (*[pbx(sip_calling_format="+e164")] * 4, pbx(sip_calling_format="E164"), pbx(sip_calling_format=None)),
+        (*[host(None)] * 3, host(None, sip_calling_format="e164")),
     ],
     "format-national-countries": [
         (pbx(), pbx()),

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from trunk_transforms.audit.rules import allowlist, country, duplicate, exposure, host, inbound, number, provider, value
+from trunk_transforms.audit.rules import (
+    allowlist,
+    calling_format,
+    country,
+    duplicate,
+    exposure,
+    host,
+    inbound,
+    number,
+    provider,
+    username,
+    value,
+)
 from trunk_transforms.audit.rules.rule import Rule
 
-RULES = {
-    rule.code: rule
-    for family in (allowlist, provider, host, number, country, duplicate, inbound, exposure, value)
-    for rule in vars(family).values()
-    if isinstance(rule, Rule)
-}
+_FAMILIES = (allowlist, provider, host, number, country, duplicate, inbound, exposure, username, calling_format, value)
+RULES = {rule.code: rule for family in _FAMILIES for rule in vars(family).values() if isinstance(rule, Rule)}
 """Every rule by its code, in the order of display: by family, then as defined in the module."""
 
 
