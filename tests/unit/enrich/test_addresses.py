@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunk_transforms.enrich.addresses import classify_entry, explain_host, find_host, normalize_host, parse_ip
+from trunk_transforms.enrich.addresses import (
+    classify_entry,
+    explain_host,
+    find_host,
+    normalize_host,
+    parse_ip,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +61,15 @@ def test_an_entry_is_classified_by_explicit_ranges(text: str, kind: str, network
         ("8.8.8", "is not an IP address", None),
         ("8.8.8.8/33", "is not an IP address", None),
         ("8.8.8.0/255.255.255.0", "is not an IP address or network", None),
-        ("8.8.8.1-8.8.8.9", "is not an IP address or network", None),
         ("8.8.8.8a", "is not an IP address or network", None),
+        ("8.8.8.8-9", "is a range of addresses", "8.8.8.8/31"),
+        ("8.8.8.8 \u2013 8.8.8.9", "is a range of addresses", "8.8.8.8/31"),
+        ("2a00::2-2a00::3", "is a range of addresses", "2a00::2/127"),
+        ("8.8.8.1-8.8.8.9", "is a range of addresses", None),  # several networks
+        ("8.8.8.9-8.8.8.1", "is a range of addresses", None),
+        ("8.8.8.8-300", "is a range of addresses", None),
+        ("8.8.8.8;", "is a list of addresses", "8.8.8.8/32"),
+        ("8.8.8.0/024", "has leading zeros", None),
         ("fe80::1%eth0", "is not an IP address or network", None),
         ("sip.example.com", "is a host name", None),
         ("null", "is not an IP address or network", None),
@@ -69,16 +82,17 @@ def test_an_entry_that_cannot_be_read_has_a_fault_and_what_was_meant(text: str, 
 
 
 @pytest.mark.parametrize(
-    ("text", "is_open", "is_wide"),
+    ("text", "is_wide"),
     [
-        ("0.0.0.0/0", True, False),
-        ("::/0", True, False),
-        ("8.0.0.0/8", False, True),
-        ("8.8.8.0/23", False, True),
-        ("8.8.8.0/24", False, False),
-        ("2a00::/63", False, True),
-        ("2a00::/64", False, False),
-        ("10.0.0.0/8", False, False),  # private is what is wrong with it
+        ("0.0.0.0/0", True),
+        ("::/0", True),
+        ("::ffff:0:0/95", True),  # all IPv4 addresses in IPv6 notation
+        ("8.0.0.0/8", True),
+        ("8.8.8.0/23", True),
+        ("8.8.8.0/24", False),
+        ("2a00::/63", True),
+        ("2a00::/64", False),
+        ("10.0.0.0/8", False),  # private is what is wrong with it
     ],
 )
 def test_a_network_is_open_or_wide_by_its_prefix(text: str, is_open: bool, is_wide: bool) -> None:

@@ -6,7 +6,15 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
+from ipaddress import (
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+    ip_address,
+    ip_network,
+    summarize_address_range,
+)
 from typing import Literal
 
 Network = IPv4Network | IPv6Network
@@ -58,7 +66,10 @@ _RANGES: tuple[tuple[AddressKind, tuple[str, ...]], ...] = (
 )
 _SPECIAL = tuple((ip_network(text), kind) for kind, texts in _RANGES for text in texts)
 _SPECIAL_SET = NetworkSet(network for network, _ in _SPECIAL)
-_IPV6_IN_USE = ip_network("2000::/3")
+_IPV4, _IPV6_IN_USE = ip_network("0.0.0.0/0"), ip_network("2000::/3")
+_IPV4_MAPPED = ip_network("::ffff:0:0/96")
+# The infrastructure ignores an entry with one of these.
+_IGNORED = re.compile(r"[ \t\r\n,()+*;]|://")
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST = rf"(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])?"
@@ -68,33 +79,40 @@ The last label begins with a letter, so that misspelled IP addresses are not hos
 """
 
 _MOST_HOST_CHARACTERS = 253
+_BOUNDS = 2
+
+HOST_NAME = "is a host name"
+"""The fault of an entry that is a host name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of an allowlist. If it is invalid, `fault` names the error and `network` is the probable intent."""
+    """One entry of an allowlist. If it is invalid, `fault` names the error and `networks` are the probable intent."""
 
     text: str
     kind: AddressKind
-    network: Network | None
+    networks: tuple[Network, ...]
     fault: str | None = None
 
     @property
-    def is_open(self) -> bool:
-        """Whether the entry allows the whole internet."""
-        return self.kind != "invalid" and self.network is not None and self.network.prefixlen == 0
+    def network(self) -> Network | None:
+        """The network, or None if there is none, or several."""
+        return self.networks[0] if len(self.networks) == 1 else None
+
+    @property
+    def is_ignored(self) -> bool:
+        """Whether LiveKit, which the platform runs on, drops the entry silently (inferred from its source)."""
+        return _IGNORED.search(self.text) is not None
 
     @property
     def is_wide(self) -> bool:
         """Whether the entry allows more public addresses than one site has: more than a /24 (IPv4) or a /64 (IPv6)."""
-        if self.kind != "public" or self.network is None or self.is_open:
-            return False
-        return self.network.prefixlen < (24 if self.network.version == 4 else 64)
+        return self.kind == "public" and _is_wide(self.networks[0])
 
     @property
     def is_ordinary(self) -> bool:
         """Whether the entry is a public address or a narrow public network."""
-        return self.kind == "public" and not self.is_open and not self.is_wide
+        return self.kind == "public" and not self.is_wide
 
 
 def classify_entry(text: str) -> Entry:
@@ -105,15 +123,15 @@ def classify_entry(text: str) -> Entry:
     """
     network = _parse_network(text)
     if network is not None:
-        return Entry(text, _classify(network), network)
+        return Entry(text, _classify(network), (network,))
     fault, meant = _explain(text)
-    return Entry(text, "invalid", _parse_network(meant), fault)
+    return Entry(text, "invalid", meant, fault)
 
 
 def _parse_network(text: str) -> Network | None:
     address, slash, prefix = text.partition("/")
     # ip_network also accepts netmasks, hostmasks and zones. The platform does not document them.
-    if "%" in address or (slash and not (prefix.isascii() and prefix.isdigit())):
+    if "%" in address or (slash and not re.fullmatch("0|[1-9][0-9]*", prefix)):
         return None
     try:
         network = ip_network(text, strict=False)
@@ -123,34 +141,55 @@ def _parse_network(text: str) -> Network | None:
     return ip_network(f"{mapped}/{network.prefixlen - 96}") if mapped and network.prefixlen >= 96 else network
 
 
-def _explain(text: str) -> tuple[str, str]:
-    """Return the error in an entry, and the address that it probably means ("" if that is unclear)."""
+def _explain(text: str) -> tuple[str, tuple[Network, ...]]:
+    """Return the error in an entry, and the networks that it probably means (none if that is unclear)."""
     trimmed = text.strip()
     if not trimmed:
-        return "is blank", ""
-    if _parse_network(trimmed):
-        return "has spaces around it", trimmed
+        return "is blank", ()
+    if network := _parse_network(trimmed):
+        return "has spaces around it", (network,)
+    listed = [_parse_network(part) for part in re.split(r"[\s,;]+", trimmed) if part]
+    if listed and all(listed):
+        return "is a list of addresses", tuple(filter(None, listed))
+    bounds = re.split(r"\s*[-\u2013]\s*", trimmed)
+    if len(bounds) == _BOUNDS and parse_ip(bounds[0]) and (bounds[1].isdigit() or parse_ip(bounds[1])):
+        return "is a range of addresses", _parse_range(*bounds)
     without_scheme = re.sub(r"^[a-z]+:(?://)?", "", trimmed, count=1, flags=re.IGNORECASE)
     without_port = re.sub(r"^\[(.*)\](?::\d+)?$|^([\d.]+):\d+$", r"\1\2", without_scheme)
-    if _parse_network(without_port):
-        return "is an address with a port, scheme or brackets", without_port
+    if network := _parse_network(without_port):
+        return "is an address with a port, scheme or brackets", (network,)
     if re.fullmatch(r"[\d.]+(?:/\d+)?", trimmed):
         without_zeros = re.sub(r"\b0+(?=\d)", "", trimmed)
         # Programs read 010 as ten or as eight, so that the intended address is unclear.
-        return ("has leading zeros" if _parse_network(without_zeros) else "is not an IP address"), ""
-    if re.fullmatch(HOST, trimmed.lower()):
-        return "is a host name", ""
-    return "is not an IP address or network", ""
+        return ("has leading zeros" if _parse_network(without_zeros) else "is not an IP address"), ()
+    return (HOST_NAME if re.fullmatch(HOST, trimmed.lower()) else "is not an IP address or network"), ()
+
+
+def _parse_range(first: str, last: str) -> tuple[Network, ...]:
+    """Return the networks of a range; its end may be the last number alone, as in 192.0.2.1-9."""
+    end = first.rpartition(".")[0] + "." + last if last.isdigit() else last
+    try:
+        return tuple(summarize_address_range(ip_address(first), ip_address(end)))
+    except (TypeError, ValueError):
+        return ()
+
+
+def is_ordinary(network: Network) -> bool:
+    """Return whether a network is a public address or a narrow public network."""
+    return _classify(network) == "public" and not _is_wide(network)
+
+
+def _is_wide(network: Network) -> bool:
+    return network.prefixlen < (24 if network.version == 4 else 64) or _covers(network, _IPV4_MAPPED)
 
 
 def _classify(network: Network) -> AddressKind:
-    if network.prefixlen == 0:
-        return "public"
     if _SPECIAL_SET.overlaps(network):
         for within, kind in _SPECIAL:
             if _covers(within, network):
                 return kind
-    return "public" if network.version == 4 or network.overlaps(_IPV6_IN_USE) else "reserved"
+    is_public = network.version == 4 or network.overlaps(_IPV6_IN_USE) or _covers(network, _IPV4_MAPPED)
+    return "public" if is_public else "reserved"
 
 
 def _covers(outer: Network, inner: Network) -> bool:

@@ -28,6 +28,16 @@ def pbx(**others: Any) -> Row:
     return {"sip_address": "pbx.example.com", "sip_calling_format": "national"} | others
 
 
+def same_host(*lists: str, address: str | None = "pbx.example.com", **others: Any) -> tuple[Row, ...]:
+    """Return trunks at one host with these allowlists, whose entries are separated by spaces."""
+    return tuple(ips(*entries.split(), sip_address=address, **others) for entries in lists)
+
+
+def sent_as(**values: str) -> Row:
+    """Return fields that were sent in the wrong type: null, with what was sent beside it."""
+    return dict.fromkeys(values) | {f"{name}__v_text": value for name, value in values.items()}
+
+
 def proxied(address: str, **others: Any) -> Row:
     return {"sip_address": address, "outbound_proxy": True} | others
 
@@ -76,25 +86,42 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((ips(), {"allowed_inbound_ips": ""}), "critical", "the allowlist is empty"),
     ],
     "allowlist-invalid": [
-        ((ips("8.8.8.8:5060", *EU),), "critical", '"8.8.8.8:5060" is an address with a port'),
-        ((ips("8.8.8.8:5060"),), "critical", "write 8.8.8.8 instead"),
-        ((ips("8.8.8.8/33"),), "critical", '"8.8.8.8/33" is not an IP address'),
-        ((ips("sip.telnyx.com"),), "critical", '"sip.telnyx.com" is a host name'),
-        ((ips(" 8.8.8.8"),), "critical", "has spaces around it"),
-        ((ips(""),), "critical", '"" is blank'),
-        ((ips("2a00::1%eth0"),), "critical", "is not an IP address or network"),
+        ((ips("8.8.8.8:5060", *EU),), "high", '"8.8.8.8:5060" is an address with a port'),
+        ((ips("8.8.8.8:5060"),), "high", "scheme or brackets: matches no call; write 8.8.8.8 instead"),
+        ((ips("8.8.8.8/33"),), "high", '"8.8.8.8/33" is not an IP address: matches no call'),
+        ((ips("8.8.8.0/024"),), "high", "has leading zeros: matches no call"),
+        ((ips("sip.telnyx.com"),), "high", '"sip.telnyx.com" is a host name: a caller can claim this name'),
+        ((ips(""),), "high", '"" is blank: matches no call'),
+        ((ips("2a00::1%eth0"),), "high", "is not an IP address or network"),
+        # A range is neither a host name nor harmless.
+        ((ips("8.8.8.8-8.8.8.20", *EU),), "high", '"8.8.8.8-8.8.8.20" is a range of addresses: matches no call'),
+        ((ips("8.8.8.8-20"),), "high", "write 8.8.8.8/29, 8.8.8.16/30, 8.8.8.20 instead"),
+        # Ignored: some are left, or none, and then everybody may call.
+        ((ips(" 8.8.8.8", *EU),), "high", '" 8.8.8.8" has spaces around it: ignored; write 8.8.8.8 instead'),
+        ((ips("8.8.8.8,8.8.4.4", "8.8.8.8:5060"),), "high", 'is a list of addresses: ignored; "8.8.8.8:5060" is an'),
+        ((ips(" 8.8.8.8"),), "critical", "ignored; no other entry is left, so every source is admitted (inferred)"),
+        *(
+            ((ips(text),), "critical", "no other entry is left")
+            for text in (" ", "8.8.8.8\n", "8.8.8.8,", "(8.8.8.8)", "+8.8.8.8", "8.8.8.*", "8.8.8.8;x", "sip://8.8.8.8")
+        ),
         ((ips("a b", "c d", "e f", "g h"),), "critical", "and 1 more"),
-        ((ips("8.8.8", inbound_authorization_type=None),), "critical", "is not an IP address"),
         # What is no list of texts.
-        (({"allowed_inbound_ips": '["8.8.8.8", null]'},), "critical", '"null" is not an IP address'),
-        (({"allowed_inbound_ips": '"8.8.8.8"'},), "critical", '""8.8.8.8"" is not an IP address'),
+        (({"allowed_inbound_ips": '["8.8.8.8", null]'},), "high", '"null" is not an IP address'),
+        (({"allowed_inbound_ips": '"8.8.8.8"'},), "high", '""8.8.8.8"" is not an IP address'),
         (({"allowed_inbound_ips": '{"8.8.8.8": true}'},), "critical", '"{"8.8.8.8": true}" is not an IP address'),
-        (({"allowed_inbound_ips": "[8.8.8.8]"},), "critical", "write 8.8.8.8 instead"),
+        (({"allowed_inbound_ips": "[8.8.8.8]"},), "high", "write 8.8.8.8 instead"),
     ],
     "allowlist-open": [
         ((ips("0.0.0.0/0"),), "critical", "0.0.0.0/0 allows every address on the internet"),
         ((ips("8.8.8.8/0"),), "critical", "0.0.0.0/0 allows"),
         ((ips("::/0", *EU),), "critical", "::/0 allows"),
+        ((ips("0.0.0.0/1", "128.0.0.0/1"),), "critical", "0.0.0.0/1, 128.0.0.0/1 allow every address on the internet"),
+        ((ips("0.0.0.0/1", "128.0.0.0/2"),), "critical", "0.0.0.0/1, 128.0.0.0/2 allow 75% of the internet"),
+        ((ips(*(f"{first}.0.0.0/7" for first in range(0, 256, 2))),), "critical", "more allow 87% of the internet"),
+        ((ips("2000::/4", "3000::/5"), ips("2000::/3")), "critical", "the internet"),
+        # All IPv4 addresses in IPv6 notation.
+        ((ips("::ffff:0:0/96"), ips("::ffff:0:0/95"), ips("::/64"), ips("::/1")), "critical", "allows every address"),
+        ((ips("::ffff:0:0/97", "::ffff:128.0.0.0/97"),), "critical", "allow every address on the internet"),
     ],
     "allowlist-wide": [
         ((ips("8.8.8.0/23"),), "high", "8.8.8.0/23 allows far more addresses"),
@@ -102,6 +129,7 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((ips("2a00:1450::/63"),), "high", "2a00:1450::/63"),
         ((ips("3.80.16.0/21", **host("x.voiceconnector.chime.aws")),), "high", "3.80.16.0/21"),
         ((ips("3.80.16.0/22"), ips("185.45.152.0/22")), "high", "/22 allows far more addresses"),
+        ((ips("0.0.0.0/2", "64.0.0.0/2", "10.0.0.0/8"),), "high", "0.0.0.0/2, 64.0.0.0/2 allows far more"),  # half
         ((ips("203.0.112.0/23"),), "high", "203.0.112.0/23"),  # only half of it is for documentation
     ],
     "allowlist-private": [
@@ -330,11 +358,9 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((number("+49 ABC"), number("+49 ABC")), "critical", "same number, username"),
     ],
     "duplicate-number": [
-        (({}, LOGIN), "high", "same number as trunk"),
         (({}, number("+49 30 231252"), number("004930231252"), number("+49 (0) 30 231252")), "high", "same number as"),
-        (({}, host("x.pstn.twilio.com")), "high", "same number as trunk"),
-        ((number("498999998432"), number("+498999998432")), "high", "same number as trunk"),
-        ((number("1000"), number("10-00"), number("1000", **host("pbx.example.com"))), "high", "same number as trunk"),
+        (({}, number("004930231252", **host("x.pstn.twilio.com"))), "high", "same number as trunk"),
+        ((number("1000"), number("10.00")), "high", "same number as trunk"),
         ((number("0212345678", "IT"), number("+39 (0)2 12345678", "IT")), "high", "same number as trunk"),
         ((number("13123456789", "CN"), number("+8613123456789", "US")), "high", "same number as trunk"),
     ],
@@ -411,13 +437,16 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
     "allowlist-empty": [({},), (auth(),), (ips("junk"),), (ips(inbound_authorization_type=None),)],
     "allowlist-invalid": [
         (ips("8.8.8.8", "8.8.8.0/24", "8.8.8.7/24", "2a00::1", "2a00::/64", "::ffff:8.8.8.8"),),
-        (ips("junk", inbound_authorization_type="auth"),),
+        (ips("junk", inbound_authorization_type="auth"), ips("junk", inbound_authorization_type=None)),
         (ips(), {"allowed_inbound_ips": None}),
     ],
-    "allowlist-open": [(ips("0.0.0.0", "0.0.0.0/1", "::"),), (ips("0.0.0.0/0", inbound_authorization_type="auth"),)],
+    "allowlist-open": [
+        (ips("0.0.0.0", "0.0.0.0/1", "::"), ips("2000::/4", "4000::/2"), ips("::fffe:0:0/96")),
+        (ips("0.0.0.0/0", inbound_authorization_type="auth"),),
+    ],
     "allowlist-wide": [
         (ips("8.8.8.0/24", "2a00::/64", "8.8.8.8"),),
-        (ips("0.0.0.0/0", "::/0"),),  # worse
+        (ips("0.0.0.0/0", "::/0"), ips("0.0.0.0/1", "128.0.0.0/2")),  # worse
         (ips("10.0.0.0/8", "100.64.0.0/10", "192.0.2.0/24"),),  # private or reserved is what is wrong with these
         (ips("8.0.0.0/8", inbound_authorization_type="auth"),),
         (ips("3.80.16.0/23", "3.80.16.0/22", **host("x.voiceconnector.chime.aws")),),
@@ -563,6 +592,8 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
     ],
     "duplicate-number": [
         ({}, {}),  # worse
+        ({}, LOGIN, number("+49 30 231252")),  # equal for the infrastructure, without reading them
+        (number("1000"), number("1000", **host("pbx.example.com"))),
         (number("13123456789", "CN"), number("+13123456789", "US"), number("13123456789")),
         (number("0741926265", "RO"), number("0741926265")),  # one number in Romania, another one in Germany
         (A, B, number("+4930231299")),

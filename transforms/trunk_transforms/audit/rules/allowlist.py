@@ -10,27 +10,44 @@ from collections.abc import Callable, Iterable
 
 import pandas as pd
 
-from trunk_transforms.audit.rules.context import AuditContext, Entries, Findings, Verdict, ordinary_networks
-from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, SPECIAL_ADDRESSES, rule
+from trunk_transforms.audit.rules.context import (
+    AuditContext,
+    Entries,
+    Findings,
+    Verdict,
+    ordinary_networks,
+)
+from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, LIVEKIT, PROVIDER_CATALOG, SPECIAL_ADDRESSES, rule
 from trunk_transforms.audit.rules.wording import enumerate_first, enumerate_networks, enumerate_some, quote
-from trunk_transforms.enrich.addresses import Entry, Network, show_network
+from trunk_transforms.enrich.addresses import (
+    HOST_NAME,
+    Entry,
+    Network,
+    is_ordinary,
+    measure_share,
+    show_network,
+)
 from trunk_transforms.enrich.providers import Provider
+
+_LARGEST_SHARE = 0.5
+_FEWEST_COMPARED = 4
 
 
 @rule(
     "allowlist-empty",
     severity="critical",
     question="Which trunks authorize calls by allowlist, but have an empty one?",
-    why="No inbound call gets through. The API requires at least one address, so an empty list is a defect.",
+    why="LiveKit, which the platform runs on, admits every source to a trunk without allowed addresses (inferred), so "
+    "anyone can place calls through it. The API requires at least one address, so an empty list is a defect.",
     fix='add the addresses that send the calls to allowed_inbound_ips, or set inbound_authorization_type to "auth"',
-    source=API_DOCUMENTATION,
+    source=f"{API_DOCUMENTATION}; {LIVEKIT}",
 )
 def check_empty(context: AuditContext) -> Findings:
     """Find trunks of type `ip` without any entry."""
     return context.decide(
         ["allowlist"],
         lambda entries: None if entries else Verdict("authorized by IP address, but the allowlist is empty"),
-        context.trunks["inbound_authorization_type"] == "ip",
+        _is_by_ip(context),
     )
 
 
@@ -38,33 +55,68 @@ def check_empty(context: AuditContext) -> Findings:
     "allowlist-invalid",
     severity="critical",
     question="Which allowlists have entries that are neither an IP address nor a network?",
-    why="Such an entry matches no address, so the calls that it was meant to allow are refused.",
+    why="LiveKit, which the platform runs on, ignores entries with spaces, commas, ( ) + * ; or ://, and admits every "
+    "source if none is left. Any other such entry matches no call, except a host name: a caller can claim it in the "
+    "From header (inferred).",
     fix="replace or remove the entry",
-    source=API_DOCUMENTATION,
+    source=f"{API_DOCUMENTATION}; {LIVEKIT}",
 )
 def check_invalid(context: AuditContext) -> Findings:
-    """Find unreadable entries; suggest the correct text for entries with a port, a scheme or spaces."""
+    """Find invalid entries of trunks of type `ip`: critical if all are ignored, so that the trunk is open, else high.
+
+    The fix names the addresses that the entries probably mean.
+    """
 
     def decide(entries: Entries) -> Verdict | None:
-        faults = dict.fromkeys(entry for entry in entries if entry.fault)
-        meant = [show_network(entry.network) for entry in faults if entry.network]
-        seen = enumerate_some([f"{quote(entry.text)} {entry.fault}" for entry in faults], 3)
-        return Verdict(seen, f"write {enumerate_some(meant)} instead" if meant else None) if faults else None
+        faults: dict[str, dict[Entry, None]] = {}
+        for entry in entries:
+            if entry.fault:
+                faults.setdefault(_describe_effect(entry), {})[entry] = None
+        if not faults:
+            return None
+        meant = [n for found in faults.values() for entry in found for n in entry.networks if is_ordinary(n)]
+        seen = "; ".join(
+            f"{enumerate_some([f'{quote(entry.text)} {entry.fault}' for entry in found], 3)}: {effect}"
+            for effect, found in faults.items()
+        )
+        is_open = all(entry.is_ignored for entry in entries)
+        return Verdict(
+            f"{seen}; no other entry is left, so every source is admitted (inferred)" if is_open else seen,
+            f"write {enumerate_some([show_network(network) for network in meant])} instead" if meant else None,
+            None if is_open else "high",
+        )
 
-    return context.decide(["allowlist"], decide, _has_odd_entries(context))
+    return context.decide(["allowlist"], decide, _is_by_ip(context) & ~context.trunks["is_allowlist_ordinary"])
+
+
+def _describe_effect(entry: Entry) -> str:
+    if entry.is_ignored:
+        return "ignored"
+    return "a caller can claim this name" if entry.fault == HOST_NAME else "matches no call"
 
 
 @rule(
     "allowlist-open",
     severity="critical",
-    question="Which allowlists allow the whole internet?",
+    question="Which allowlists allow more than half of the internet?",
     why="Anyone who finds the trunk can place calls through it.",
     fix="remove the entry and list the addresses that send the calls",
-    source="prefix length 0",
+    source="all networks of the list together, for IPv4 and for IPv6",
 )
 def check_open(context: AuditContext) -> Findings:
-    """Find 0.0.0.0/0 and ::/0."""
-    return _find_entries(context, lambda entry: entry.is_open, "allows every address on the internet")
+    """Find lists such as 0.0.0.0/0, ::/0, or 0.0.0.0/1 together with 128.0.0.0/1."""
+
+    def decide(entries: Entries) -> Verdict | None:
+        wide, share = _measure_wide(entries)
+        if share <= _LARGEST_SHARE:
+            return None
+        extent = "every address on" if share == 1 else f"{int(share * 100)}% of"
+        if len(wide) == 1:
+            return Verdict(f"{next(iter(wide))} allows {extent} the internet")
+        fix = "remove these networks and list the addresses that send the calls"
+        return Verdict(f"{enumerate_some(list(wide), 3)} allow {extent} the internet", fix)
+
+    return context.decide(["allowlist"], decide, _has_odd_entries(context))
 
 
 @rule(
@@ -76,12 +128,13 @@ def check_open(context: AuditContext) -> Findings:
     source="the smallest networks that are routed on the internet",
 )
 def check_wide(context: AuditContext) -> Findings:
-    """Find wide public networks that no provider is known to send calls from."""
+    """Find wide public networks that no provider is known to send calls from, if `allowlist-open` is silent."""
     is_provided = context.providers.is_provided
 
     def decide(provider: Provider | None, entries: Entries) -> Verdict | None:
-        wide = (e for e in entries if e.is_wide and not (e.network and is_provided(e.network, provider)))
-        return _describe(wide, "allows far more addresses than calls come from")
+        wide = [e for e in entries if e.is_wide and not (e.network and is_provided(e.network, provider))]
+        is_open = _measure_wide(wide)[1] > _LARGEST_SHARE
+        return None if is_open else _describe(wide, "allows far more addresses than calls come from")
 
     return context.decide(["provider", "allowlist"], decide, _has_odd_entries(context))
 
@@ -227,6 +280,16 @@ def _find_entries(context: AuditContext, matches: Callable[[Entry], bool], remar
 def _describe(entries: Iterable[Entry], remark: str) -> Verdict | None:
     found = dict.fromkeys(map(_show, entries))
     return Verdict(f"{enumerate_some(list(found), 3)} {remark}") if found else None
+
+
+def _measure_wide(entries: Iterable[Entry]) -> tuple[dict[str, None], float]:
+    """Return the wide networks as text, each once, and the share of the internet that they have together."""
+    wide = dict.fromkeys(network for entry in entries if entry.is_wide for network in entry.networks)
+    return dict.fromkeys(map(show_network, wide)), measure_share(wide)
+
+
+def _is_by_ip(context: AuditContext) -> pd.Series:
+    return context.trunks["inbound_authorization_type"] == "ip"
 
 
 def _has_odd_entries(context: AuditContext) -> pd.Series:
