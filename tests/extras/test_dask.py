@@ -50,6 +50,7 @@ def some_trunks(place: int, edition: int) -> list[dict[str, Any]]:
         IP_TRUNK | {"id": 2 + place, "allowed_inbound_ips": ["91.198.174.192", f"198.51.100.{place}", "0.0.0.0/0"]},
         *(trunk(id=10 + n, phone_number=f"+1212555{place}{n:03}", country_code="US") for n in range(place, 4)),
         trunk(id=20, phone_number="1000" if edition else None, sip_username="=1+1"),
+        trunk(id=30, phone_number=place, country_code=49),
         trunk(id=21 + edition, phone_number="+49 30 1234-56" if place else "12", sip_calling_format="e164"),
     ]
 
@@ -108,7 +109,7 @@ def test_every_report_in_parts_is_the_report_of_the_whole(lake: Settings) -> Non
         for name in names:
             assert_frame_equal(derive_report(name, inputs), whole(lake, name, options, is_past=is_past))
     rules = set(whole(lake, "audit", plain)["rule"])
-    assert {"duplicate-across-accounts", "allowlist-shared", "duplicate-number"} <= rules
+    assert {"duplicate-across-accounts", "allowlist-shared", "duplicate-number", "value-unreadable"} <= rules
     assert len(whole(lake, "changes", plain)) >= len(ACCOUNTS) - 1
 
 

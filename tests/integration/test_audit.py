@@ -6,11 +6,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import duckdb
+import pytest
 
 from sip_trunks.core.settings import read_settings
+from sip_trunks.destinations import open_destination
 from sip_trunks.famulor.demo import trunks_at
+from sip_trunks.reporting.inputs import read_inputs, read_options, stored_tables
 from sip_trunks.warehouse.frames import read_trunks
+from tests.support.builders import trunk
 from tests.support.frames import TRUNK, rows
+from tests.support.past import store
 from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.audit.rules.context import AUDITED
 from trunk_transforms.enrich.providers import default_providers
@@ -26,8 +31,8 @@ def test_the_demo_account_has_the_findings_that_were_put_into_it(begin: Begin) -
     assert set(AUDITED) <= set(TRUNK)
     audited = audit_trunks(stored, providers=default_providers(), as_of=datetime(2026, 7, 1, tzinfo=UTC))
     found: dict[str, list[int]] = {}
-    for code, trunk in rows(audited, "rule", "trunk_id"):
-        found.setdefault(code, []).append(trunk)
+    for code, trunk_id in rows(audited, "rule", "trunk_id"):
+        found.setdefault(code, []).append(trunk_id)
     assert found == {
         "allowlist-empty": [2112],
         "allowlist-open": [2121],
@@ -54,3 +59,31 @@ def test_the_demo_account_has_the_findings_that_were_put_into_it(begin: Begin) -
         "exposure-shared-credential": [2110, 2124, 2137],
         "exposure-username-number": [2139],
     }
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("destination", ["duckdb", "parquet"])
+@pytest.mark.parametrize("is_odd_first", [True, False])
+def test_values_of_the_wrong_type_are_audited_as_they_were_sent_now_and_in_the_past(
+    destination: str, is_odd_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIP_TRUNKS__DESTINATION", destination)
+    settings = read_settings()
+    first, second = (datetime(2026, 3, day, tzinfo=UTC) for day in (1, 2))
+    odd = trunk(
+        inbound_authorization_type="ip",
+        allowed_inbound_ips={"0": "8.8.8.8"},
+        country_code=49,
+        phone_number=493023125,
+        sip_username=7,
+        outbound_proxy=1,
+    )
+    sent = [[odd], [trunk()]] if is_odd_first else [[trunk()], [odd]]
+    store(settings, [("acme", moment, trunks) for moment, trunks in zip((first, second), sent, strict=True)])
+    for moment, is_past in ((first, True), (second, True), (second, False)):
+        with open_destination(settings).reading(stored_tables(["audit"], is_past=is_past)) as connection:
+            options = read_options(settings, as_of=moment, is_masked=True)
+            found = read_inputs(connection, ["audit"], options, is_past=is_past).findings
+        is_odd = is_odd_first == (moment == first)
+        assert rows(found, "rule", "severity") == ([("value-unreadable", "high")] if is_odd else [])
+        assert "493023125" not in found.to_csv()

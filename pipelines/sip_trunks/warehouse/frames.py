@@ -25,7 +25,8 @@ def read_trunks(
 ) -> pd.DataFrame:
     """Return these columns of the current trunks, or of the trunks as known at `as_of`.
 
-    Grain: one row per (account, id), in this order. A declared column that no load has stored yet is null.
+    Beside each column are its values of the wrong type, in `<name>__v_text`, if any are stored. Grain: one row per
+    (account, id), in this order. A declared column that no load has stored yet is null.
 
     Raises UsageError if a column is neither declared nor stored.
     """
@@ -34,7 +35,10 @@ def read_trunks(
         c.name: f"NULL::{schema.SQL_TYPES[c.type]} AS {c.name}" for c in schema.API_COLUMNS if c.name not in stored
     }
     refuse_unknown_columns(columns, [*stored, *later])
-    names = ", ".join(later.get(name, quoted(name)) for name in columns)
+    if as_of is not None:
+        stored = read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
+    variants = [name + schema.VARIANT_SUFFIX for name in columns if name + schema.VARIANT_SUFFIX in stored]
+    names = ", ".join(later.get(name, quoted(name)) for name in dict.fromkeys([*columns, *variants]))
     rows = TRUNKS
     if as_of is not None:
         was_valid = f"valid_from <= {literal(as_of)} AND (valid_to > {literal(as_of)} OR valid_to IS NULL)"

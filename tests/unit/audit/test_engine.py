@@ -80,7 +80,8 @@ def test_codes_are_stable() -> None:
         "country-unknown duplicate-trunk duplicate-number duplicate-across-accounts "
         "inbound-auth-unsupported "
         "exposure-password exposure-username-blank exposure-username-number exposure-username-default "
-        "exposure-shared-credential username-length format-outlier format-national-countries value-unknown"
+        "exposure-shared-credential username-length format-outlier format-national-countries value-unknown "
+        "value-unreadable"
     )
     assert [rule.code for rule in RULES.values() if rule.is_cross_account] == [
         "allowlist-shared",
@@ -169,6 +170,8 @@ def test_findings_that_one_change_mends_share_a_cause() -> None:
         {"id": 1, "phone_number": "+4930231251", "sip_username": "one"},
         {"id": 2, "phone_number": "0049 30 231251", "sip_username": "one"},
         {"id": 3, "phone_number": "+4930231253", "sip_username": "one"},
+        {"id": 4, "phone_number": "+1000", "sip_username": "four", "country_code__v_text": "4"},
+        {"id": 5, "phone_number": "1000", "sip_username": "five", "country_code__v_text": "49"},
     )
     found = audit(made, select_rules(["exposure-shared-credential", "duplicate-number"], []))
     for rule, cause in (

@@ -66,6 +66,14 @@ def test_texts_are_masked_wherever_a_trunk_has_numbers_and_users_and_nowhere_els
     ]
 
 
+def test_values_of_the_wrong_type_are_masked_like_those_of_the_right_one() -> None:
+    sent = {"phone_number__v_text": "4930231252", "sip_username__v_text": "7", "outbound_proxy__v_text": "+493023125"}
+    found = findings("a", seen='phone_number "4930231252", sip_username "7", outbound_proxy "+493023125"')
+    assert rows(mask_findings(found, trunks({"id": 1} | sent)), "seen") == [
+        ('phone_number "49••••••52", sip_username "••••••", outbound_proxy "+49••••••25"',)
+    ]
+
+
 def test_undeclared_columns_are_masked_where_they_look_like_a_number() -> None:
     counts = frame([{"zz_invented": "call +4930231278", "trunk_count": 1}], [])
     assert rows(mask_columns(counts, {"zz_invented"})) == [("call +49••••••78", 1)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import pandas as pd
 
@@ -51,13 +51,15 @@ def mask_findings(findings: pd.DataFrame, trunks: pd.DataFrame) -> pd.DataFrame:
     """Return the findings with numbers and usernames masked, including quotes in `seen` and `fix`.
 
     Needs `account`, `id`, `phone_number`, `sip_username`, `sip_address` and `allowed_inbound_ips` of the trunks, one
-    row per trunk.
+    row per trunk; their values of the wrong type are masked too if they are there.
     """
-    quoted = ["sip_username", "sip_address", "allowed_inbound_ips"]
-    named = trunks[["account", "id", *quoted]].rename(columns={"id": "trunk_id"})
+    secret = [name for name in trunks.columns if name.removesuffix(VARIANT_SUFFIX) in ("phone_number", "sip_username")]
+    others = ["sip_address", "allowed_inbound_ips"]
+    others += [name for name in trunks.columns if name.endswith(VARIANT_SUFFIX) and name not in secret]
+    named = trunks[["account", "id", *secret, *others]].rename(columns={"id": "trunk_id"})
     of_trunk = findings[["account", "trunk_id"]].merge(named, how="left", validate="m:1")
-    values = zip(findings["phone_number"], *(of_trunk[name] for name in quoted), strict=True)
-    secrets = [_secrets(*row) for row in values]
+    rows = (of_trunk[names].itertuples(index=False, name=None) for names in (secret, others))
+    secrets = [_secrets(*values) for values in zip(*rows, strict=True)]
     texts = {
         name: [_replace(text, hidden) for text, hidden in zip(findings[name].fillna(""), secrets, strict=True)]
         for name in ("cause", "seen", "fix")
@@ -80,9 +82,9 @@ def _mask_revealing(value: str) -> str:
     return value
 
 
-def _secrets(number: object, username: object, *others: object) -> list[str]:
+def _secrets(known: Iterable[object], others: Iterable[object]) -> list[str]:
     """Return the values to mask in text about a trunk, the longest first: a username may begin with the number."""
-    values = [value for value in (number, username) if isinstance(value, str) and value.strip()]
+    values = [value for value in known if isinstance(value, str) and value.strip()]
     texts = [value for value in others if isinstance(value, str)]
     values += [found for text in texts for pattern in (_NUMBER, _USER) for found in pattern.findall(text)]
     return sorted(values, key=len, reverse=True)

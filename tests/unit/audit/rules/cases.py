@@ -429,12 +429,40 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         (({"outbound_proxy": None},), "medium", "outbound_proxy is missing"),
         (({"sip_calling_format": "x", "outbound_proxy": None},), "medium", '"x", not +e164 or e164 or national; out'),
     ],
+    "value-unreadable": [
+        *(
+            ((sent_as(allowed_inbound_ips=text),), "high", f'allowed_inbound_ips cannot be read: "{text}" was not sent')
+            for text in ('{"0":"8.8.8.8"}', "8.8.8.8", '["0.0.0.0/0"]', "", "[1]")
+        ),
+        (
+            (sent_as(phone_number="4930231252"),),
+            "high",
+            'phone_number cannot be read: "4930231252" was not sent as text',
+        ),
+        ((sent_as(inbound_authorization_type="1"),), "high", "inbound_authorization_type cannot be read"),
+        ((sent_as(country_code="49"),), "medium", 'country_code cannot be read: "49" was not sent as text'),
+        ((sent_as(outbound_proxy="1"), sent_as(outbound_proxy="")), "medium", "was not sent as true or false"),
+        ((sent_as(sip_calling_format="1"),), "medium", "sip_calling_format cannot be read"),
+        ((sent_as(sip_username="5"), sent_as(sip_username="5" * 99)), "medium", "sip_username cannot be read"),
+        ((sent_as(sip_address="1"),), "medium", "sip_address cannot be read"),
+        (
+            (sent_as(country_code="49", phone_number="1"),),
+            "high",
+            'read: "1" was not sent as text; country_code cannot',
+        ),
+    ],
 }
 
 
 # rule: [trunks, none of which is found]
 NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
-    "allowlist-empty": [({},), (auth(),), (ips("junk"),), (ips(inbound_authorization_type=None),)],
+    "allowlist-empty": [
+        ({},),
+        (auth(),),
+        (ips("junk"),),
+        (ips(inbound_authorization_type=None),),
+        (sent_as(allowed_inbound_ips="8.8.8.8"),),
+    ],
     "allowlist-invalid": [
         (ips("8.8.8.8", "8.8.8.0/24", "8.8.8.7/24", "2a00::1", "2a00::/64", "::ffff:8.8.8.8"),),
         (ips("junk", inbound_authorization_type="auth"), ips("junk", inbound_authorization_type=None)),
@@ -546,7 +574,7 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (host("local.example.com"), host("pbx.local.example"), host("notlocal.example"), host("8.8.8.8:5060")),
     ],
     "host-ip": [({}, host("10.0.0.1"), host("8.8.8.8:5060"), host("8.8.8.0/24"), host("8.8.8"), host(None))],
-    "number-missing": [({}, number("0"), number("+"))],
+    "number-missing": [({}, number("0"), number("+"), sent_as(phone_number="1"))],
     "number-malformed": [
         ({}, number("1000"), number("007"), number("00"), number("ext-100"), number("*100#"), number("front.desk_1")),
         (number("+999123"), number("4" * 16), number("0741926265"), number(None), number(" ")),
@@ -583,12 +611,16 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (number("+1212555011"),),  # no number, so that it is of no country
         (number("001 49 30 231252", "SG"), number("13123456789", "CN"), number("498999998432", "AT")),
     ],
-    "country-unknown": [tuple(number("1000", country) for country in ("DE", "GB", "XK", "US", "GG", "AQ"))],
+    "country-unknown": [
+        tuple(number("1000", country) for country in ("DE", "GB", "XK", "US", "GG", "AQ")),
+        (sent_as(country_code="49"),),
+    ],
     "duplicate-trunk": [
         ({}, LOGIN, host("x.pstn.twilio.com"), host("SIP.telnyx.com"), number("+49 30 231252")),
         (A, B),
         (number(None), number("")),
         ({}, {"sip_username": None}, host(None)),
+        (sent_as(sip_username="5"), sent_as(sip_username="6")),
     ],
     "duplicate-number": [
         ({}, {}),  # worse
@@ -618,7 +650,7 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         ),
     ],
     "exposure-username-blank": [
-        ({}, auth()),
+        ({}, auth(), sent_as(sip_username="5")),
         ({"sip_username": None, "outbound_proxy": True}, {"sip_username": None, "outbound_proxy": None}),
         (host(None, sip_username=None),),  # inbound only, by allowlist
     ],
@@ -664,5 +696,9 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
     "value-unknown": [
         tuple({"sip_calling_format": value} for value in ("+e164", "e164", "national")),
         (auth(), {"outbound_proxy": True}),
+        (sent_as(sip_calling_format="1", inbound_authorization_type="1", outbound_proxy="1"),),
+    ],
+    "value-unreadable": [
+        ({}, auth(), ips(), {"sip_calling_format": "x", "outbound_proxy": None, "country_code": None})
     ],
 }

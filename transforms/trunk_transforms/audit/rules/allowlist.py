@@ -47,7 +47,7 @@ def check_empty(context: AuditContext) -> Findings:
     return context.decide(
         ["allowlist"],
         lambda entries: None if entries else Verdict("authorized by IP address, but the allowlist is empty"),
-        _is_by_ip(context),
+        _is_by_ip(context) & ~context.is_unreadable("allowed_inbound_ips"),
     )
 
 

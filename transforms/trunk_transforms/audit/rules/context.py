@@ -18,15 +18,16 @@ from trunk_transforms.enrich.addresses import Entry, Network, classify_entry, no
 from trunk_transforms.enrich.countries import canonical_country
 from trunk_transforms.enrich.numbers import Flags, as_text, derive_numbers, read_numbers
 from trunk_transforms.enrich.providers import Providers, derive_provider, is_old
-from trunk_transforms.schema.tables import API_COLUMNS
+from trunk_transforms.schema.tables import API_COLUMNS, VARIANT_SUFFIX
 
 Codes = NDArray[np.int64]
 
 _UNREAD = ("nickname", "created_at", "updated_at")
 AUDITED = ("account", *(column.name for column in API_COLUMNS if column.name not in _UNREAD))
-"""The columns that the rules need."""
+"""The columns that the rules need. A column `<name>__v_text` with the values of the wrong type is used if it exists."""
 
 _TEXTS = tuple(name for name in AUDITED if name not in ("id", "outbound_proxy"))
+_UNREADABLE = tuple(name + VARIANT_SUFFIX for name in AUDITED)
 
 Entries = tuple[Entry, ...]
 Findings = pd.DataFrame
@@ -50,8 +51,9 @@ class Verdict(NamedTuple):
 class AuditContext:
     """The trunks, one row each (index 0, 1, …), their allowlists, and the provider catalog.
 
-    Text columns have the type `str`, and blank text is null except in `account`; `outbound_proxy` is `boolean`. Derived
-    columns: `number_kind`, `normalized_number`, `calling_code`, `provider`, and
+    Text columns have the type `str`, and blank text is null except in `account`; `outbound_proxy` is `boolean`. Each
+    column has beside it, as `<name>__v_text`, the values that were sent in the wrong type. Derived columns:
+    `number_kind`, `normalized_number`, `calling_code`, `provider`, and
 
     - `e164`: the number in E.164, as the trunk's country dials it; null if it does not exist
     - `is_provider_known`: the provider is in the catalog
@@ -87,6 +89,10 @@ class AuditContext:
         texts = pd.DataFrame(hits, columns=Verdict._fields).astype("str")
         return texts.take(positions).set_axis(rows[is_found])
 
+    def is_unreadable(self, name: str) -> pd.Series:
+        """Return a flag per trunk: the column was sent in the wrong type, so its null is not a missing value."""
+        return self.trunks[name + VARIANT_SUFFIX].notna()
+
     def date(self, verdict: Verdict, fact_as_of: date) -> Verdict:
         """Return the verdict, with a remark if it relies on a fact older than 12 months; the cause is without it."""
         if not is_old(fact_as_of, self.as_of):
@@ -115,6 +121,7 @@ def gather_context(trunks: pd.DataFrame, providers: Providers, as_of: datetime) 
     if as_of.tzinfo is None:
         raise ValueError(f"as_of has no time zone: {as_of}")
     known = trunks.reset_index(drop=True).assign(**{name: _text(trunks[name]) for name in _TEXTS})
+    known = known.reindex(columns=list(dict.fromkeys([*known.columns, *_UNREADABLE])))
     known["account"] = known["account"].fillna("")
     known["outbound_proxy"] = known["outbound_proxy"].astype("boolean")
     if not {"number_kind", "normalized_number", "calling_code"} <= set(known.columns):

@@ -35,4 +35,4 @@ def check_unknown(context: AuditContext) -> Findings:
             f"set country_code to {country}",
         )
 
-    return context.decide(["country_code"], decide)
+    return context.decide(["country_code"], decide, ~context.is_unreadable("country_code"))

@@ -68,7 +68,7 @@ def check_username_blank(context: AuditContext) -> Findings:
             )
         return None
 
-    is_blank = context.trunks["sip_username"].isna()
+    is_blank = context.trunks["sip_username"].isna() & ~context.is_unreadable("sip_username")
     return context.decide(["inbound_authorization_type", "outbound_proxy", "host"], decide, is_blank)
 
 

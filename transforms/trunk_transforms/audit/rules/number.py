@@ -36,7 +36,7 @@ _PLAIN = r"^(?:\+?[0-9]+|[0-9A-Za-z_.*#-]+)$"
 )
 def check_missing(context: AuditContext) -> Findings:
     """Find trunks with a missing or blank number."""
-    rows = context.trunks.index[context.trunks["phone_number"].isna()]
+    rows = context.trunks.index[context.trunks["phone_number"].isna() & ~context.is_unreadable("phone_number")]
     return as_findings(pd.Series("phone_number is missing or blank", index=rows))
 
 

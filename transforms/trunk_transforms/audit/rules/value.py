@@ -1,12 +1,23 @@
-"""Rules on values from a fixed set."""
+"""Rules on values from a fixed set, and on values of the wrong type."""
 
 from __future__ import annotations
 
-from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict
+import numpy as np
+import pandas as pd
+
+from trunk_transforms.audit.rules.context import AUDITED, AuditContext, Findings, Verdict, as_findings
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
-from trunk_transforms.audit.rules.wording import enumerate_some, quote
+from trunk_transforms.audit.rules.wording import enumerate_some, quote, quote_own
 from trunk_transforms.enrich.countries import COUNTRY_NAMES
-from trunk_transforms.schema.tables import AUTHORIZATION_TYPES, CALLING_FORMATS
+from trunk_transforms.schema.tables import API_COLUMNS, AUTHORIZATION_TYPES, CALLING_FORMATS, VARIANT_SUFFIX
+
+_ALLOWED = {
+    "sip_calling_format": CALLING_FORMATS,
+    "inbound_authorization_type": AUTHORIZATION_TYPES,
+    "outbound_proxy": (True, False),
+}
+_DECISIVE = ("phone_number", "inbound_authorization_type", "allowed_inbound_ips")
+_TYPES = {"text": "text", "bool": "true or false", "text_list": "a list of texts"}
 
 
 @rule(
@@ -43,16 +54,34 @@ def check_national_countries(context: AuditContext) -> Findings:
 def check_unknown(context: AuditContext) -> Findings:
     """Find values that are missing or not documented."""
 
-    def decide(calling_format: str | None, authorization: str | None, proxy: bool | None) -> Verdict | None:
-        seen = [
-            f"{name} is {quote(value) if value else 'missing'}, not {' or '.join(allowed)}"
-            for name, value, allowed in (
-                ("sip_calling_format", calling_format, CALLING_FORMATS),
-                ("inbound_authorization_type", authorization, AUTHORIZATION_TYPES),
-            )
-            if value not in allowed
-        ]
-        seen += ["outbound_proxy is missing"] if proxy is None else []
+    def decide(*values: str | bool | None) -> Verdict | None:
+        seen = []
+        for (name, allowed), value, unreadable in zip(_ALLOWED.items(), values[::2], values[1::2], strict=True):
+            if value not in allowed and unreadable is None:
+                found = "missing" if value is None else quote(str(value))
+                seen.append(f"{name} is {found}, not {' or '.join(map(str, allowed)).lower()}")
         return Verdict("; ".join(seen)) if seen else None
 
-    return context.decide(["sip_calling_format", "inbound_authorization_type", "outbound_proxy"], decide)
+    return context.decide([column for name in _ALLOWED for column in (name, name + VARIANT_SUFFIX)], decide)
+
+
+@rule(
+    "value-unreadable",
+    severity="high",
+    question="Which trunks have values of the wrong type?",
+    why="The value is stored beside its column as text. Other rules cannot check it, and reports count it as missing.",
+    fix="check the trunk in the platform; if the value is right there, the API has changed: update sip-trunks",
+    source=API_DOCUMENTATION,
+)
+def check_unreadable(context: AuditContext) -> Findings:
+    """Find values of the wrong type: high if they decide who reaches the trunk, else medium."""
+    remarks = []
+    for column in API_COLUMNS:
+        if column.name in AUDITED and column.type in _TYPES:
+            sent = context.trunks[column.name + VARIANT_SUFFIX].dropna().astype("str")
+            seen = f"{column.name} cannot be read: " + quote_own(sent) + f" was not sent as {_TYPES[column.type]}"
+            remarks.append(pd.DataFrame({"seen": seen, "cause": f"the type of {column.name}"}))
+    found = pd.concat(remarks).groupby(level=0).agg("; ".join)
+    is_decisive = pd.concat([context.is_unreadable(name) for name in _DECISIVE], axis="columns").any(axis="columns")
+    severity = np.where(is_decisive.loc[found.index], "high", "medium")
+    return as_findings(found["seen"], cause=found["cause"]).assign(severity=severity)
