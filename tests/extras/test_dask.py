@@ -109,7 +109,7 @@ def test_every_report_in_parts_is_the_report_of_the_whole(lake: Settings) -> Non
         for name in names:
             assert_frame_equal(derive_report(name, inputs), whole(lake, name, options, is_past=is_past))
     rules = set(whole(lake, "audit", plain)["rule"])
-    assert {"duplicate-across-accounts", "allowlist-shared", "duplicate-number", "value-unreadable"} <= rules
+    assert {"duplicate-across-accounts", "allowlist-shared", "inbound-number-conflict", "value-unreadable"} <= rules
     assert len(whole(lake, "changes", plain)) >= len(ACCOUNTS) - 1
 
 

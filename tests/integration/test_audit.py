@@ -52,7 +52,7 @@ def test_the_demo_account_has_the_findings_that_were_put_into_it(begin: Begin) -
         "number-malformed": [2135],
         "number-without-plus": [2132],
         "country-unknown": [2108],
-        "duplicate-number": [2111, 2138],
+        "inbound-number-conflict": [2111, 2138],
         "exposure-password": [2127],
         "exposure-username-blank": [2118],
         "exposure-username-default": [2120],

@@ -78,7 +78,7 @@ def test_codes_are_stable() -> None:
         "host-malformed host-platform host-private host-ip "
         "number-missing number-malformed number-too-long number-invalid number-without-plus number-country "
         "country-unknown duplicate-trunk duplicate-number duplicate-across-accounts "
-        "inbound-auth-unsupported "
+        "inbound-auth-unsupported inbound-number-conflict "
         "exposure-password exposure-username-blank exposure-username-number exposure-username-default "
         "exposure-shared-credential username-length format-outlier format-national-countries value-unknown "
         "value-unreadable"
@@ -173,8 +173,10 @@ def test_findings_that_one_change_mends_share_a_cause() -> None:
         {"id": 4, "phone_number": "+1000", "sip_username": "four", "country_code__v_text": "4"},
         {"id": 5, "phone_number": "1000", "sip_username": "five", "country_code__v_text": "49"},
     )
-    found = audit(made, select_rules(["exposure-shared-credential", "duplicate-number"], []))
+    found = audit(made, select_rules(["exposure-shared", "duplicate-number", "inbound", "value-unreadable"], []))
     for rule, cause in (
+        ("value-unreadable", "the type of country_code"),
+        ("inbound-number-conflict", 'the number "+1000"'),
         ("exposure-shared-credential", 'the username "one" at "sip.telnyx.com"'),
         ("duplicate-number", 'the number "+4930231251"'),
     ):

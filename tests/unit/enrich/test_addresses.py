@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trunk_transforms.enrich.addresses import (
     classify_entry,
+    covers,
     explain_host,
     find_host,
+    find_overlapping,
+    measure_share,
     normalize_host,
     parse_ip,
 )
+
+if TYPE_CHECKING:
+    from trunk_transforms.enrich.addresses import Network
 
 
 @pytest.mark.parametrize(
@@ -95,9 +104,57 @@ def test_an_entry_that_cannot_be_read_has_a_fault_and_what_was_meant(text: str, 
         ("10.0.0.0/8", False),  # private is what is wrong with it
     ],
 )
-def test_a_network_is_open_or_wide_by_its_prefix(text: str, is_open: bool, is_wide: bool) -> None:
-    entry = classify_entry(text)
-    assert (entry.is_open, entry.is_wide) == (is_open, is_wide)
+def test_a_network_is_wide_by_its_prefix(text: str, is_wide: bool) -> None:
+    assert classify_entry(text).is_wide == is_wide
+
+
+NETWORKS = st.lists(
+    st.builds(
+        lambda address, length: ip_network((address, length), strict=False),
+        st.integers(0, 2**8 - 1).map(lambda top: top << 24),
+        st.integers(0, 8),
+    )
+    | st.sampled_from([ip_network(text) for text in ("::/0", "::ffc0:0:0/90", "2000::/3", "2000::/4", "3000::/4")]),
+    max_size=5,
+)
+
+
+@pytest.mark.parametrize(
+    ("networks", "share"),
+    [
+        ("", 0),
+        ("0.0.0.0/1 128.0.0.0/1", 1),
+        ("0.0.0.0/1 0.0.0.0/2 128.0.0.0/2", 0.75),
+        ("128.0.0.0/2 2000::/4", 0.5),  # of IPv4 and of IPv6, not added up
+        ("2000::/4 3000::/4", 1),
+        ("::/0", 1),
+        ("::fffe:0:0/95 1.0.0.0/8", 1),
+        ("4000::/2", 0),  # not in use
+    ],
+)
+def test_the_share_of_the_internet_is_that_of_all_networks_together(networks: str, share: float) -> None:
+    assert measure_share(map(ip_network, networks.split())) == share
+
+
+@given(st.dictionaries(st.integers(0, 5), NETWORKS))
+def test_owners_overlap_if_a_network_of_one_overlaps_that_of_another(owned: dict[int, list[Network]]) -> None:
+    def overlap(one: Network, other: Network) -> bool:
+        return covers([_mapped(one)], _mapped(other)) or covers([_mapped(other)], _mapped(one))
+
+    expected = {
+        owner
+        for owner, mine in owned.items()
+        for other, theirs in owned.items()
+        if owner != other and any(overlap(one, two) for one in mine for two in theirs)
+    }
+    assert find_overlapping(owned) == expected
+
+
+def _mapped(network: Network) -> Network:
+    """Return an IPv4 network in IPv6 notation."""
+    if network.version == 6:
+        return network
+    return ip_network((int(network.network_address) + (0xFFFF << 32), network.prefixlen + 96))
 
 
 @given(st.text() | st.text("0123456789.:/[] sipx%-"))

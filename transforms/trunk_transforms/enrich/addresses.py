@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Network,
@@ -15,9 +15,11 @@ from ipaddress import (
     ip_network,
     summarize_address_range,
 )
-from typing import Literal
+from operator import itemgetter
+from typing import Literal, TypeVar
 
 Network = IPv4Network | IPv6Network
+Owner = TypeVar("Owner", bound=Hashable)
 AddressKind = Literal["invalid", "private", "loopback", "link-local", "CGNAT", "documentation", "reserved", "public"]
 """The purpose of an address; CGNAT is the range in which carriers put customers behind NAT."""
 
@@ -199,6 +201,43 @@ def _covers(outer: Network, inner: Network) -> bool:
 def covers(networks: Iterable[Network], inner: Network) -> bool:
     """Return whether one of the networks contains all of another."""
     return any(_covers(outer, inner) for outer in networks)
+
+
+def measure_share(networks: Iterable[Network]) -> float:
+    """Return which share of the internet, 0 to 1, networks have together: of IPv4 or of IPv6, the larger of the two.
+
+    A network that contains all IPv4 addresses in IPv6 notation (::ffff:0:0/96) counts as all of IPv4.
+    """
+    given = set(networks)
+    if any(_covers(network, _IPV4_MAPPED) for network in given):
+        given.add(_IPV4)
+    return max(_share_of(_IPV4, given), _share_of(_IPV6_IN_USE, given))
+
+
+def _share_of(whole: Network, networks: Iterable[Network]) -> float:
+    clipped = (whole if _covers(network, whole) else network for network in networks)
+    inside: Iterable[Network] = collapse_addresses(n for n in clipped if _covers(whole, n))  # type: ignore[type-var]
+    return sum(network.num_addresses for network in inside) / whole.num_addresses
+
+
+def find_overlapping(networks: Mapping[Owner, Iterable[Network]]) -> set[Owner]:
+    """Return the owners of networks that have an address in common with those of another owner."""
+    spans = sorted(((*_span(n), owner) for owner, owned in networks.items() for n in owned), key=itemgetter(0))
+    found: set[Owner] = set()
+    reach: dict[Owner, int] = {}  # only the two owners that reach furthest: a third one overlaps if one of them does
+    for first, last, owner in spans:
+        others = [other for other, end in reach.items() if other != owner and end >= first]
+        found.update(others, [owner] if others else [])
+        reach[owner] = max(last, reach.get(owner, last))
+        if len(reach) > 2:
+            del reach[min(reach, key=reach.__getitem__)]
+    return found
+
+
+def _span(network: Network) -> tuple[int, int]:
+    """Return the first and the last address as numbers, IPv4 addresses as in IPv6 notation."""
+    base = int(_IPV4_MAPPED.network_address) if network.version == 4 else 0
+    return base + _first(network), base + _last(network)
 
 
 def show_network(network: Network) -> str:

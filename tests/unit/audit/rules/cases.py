@@ -370,6 +370,27 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         (({"account": "x" * 70 + "1"}, {"account": "x" * 70 + "2"}), "high", 'x…"'),  # alike only where they are cut
         ((A | number("498999998432"), B | number("+498999998432")), "high", "same number as trunk"),
     ],
+    "inbound-number-conflict": [
+        (({}, LOGIN), "high", "same inbound number as trunk"),
+        (({}, host("x.pstn.twilio.com")), "high", "and several of them admit the same callers"),
+        ((number("1000"), number("+1000"), number("10-00"), number("(10 00)")), "high", "same inbound number as trunk"),
+        ((ips("8.8.8.0/24"), ips("8.8.8.8") | LOGIN), "high", "several of them admit the same callers"),
+        # One trunk admits everybody: by password, without an allowlist or entry that counts, or by a type nobody knows.
+        *(
+            ((ips("8.8.8.8"), row | LOGIN), "high", "several of them admit the same callers")
+            for row in (
+                auth(),
+                ips(),
+                ips(" 8.8.4.4"),
+                ips("0.0.0.0/0"),
+                ips("::/0"),
+                {"inbound_authorization_type": None},
+            )
+        ),
+        ((auth(), auth() | LOGIN), "high", "several of them admit the same callers"),
+        ((ips("8.8.8.8"), ips("8.8.4.4") | LOGIN), "info", "but no two admit the same callers"),
+        ((ips("8.8.8.8"), ips("2a00::1", "8.8.8.8:5060") | LOGIN), "info", "but no two admit the same callers"),
+    ],
     "exposure-password": [
         ((auth(),), "high", "authorized by password, Telnyx sends calls from fixed addresses"),
         ((auth(),), "high", "allow 192.76.120.10 (US) or 185.246.41.140, 185.246.41.141 (EU) or"),
@@ -638,6 +659,13 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (A | number(None), B | number(None)),
         (A, B | number("+4930231299")),
         (A | number("100000000001"), B | number("100000000001")),  # may be extensions
+    ],
+    "inbound-number-conflict": [
+        ({}, {}),  # worse
+        (number(None), number(None) | LOGIN, sent_as(phone_number="1"), sent_as(phone_number="1") | LOGIN),
+        (A, B),
+        ({}, number("004930231252"), number("+49.30.231252"), number("+49/30/231252")),  # not equal before reading them
+        (number("1000"), number("01000")),
     ],
     "exposure-password": [
         ({}, {"inbound_authorization_type": None}, {"inbound_authorization_type": "AUTH"}),

@@ -140,6 +140,9 @@ def test_a_trunk_without_any_value_has_a_finding_for_each_that_is_needed() -> No
     assert [code for _, code, *_ in audit(nothing)] == ["number-missing", "country-unknown", "value-unknown"]
 
 
+CONFLICT, BOTH = "same inbound number as trunk", "and several of them admit the same callers"
+
+
 @pytest.mark.parametrize(
     ("rule", "differences", "seen"),
     [

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from trunk_transforms.audit.rules.wording import enumerate_first
@@ -56,6 +57,7 @@ class AuditContext:
     `number_kind`, `normalized_number`, `calling_code`, `provider`, and
 
     - `e164`: the number in E.164, as the trunk's country dials it; null if it does not exist
+    - `inbound_number`: the number as the voice infrastructure compares it
     - `is_provider_known`: the provider is in the catalog
     - `host`: the SIP address in the spelling by which hosts are compared
     - `country`: the ISO code that `country_code` stands for
@@ -129,6 +131,7 @@ def gather_context(trunks: pd.DataFrame, providers: Providers, as_of: datetime) 
     if "provider" not in known.columns:
         known = derive_provider(known, providers)
     known["is_provider_known"] = known["provider"].isin(providers.by_name)
+    known["inbound_number"] = _as_compared_inbound(known["phone_number"])
     known["host"] = _map_distinct(known["sip_address"], normalize_host)
     known["country"] = _map_distinct(known["country_code"], canonical_country)
     read = read_numbers(*(as_text(known[name]) for name in ("phone_number", "normalized_number", "country")))
@@ -200,6 +203,12 @@ def _combine(columns: Sequence[Codes]) -> tuple[Codes, Codes]:
 def _text(values: pd.Series) -> pd.Series:
     text = values.reset_index(drop=True).astype("str")
     return text.where(text.str.strip() != "")
+
+
+def _as_compared_inbound(numbers: pd.Series) -> pd.Series:
+    """Return the numbers without spaces, dashes and brackets, with a +."""
+    compact = pc.replace_substring_regex(as_text(numbers), "[ ()-]", "")
+    return pd.Series(pc.replace_substring_regex(compact, r"^\+?", "+", max_replacements=1), dtype="str")
 
 
 def _map_distinct(values: pd.Series, function: Callable[[str], str | None]) -> pd.Series:

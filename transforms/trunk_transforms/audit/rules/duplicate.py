@@ -7,6 +7,7 @@ import pandas as pd
 from trunk_transforms.audit.rules.context import AuditContext, Findings, as_findings, combine, ids, name_others
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, LIVEKIT, rule
 from trunk_transforms.audit.rules.wording import quote, quote_own
+from trunk_transforms.schema.tables import VARIANT_SUFFIX
 
 
 @rule(
@@ -19,25 +20,28 @@ from trunk_transforms.audit.rules.wording import quote, quote_own
 )
 def check_trunk(context: AuditContext) -> Findings:
     """Find trunks that are equal in the fields that have to be unique together."""
-    twins = _twins(context.trunks).where(context.trunks["phone_number"].notna())
+    twins = list_twins(context.trunks).where(context.trunks["phone_number"].notna())
     others = name_others(twins, context.trunks.index.to_series(), ids(context.trunks))
-    return as_findings("same number, username and SIP address as trunk " + others, cause=_shared_number(context))
+    return as_findings("same number, username and SIP address as trunk " + others, cause=name_number(context))
 
 
 @rule(
     "duplicate-number",
     severity="high",
-    question="Which trunks have the same number as another trunk of the account?",
-    why="Calls to the number fail, or reach only one of the trunks: a call finds its trunk by the number, at any host.",
+    question="Which trunks have the same number as another trunk of the account, in another spelling?",
+    why="A call reaches only the trunk whose spelling the provider sends, and a change may be made to the wrong one.",
     fix="give each number to one trunk, or delete the trunks that are not needed",
     source=f"comparison of the account's trunks; {LIVEKIT}",
 )
 def check_number(context: AuditContext) -> Findings:
-    """Find numbers, in any spelling, of several trunks that are not twins."""
+    """Find numbers of several trunks that are equal after reading them.
+
+    `inbound-number-conflict` reports numbers that are equal for the voice infrastructure.
+    """
     trunks, read = context.trunks, _read(context.trunks)
     numbers = combine(trunks["account"], read).where(read.notna())
-    others = name_others(numbers, _twins(trunks), ids(trunks))
-    return as_findings("same number as trunk " + others, cause=_shared_number(context))
+    others = name_others(numbers, trunks["inbound_number"], ids(trunks))
+    return as_findings("same number as trunk " + others, cause=name_number(context))
 
 
 def list_dids(context: AuditContext) -> pd.Series:
@@ -61,10 +65,11 @@ def check_across_accounts(context: AuditContext) -> Findings:
     numbers = list_dids(context).reindex(trunks.index)
     accounts = trunks["account"].map({name: quote(name) for name in trunks["account"].unique()})
     others = name_others(numbers, trunks["account"], "trunk " + ids(trunks) + " of account " + accounts)
-    return as_findings("same number as " + others, cause=_shared_number(context))
+    return as_findings("same number as " + others, cause=name_number(context))
 
 
-def _shared_number(context: AuditContext) -> pd.Series:
+def name_number(context: AuditContext) -> pd.Series:
+    """Return the cause of findings on a number that several trunks have."""
     return "the number " + quote_own(_read(context.trunks))
 
 
@@ -73,5 +78,7 @@ def _read(trunks: pd.DataFrame) -> pd.Series:
     return trunks["e164"].fillna(trunks["normalized_number"]).fillna(trunks["phone_number"])
 
 
-def _twins(trunks: pd.DataFrame) -> pd.Series:
-    return combine(trunks["account"], trunks["phone_number"], trunks["sip_username"], trunks["sip_address"])
+def list_twins(trunks: pd.DataFrame) -> pd.Series:
+    """Return a number per trunk, equal for trunks that are equal in the fields that have to be unique together."""
+    unique = ("phone_number", "sip_username", "sip_address")
+    return combine(*(trunks[name] for name in ("account", *unique, *(name + VARIANT_SUFFIX for name in unique))))

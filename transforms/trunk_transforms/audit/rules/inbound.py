@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict
-from trunk_transforms.audit.rules.rule import PROVIDER_CATALOG, rule
+from ipaddress import ip_network
+
+import numpy as np
+
+from trunk_transforms.audit.rules.context import (
+    AuditContext,
+    Entries,
+    Findings,
+    Verdict,
+    as_findings,
+    combine,
+    ids,
+    name_others,
+)
+from trunk_transforms.audit.rules.duplicate import list_twins, name_number
+from trunk_transforms.audit.rules.rule import LIVEKIT, PROVIDER_CATALOG, rule
 from trunk_transforms.audit.rules.wording import allow_addresses
+from trunk_transforms.enrich.addresses import Network, find_overlapping
 from trunk_transforms.enrich.providers import Provider
+
+_EVERYWHERE = ip_network("::/0")
 
 
 @rule(
@@ -27,3 +44,41 @@ def check_auth_unsupported(context: AuditContext) -> Findings:
 
     is_password = context.trunks["inbound_authorization_type"] == "auth"
     return context.decide(["provider", "host"], decide, is_password & context.trunks["is_provider_known"])
+
+
+@rule(
+    "inbound-number-conflict",
+    severity="high",
+    question="Which trunks have the same number for inbound calls as another trunk of the account?",
+    why="LiveKit, which the platform runs on, compares numbers without +, spaces, dashes and brackets, at any host. If "
+    "several such trunks admit a caller, the call fails, or the first trunk that is found takes it (inferred).",
+    fix="give each number to one trunk, or allow other addresses on each of them",
+    source=LIVEKIT,
+)
+def check_number_conflict(context: AuditContext) -> Findings:
+    """Find equal numbers of trunks that are not twins: high if the trunks admit the same callers, else info."""
+    trunks = context.trunks
+    numbers = combine(trunks["account"], trunks["inbound_number"]).where(trunks["inbound_number"].notna())
+    twins = list_twins(trunks)
+    others = name_others(numbers, twins, ids(trunks))
+    compared = ["inbound_authorization_type", "allowlist", "number", "twin"]
+    shared = trunks.assign(number=numbers, twin=twins).loc[others.index, compared]
+    admitted: dict[int, dict[int, list[Network]]] = {}
+    for authorization, position, number, twin in shared.itertuples(index=False):
+        networks = _list_admitted(authorization, context.allowlists[position])
+        admitted.setdefault(number, {}).setdefault(twin, []).extend(networks)
+    is_contested = shared["twin"].isin({twin for by_twin in admitted.values() for twin in find_overlapping(by_twin)})
+    remark = np.where(
+        is_contested, ", and several of them admit the same callers", ", but no two admit the same callers"
+    )
+    # The spelling of one trunk stands for all.
+    cause = name_number(context).groupby(numbers).transform("first")
+    found = as_findings("same inbound number as trunk " + others + remark, cause=cause)
+    return found.assign(severity=np.where(is_contested, "high", "info"))
+
+
+def _list_admitted(authorization: str | None, entries: Entries) -> list[Network]:
+    """Return the networks from which LiveKit accepts calls: all without an allowlist that is in use."""
+    if authorization != "ip" or all(entry.is_ignored for entry in entries):
+        return [_EVERYWHERE]
+    return [network for entry in entries if not entry.fault for network in entry.networks]
