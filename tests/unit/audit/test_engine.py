@@ -72,7 +72,7 @@ def test_codes_are_stable() -> None:
     # Suppressions and published findings name them: one that is renamed is a break to announce.
     assert " ".join(RULES) == (
         "allowlist-empty allowlist-invalid allowlist-open allowlist-wide allowlist-private allowlist-reserved "
-        "allowlist-duplicate allowlist-unused allowlist-platform allowlist-shared "
+        "allowlist-duplicate allowlist-unused allowlist-platform allowlist-outlier allowlist-shared "
         "provider-ips-missing provider-ips-other provider-calling-format provider-host provider-outbound-proxy "
         "provider-unsupported provider-registration proxy-unneeded "
         "host-malformed host-platform host-private host-ip "

@@ -68,6 +68,9 @@ EASYBELL_TLS = ["212.172.204.95", "212.172.58.207"]
 EASYBELL_PBX = ["62.144.211.104", "195.52.221.134", "195.52.221.137"]
 
 
+FIVE = ["8.8.8.8", "8.8.8.9", "1.1.1.1", "9.9.9.0/24", "2a00::1"]
+
+
 A, B = {"account": "a"}, {"account": "b"}
 
 
@@ -164,6 +167,14 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((ips(*EU, "34.195.177.252"),), "medium", "34.195.177.252 belongs to the platform"),
         ((ips("143.223.88.0/24", "161.115.170.1", "8.8.8.8"),), "medium", "143.223.88.0/24, 161.115.170.1 belongs"),
         ((ips("153.57.128.0/18", **pbx()),), "medium", "153.57.128.0/18 belongs"),
+    ],
+    "allowlist-outlier": [
+        # Each of five lists lacks one of five entries, which all others have.
+        (
+            tuple(ips(*(entry for entry in FIVE if entry != lacking), **host("five.example.com")) for lacking in FIVE),
+            "medium",
+            'missing on this trunk alone of 5 at "five.example.com"',
+        ),
     ],
     "allowlist-shared": [
         ((ips("8.8.8.8") | A, ips("8.8.8.8/32", "8.8.4.4") | B), "info", "8.8.8.8 also in account"),
@@ -516,6 +527,29 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
     "allowlist-platform": [
         ({}, ips("34.195.177.251", "143.223.96.0", "34.0.0.0/8"), ips("34.195.177.252:5060"), ips("0.0.0.0/0")),
         (ips("34.195.177.252", inbound_authorization_type="auth"),),
+    ],
+    "allowlist-outlier": [
+        same_host(*["8.8.8.8"] * 2, "8.8.4.4"),  # three are too few
+        same_host(*["8.8.8.8"] * 4),
+        same_host(*["8.8.8.8"] * 2, *["8.8.4.4"] * 2),
+        same_host("8.8.8.8 1.1.1.1", "8.8.8.8 1.1.1.2", "8.8.8.8 1.1.1.3", "8.8.8.8 1.1.1.4"),  # meant to be so
+        same_host(*["8.8.8.0/24"] * 3, "8.8.8.8 8.8.8.0/24"),
+        same_host(*["8.8.8.8"] * 3, "8.8.8.8:5060 10.0.0.1 0.0.0.0/0"),  # each has a finding of its own
+        same_host(*["8.8.8.8"] * 3, ""),  # empty is worse
+        (*same_host(*["8.8.8.8"] * 3, address="one.example.com"), *same_host("8.8.4.4", address="two.example.com")),
+        (*(ips("8.8.8.8", account="a", **pbx()),) * 3, ips("8.8.4.4", account="b", **pbx())),
+        same_host(*["8.8.8.8"] * 3, "8.8.4.4", address=None),
+        # What the catalog lists for the provider, and a complete group.
+        same_host(*["192.76.120.10"] * 3, "185.246.41.140 185.246.41.141", address="sip.telnyx.com"),
+        same_host(*["192.76.120.10 8.8.8.8"] * 3, "185.246.41.140 185.246.41.141", address="sip.telnyx.com"),
+        same_host(*["185.246.41.140 185.246.41.141"] * 3, "185.246.41.140", address="sip.telnyx.com"),
+        same_host(*["192.76.120.10"] * 3, "192.76.120.10 34.195.177.252", address="sip.telnyx.com"),  # the platform's
+        same_host(*["192.76.120.10"] * 3, "192.76.120.10 8.8.8.8", address="sip.telnyx.com"),  # provider-ips-other
+        (
+            *same_host(*["89.149.192.7"] * 3, address="sip.nl.didlogic.net"),
+            *same_host("8.8.8.8", address="didlogic.net"),
+        ),
+        (*same_host(*["8.8.8.8"] * 3), *same_host("8.8.4.4", inbound_authorization_type="auth")),
     ],
     "allowlist-shared": [
         (ips("34.195.177.252") | A, ips("34.195.177.252") | B),  # the platform's

@@ -14,6 +14,7 @@ from tests.unit.audit.rules.cases import (
     EASYBELL,
     EASYBELL_TLS,
     EU,
+    LATEST,
     LOGIN,
     NEGATIVE,
     POSITIVE,
@@ -27,6 +28,7 @@ from tests.unit.audit.rules.cases import (
     number,
     pbx,
     proxied,
+    same_host,
 )
 from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.audit.rules import RULES
@@ -152,8 +154,27 @@ CONFLICT, BOTH = "same inbound number as trunk", "and several of them admit the 
             [f"same number, username and SIP address as trunk {others}" for others in ("2, 3", "1, 3", "1, 2")],
         ),
         # Twins have a finding as such: as a number, they name those that are no twins.
-        ("duplicate-number", ({}, {}, LOGIN), [f"same number as trunk {others}" for others in ("3", "3", "1, 2")]),
-        ("duplicate-number", ({"id": None}, {"id": 2} | LOGIN), ["same number as trunk ?", "same number as trunk 2"]),
+        ("inbound-number-conflict", ({}, {}, LOGIN), [f"{CONFLICT} {others}, {BOTH}" for others in ("3", "3", "1, 2")]),
+        (
+            "inbound-number-conflict",
+            (ips("8.8.8.8"), ips("8.8.8.8") | LOGIN, ips("8.8.4.4") | LATEST),
+            [
+                f"{CONFLICT} 2, 3, {BOTH}",
+                f"{CONFLICT} 1, 3, {BOTH}",
+                f"{CONFLICT} 1, 2, but no two admit the same callers",
+            ],
+        ),
+        # Equal numbers have a finding as such: these are equal only after reading them.
+        (
+            "duplicate-number",
+            ({}, {} | LOGIN, number("004930231252")),
+            [f"same number as trunk {others}" for others in ("3", "3", "1, 2")],
+        ),
+        (
+            "duplicate-number",
+            ({"id": None}, {"id": 2} | number("004930231252")),
+            ["same number as trunk ?", "same number as trunk 2"],
+        ),
         (
             "duplicate-across-accounts",
             (A, A | LOGIN, B, {"account": 'c"\n'}),
@@ -186,6 +207,34 @@ def test_a_finding_names_the_trunks_that_share_a_value(
     rule: str, differences: tuple[Row, ...], seen: list[str]
 ) -> None:
     assert sorted(text for *_, text, _ in audit(*differences, rule=rule)) == sorted(seen)
+
+
+@pytest.mark.parametrize(
+    ("differences", "seen"),
+    [
+        (
+            same_host(*["8.8.8.8"] * 3, "8.8.8.8 8.8.4.4"),
+            '8.8.4.4 allowed on this trunk alone of 4 at "pbx.example.com"',
+        ),
+        (
+            same_host(*["8.8.8.8 8.8.4.4"] * 4, "8.8.8.8"),
+            '8.8.4.4 missing on this trunk alone of 5 at "pbx.example.com"',
+        ),
+        (same_host(*["8.8.8.8"] * 3, "8.8.4.4"), "8.8.4.4 allowed, 8.8.8.8 missing on this trunk alone of 4"),
+        (
+            same_host(*[" ".join(US)] * 2, *["185.246.41.140"] * 2, "8.8.8.8", address="sip.telnyx.com"),
+            '8.8.8.8 allowed on this trunk alone of 5 at "Telnyx"',
+        ),
+        (
+            same_host(*["192.76.120.10 8.8.8.8"] * 3, "185.246.41.140", address="sip.telnyx.com"),
+            '8.8.8.8 missing on this trunk alone of 4 at "Telnyx"',
+        ),
+    ],
+)
+def test_an_outlier_is_the_one_trunk_that_differs(differences: tuple[Row, ...], seen: str) -> None:
+    (found,) = audit(*differences, rule="allowlist-outlier")
+    assert found[0] == len(differences)
+    assert found[3].startswith(seen)
 
 
 @pytest.mark.parametrize("rule", ["number-without-plus", "number-country"])

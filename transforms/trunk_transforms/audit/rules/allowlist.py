@@ -5,16 +5,20 @@ A trunk that authorizes calls by password ignores its allowlist, so the only fin
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from trunk_transforms.audit.rules import provider as provider_rules
 from trunk_transforms.audit.rules.context import (
     AuditContext,
     Entries,
     Findings,
     Verdict,
+    as_findings,
     ordinary_networks,
 )
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, LIVEKIT, PROVIDER_CATALOG, SPECIAL_ADDRESSES, rule
@@ -23,6 +27,8 @@ from trunk_transforms.enrich.addresses import (
     HOST_NAME,
     Entry,
     Network,
+    NetworkSet,
+    covers,
     is_ordinary,
     measure_share,
     show_network,
@@ -222,6 +228,65 @@ def check_platform(context: AuditContext) -> Findings:
         return context.date(Verdict(f"{shown} belongs to the platform"), providers.platform_as_of) if shown else None
 
     return context.decide(["allowlist"], decide, context.trunks["is_allowlist_used"])
+
+
+@rule(
+    "allowlist-outlier",
+    severity="medium",
+    question="Which allowlist alone has, or alone lacks, an address among the account's trunks at a provider?",
+    why="An address of one trunk alone may be left over, or a stranger's. Calls from a missing one are refused.",
+    fix="compare the list with those of the other trunks; remove what is left over, and add what is missing",
+    source="comparison of four or more trunks; addresses in the provider catalog do not count",
+)
+def check_outlier(context: AuditContext) -> Findings:
+    """Find lists that differ from the others at the provider, or at the host if the provider is unknown.
+
+    An address that `provider-ips-other` reports is not reported again.
+    """
+    trunks = context.trunks
+    is_listed = np.array([bool(entries) for entries in context.allowlists])[trunks["allowlist"]]
+    members = trunks.loc[_is_by_ip(context) & is_listed, ["account", "provider", "host", "allowlist"]]
+    members["place"] = members["provider"].where(members["provider"].isin(context.providers.by_name), members["host"])
+    lists = members.groupby(["account", "place"])["allowlist"]  # without the trunks that have no place
+    is_compared = (lists.transform("size") >= _FEWEST_COMPARED) & (lists.transform("nunique") > 1)
+    groups = defaultdict(list)
+    for member in members.loc[is_compared].itertuples():
+        groups[member.account, member.place].append(member)
+    reported = set(provider_rules.check_ips_other.check(context).index)
+    remarks = [remark for group in groups.values() for remark in _compare(context, group, reported)]
+    return as_findings(pd.Series(dict(remarks), dtype="str"))
+
+
+def _compare(context: AuditContext, group: Sequence[Any], reported: Container[int]) -> Iterator[tuple[int, str]]:
+    """Yield what is unusual about the allowlists of a group of trunks, each with the trunk's row."""
+    provider = context.providers.by_name.get(group[0].provider)
+    lists = [_list_own(context, provider, context.allowlists[member.allowlist]) for member in group]
+    counts = Counter(network for networks in lists for network in networks)
+    wider = NetworkSet(network for network in counts if network.num_addresses > 1)
+    alone = {n for n, count in counts.items() if count == 1 and (n.num_addresses > 1 or not wider.overlaps(n))}
+    # If many trunks have addresses of their own, the account is meant to be so.
+    if 2 * sum(not alone.isdisjoint(networks) for networks in lists) >= len(group):
+        alone = set()
+    common = [network for network, count in counts.items() if count == len(group) - 1]
+    for member, networks in zip(group, lists, strict=True):
+        allowed = [network for entry in context.allowlists[member.allowlist] for network in entry.networks]
+        groups = provider.groups_for(member.host) if provider else []
+        is_complete = any(all(covers(allowed, network) for network in group.required) for group in groups)
+        # Calls of a host that the catalog has no addresses for may come from others than those of its siblings.
+        is_expected = member.Index in reported or bool(provider and provider.groups and not groups)
+        found = {
+            "allowed": [network for network in networks if network in alone and not is_expected],
+            "missing": [network for network in common if not is_complete and not covers(allowed, network)],
+        }
+        if any(found.values()):
+            seen = (f"{enumerate_networks(some)} {what}" for what, some in found.items() if some)
+            yield member.Index, f"{', '.join(seen)} on this trunk alone of {len(group)} at {quote(member.place)}"
+
+
+def _list_own(context: AuditContext, provider: Provider | None, entries: Entries) -> list[Network]:
+    """Return the ordinary networks that the catalog does not list, for the provider or for the platform."""
+    known = [context.providers.platform_addresses.contains, *([provider.known_addresses.overlaps] if provider else [])]
+    return [network for network in ordinary_networks(entries) if not any(is_known(network) for is_known in known)]
 
 
 def list_networks(context: AuditContext) -> pd.Series:
