@@ -22,6 +22,7 @@ from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from tests.support.lakes import places_with
 from tests.support.past import store
+from tests.support.processes import wait_until
 from tests.support.runs import PROJECT, call
 from tests.support.transfers import MOMENTS, NEXT, answers
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tests.support.api import Api
+    from tests.support.postgres_server import PostgresServer
 
 COMMANDS = {
     "run": ["run", "--accept-shrink", "--no-reports"],
@@ -67,10 +69,46 @@ def forking() -> Iterator[Forks]:
         process.stdin.close()
 
 
-def assert_killed_command_is_finished(forks: Forks, api: Api, name: str, kills: int = KILLS) -> None:
+@dataclass(frozen=True)
+class Database:
+    """A database of a server in which the commands store, if they do not store in files."""
+
+    server: PostgresServer
+    name: str
+
+    def keep(self) -> None:
+        """Keep the content for `restore`."""
+        self.server.execute(f"CREATE DATABASE {self.name}_before TEMPLATE {self.name}")
+
+    def restore(self, *, is_empty: bool) -> None:
+        """Go back to the content that was kept, or to none."""
+        self.server.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+        template = "template0" if is_empty else f"{self.name}_before"
+        self.server.execute(f"CREATE DATABASE {self.name} TEMPLATE {template}")
+
+    def wait_for_the_end_of_sessions(self) -> None:
+        """Wait until the server has noticed that a process is dead."""
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{self.name}'"
+        wait_until(lambda: self.server.execute(query) == [(0,)], "the sessions of a dead process end")
+
+
+def assert_killed_command_is_finished(  # noqa: C901 - a story, told in one go
+    forks: Forks, api: Api, name: str, database: Database | None = None, kills: int = KILLS
+) -> None:
     """Assert that a command that was killed anywhere and is called again stores what it stores undisturbed."""
     arguments, data = COMMANDS[name], Path("data")
+
+    def begin_again() -> None:
+        for folder in ("data", "copy"):
+            shutil.rmtree(folder, ignore_errors=True)
+        if Path("before").exists():
+            shutil.copytree("before", "data", symlinks=True)
+        if database:
+            database.restore(is_empty=name == "import")
+
     store(read_settings(), answers())
+    if database:
+        database.keep()
     call("export", "--output", "source")
     for account, trunks in NEXT.items():
         api.answer_to(f"token-{account}", list(trunks))
@@ -78,25 +116,28 @@ def assert_killed_command_is_finished(forks: Forks, api: Api, name: str, kills: 
         shutil.rmtree(data)
     if data.exists():
         data.rename("before")
-    _begin_again()
+    begin_again()
     code, steps = forks.call(arguments)
     assert code == 0
-    expected = _stored(name)
+    expected = _stored(name, database)
     # Half of the kills are in the last steps, in which a command publishes.
     for step in (
         *(steps * (n + 1) // (kills // 2 + 1) for n in range(kills // 2)),
         *(max(1, steps - 3 * n) for n in range(kills - kills // 2)),
     ):
         at = step
-        _begin_again()
+        begin_again()
         # Threads of dlt make the number of steps vary a little: one that is too late is followed by an earlier one.
         while forks.call(arguments, killed_at=at)[0] != -signal.SIGKILL:
             at = at * 9 // 10
-            _begin_again()
+            begin_again()
+        if database:
+            database.wait_for_the_end_of_sessions()
         code, _ = forks.call(arguments)
         # One that was killed at its very end has nothing left to do.
         assert code == 0 or (code == 2 and name != "run"), (name, at, code)
-        assert _stored(name) == expected, (name, at)
+        found = _stored(name, database)
+        assert found == expected, (name, at, [table for table in expected if found[table] != expected[table]])
         if name == "forget":
             assert places_with("beta") == set(), at
         status = json.loads(call("status", "--json"))
@@ -104,18 +145,13 @@ def assert_killed_command_is_finished(forks: Forks, api: Api, name: str, kills: 
         assert [path.name for path in Path().glob(".*")] == [], (name, at)
 
 
-def _begin_again() -> None:
-    for folder in ("data", "copy"):
-        shutil.rmtree(folder, ignore_errors=True)
-    if Path("before").exists():
-        shutil.copytree("before", "data", symlinks=True)
-
-
-def _stored(name: str) -> Any:
+def _stored(name: str, database: Database | None) -> Any:
     """Return the rows of all tables; the times and the loads of the run are words, its repetition is left out."""
     settings = read_settings()
     if name == "export":
         shutil.rmtree("data")
+        if database:
+            database.restore(is_empty=True)
         assert call("import", "copy")
     with open_destination(settings).reading() as connection:
         observed = "SELECT count(*) FROM sip_trunk_snapshots"

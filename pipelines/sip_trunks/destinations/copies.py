@@ -80,7 +80,8 @@ class CopiedDestination(Destination):
         """Copy the tables that a run compares with; of a resource, only the columns that show which rows changed."""
         self.__dict__.pop("stored_tables", None)  # they may keep the columns of their first access
         tables = self.stored_tables
-        for resource in schema.RESOURCES:
+        # Without observations, an import was killed, and the rows that it wrote do not count.
+        for resource in schema.RESOURCES if tables.columns_of(OBSERVATIONS) else ():
             if tables.columns_of(resource.name):
                 _write_copy(connection, tables, resource.name, tables.fetch_observed_versions(resource))
         for name in (OBSERVATIONS, schema.SCHEMA_DRIFT.name):

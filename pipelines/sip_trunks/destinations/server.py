@@ -151,10 +151,21 @@ class DatabaseServer(copies.CopiedDestination):
         loaded = self._run_dlt(partial(merging_source, replace(batch, observations=())), _DLT_CONFIG)
         rows = [dict(row) | {"_dlt_load_id": loaded.load_id} for row in batch.observations]
         self.write_observations(connection, rows)
+        if is_half_done:
+            self._delete_unobserved_drift()
         # Accounts that are no longer configured are not loaded again; the repair does not wait for them.
         expected = set(stored) & {account.name for account in self.settings.accounts}
         if not is_half_done or expected <= set(batch.accounts):
             self._delete_old_schemas(loaded.schema_hash)
+
+    def _delete_unobserved_drift(self) -> None:
+        """Delete the drift that an interrupted load has written; this load has replaced its other rows."""
+        with using_dlt(self.settings), self.stored_tables.dataset.sql_client as client:
+            names = (schema.SCHEMA_DRIFT.name, OBSERVATIONS)
+            drift, observations = map(client.make_qualified_table_name, names)
+            client.execute_sql(
+                f"DELETE FROM {drift} WHERE _dlt_load_id NOT IN (SELECT _dlt_load_id FROM {observations})"
+            )
 
     def is_half_done(self) -> bool:
         """Whether a load was interrupted.
