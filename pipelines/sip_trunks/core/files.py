@@ -6,7 +6,6 @@ import errno
 import fcntl
 import glob
 import os
-import secrets
 import shutil
 import stat
 from contextlib import contextmanager, suppress
@@ -58,7 +57,7 @@ def _drafting(target: Path, create: Callable[[Path], object]) -> Iterator[Path]:
     name = target.name[:50]
     delete_drafts(target.parent, name)
     while True:
-        draft = target.with_name(f".{name}.{secrets.token_hex(4)}.draft")
+        draft = target.with_name(f".{name}.{os.urandom(4).hex()}.draft")
         create(draft)
         with suppress(FileNotFoundError):
             lock = os.open(draft, os.O_RDONLY)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from tests.support.frames import frame, rows, trunks
 from trunk_transforms.reports.masking import mask, mask_changes, mask_columns, mask_findings
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMNS = ["account", "trunk_id", "phone_number", "rule", "severity", "cause", "seen", "fix"]
 
@@ -49,6 +47,35 @@ def test_a_username_that_holds_the_number_leaves_none_of_it() -> None:
     found = findings("a", cause='the number "+4930231299"', seen="username 'x+4930231252y'")
     masked = mask_findings(found, trunks({"id": 1, "sip_username": "x+4930231252y"}))
     assert rows(masked, "seen", "cause") == [("username 'x+••••••2y'", 'the number "+49••••••99"')]
+
+
+def test_masked_causes_are_shared_by_the_same_findings_and_tell_others_apart() -> None:
+    users = {1: "amember01", 2: "amember01", 3: "amxxber01"}
+    found = pd.concat(
+        [
+            findings("a", trunk_id=number, cause=f'the username "{user}"', phone_number="")
+            for number, user in users.items()
+        ],
+        ignore_index=True,
+    )
+    masked = mask_findings(found, trunks(*({"id": number, "sip_username": user} for number, user in users.items())))
+    assert rows(masked, "cause") == [
+        ('the username "am••••••01"',),
+        ('the username "am••••••01"',),
+        ('the username "am••••••01" (2)',),
+    ]
+
+
+def test_a_cause_in_the_spelling_of_another_trunk_and_a_short_user_before_a_host_are_masked() -> None:
+    spelled = {1: "1000", 2: "+1000"}
+    found = pd.concat(
+        [findings("a", trunk_id=n, cause='the number "1000"', phone_number=number) for n, number in spelled.items()],
+        ignore_index=True,
+    )
+    made = trunks(*({"id": n, "phone_number": number, "sip_username": "user77"} for n, number in spelled.items()))
+    masked = mask_findings(found.assign(seen='"user77@sip.plusnet.de" has a user in it'), made)
+    assert "1000" not in "".join(masked["cause"])
+    assert "user77" not in "".join(masked["seen"])
 
 
 def test_texts_are_masked_wherever_a_trunk_has_numbers_and_users_and_nowhere_else() -> None:

@@ -62,7 +62,8 @@ def merge_findings(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _complete(rule: Rule, found: pd.DataFrame) -> pd.DataFrame:
-    return found.fillna({"severity": rule.severity, "fix": rule.fix, "cause": found["seen"]}).assign(rule=rule.code)
+    cause = found["seen"] + ("; " + found["fix"]).fillna("")
+    return found.fillna({"severity": rule.severity, "fix": rule.fix, "cause": cause}).assign(rule=rule.code)
 
 
 def _rank(trunks: pd.DataFrame) -> NDArray[np.int64]:

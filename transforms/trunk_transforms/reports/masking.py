@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 import pandas as pd
@@ -62,10 +63,27 @@ def mask_findings(findings: pd.DataFrame, trunks: pd.DataFrame) -> pd.DataFrame:
     secrets = [_secrets(*values) for values in zip(*rows, strict=True)]
     texts = {
         name: [_replace(text, hidden) for text, hidden in zip(findings[name].fillna(""), secrets, strict=True)]
-        for name in ("cause", "seen", "fix")
+        for name in ("seen", "fix")
     }
-    # A cause may name a number in another spelling than the trunk's.
-    return mask_columns(findings.assign(**texts)).assign(cause=lambda masked: _map_revealing(masked["cause"]))
+    return mask_columns(findings.assign(**texts, cause=_mask_causes(findings, secrets)))
+
+
+def _mask_causes(findings: pd.DataFrame, secrets: Iterable[Iterable[str]]) -> pd.Series:
+    """Return the causes, masked. Findings of a rule have the same cause before and after, or different ones.
+
+    A cause may name a number or a username in the spelling of any of its trunks, so the values of all are masked.
+    """
+    keys = list(zip(findings["rule"], findings["cause"].fillna(""), strict=True))
+    values: dict[tuple[str, str], set[str]] = {key: set() for key in keys}
+    for key, hidden in zip(keys, secrets, strict=True):
+        values[key].update(hidden)
+    counts: Counter[tuple[str, str]] = Counter()
+    masked: dict[tuple[str, str], str] = {}
+    for (rule, cause), hidden in values.items():
+        text = _mask_revealing(_replace(cause, sorted(hidden, key=len, reverse=True)))
+        counts[rule, text] += 1
+        masked[rule, cause] = text if counts[rule, text] == 1 else f"{text} ({counts[rule, text]})"
+    return pd.Series([masked[key] for key in keys], findings.index, dtype="str")
 
 
 def _map(values: pd.Series) -> pd.Series:
@@ -92,7 +110,7 @@ def _secrets(known: Iterable[object], others: Iterable[object]) -> list[str]:
 
 def _replace(text: str, secrets: Sequence[str]) -> str:
     for value in secrets:
-        # A short value may be part of another word, so only quotes of it are masked.
-        mark = "" if len(value) > _SHORT else '"'
-        text = text.replace(f"{mark}{value}{mark}", f"{mark}{mask(value)}{mark}")
+        # A short value may be part of another word, so it is masked only in quotes and before an @.
+        for before, after in (("", ""),) if len(value) > _SHORT else (('"', '"'), ("", "@")):
+            text = text.replace(f"{before}{value}{after}", f"{before}{mask(value)}{after}")
     return text

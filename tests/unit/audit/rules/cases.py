@@ -399,8 +399,12 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
             )
         ),
         ((auth(), auth() | LOGIN), "high", "several of them admit the same callers"),
-        ((ips("8.8.8.8"), ips("8.8.4.4") | LOGIN), "info", "but no two admit the same callers"),
-        ((ips("8.8.8.8"), ips("2a00::1", "8.8.8.8:5060") | LOGIN), "info", "but no two admit the same callers"),
+        ((ips("8.8.8.8"), ips("8.8.4.4") | LOGIN), "info", "but none of them admits the callers of this one"),
+        (
+            (ips("8.8.8.8"), ips("2a00::1", "8.8.8.8:5060") | LOGIN),
+            "info",
+            "but none of them admits the callers of this one",
+        ),
     ],
     "exposure-password": [
         ((auth(),), "high", "authorized by password, Telnyx sends calls from fixed addresses"),

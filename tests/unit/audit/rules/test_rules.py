@@ -161,7 +161,7 @@ CONFLICT, BOTH = "same inbound number as trunk", "and several of them admit the 
             [
                 f"{CONFLICT} 2, 3, {BOTH}",
                 f"{CONFLICT} 1, 3, {BOTH}",
-                f"{CONFLICT} 1, 2, but no two admit the same callers",
+                f"{CONFLICT} 1, 2, but none of them admits the callers of this one",
             ],
         ),
         # Equal numbers have a finding as such: these are equal only after reading them.

@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
     """What is wrong with a trunk.
 
     `fix` and `severity` are None for the rule's own. Trunks with the same `cause` have one thing to fix in common;
-    default: those with the same `seen`.
+    default: those with the same `seen` and `fix`.
     """
 
     seen: str
@@ -100,7 +100,8 @@ class AuditContext:
         if not is_old(fact_as_of, self.as_of):
             return verdict
         remark = f" (by a catalog entry of {fact_as_of}, older than 12 months: check it)"
-        return verdict._replace(seen=verdict.seen + remark, cause=verdict.cause or verdict.seen)
+        cause = verdict.cause or "; ".join(filter(None, (verdict.seen, verdict.fix)))
+        return verdict._replace(seen=verdict.seen + remark, cause=cause)
 
     def _encode(self, name: str) -> tuple[Codes, list[Any]]:
         """Return a column as positions in the list of its distinct values; the last value is None, for nulls."""

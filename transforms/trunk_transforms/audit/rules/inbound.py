@@ -16,9 +16,9 @@ from trunk_transforms.audit.rules.context import (
     ids,
     name_others,
 )
-from trunk_transforms.audit.rules.duplicate import list_twins, name_number
+from trunk_transforms.audit.rules.duplicate import list_twins
 from trunk_transforms.audit.rules.rule import LIVEKIT, PROVIDER_CATALOG, rule
-from trunk_transforms.audit.rules.wording import allow_addresses
+from trunk_transforms.audit.rules.wording import allow_addresses, quote_own
 from trunk_transforms.enrich.addresses import Network, find_overlapping
 from trunk_transforms.enrich.providers import Provider
 
@@ -69,10 +69,12 @@ def check_number_conflict(context: AuditContext) -> Findings:
         admitted.setdefault(number, {}).setdefault(twin, []).extend(networks)
     is_contested = shared["twin"].isin({twin for by_twin in admitted.values() for twin in find_overlapping(by_twin)})
     remark = np.where(
-        is_contested, ", and several of them admit the same callers", ", but no two admit the same callers"
+        is_contested,
+        ", and several of them admit the same callers",
+        ", but none of them admits the callers of this one",
     )
     # The spelling of one trunk stands for all.
-    cause = name_number(context).groupby(numbers).transform("first")
+    cause = ("the number " + quote_own(trunks["phone_number"])).groupby(numbers).transform("first")
     found = as_findings("same inbound number as trunk " + others + remark, cause=cause)
     return found.assign(severity=np.where(is_contested, "high", "info"))
 

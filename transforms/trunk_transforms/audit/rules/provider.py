@@ -34,7 +34,7 @@ def check_ips_missing(context: AuditContext) -> Findings:
     def decide(provider: Provider, host: str, entries: Entries) -> Verdict | None:
         name, groups = provider.name, find_groups(provider.name, host)
         # The address that an invalid entry stands for is not missing: the entry has a finding of its own.
-        allowed = {entry.network for entry in entries if entry.network}
+        allowed = {network for entry in entries for network in entry.networks}
         missing = [_find_missing(group, allowed) for group in groups]
         if not groups or not entries or not all(missing):
             return None
