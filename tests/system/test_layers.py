@@ -63,7 +63,7 @@ def run_pytest(*arguments: str, cwd: Path, **variables: str) -> subprocess.Compl
 
 def test_unit_tests_pass_in_another_order_time_zone_locale_and_folder_and_import_no_dlt(tmp_path: Path) -> None:
     """Half a minute: only a whole run shows that no unit test needs what another one, or this machine, has left."""
-    folder = tmp_path / "für Tests, nobody else's"
+    folder = tmp_path / "für Tests, von niemand sonst"
     folder.mkdir(mode=0o700)
     (folder / "reversed_order.py").write_text(REVERSED, "utf-8")
     done = run_pytest(
