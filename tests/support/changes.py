@@ -45,6 +45,7 @@ def _read(
         sql.DRIFT: drift.merge(loads, on=["account", "snapshot_at"]).drop(columns="snapshot_at"),
     }
     with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"CREATE SCHEMA {sql.DATASET}")
         for name, rows in tables.items():
             connection.register("given_rows", pa.Table.from_pandas(rows, preserve_index=False))

@@ -176,7 +176,7 @@ def test_its_variables_are_what_is_stored() -> None:
     assert len(found["state"]) == len(found["trunks"])
     assert found["counts"]["trunk_count"].sum() == len(found["trunks"])
     assert set(found["findings"]["severity"]) >= {"critical", "high"}
-    assert len(found["rows"]) == value("SELECT count(DISTINCT (country_code, sip_calling_format)) FROM sip_trunks")
+    assert len(found["rows"]) == value("SELECT count(DISTINCT (country_name, sip_calling_format)) FROM sip_trunks")
 
 
 @pytest.mark.usefixtures("explored")
@@ -461,7 +461,7 @@ def opened(server: Server, data_dir: Path) -> Iterator[Opened]:
         headings = visited.page.get_by_role("heading").all_inner_texts()
         copytree(data_dir, server.data_dir)
         visited.page.reload()
-        expect_rows(visited.page, RESULT, "country_code")
+        expect_rows(visited.page, RESULT, "country_name")
         yield Opened(visited, headings)
 
 

@@ -372,7 +372,8 @@ def test_findings_have_their_fix_their_account_and_their_age(browser: Browser, p
         assert "CRITICAL" in text
         assert "Fix: remove the entry and list the addresses that send the calls" in text
         assert "0.0.0.0/0 allows every address on the internet" in text
-        for cell in ("3", "+33142685300", "acme", "–"):
+        assert "+33142685300\nBerlin office" in text
+        for cell in ("3", "acme", "–"):
             assert found.get_by_text(cell, exact=True).count() == 1
         order = opened.page.locator("summary .tag").all_inner_texts()
         ranks = [SEVERITIES.index(severity.lower()) for severity in order]
