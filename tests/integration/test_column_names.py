@@ -47,3 +47,10 @@ def test_a_name_that_collides_later_moves_no_value_in_any_account(api: Api, plac
         stored = query("SELECT account, zz_max FROM sip_trunks WHERE id = 1 ORDER BY account")
         assert stored == [("one", 5), ("other", 6)]
     assert query("SELECT count(*) FROM sip_trunks_history WHERE id = 1") == [(2,)]
+
+
+def test_a_field_has_its_column_again_after_it_was_empty(api: Api, place: Path) -> None:
+    for sent in ({"zzMax": 1}, {"zzMax": None}, {"zzMax": 1, "zz_max": 2}):
+        api.answer([trunk(id=1, **sent)])
+        assert load().exit_code == 0
+    assert query("SELECT zz_max FROM sip_trunks") == [(1,)]

@@ -146,8 +146,9 @@ def test_columns_have_types_of_the_server(api: Api) -> None:
     assert types["phone_number"] == types["row_version"] == "character varying"
     moment = datetime(2026, 3, 31, 10, tzinfo=UTC)
     first, second = ask(f"SELECT {', '.join(TRUNK)} FROM famulor.sip_trunks ORDER BY id")
-    assert first == (42, "1000", "myuser", "sip.provider.com", "+e164", "auth", None, False, "US", moment, moment)
-    assert second[6:8] == (["203.0.113.10", "198.51.100.20"], True)
+    names = (42, "1000", "Front desk", "myuser", "sip.provider.com")
+    assert first == (*names, "+e164", "auth", None, False, "US", moment, moment)
+    assert second[7:9] == (["203.0.113.10", "198.51.100.20"], True)
     assert ask("SELECT zz_object -> 'b' ->> 'y', zz_list -> 2 FROM famulor.sip_trunks WHERE id = 43") == [
         ("\U0001f4de", "")
     ]

@@ -157,11 +157,11 @@ class ExtractResult:
 
     @cached_property
     def _kept_columns(self) -> dict[tuple[str, str], dict[str, str]]:
-        """The columns of quoted fields with other names in the last snapshot, by account and list."""
+        """The columns that quoted fields with other names had last, by account and list."""
         from trunk_transforms.parse.records import origin_of
 
         kept: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-        for seen in state.read_drift(self.connection):
+        for seen in reversed(state.read_drift(self.connection, datetime.min.replace(tzinfo=UTC))):
             if seen.kind == "new_column" and (origin := origin_of(seen.detail)):
                 name, _, column = seen.column_name.rpartition(".")
                 kept[seen.account, name or schema.TRUNKS.name][origin] = column
