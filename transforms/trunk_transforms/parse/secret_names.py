@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 # Words of a name: sip_pass, sipPass and sip-pass have the word pass, bypass has not.
 _WORDS = (
     "passw(or)?d passphrase passcode pass pwd? psk pin puk otp totp hotp secret token cred credential bearer jwt "
-    "cookie ha1b? cvv cvc kennwort passwort geheimnis mdp senha haslo heslo geslo sifre parola passord"
+    "cookie ha1b? cvv cvc psw pswd passw clave dsn privkey geheim "
+    "kennwort passwort geheimnis mdp senha haslo heslo geslo sifre parola passord"
 )
 # Names, or parts of them, without any separator.
 _PARTS = (
@@ -24,18 +25,22 @@ _PARTS = (
     "(auth|pin|otp|mfa|recovery|backup|security|verification|login|zugangs)code(?!c) "
     "(sip|user|auth|trunk|reg|login|account|admin|client|peer|proxy)(pass|pw)$ ^authorization$ (auth|digest)hash "
     "(auth|conn|connection)string connstr$ basicauth authheader "
+    "(ha1|a1)hash (consumer|subscription|account)key "
     "(api|private|access|secret|auth|encryption|signing|shared|ssh|hmac|master|certificate|kms|srtp|sdes|aes|tls"
     "|session|webhook)key(?!board|word|pad) "
     "motdepasse contrasen(y?a|ha) contrasinal wachtwoord zugangsdaten anmeldedaten logindaten losenord "
     "adgangskode salasana jelszo lozinka parool slaptazodis matkhau katasandi"
 )
 _OTHER_SCRIPTS = (
-    "пароль парола секретн токен лозинка συνθηματικό κωδικόςπρόσβασης 密码 密碼 口令 密钥 密鑰 令牌 凭据 "
+    "парол секретн токен лозинка συνθηματικό κωδικόςπρόσβασης 密码 密碼 口令 密钥 密鑰 令牌 凭据 "
     "パスワード 暗証番号 비밀번호 كلمةالمرور كلمةالسر رمزعبور گذرواژه סיסמה סיסמא पासवर्ड รหัสผ่าน"
 )
 _HARMLESS = re.compile(
     r"pass_(through|thru|along|fail|rate|count|caller|header)|tokens?_(count|limit|type|usage|used)"
     r"|(max|min|prompt|completion|input|output|total)_tokens"
+)
+_ABOUT_A_SECRET = re.compile(
+    r"(has|is)_\w+|\w+_(count|enabled|length|policy|required|(updated|changed|created|rotated|expires|set)_at)"
 )
 _NAMING = re.compile(
     r"^(name|key|k|field|param|parameter|property|setting|attribute|label|option|header|variable|type|id|code|title"
@@ -63,6 +68,8 @@ _PART = re.compile("|".join([*_PARTS.split(), *map(_letters, _OTHER_SCRIPTS.spli
 def says_secret(field: str) -> bool:
     """Return whether the name of a field, in any spelling, says that its value is a secret."""
     name = _HARMLESS.sub("", snake_case(_fold(field)))
+    if _ABOUT_A_SECRET.fullmatch(name):
+        return False
     joined = name.replace("_", "") if field.isascii() else _letters(field)
     return bool(_WORD.search(name) or _PART.search(joined))
 
