@@ -30,7 +30,7 @@ from sip_trunks.famulor.spool import SpooledRecords, release_memory
 from sip_trunks.famulor.wait_hints import read_wait_seconds
 from trunk_transforms.parse.claims import read_paging_headers
 from trunk_transforms.parse.envelope import InvalidResponseError, Page, TruncatedResponseError, read_page
-from trunk_transforms.parse.paging import add_ids, find_next_page, find_undeclared_keys, refuse_incomplete
+from trunk_transforms.parse.paging import add_ids, find_next_page, find_undeclared_keys, has_count, refuse_incomplete
 from trunk_transforms.schema.resources import RESOURCES, TRUNKS
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _fetch_list(url: str, fetch: Callable[[str], tuple[memoryview, Page | None]]
         records.add(body, page.records)
         pages.append(page)
         next_page = find_next_page(page, len(pages))
-        if next_page is not None or len(pages) > 1:
+        if next_page is not None or len(pages) > 1 or has_count(page):
             add_ids(ids, page)
         if next_page is None:
             break
@@ -168,7 +168,7 @@ def _fetch_list(url: str, fetch: Callable[[str], tuple[memoryview, Page | None]]
         if next_url in seen or len(seen) >= _MOST_PAGES:
             raise InvalidResponseError("expected a last page, got a link to a page that was already read")
         seen.add(next_url)
-    refuse_incomplete(pages, len(ids) if len(pages) > 1 else len(records))
+    refuse_incomplete(pages, len(ids) or len(records))
     records.undeclared_keys = find_undeclared_keys(pages)
     return records
 
@@ -274,7 +274,7 @@ class _Fetcher:
         if status in (401, 403) and _is_from_gateway(response):
             raise _TransientError(
                 f"status {status} came from a gateway in front of the API; the token is not the cause, ask "
-                " the vendor whether this machine is blocked",
+                "the vendor whether this machine is blocked",
                 read_wait_seconds(response),
             )
         if status in (401, 403):

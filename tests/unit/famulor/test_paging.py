@@ -225,6 +225,17 @@ def test_a_total_that_fits_is_fine(api: Api) -> None:
     assert ids(fetch(api.base_url)) == [42, 43]
 
 
+@pytest.mark.parametrize("total", [2, 3])
+def test_a_trunk_given_twice_on_the_only_page_does_not_stand_for_another(api: Api, total: int) -> None:
+    api.answer(body(TRUNK, IP_TRUNK, IP_TRUNK, total=total))
+    if total == 2:
+        assert ids(fetch(api.base_url)) == [42, 43, 43]
+    else:
+        assert "got 2 records on 1 page, but `total` of the response is 3" in failure(
+            InvalidResponseError, api.base_url
+        )
+
+
 def test_a_first_page_that_is_known_does_not_hide_the_others(api: Api) -> None:
     first, second = body(trunk(id=1), next_page_url="?page=2"), body(trunk(id=2))
     api.queue(first)

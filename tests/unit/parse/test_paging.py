@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from trunk_transforms.parse.envelope import InvalidResponseError, Page, read_pag
 from trunk_transforms.parse.paging import add_ids, find_next_page, find_undeclared_keys, refuse_incomplete
 
 NEXT = "https://app.famulor.de/api/x?page=2"
+FIRST = "https://app.famulor.de/api/x?page=1"
 FIFTEEN = [trunk(id=number) for number in range(1, 16)]
 
 
@@ -111,6 +113,12 @@ MORE: list[dict[str, Any]] = [
     {"done": False, "nextRecordsUrl": "/x"},
     {"metadata": {"remainingItemCount": 2}},
     {"next_page_url": {"href": NEXT}},
+    {"load_more": True},
+    {"finished": False},
+    {"meta": {"completed": False}},
+    {"scroll_id": "abc"},
+    {"LastEvaluatedKey": {"id": "x"}},
+    {"hydra:view": {"hydra:next": NEXT}},
 ]
 
 
@@ -136,7 +144,15 @@ COUNTS: list[tuple[str, dict[str, Any]]] = [
     ("paging.total_results", {"paging": {"total_results": 17}}),
     ("numFound", {"numFound": 17}),
     ("number_of_trunks", {"number_of_trunks": 17}),
-    ("invented.sip_trunk_count", {"invented": {"sip_trunk_count": 17}}),
+    ("sip_trunk_count", {"sip_trunk_count": 17}),
+    ("total", {"total": " 17 "}),
+    ("total", {"total": "1,700"}),
+    ("total", {"total": "17 trunks"}),
+    ("total", {"total": {"value": 17, "relation": "eq"}}),
+    ("meta.total", {"meta": [{"total": 17}]}),
+    ("meta.pagination.total", {"meta": [{"pagination": [{"total": 17}]}]}),
+    ("totalItems", {"totalItems": 17}),
+    ("hydra:totalItems", {"hydra:totalItems": 14}),
 ]
 
 
@@ -154,6 +170,13 @@ def test_a_total_that_is_not_what_was_read_is_refused_by_name(key: str, envelope
         ("meta.pagination.total_pages", {"meta": {"pagination": {"total_pages": 2}}}),
         ("pages", {"pages": "2"}),
         ("pageCount", {"pageCount": 2}),
+        ("meta.last_page", {"meta": [{"last_page": 2}]}),
+        ("links?page", {"links": [{"url": None, "label": "&laquo;"}, {"url": NEXT, "label": "Weiter &raquo;"}]}),
+        ("meta.links?page", {"meta": {"links": [{"url": "/x?sort=id&page=2", "label": "2", "active": False}]}}),
+        ("links.last?page", {"links": {"last": NEXT}}),
+        ("_links.last?page", {"_links": {"last": {"href": NEXT}}}),
+        ("hydra:view.hydra:last?page", {"hydra:view": {"hydra:last": "?page=2"}}),
+        ("last_page_url?page", {"last_page_url": NEXT}),
     ],
 )
 def test_more_pages_than_were_read_are_refused_by_name(key: str, envelope: dict[str, Any]) -> None:
@@ -206,11 +229,13 @@ HARMLESS: list[dict[str, Any]] = [
     {"meta": {"request_id": "x"}},
     {"next": None, "next_cursor": "", "has_more": False, "total": 15},
     {"hasMore": "false", "nextPage": 0, "next_page_token": "null", "more": []},
-    {"links": {"self": NEXT, "first": NEXT, "last": NEXT, "next": None, "prev": None}},
+    {"links": {"self": FIRST, "first": FIRST, "last": FIRST, "next": None, "prev": None, "docs": NEXT}},
+    {"first_page_url": FIRST, "last_page_url": FIRST, "next_page_url": None},
+    {"links": {"last": "http://[bad?page=2"}, "last_page_url": "?page=two"},
     {
         "links": [
             {"url": None, "label": "&laquo; Previous"},
-            {"url": NEXT, "label": "1"},
+            {"url": FIRST, "label": "1"},
             {"url": None, "label": "Next"},
         ]
     },
@@ -236,12 +261,35 @@ HARMLESS: list[dict[str, Any]] = [
     {"rate_limit": {"limit": 100, "remaining": 99, "reset": 1774944000}},
     {"country_code": "US", "phone_number": 4930, "discount": 20, "next_update_at": "2026-12-01", "more_info": NEXT},
     {"included": [{"has_more": True, "total": 17}]},
+    {"invented": {"sip_trunk_count": 17, "total": 17, "last_page": 2}},
+    {"quota": {"total": 17, "has_more": True}, "billing": {"next": "2026-12-01"}, "usage": {"total_trunks": 17}},
+    {"rateLimits": {"more": 17}, "subscription": {"next": "x"}, "plan": {"total": 99}, "balance": {"total": 99.5}},
+    {"max_trunks": 50, "trunk_limit": 50, "trunk_quota": 50, "max_pages": 50, "max_total": 50, "total_limit": 50},
+    {"remaining_trunks": 35, "trunks_remaining": 35, "available_trunks": 35, "total_available": 35},
+    {"phone_numbers_count": 99, "total_phone_numbers": 99, "token_count": 99, "total_numbers": 99},
+    {"total": "15 trunks", "count": " 15 ", "meta": [{"total": 15.0}], "results": [{"total": 17}]},
+    {"total": ""},
+    {"scroll_size": 100, "finished": True, "load_more": False, "scroll_id": None, "LastEvaluatedKey": {}},
 ]
 
 
 @pytest.mark.parametrize("envelope", HARMLESS)
 def test_a_harmless_key_refuses_nothing(envelope: dict[str, Any]) -> None:
     refuse_incomplete([fifteen(**envelope)], 15)
+
+
+@pytest.mark.parametrize("total", ["many", "15 of 17", "15.5"])
+def test_a_total_that_cannot_be_read_is_refused(total: str) -> None:
+    assert complaint(fifteen(total=total)) == "expected a number in `total` of the response, got a text; report it"
+
+
+@pytest.mark.parametrize("key", ["message", "detail"])
+@pytest.mark.parametrize(
+    ("text", "is_refused"), [("Unauthenticated.", True), ("OK", False), ("", False), (None, False)]
+)
+def test_an_empty_list_with_a_message_is_the_report_of_an_error(key: str, text: str | None, is_refused: bool) -> None:
+    with pytest.raises(InvalidResponseError, match=f"error in `{key}`") if is_refused else nullcontext():
+        refuse_incomplete([page(**{key: text})], 0)
 
 
 def test_a_key_that_would_move_the_cursor_is_named_harmlessly() -> None:
@@ -271,6 +319,9 @@ HEADERS: list[dict[str, str]] = [
     {"X-Next-Cursor": "abc"},
     {"Pagination-Count": "17"},
     {"X-Pagination": '{"TotalCount": 17, "PageSize": 15}'},
+    {"X-Page": "2"},
+    {"X-Offset": "15"},
+    {"Link": f'<{FIRST}>; rel="first", <{NEXT}>; rel="last"'},
 ]
 
 
@@ -284,7 +335,8 @@ def test_a_header_that_says_that_there_is_more_is_refused_by_name(headers: dict[
     "headers",
     [
         {"Link": "</a>; rel=preload; as=style, </b?x=;rel=next>; rel=canonical"},
-        {"Link": f'<{NEXT}>; rel="first", <{NEXT}>; rel="last"'},
+        {"Link": f'<{NEXT}>; rel="first", <{FIRST}>; rel="last"'},
+        {"X-Page": "1", "X-Offset": "0"},
         {"Content-Range": "bytes 0-1233/1234"},
         {"Content-Range": "trunks 0-14/15"},
         {"Content-Range": "0-14/*"},
@@ -322,8 +374,8 @@ def test_a_total_that_changes_from_page_to_page_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "again",
-    [trunk(id=10), trunk(id=10, nickname="other"), trunk(id=10, zz_text="\ud800")],
-    ids=["same", "other", "odd"],
+    [trunk(id=10), trunk(id=10, nickname="other"), trunk(id=10, zz_text="\ud800"), trunk(id=10.0), trunk(id="10")],
+    ids=["same", "other", "odd", "float", "text"],
 )
 def test_a_trunk_that_comes_again_on_a_later_page_is_refused(again: dict[str, Any]) -> None:
     ids: set[str] = set()

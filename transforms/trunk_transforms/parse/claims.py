@@ -1,7 +1,8 @@
 """Read what the keys of an envelope and the headers of a response say: whether there is more, how much, or an error.
 
 Names are compared as lower-case letters, so that `has_more`, `hasMore` and `X-Has-More` are the same name. A name with
-any word that is not about paging, such as `next_invoice` or `total_minutes`, says nothing.
+any word that is not about paging, such as `next_invoice` or `total_minutes`, says nothing. A prefix such as `hydra:`
+does not matter.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -17,38 +19,53 @@ if TYPE_CHECKING:
 
 _PAGING = re.compile(
     "x?(?:all|are|at|available|batch|collection|continuation|count|current|cursors?|data|docs|documents?|elements?"
-    "|entries|entry|exists?|filtered|found|from|has|have|href|id|in|incomplete|index|is|items?|key|last|left|links?|list"
-    "|marker|match|matches|matching|max|meta|more|next|numbers?|num|objects?|odata|of|offset|overall|pager?|pages"
-    "|pagination|partial|phone|position|prev|previous|query|records?|remaining|response|results?|rows?|set|sip|size|skip"
-    "|start|there|to|token|totals?|truncated|trunks?|uri|url|wp)+"
+    "|entries|entry|evaluated|exists?|filtered|found|from|has|have|href|id|in|incomplete|index|is|items?|key|last|left"
+    "|links?|list|load|marker|match|matches|matching|meta|more|next|numbers?|num|objects?|odata|of|offset|overall"
+    "|pager?|pages|pagination|partial|phone|position|prev|previous|query|records?|remaining|response|results?|rows?|scroll"
+    "|set|sip|size|skip|start|there|to|token|totals?|truncated|trunks?|uri|url|wp)+"
 )
+_COUNT_WORDS = re.compile(
+    "x?(?:all|collection|count|data|docs|documents?|elements?|entries|entry|filtered|found|items?|list|match|matches"
+    "|matching|meta|num(?:bers?of)?|objects?|odata|overall|pagination|query|records?|response|results?|rows?|set|sip"
+    "|size|totals?|trunks?|wp)+"
+)
+"""The words of a count of the records, not of something else that is limited or counted, such as phone numbers."""
+
 _KINDS = {
     "earlier": re.compile("prev"),
     "more": re.compile(
         "(?<!current)(?<!last)(?<!start)"
-        "(?:continuation|cursor|incomplete|more|next|partial|truncated|remaining.|[^x]remaining)"
+        "(?:continuation|cursor|incomplete|more|next|partial|scrollid|truncated"
+        "|remaining(?:item|page|record|result|row))|lastevaluated"
     ),
-    "pages": re.compile("pages(?!ize)|(?:last|max|num|total)page$|page(?:count|total)"),
+    "pages": re.compile("pages(?!ize)|(?:last|num|total)page$|page(?:count|total)"),
     "count": re.compile("total|count|overall|num(?!ber)|numbers?of"),
-    "offset": re.compile("^(?:offset|skip)$"),
+    "offset": re.compile("^x?(?:offset|skip)$"),
     "first": re.compile("^(?:from|start|startat|startindex)$"),
     "last": re.compile("^to$"),
-    "page": re.compile("^(?:current)?page(?:index|number)?$"),
+    "page": re.compile("^x?(?:current)?page(?:index|number)?$"),
 }
-_GENERAL_KINDS = frozenset({"offset", "first", "last", "page"})
-"""Kinds whose names also have other meanings in an object of its own, such as the offset of a time zone."""
+_SPECIFIC_KINDS = frozenset({"earlier", "more"})
+"""Kinds whose names mean the same in every object. Others do not, such as the offset of a time zone."""
 
-_ENVELOPES = re.compile("(?:response)?meta(?:data)?|page(?:info|r|s)?|pagination|paginator|paging|data|links?|results?")
+_PAGING_OBJECTS = re.compile(
+    "x?(?:(?:list|response|result)?meta(?:data)?|page(?:info|r|s)?|pagination|paginator|paging)"
+)
+_ENVELOPES = re.compile(_PAGING_OBJECTS.pattern + "|contentrange|data|links?|list|response|results?|view")
+_OTHER_OBJECTS = re.compile("account|balance|billing|limit|plan|quota|subscription|usage")
+_PAGE_LINK = re.compile(r"(?:links?|view)\.(?:[a-z]+:)?(?:last|self)$|page_?(?:link|url)$", re.IGNORECASE)
 _ERRORS = re.compile(
     "(?:is|has)?(?:error|exception|failure|fault)s?(?:codes?|descriptions?|details?|list|messages?|msg|text)?"
 )
 _SUCCESSES = re.compile("(?:is|was)?(?:ok|success|successful|succeeded)")
 _STATUSES = re.compile("(?:http)?(?:code|result|status|statuscode)")
 _FAILURES = re.compile("denied|errors?|exception|fail|failed|failures?|false|incomplete|ko|no|nok|partial|[45][0-9]{2}")
-_FINISHED = re.compile("(?:is)?(?:complete|done|end|eof|last|lastpage)")
+_FINISHED = re.compile("(?:is)?(?:completed?|done|end|eof|finished|last|lastpage)")
+_MESSAGES = re.compile("(?:detail|message|msg|reason)s?")
 _EMPTY = frozenset({"", "0", "0.0", "false", "no", "none", "null"})
-_LINK_RELATION = re.compile(r"""<[^<>]*>|;\s*rel\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s;,]+))""", re.IGNORECASE)
+_LINK_RELATION = re.compile(r"""<([^<>]*)>|;\s*rel\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s;,]+))""", re.IGNORECASE)
 _RANGE = re.compile(r"(?:[a-z-]+ +)?(?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})?", re.IGNORECASE)
+_THOUSANDS = re.compile("(?<=[0-9])[,_' ](?=[0-9]{3}(?![0-9]))")
 
 
 class Claim(NamedTuple):
@@ -65,7 +82,18 @@ class Claim(NamedTuple):
         if not _PAGING.fullmatch(self.name):
             return None
         kind = next((kind for kind, pattern in _KINDS.items() if pattern.search(self.name)), None)
-        return None if kind in _GENERAL_KINDS and not self.is_general else kind
+        if kind == "count" and not _COUNT_WORDS.fullmatch(self.name):
+            return None
+        return kind if self.is_general or kind in _SPECIFIC_KINDS else None
+
+    @property
+    def number(self) -> int | None:
+        """The integer that the value is or, if it counts the records, the only one in its text; None without one."""
+        number, text = as_integer(self.value), self.value if isinstance(self.value, str) else ""
+        if number is None and self.kind == "count":
+            digits = re.findall("[0-9]+", _THOUSANDS.sub("", text))
+            number = as_integer(digits[0]) if len(digits) == 1 else None
+        return number
 
     @property
     def is_set(self) -> bool:
@@ -84,7 +112,13 @@ class Claim(NamedTuple):
     @property
     def is_total(self) -> bool:
         """Whether the value must be the number of all records, and not only a number up to it."""
-        return self.kind == "count" and self.is_general and "total" in self.name
+        return self.kind == "count" and "total" in self.name
+
+    @property
+    def is_message(self) -> bool:
+        """Whether the value is a text for a person, other than one such as OK."""
+        is_text = self.is_general and isinstance(self.value, str) and bool(_MESSAGES.fullmatch(self.name))
+        return is_text and self.is_set and not _SUCCESSES.fullmatch(_plain(self.value).rstrip(".!"))
 
     @property
     def is_error(self) -> bool:
@@ -104,13 +138,34 @@ def read_claims(content: Mapping[str, Any]) -> Iterator[Claim]:
         parent, is_general, values = waiting.pop()
         for key, value in values.items():
             path, name = f"{parent}.{key[:80]}".lstrip("."), _name(key)
-            yield Claim(path, name, value, is_general)
-            if isinstance(value, dict):
+            yield Claim(path, name, _unwrap(value), is_general)
+            if _PAGE_LINK.search(path):
+                yield from _read_page_number(path, value, is_general)
+            if isinstance(value, dict) and not _OTHER_OBJECTS.search(name):
                 waiting.append((path, is_general and bool(_ENVELOPES.fullmatch(name)), value))
+            elif isinstance(value, list) and is_general and _PAGING_OBJECTS.fullmatch(name):
+                waiting += [(path, True, item) for item in value if isinstance(item, dict)]
             elif isinstance(value, list) and name.endswith("links"):
                 for link in (link for link in value if isinstance(link, dict)):
+                    url = link.get("href") or link.get("url")
                     if "next" in _name(str(link.get("rel") or link.get("label"))):
-                        yield Claim(path, "next", link.get("href") or link.get("url"), is_general)
+                        yield Claim(path, "next", url, is_general)
+                    yield from _read_page_number(path, url, is_general)
+
+
+def _unwrap(value: Any) -> Any:
+    """Return the 17 of `{"value": 17}`, and anything else as it is."""
+    inner = value.get("value") if isinstance(value, dict) else None
+    return value if inner is None else inner
+
+
+def _read_page_number(path: str, url: object, is_general: bool) -> Iterator[Claim]:
+    """Yield the number of the page that the URL leads to, as a number of pages."""
+    if isinstance(url, dict):
+        url = url.get("href")
+    with suppress(ValueError):
+        for number in parse_qs(urlsplit(url).query).get("page", ()) if isinstance(url, str) else ():
+            yield Claim(f"{path}?page", "pages", number, is_general)
 
 
 def read_paging_headers(headers: Mapping[str, str]) -> dict[str, Any]:
@@ -119,8 +174,7 @@ def read_paging_headers(headers: Mapping[str, str]) -> dict[str, Any]:
     for key, value in headers.items():
         name = _name(key)
         if name == "link":
-            relations = " ".join("".join(parts) for parts in _LINK_RELATION.findall(value)).lower().split()
-            found[key] = {relation: True for relation in relations if relation in ("next", "prev", "previous")}
+            found[key] = _read_links(value)
         elif name == "contentrange" and (parts := _RANGE.match(value)):
             first, last, total = (int(part or 0) for part in parts.groups())
             found[key] = {"next": True} if first or last + 1 < total else {}
@@ -132,8 +186,20 @@ def read_paging_headers(headers: Mapping[str, str]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value != {}}
 
 
+def _read_links(header: str) -> dict[str, str | bool]:
+    """Return the URLs of the header by their relations, if these are about paging."""
+    url, found = "", dict[str, str | bool]()
+    for target, *relations in _LINK_RELATION.findall(header):
+        url = target or url
+        names = "".join(relations).lower().split()
+        found |= {name: url or True for name in names if name in ("last", "next", "prev", "previous")}
+    return found
+
+
 def as_integer(value: object) -> int | None:
-    """Return an integer that may be sent as 3, 3.0 or "3"; None if it is something else."""
+    """Return an integer that may be sent as 3, 3.0, "3" or "1,700"; None if it is something else."""
+    if isinstance(value, str):
+        value = _THOUSANDS.sub("", value.strip())
     try:
         return msgspec.convert(value, int | None, strict=False)
     except msgspec.ValidationError:
@@ -141,7 +207,7 @@ def as_integer(value: object) -> int | None:
 
 
 def _name(key: str) -> str:
-    return re.sub("[^a-z]", "", key[:80].lower())
+    return re.sub("^[^:]*:|[^a-z]", "", key[:80].lower())
 
 
 def _plain(value: object) -> str:

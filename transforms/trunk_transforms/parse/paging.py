@@ -45,12 +45,23 @@ def find_next_page(page: Page, number: int) -> str | int | None:
 def add_ids(ids: set[str], page: Page) -> None:
     """Add the ids of the page. Raises InvalidResponseError if an earlier page has one of them."""
     try:
-        added = {str(json.loads(bytes(record), parse_int=str).get("id")) for record in page.records}
+        added = {_normalize(json.loads(bytes(record), parse_int=str).get("id")) for record in page.records}
     except (ValueError, RecursionError):
         raise InvalidResponseError("expected JSON in UTF-8 that is not nested too deeply, got something else") from None
     if not ids.isdisjoint(added):
         raise InvalidResponseError("expected each record once, got some of them again on a later page; run again")
     ids |= added
+
+
+def _normalize(id_: object) -> str:
+    """Return the same text for 10, 10.0, 1e1 and "10"."""
+    number = as_integer(id_)
+    return str(id_ if number is None else number)
+
+
+def has_count(page: Page) -> bool:
+    """Return whether the page says how many records there are."""
+    return any(claim.kind == "count" for claim in (*read_claims(page.envelope), *read_claims(page.headers)))
 
 
 def refuse_incomplete(pages: Sequence[Page], record_count: int) -> None:
@@ -65,11 +76,13 @@ def refuse_incomplete(pages: Sequence[Page], record_count: int) -> None:
         most |= {"pages": len(pages), "count": record_count}
         for claim in (*read_claims(page.envelope), *read_claims(page.headers)):
             key = f"`{printable(claim.path, 80)}` of the response"
-            if claim.is_error:
+            if claim.is_error or (claim.is_message and not record_count):
                 raise InvalidResponseError(f"expected records, got a report of an error in {key}")
             has_earlier = number == 1 and claim.kind == "earlier" and claim.is_set
             has_more = number == len(pages) and claim.has_more
-            count = as_integer(claim.value)
+            count = claim.number
+            if claim.is_total and count is None and claim.is_set and isinstance(claim.value, str):
+                raise InvalidResponseError(f"expected a number in {key}, got a text; report it")
             missing = 0 if count is None else count - most.get(claim.kind or "", count)
             if has_earlier or has_more or missing > 0 or (missing and claim.is_total):
                 says = "says that there are others" if count is None else f"is {count}"
