@@ -191,7 +191,8 @@ class ExtractResult:
         for resource, records in (response.records or {}).items():
             if len(self.context.accounts) <= _FEW_ACCOUNTS:
                 size = f"{response.body_bytes / 1e3:.0f} kB"
-                self.context.announce(f"{account}: reading {len(records)} {resource.title} ({size})")
+                title = resource.title.removesuffix("s" * (len(records) == 1))
+                self.context.announce(f"{account}: reading {len(records)} {title} ({size})")
             has_versions = last is not None and resource in self._stored_resources
             versions = state.read_stored_versions(self.connection, account, resource) if has_versions else NO_VERSIONS
             parsed = parse_snapshot(

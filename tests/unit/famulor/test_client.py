@@ -195,6 +195,7 @@ def test_a_refusal_by_a_gateway_is_tried_again_and_does_not_blame_the_token(
     api.answer(content, status=status, **headers)
     message = failure(ApiUnreachableError, api.base_url)
     assert f"after 3 attempts: status {status} came from a gateway in front of the API" in message
+    assert "ask the vendor whether" in message
     assert "the token is not the cause" in message
     assert len(api.requests) == 3
 
