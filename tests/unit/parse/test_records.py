@@ -203,7 +203,8 @@ def test_fields_whose_name_says_secret_are_dropped_at_any_depth_and_reported() -
 SECRET_NAMES = (
     "password passWord pass_word sip_pass Passwort kennwort api_tokens apiKey api-key otp clientSecret clientsecret "
     "token1 pwd2 sippass pincode tokenvalue Authorization sshKey hmac_key recovery_codes Passwörter Zugangscode "
-    "sip_psw pswd passw a1_hash clave dsn consumer_key пароли PSK ha1 outbound_trunk_voice_infrastructure_provisioning_sip_password authpwd userpwd trunkpw trunkPW regpass "
+    "sip_psw pswd passw a1_hash clave dsn consumer_key пароли "
+    "PSK ha1 outbound_trunk_voice_infrastructure_provisioning_sip_password authpwd userpwd trunkpw trunkPW regpass "
     "pwhash pw_hash passHash ha1b md5_cred creds sipCreds SIP-CREDENTIALS auth_string authString digest_hash totp "
     "totpSeed passkey pass-keys mdp motdepasse motDePasse mot_de_passe contraseña CONTRASEÑA contrasenya senha senhas "
     "wachtwoord hasło HASŁO heslo zugangsdaten Zugangs-Daten kms_key kmsKeys srtp_key srtpKey sdes-key api_key_id "
@@ -221,7 +222,8 @@ def test_a_name_that_says_secret_is_recognised_however_it_is_written(name: str) 
 
 NO_SECRET_NAMES = (
     "alpha1 sha1_fingerprint secretary bypass compass pinned keys authentication_type auth_type authorization_mode "
-    "password_updated_at has_password is_token_set credentials_count token_count max_tokens prompt_tokens tokens_used tokenizer passthrough pass_through dtmf_pass_through passenger "
+    "password_updated_at has_password is_token_set credentials_count "
+    "token_count max_tokens prompt_tokens tokens_used tokenizer passthrough pass_through dtmf_pass_through passenger "
     "pass_caller_id public_key backup_codec photo_tpl api_keyboard session_keywords "
     "webhook_url hash digest sip_username upward spinner "
     "encryption session access shared credit accredited opinion private секретарь 암호화"
