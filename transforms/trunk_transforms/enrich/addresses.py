@@ -153,7 +153,7 @@ def _explain(text: str) -> tuple[str, tuple[Network, ...]]:
     listed = [_parse_network(part) for part in re.split(r"[\s,;]+", trimmed) if part]
     if listed and all(listed):
         return "is a list of addresses", tuple(filter(None, listed))
-    bounds = re.split(r"\s*[-\u2013]\s*", trimmed)
+    bounds = [bound.strip() for bound in re.split("[-\u2013]", trimmed)]
     if len(bounds) == _BOUNDS and parse_ip(bounds[0]) and (bounds[1].isdigit() or parse_ip(bounds[1])):
         return "is a range of addresses", _parse_range(*bounds)
     without_scheme = re.sub(r"^[a-z]+:(?://)?", "", trimmed, count=1, flags=re.IGNORECASE)
