@@ -54,6 +54,7 @@ class Terminal(StringIO):
 @pytest.mark.parametrize("form", ["table", "csv", "json", "markdown"])
 def test_no_control_character_reaches_a_terminal(form: str, raw: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
+    monkeypatch.setenv("TERM", "dumb")  # no bold headings
     monkeypatch.setattr("sys.stdout", terminal)
     for value in (CONTROLS, [CONTROLS], {CONTROLS: CONTROLS}):
         write_rows([CONTROLS], [[value]], format_name=form, raw=raw)
