@@ -623,7 +623,7 @@ class DestinationContract:
             stack.enter_context(noting_unfinished(settings, destination, "beta"))
             if is_deleted:
                 compact(settings, destination, deletions_of("beta"))
-            stack.pop_all()  # nothing is ended in good order
+            stack.pop_all()  # the commands of this block did not end as planned
         assert "accounts forget beta was killed; call it again" in call("status")
         assert "no account named 'nobody'" in call("accounts", "forget", "nobody", "--yes", code=2)
         call("accounts", "forget", "beta", "--yes")
@@ -665,7 +665,7 @@ class AtomicDestinationContract(DestinationContract):
         with ExitStack() as stack:
             _, counts = stack.enter_context(here.compacting(deletions_of("default").tables, datetime.now(UTC)))
             assert counts["sip_trunks"] == 4
-            stack.pop_all()  # nothing is ended in good order
+            stack.pop_all()  # the commands of this block did not end as planned
         assert self.rows_of_trunks() == before
         load_trunks(api, *FIRST[:3])
         assert_whole(FIRST[:3])

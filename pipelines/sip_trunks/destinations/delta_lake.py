@@ -80,7 +80,7 @@ class DeltaTables:
             write_whole(self._json_columns_path, json.dumps(sorted(known | new)).encode())
 
     def read(self, table: str, use: Callable[[Any], T], default: T) -> T:
-        """Return what `use` makes of the current version, an Arrow dataset; the default if there is no table."""
+        """Return the result of `use` for the current version, an Arrow dataset; the default if there is no table."""
         path = self.folder / table
         if not any(path.glob("_delta_log/*.json")):
             return default

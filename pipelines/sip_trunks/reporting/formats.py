@@ -159,7 +159,7 @@ def as_markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def _in_markdown(text: str) -> str:
     """Return text that Markdown renders literally: without markup, HTML or automatic links."""
-    # An underscore between letters is no markup.
+    # An underscore between letters is not markup.
     escaped = re.sub(r"([\\`*\[\]<>|~#&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)
     return escaped.replace("://", ":&#47;/").replace("www.", "www&#46;").replace("@", "&#64;")
 

@@ -88,7 +88,7 @@ def exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
 
 
 def file_literal(path: object) -> str:
-    """Return the path of a file as an SQL literal that is no pattern for other files as well."""
+    """Return the path of a file as an SQL literal, escaped so that it matches no other file."""
     plain, escaped = str(path), glob.escape(str(path))
     # DuckDB has no pattern that is only a backslash.
     return literal(plain if escaped == plain else escaped.replace("\\", "?"))

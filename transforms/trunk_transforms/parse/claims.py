@@ -116,7 +116,7 @@ class Claim(NamedTuple):
 
     @property
     def is_message(self) -> bool:
-        """Whether the value is a text for a person, other than one such as OK."""
+        """Whether the value is a message: text that is more than a word such as OK."""
         is_text = self.is_general and isinstance(self.value, str) and bool(_MESSAGES.fullmatch(self.name))
         return is_text and self.is_set and not _SUCCESSES.fullmatch(_plain(self.value).rstrip(".!"))
 

@@ -90,7 +90,7 @@ def _find_hosts(context: AuditContext, describe: Callable[[str], str | None]) ->
 
 
 def _read_host(address: str) -> str:
-    """Return the host in a SIP address, without a scheme, a port and whatever else does not belong there."""
+    """Return the host in a SIP address, without a scheme, a port or other additions."""
     return find_host(address) or normalize_host(address)
 
 
