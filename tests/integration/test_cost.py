@@ -7,12 +7,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
 from tests.bench.answer import trunk
 from tests.bench.serving import PROJECT
 from tests.bench.shares import PARTS
-from tests.support.costs import EXECUTE, assert_a_trunk_costs_some_bytes_and_no_call, run, trunks
+from tests.support.costs import EXECUTE, MANY, assert_a_trunk_costs_some_bytes_and_no_call, run, trunks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +22,17 @@ if TYPE_CHECKING:
 
 
 def test_a_trunk_costs_some_bytes_and_no_call(api: Api, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only thousands of trunks show a call that is made for each of them, or a table that is stored twice."""
-    assert_a_trunk_costs_some_bytes_and_no_call(api, place, monkeypatch, "duckdb")
+    """Only thousands of trunks show a call that is made for each of them, or a table that is stored twice.
+
+    DuckDB's threads fill blocks in a different order each time, so a file of the same rows can be half as large again:
+    its rows say exactly what is stored, its bytes only that the columns are compressed.
+    """
+    assert_a_trunk_costs_some_bytes_and_no_call(api, place, monkeypatch, "duckdb", byte_limit=500)
+    with duckdb.connect(place / str(MANY) / "warehouse.duckdb", read_only=True) as connection:
+        rows = connection.execute("SELECT sum(estimated_size) FROM duckdb_tables()").fetchone()
+    assert rows is not None
+    allowlist_entries = sum(len(answered["allowed_inbound_ips"] or ()) for answered in trunks(MANY))
+    assert 0 <= rows[0] - (2 * MANY + allowlist_entries) < 30
 
 
 @pytest.mark.usefixtures("place")

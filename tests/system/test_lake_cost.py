@@ -16,4 +16,4 @@ if TYPE_CHECKING:
 
 def test_a_trunk_costs_some_bytes_and_no_call(api: Api, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only thousands of trunks show a call that is made for each of them, or a table that is stored twice."""
-    assert_a_trunk_costs_some_bytes_and_no_call(api, place, monkeypatch, "parquet")
+    assert_a_trunk_costs_some_bytes_and_no_call(api, place, monkeypatch, "parquet", byte_limit=300)
