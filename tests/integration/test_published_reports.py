@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,47 @@ def test_a_run_publishes_what_the_command_derives_and_an_unchanged_one_leaves_it
     assert {account.status for account in load(with_reports=True).accounts} == {"unchanged"}
     assert query("FROM reports.audit_findings") == before
     assert read_settings().page_path.stat().st_mtime_ns == written
+
+
+# ---------------------------------------------------------------------- several destinations
+
+
+def shown_by(path: Path) -> str | None:
+    """Return the destination that a page names; None if there is no page."""
+    found = re.search(r"Destination <strong>(\w+)</strong>: \S+", path.read_text("utf-8")) if path.exists() else None
+    return found and found[1]
+
+
+def test_each_destination_has_a_page_of_its_own(api: Api, place: Path) -> None:
+    ours, lakes = read_settings("duckdb").page_path, read_settings("parquet").page_path
+    api.answer([OPEN])
+    load(with_reports=True)
+    said = call("run", "--destination", "parquet")
+    assert f"page       {lakes}" in said
+    assert (shown_by(ours), shown_by(lakes)) == ("duckdb", "parquet")
+    written = lakes.stat().st_mtime_ns
+    api.answer([OPEN, TRUNK])
+    load(with_reports=True)
+    assert lakes.stat().st_mtime_ns == written
+    call("accounts", "forget", "default", "--yes", "--destination", "parquet")
+    assert (shown_by(ours), shown_by(lakes)) == ("duckdb", None)
+    assert "<b>2</b> <span>trunks</span>" in ours.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "run --no-reports", "prune --older-than 1d", "accounts forget default --yes"]
+)
+@pytest.mark.parametrize("destination", ["duckdb", "parquet"])
+def test_a_page_that_names_no_destination_does_not_stay(destination: str, command: str, api: Api, place: Path) -> None:
+    """An earlier commit wrote the pages of all destinations to this path."""
+    api.answer([OPEN])
+    load(destination)
+    old = place / "data" / "reports" / "index.html"
+    old.parent.mkdir()
+    old.write_text("<!doctype html><title>SIP trunks</title>")
+    call(*command.split(), "--destination", destination)
+    assert shown_by(old) == ("duckdb" if (destination, command) == ("duckdb", "run") else None)
+    assert shown_by(read_settings(destination).page_path) == (destination if command == "run" else None)
 
 
 # ---------------------------------------------------------------------- reports that cannot be written

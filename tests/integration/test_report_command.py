@@ -8,6 +8,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -141,7 +142,7 @@ def write(frames: dict[str, pd.DataFrame], output: Path, form: str) -> list[Path
         raw=False,
         suppressed_count=0,
         as_of=datetime(2027, 1, 1, tzinfo=UTC),
-        location="here",
+        destination=SimpleNamespace(name="duckdb", location="here"),
     )
     return sorted(output.iterdir()) if output.is_dir() else [output]
 

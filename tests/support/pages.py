@@ -8,6 +8,7 @@ from datetime import date
 from functools import cache
 from hashlib import sha256
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +52,7 @@ UNBROKEN = "W" * 500
 
 
 def render(frames: Frames) -> str:
-    return render_page(frames, as_of=day(10), location="warehouse.duckdb")
+    return render_page(frames, as_of=day(10), destination=SimpleNamespace(name="duckdb", location="warehouse.duckdb"))
 
 
 def basis_of(trunks: pd.DataFrame, versions: pd.DataFrame, observations: pd.DataFrame) -> ReportInputs:

@@ -243,8 +243,8 @@ def call_refused(*arguments: str, code: int | tuple[int, ...]) -> str:
 def left_in(data_dir: Path) -> list[str]:
     """Return what is there beside the lock and the log, which may be made before anything is known, and the page."""
     found = sorted(path.relative_to(data_dir).as_posix() for path in data_dir.rglob("*"))
-    usual = ("state", "state/run.lock", "state/sip-trunks.log", "reports", "reports/index.html")
-    return [name for name in found if name not in usual]
+    usual = ("state", "state/run.lock", "state/sip-trunks.log")
+    return [name for name in found if name not in usual and name.partition("/")[0] != "reports"]
 
 
 def names_in(folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sip_trunks.core.settings import read_settings
 from tests.support.builders import IP_TRUNK, TRUNK
 from tests.support.paused import go_on, paused_at
 from tests.support.runs import TOKEN, call, query
@@ -39,12 +40,12 @@ def kill_at(path: str, place: Path, arguments: Sequence[str] = ("run",)) -> None
         process.kill()
 
 
-def page(place: Path) -> str:
-    return (place / "data" / "reports" / "index.html").read_text()
+def page() -> str:
+    return read_settings().page_path.read_text("utf-8")
 
 
 @pytest.mark.parametrize("destination", ["duckdb", "parquet"])
-@pytest.mark.parametrize("step", ["*/reports/.index.html*draft", "*/.metrics*draft", "*/.notified*draft"])
+@pytest.mark.parametrize("step", ["*/.index.html*draft", "*/.metrics*draft", "*/.notified*draft"])
 def test_the_next_run_completes_what_a_killed_one_owed(
     destination: str, step: str, api: Api, place: Path, notified: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,7 +57,7 @@ def test_the_next_run_completes_what_a_killed_one_owed(
     assert query("SELECT count(*) FROM sip_trunks") == [(2,)]
     notified.take_texts()
     call("run")
-    assert "nowhere" in page(place)
+    assert "nowhere" in page()
     text = notified.take_texts()
     assert [text.count(line) for line in NEWS] == [1, 1, 1]
     call("run")
@@ -71,13 +72,13 @@ def test_a_page_that_a_killed_command_has_left_is_written_or_deleted(
     api.answer([TRUNK])
     call("run")
     kill_at("*/reports/.index.html*draft", place, ("accounts", "forget", "beta", "--yes"))
-    assert "never seen" not in page(place)
+    assert "never seen" not in page()
     call("run", "--account", "acme")
-    assert "never seen" in page(place)
+    assert "never seen" in page()
     api.answer([IP_TRUNK])
     kill_at("*/reports/.index.html*draft", place)
     call("run", "--no-reports")
-    assert not (place / "data" / "reports" / "index.html").exists()
+    assert not read_settings().page_path.exists()
 
 
 def test_a_run_leaves_the_notifications_of_a_living_one_to_it(api: Api, place: Path, notified: Hook) -> None:

@@ -109,5 +109,5 @@ def output_reports(settings: Settings, options: Options, names: list[str], input
         raw=options.raw,
         suppressed_count=len(inputs.suppressed) if "audit" in names else 0,
         as_of=inputs.options.as_of,
-        location=open_destination(settings).location,
+        destination=open_destination(settings),
     )

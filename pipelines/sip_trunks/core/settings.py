@@ -185,8 +185,9 @@ class Settings:
 
     @property
     def page_path(self) -> Path:
-        """The report page that every run writes."""
-        return self.data_dir / "reports" / "index.html"
+        """The report page that every run into this destination writes; of the DuckDB file, `reports/index.html`."""
+        folder = self.data_dir / "reports"
+        return (folder if self.destination == "duckdb" else folder / self.destination) / "index.html"
 
     @property
     def last_run_path(self) -> Path:

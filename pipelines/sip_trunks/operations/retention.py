@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sip_trunks.core.logs import logger, say
 from sip_trunks.destinations import open_destination
-from sip_trunks.run.pending import mark_page, unmark_page
+from sip_trunks.run.pending import delete_unnamed_page, mark_page, unmark_page
 from sip_trunks.warehouse import report_tables, sql, state
 from trunk_transforms import schema
 
@@ -132,6 +132,7 @@ def compact(settings: Settings, destination: Destination, deletions: Deletions) 
                 is_page_current = True
         if not is_page_current:
             settings.page_path.unlink(missing_ok=True)
+        delete_unnamed_page(settings)
         unmark_page(settings)
     return counts
 

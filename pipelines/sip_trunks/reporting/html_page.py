@@ -20,6 +20,7 @@ from trunk_transforms.audit.rules import RULES
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sip_trunks.destinations.base import NamedDestination
     from sip_trunks.reporting.formats import Frames
 
 _MOST_COUNTRIES = 30
@@ -34,8 +35,8 @@ _CARDS = {"Stored": ("accounts", "trunks", "freshness"), "Changes": ("changes",)
 """The sections of the overview on each card. The counts have a table of their own."""
 
 
-def render_page(reports: Frames, *, as_of: datetime, location: str) -> str:
-    """Return the page as HTML, with these reports as of `as_of` (UTC) on the data at `location`."""
+def render_page(reports: Frames, *, as_of: datetime, destination: NamedDestination) -> str:
+    """Return the page as HTML, with these reports as of `as_of` (UTC) on the data in `destination`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("sip_trunks.reporting", "")
@@ -48,7 +49,7 @@ def render_page(reports: Frames, *, as_of: datetime, location: str) -> str:
         style=style,
         style_hash=b64encode(sha256(style.encode()).digest()).decode(),
         as_of=f"{_moment(as_of)} UTC",
-        location=location,
+        destination=destination,
         version=__version__,
         **_parts(reports),
     )

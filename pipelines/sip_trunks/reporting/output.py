@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from sip_trunks.destinations.base import NamedDestination
     from sip_trunks.reporting.formats import Frames
 
 FORMATS = ("table", "csv", "json", "markdown", "html", "xlsx", "png")
@@ -38,9 +39,9 @@ def write_reports(
     raw: bool,
     suppressed_count: int,
     as_of: datetime,
-    location: str,
+    destination: NamedDestination,
 ) -> None:
-    """Write the reports on the data at `location` to a file or, without `output`, to standard output.
+    """Write the reports on the data in `destination` to a file or, without `output`, to standard output.
 
     A CSV or PNG file holds one report: several are written into a folder, each to a file with its name. `raw` turns off
     the guard against formulas in CSV.
@@ -57,16 +58,16 @@ def write_reports(
 
     for path, shown in files.items():
         if format_name in ("html", "xlsx", "png"):
-            write_bytes(path, format_name, partial(_render, shown, format_name, as_of, location))
+            write_bytes(path, format_name, partial(_render, shown, format_name, as_of, destination))
         else:
             write_text(path, partial(_print_reports, shown, format_name, raw, suppressed_count))
 
 
-def _render(frames: Frames, format_name: str, as_of: datetime, location: str) -> bytes:
+def _render(frames: Frames, format_name: str, as_of: datetime, destination: NamedDestination) -> bytes:
     if format_name == "html":
         from sip_trunks.reporting.html_page import render_page
 
-        return render_page(frames, as_of=as_of, location=location).encode()
+        return render_page(frames, as_of=as_of, destination=destination).encode()
     if format_name == "xlsx":
         from sip_trunks.reporting.workbook import write_workbook
 

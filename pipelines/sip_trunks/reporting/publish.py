@@ -41,13 +41,13 @@ def publish_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, sn
 def publish_page(
     settings: Settings, destination: Destination, snapshot_at: datetime, inputs: ReportInputs | None
 ) -> None:
-    """Replace the report page. Without `inputs`, they are read from `destination`."""
+    """Replace the destination's report page. Without `inputs`, they are read from `destination`."""
     from sip_trunks.reporting.html_page import render_page
 
     if inputs is None:
         inputs = read_inputs_of(destination, list(REPORTS), _options(settings, snapshot_at))
     frames = {name: derive_report(name, inputs) for name, report in REPORTS.items() if report.is_on_page}
-    page = render_page(frames, as_of=snapshot_at, location=destination.location)
+    page = render_page(frames, as_of=snapshot_at, destination=destination)
     settings.page_path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(settings.page_path, page.encode())
 

@@ -1,6 +1,6 @@
 """Work that follows a publication, noted before it, so that the next run completes it after a kill.
 
-state/page.pending           the report page may be older than what is published
+state/page-*.pending         the report page of a destination may be older than what is published
 state/*.follow_up.json       results whose notifications may not have been sent; a living process locks its own
 """
 
@@ -79,8 +79,21 @@ def unmark_page(settings: Settings) -> None:
     _page_marker(settings).unlink(missing_ok=True)
 
 
+def delete_unnamed_page(settings: Settings) -> None:
+    """Delete a page that does not name its destination; an earlier commit wrote the pages of all to one path.
+
+    Raises OSError.
+    """
+    path = settings.data_dir / "reports" / "index.html"
+    with suppress(FileNotFoundError):
+        with path.open("rb") as page:
+            is_named = b'<meta name="destination"' in page.read(1024)
+        if not is_named:
+            path.unlink()
+
+
 def _page_marker(settings: Settings) -> Path:
-    return settings.state_dir / "page.pending"
+    return settings.state_dir / f"page-{settings.destination}.pending"
 
 
 def _lock(path: Path, locks: ExitStack, flags: int = 0) -> None:

@@ -37,7 +37,7 @@ from sip_trunks.core.process import changed_environment
 from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.dlt_pipeline import discard_dlt_folder
 from sip_trunks.run.extract import RunContext, extract_snapshots, pseudonym_marks
-from sip_trunks.run.pending import is_page_pending, mark_page, unmark_page
+from sip_trunks.run.pending import delete_unnamed_page, is_page_pending, mark_page, unmark_page
 from sip_trunks.run.result import AccountResult, RuleFindings, RunResult, format_moment
 from sip_trunks.run.run_log import note_death, store_runs, summarize
 from sip_trunks.run.size_log import note_size
@@ -245,6 +245,8 @@ def _finish(
     """
     settings, destination = context.settings, context.destination
     note_size(settings)
+    with suppress(OSError):
+        delete_unnamed_page(settings)
     is_page_stale = is_new or inputs is not None or not settings.page_path.exists()
     if context.with_reports and done.report_failure is None and is_page_stale:
 

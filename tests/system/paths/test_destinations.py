@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sip_trunks.core.settings import read_settings
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.runs import call
 
@@ -52,9 +53,7 @@ def rows(query: str, destination: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_destination_is_run_into_asked_copied_and_begun_with_the_copy(
-    api: Api, place: Path, destination: str
-) -> None:
+def test_a_destination_is_run_into_asked_copied_and_begun_with_the_copy(api: Api, destination: str) -> None:
     """Only commands in a row show that each finds what the one before has left, wherever that is."""
     api.answer(FIRST)
     assert run_account(destination) == ("loaded", 3, 0, 0)
@@ -75,5 +74,5 @@ def test_a_destination_is_run_into_asked_copied_and_begun_with_the_copy(
     other = "parquet" if destination == "duckdb" else "duckdb"
     call("import", "copy", "--destination", other)
     assert [rows(query, other) for query in QUESTIONS] == expected
-    assert "<h1>" in (place / "data" / "reports" / "index.html").read_text("utf-8")
+    assert "<h1>" in read_settings(other).page_path.read_text("utf-8")
     assert run_account(other) == ("unchanged", 0, 0, 0)
