@@ -298,7 +298,7 @@ def test_changes_are_those_between_the_last_two_snapshots_or_since_a_moment(stor
 def test_changes_are_listed_below_the_snapshot_that_showed_them(stored: Path) -> None:
     moment, *lines = call("report", "changes").splitlines()
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ  default", moment)
-    assert lines == ["  trunk 42  removed", "  trunk 47  added", "  trunk 48  added", "2 added, 1 removed"]
+    assert lines == ["  trunk 42  removed", "  trunk 47  added", "  trunk 48  added", "2 added trunks, 1 removed trunk"]
     assert call("report", "changes", "--since", "2999-01-01", "--as-of", "2999-01-02") == "no changes\n"
 
 
@@ -319,7 +319,7 @@ def test_a_changed_field_is_shown_with_what_it_cost() -> None:
         "          old   sip.provider.com",
         "          new   pbx\\x1b[31m.example",
     ]
-    assert lines[-1] == "6 fields changed"
+    assert lines[-1] == "5 changed trunks, 6 changed fields"
 
 
 @pytest.mark.usefixtures("changed")

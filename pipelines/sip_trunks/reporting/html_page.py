@@ -66,7 +66,9 @@ def _parts(reports: Frames) -> dict[str, Any]:
                 parts[name] = _growth(frame)
             case "audit":
                 parts[name] = _findings(frame)
-            case "changes" | "freshness":
+            case "changes":
+                parts[name] = {"text": summaries.describe_changes(frame)} | _first_rows(frame, _MOST_ROWS)
+            case "freshness":
                 parts[name] = _first_rows(frame, _MOST_ROWS)
             case _:
                 columns = summaries.counted_by(frame)
@@ -82,7 +84,7 @@ def _cards(overview: pd.DataFrame, *, is_counted: bool) -> list[dict[str, Any]]:
     cards = _CARDS if is_counted else {**_CARDS, "Most frequent": ("counts",)}
     rows = _records(overview)
     for row in rows:
-        if row["section"] == row["item"] and row["value"] == 1:
+        if row["section"] in ("accounts", "trunks", "changes") and row["value"] == 1:
             row["item"] = row["item"].removesuffix("s")
     return [
         {"title": title, "lines": [row for section in sections for row in rows if row["section"] == section]}

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sip_trunks.reporting.formats import number_twins
+from trunk_transforms.reports.counts import count_changes
 from trunk_transforms.schema.reports import COUNT_COLUMNS, SEVERITIES
 from trunk_transforms.text import printable
 
@@ -128,6 +129,12 @@ def _fold(counts: pd.DataFrame, column: str, most: int) -> tuple[list[str], pd.S
 def _label(row: Mapping[Hashable, Any], column: str) -> str:
     value, country = readable(row[column]), readable(row.get("country_name"))
     return f"{country} ({value})" if column == "country_code" and country != "–" else value
+
+
+def describe_changes(changes: pd.DataFrame) -> str:
+    """Return the number of changes in words: `2 added trunks, 1 changed trunk, 5 changed fields`, or `no changes`."""
+    counts = count_changes(changes)
+    return ", ".join(count_of(count, name.removesuffix("s")) for name, count in counts.items() if count) or "no changes"
 
 
 def group_findings(findings: pd.DataFrame) -> list[tuple[str, str, int]]:

@@ -58,6 +58,8 @@ def print_wrapped(start: str, text: str) -> None:
 
 def _print_changes(changes: pd.DataFrame) -> None:
     """Print changes grouped by the snapshot that showed them, then their number."""
+    from sip_trunks.reporting.summaries import describe_changes
+
     before = None
     for row in frame_records(changes):
         snapshot = f"{row['observed_at']:%Y-%m-%d %H:%M:%S}Z  {row['account']}"
@@ -72,10 +74,7 @@ def _print_changes(changes: pd.DataFrame) -> None:
             print_indented(name, _visible(row[name]))
         if row["note"]:
             print_indented("note", row["note"])
-    counts = Counter(changes["change"])
-    fields = "field changed" if counts["changed"] == 1 else "fields changed"
-    texts = {"added": "added", "removed": "removed", "changed": fields}
-    print(", ".join(f"{counts[change]} {text}" for change, text in texts.items() if counts[change]) or "no changes")
+    print(describe_changes(changes))
 
 
 def _visible(value: str | None) -> str:

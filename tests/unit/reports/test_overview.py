@@ -19,10 +19,11 @@ def test_the_overview_has_trunks_changes_and_findings() -> None:
         ("counts", "+e164 · QQ", 1, "25 %"),
         ("counts", "e164-ish · –", 1, "25 %"),
         ("counts", "national · Germany", 1, "25 %"),
-        ("changes", "added", 2, "since 2026-02-03"),
-        ("changes", "removed", 1, None),
-        ("changes", "changed", 1, "sip_address"),
-        ("changes", "re-created", 1, "trunks whose leg was down briefly"),
+        ("changes", "added trunks", 2, "since 2026-02-03"),
+        ("changes", "removed trunks", 1, None),
+        ("changes", "changed trunks", 1, None),
+        ("changes", "changed fields", 1, "sip_address"),
+        ("changes", "re-created trunks", 1, "trunks whose leg was down briefly"),
         ("freshness", "missed runs", 0, "every account seen since 2026-03-04 09:00Z"),
     ]
     found = inputs().findings
@@ -53,6 +54,6 @@ def test_an_overview_of_nothing_says_so() -> None:
     )
     assert rows(overview.loc[overview["section"].isin(["trunks", "changes", "findings"])]) == [
         ("trunks", "trunks", 0, None),
-        ("changes", "changes", 0, "since the last snapshot but one"),
+        ("changes", "changed trunks", 0, "none added, removed or changed since the last snapshot but one"),
         ("findings", "findings", 0, None),
     ]

@@ -20,6 +20,17 @@ def count_trunks(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return rank_groups([count_groups(trunks, by)], by)
 
 
+def count_changes(changes: pd.DataFrame) -> dict[str, int]:
+    """Return the number of added, removed and changed trunks, and of changed fields, by these names.
+
+    A trunk that changed in several snapshots is one changed trunk. A field counts once per change of its value. Needs
+    the columns `CHANGES`.
+    """
+    trunks = changes.drop_duplicates(["account", "trunk_id", "change"])["change"].value_counts()
+    counts = {f"{change} trunks": int(trunks.get(change, 0)) for change in ("added", "removed", "changed")}
+    return counts | {"changed fields": int((changes["change"] == "changed").sum())}
+
+
 def count_groups(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return the number of trunks per combination of the columns `by`, unordered and without shares.
 

@@ -8,6 +8,7 @@ from datetime import datetime
 import pandas as pd
 
 from trunk_transforms.audit.rules.wording import enumerate_some
+from trunk_transforms.reports.counts import count_changes
 from trunk_transforms.schema.reports import OVERVIEW, SEVERITIES
 
 _MOST_COUNTS = 5
@@ -52,16 +53,15 @@ def _list_counts(counts: pd.DataFrame) -> Iterable[_Row]:
 
 def _count_changes(changes: pd.DataFrame, since: str) -> Iterable[_Row]:
     if changes.empty:
-        yield "changes", "changes", 0, since
+        yield "changes", "changed trunks", 0, f"none added, removed or changed {since}"
         return
-    trunks = changes.drop_duplicates(["account", "trunk_id", "change"])
-    for change in ("added", "removed", "changed"):
-        of_kind = changes.loc[changes["change"] == change]
-        fields = ", ".join(of_kind["field"].dropna().value_counts().index[:3])
-        yield "changes", change, int((trunks["change"] == change).sum()), since if change == "added" else fields or None
+    fields = ", ".join(changes["field"].dropna().value_counts().index[:3])
+    details = {"added trunks": since, "changed fields": fields or None}
+    for item, count in count_changes(changes).items():
+        yield "changes", item, count, details.get(item)
     outages = changes.loc[changes["legs"].isin(["inbound", "outbound", "both"])]
     if count := len(outages.drop_duplicates(["account", "trunk_id"])):
-        yield "changes", "re-created", count, "trunks whose leg was down briefly"
+        yield "changes", "re-created trunks", count, "trunks whose leg was down briefly"
 
 
 def _count_findings(findings: pd.DataFrame) -> Iterable[_Row]:
