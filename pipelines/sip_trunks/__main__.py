@@ -26,6 +26,9 @@ def main() -> int:
         # Python would wait for a statement that still runs in a thread, though its result would not be published, or
         # for the sessions of a notebook; and it would replace the exit code if the output cannot be written.
         os._exit(code)
+    # Python ends with a last collection of a million objects that the operating system frees anyway: a fifth of a run.
+    gc.freeze()
+    gc.disable()
     return code
 
 

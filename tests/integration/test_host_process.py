@@ -55,7 +55,8 @@ def test_the_notebook_and_its_log_level_leave_the_environment_as_it_was(monkeypa
 @pytest.mark.usefixtures("place")
 def test_a_command_leaves_the_signals_and_the_garbage_collector_as_they_were(api: Api) -> None:
     def state() -> tuple[object, ...]:
-        return gc.get_threshold(), signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout
+        collector = gc.isenabled(), gc.get_freeze_count(), gc.get_threshold()
+        return collector, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), sys.stdout
 
     api.answer([TRUNK])
     before = state()

@@ -11,6 +11,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,18 @@ def test_a_failure_is_the_exit_code_of_the_process(api: Api) -> None:
     done = start("run", "--json")
     assert done.returncode == 3
     assert json.loads(done.stdout)["accounts"][0]["exit_code"] == 3
+
+
+def test_a_process_ends_without_a_last_collection_and_calls_what_is_registered_for_its_end() -> None:
+    code = """
+import atexit, gc, sys
+from sip_trunks.__main__ import main
+atexit.register(lambda: print(gc.isenabled(), gc.get_freeze_count() > 1000))
+sys.exit(main())
+"""
+    done = subprocess.run([sys.executable, "-c", code, "rules"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.endswith("\nFalse True\n")
 
 
 # ---------------------------------------------------------------------- terminals and encodings
