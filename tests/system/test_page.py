@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from hashlib import sha256
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -162,17 +162,23 @@ def test_the_names_of_a_table_that_scrolls_stay_in_sight(browser: Browser, pages
         assert abs(moved[1]) <= 1
 
 
-@pytest.mark.parametrize(("width", "shown"), [(360, "narrow"), (1280, "wide")])
+@pytest.mark.parametrize(("width", "shown"), [(360, "narrow"), (768, "tablet"), (1280, "wide")])
 def test_the_growth_is_drawn_for_the_screen(browser: Browser, pages: dict[str, Path], width: int, shown: str) -> None:
     with visit(browser, pages["typical"], width=width) as opened:
-        for name in ("narrow", "wide"):
+        for name in ("narrow", "tablet", "wide"):
             assert opened.page.is_visible(f".{name} svg") == (name == shown)
-        # Text of 12 points stays legible.
-        letters = opened.page.evaluate(
-            f"document.querySelector('.{shown} svg').getScreenCTM().a * parseFloat("
-            f"document.querySelector('.{shown} svg text').getAttribute('font-size'))"
+        # Text of 12 points stays legible, and none of it is cut off or on top of another.
+        boxes = opened.page.evaluate(
+            f"""[...document.querySelectorAll('.{shown} svg text')].map(each => {{
+              const box = each.getBoundingClientRect();
+              const letters = parseFloat(getComputedStyle(each).fontSize) * each.getScreenCTM().a;
+              return [letters, box.left, box.right, box.top, box.bottom];
+            }})"""
         )
-        assert letters >= 10
+        assert all(letters >= 10 for letters, *_ in boxes)
+        assert all(0 <= left < right <= width for _, left, right, *_ in boxes)
+        for (_, left, right, top, bottom), (_, *other) in combinations(boxes, 2):
+            assert right <= other[0] or other[1] <= left or bottom <= other[2] or other[3] <= top
 
 
 # --- for everybody
@@ -209,7 +215,7 @@ def test_landmarks_headings_tables_and_drawings_have_names(browser: Browser, pag
         drawings = page.evaluate(
             "[...document.querySelectorAll('svg')].map(each => [each.getAttribute('role'), each.ariaLabel])"
         )
-        assert len(drawings) == (2 if kind != "nothing" else 0)
+        assert len(drawings) == (3 if kind != "nothing" else 0)
         for role, label in drawings:
             assert role == "img"
             assert label.startswith("Growth of the trunks from ")

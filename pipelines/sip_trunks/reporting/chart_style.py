@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 COLOURS = {"ink": "#17202b", "muted": "#5a6675", "line": "#dfe4ea", "accent": "#1f6fb5", "vanished": "#c4570a"}
@@ -44,9 +44,6 @@ ON_WHITE = Style(
 
 def _as_variables(prefix: str, colours: Mapping[str, str]) -> dict[str, str]:
     return {name: f"var(--{prefix}{name}, {colour})" for name, colour in colours.items()}
-
-
-IN_PAGE = replace(ON_WHITE, colours=_as_variables("", COLOURS))
 
 
 IN_NOTEBOOK = Style(

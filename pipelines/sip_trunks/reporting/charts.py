@@ -1,4 +1,4 @@
-"""Report frames → pictures: PNG files, the growth as SVG for a page, and specifications for a notebook.
+"""Report frames → pictures: PNG files, and specifications for a notebook. The report page draws its own chart.
 
 Every chart is a Vega-Lite specification. Values of a frame become data in it, and the specification has no expressions,
 so text from the API is never a field name, a link or code. vl_convert draws without a browser or network access. It
@@ -7,9 +7,7 @@ takes half a second to import, so it is imported when the first chart is drawn.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +15,7 @@ import pandas as pd
 
 from sip_trunks.core.errors import UsageError
 from sip_trunks.reporting import summaries
-from sip_trunks.reporting.chart_style import IN_NOTEBOOK, IN_PAGE, ON_WHITE, config_of, layer, nominal, sentence_chart
+from sip_trunks.reporting.chart_style import IN_NOTEBOOK, ON_WHITE, config_of, layer, nominal, sentence_chart
 from trunk_transforms.schema.reports import REPORTS
 
 if TYPE_CHECKING:
@@ -50,25 +48,6 @@ def picture_spec(name: str, frame: pd.DataFrame) -> Spec:
         raise UsageError(f"{name} has no picture; choose one of {', '.join(sorted(PICTURED))}")
     spec = _report_spec(name, frame, ON_WHITE, _WIDTH)
     return spec | {"background": "white", "padding": 20, "config": config_of(ON_WHITE.colours)}
-
-
-def draw_growth_svg(growth: pd.DataFrame, width: int) -> str:
-    """Return the growth as an `<svg>` for a page, legible at a width of `width` pixels.
-
-    Its colours are the page's CSS variables. It has no style, script or reference, and its text is escaped.
-    """
-    import vl_convert
-
-    periods = summaries.sum_growth(growth)
-    spec = _growth_spec(periods, IN_PAGE, width)
-    styled = spec | {"background": None, "padding": 4, "config": config_of(IN_PAGE.colours)}
-    svg: str = vl_convert.vegalite_to_svg(styled, allowed_base_urls=[])
-    start, drawing = svg.split(">", 1)
-    # The label describes the whole drawing, so screen readers skip its parts.
-    drawing = drawing.replace("<g ", '<g aria-hidden="true" ', 1)
-    box = re.search(r'viewBox="[\d. -]+"', start)
-    label = escape(summaries.describe_growth(periods))
-    return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" {box[0] if box else ""}>{drawing}'
 
 
 def fluid_specs(name: str, frame: pd.DataFrame) -> list[Spec]:

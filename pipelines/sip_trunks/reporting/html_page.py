@@ -6,18 +6,20 @@ The page shows the worst and the newest rows, and the number of rows that it omi
 from __future__ import annotations
 
 from base64 import b64encode
-from datetime import datetime
+from datetime import date, datetime
 from hashlib import sha256
 from importlib.resources import files
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from sip_trunks import __version__
 from sip_trunks.reporting import summaries
-from sip_trunks.reporting.charts import draw_growth_svg
 from sip_trunks.reporting.formats import frame_records
 from trunk_transforms.audit.rules import RULES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
     from sip_trunks.destinations.base import NamedDestination
@@ -29,8 +31,11 @@ _MOST_BARS = 12
 _MOST_ROWS = 50
 _MOST_FINDINGS = 200
 _MOST_TRUNKS_OF_A_RULE = 25
-_WIDTHS = {"wide": 1000, "narrow": 340}
-"""The widths of the growth chart: one for screens and paper, one for phones. The stylesheet shows one of them."""
+_WIDTHS = {"wide": 1000, "tablet": 620, "narrow": 336}
+"""The widths of the growth chart, in pixels: for screens and paper, tablets, and phones. The stylesheet shows one."""
+_TOTAL_HEIGHT, _MOVED_HEIGHT, _HEADING, _FOOTING = 150, 110, 34, 24
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000, 24000, 60000)
 _CARDS = {"Stored": ("accounts", "trunks", "freshness"), "Changes": ("changes",), "Findings": ("findings",)}
 """The sections of the overview on each card. The counts have a table of their own."""
 
@@ -105,18 +110,115 @@ def _bars(counts: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
 
 
 def _growth(growth: pd.DataFrame) -> dict[str, Any] | None:
-    from markupsafe import Markup
-
     if growth.empty:
         return None
     periods = summaries.sum_growth(growth)
+    rows = _records(periods)
     return {
-        # vl_convert makes these and escapes their text.
-        "svgs": {name: Markup(draw_growth_svg(growth, width)) for name, width in _WIDTHS.items()},  # noqa: S704
+        "charts": {name: _chart(rows, width) for name, width in _WIDTHS.items()},
         "text": summaries.describe_growth(periods),
-        "rows": _records(periods),
+        "rows": rows,
         "more": growth["period"].nunique() - len(periods),
     }
+
+
+def _chart(rows: list[dict[str, Any]], width: int) -> dict[str, Any]:
+    """Return the growth chart for the template: a panel of totals above a panel of created and vanished trunks.
+
+    All positions are pixels from the top left. A period without snapshots interrupts the line of the totals.
+    """
+    days = [row["period"] for row in rows]
+    totals = [row["trunk_count"] for row in rows]
+    created, vanished = ([row[name] for row in rows] for name in ("created_count", "vanished_count"))
+    total_steps = _steps(0, max((total for total in totals if total is not None), default=0))
+    moved_steps = _steps(-max(vanished), max(created))
+    left = 14 + 7 * max(len(f"{step:,}") for step in (*total_steps, *moved_steps))
+    period_days = _period_days(days)
+    # Half of the last label of the time axis is to the right of the last period.
+    right, span = width - 36, (days[-1] - days[0]).days
+    band = max(2, min(36, round((right - left) * 0.6 / (span / period_days + 2))))
+
+    def x_of(day: date) -> float:
+        share = (day - days[0]).days / span if span else 0.5
+        return round(left + band + share * (right - left - 2 * band), 1)
+
+    total_bottom = _HEADING + _TOTAL_HEIGHT
+    moved_bottom = total_bottom + _HEADING + _MOVED_HEIGHT
+    y_of_total, totals_panel = _panel("trunks seen", total_steps, total_bottom, _TOTAL_HEIGHT)
+    y_of_moved, moved_panel = _panel("created (up), vanished (down)", moved_steps, moved_bottom, _MOVED_HEIGHT)
+    line, is_drawing, marks = [], False, []
+    for row, day, total in zip(rows, days, totals, strict=True):
+        x, start = x_of(day), x_of(day) - band / 2
+        bars = [("created", start, y_of_moved(row["created_count"]), y_of_moved(0))]
+        bars.append(("vanished", start, y_of_moved(0), y_of_moved(-row["vanished_count"])))
+        point = None if total is None else (x, y_of_total(total))
+        if point:
+            line.append(f"{'L' if is_drawing else 'M'}{x},{point[1]}")
+        is_drawing = point is not None
+        marks.append({"row": row, "bars": [bar for bar in bars if bar[2] < bar[3]], "point": point})
+    return {
+        "width": width,
+        "height": moved_bottom + _FOOTING,
+        "left": left,
+        "right": right,
+        "band": band,
+        "radius": max(2, min(4, band / 2)),
+        "panels": [totals_panel, moved_panel],
+        "times": [(x_of(day), text) for day, text in _time_labels(days, period_days, max(width // 100, 2))],
+        "line": "".join(line),
+        "marks": marks,
+    }
+
+
+def _panel(title: str, steps: range, bottom: int, height: int) -> tuple[Callable[[int], float], dict[str, Any]]:
+    """Return the function from a number to its `y`, and a panel whose number axis has these steps."""
+
+    def y_of(number: int) -> float:
+        return round(bottom - height * (number - steps[0]) / (steps[-1] - steps[0]), 1)
+
+    return y_of, {"title": title, "top": bottom - height, "zero": y_of(0), "numbers": [(y_of(n), n) for n in steps]}
+
+
+def _steps(lowest: int, highest: int) -> range:
+    """Return at most six round numbers, equally spaced, that include zero and enclose these two."""
+    size = next(
+        size
+        for exponent in range(20)
+        for size in (10**exponent, 2 * 10**exponent, 5 * 10**exponent)
+        if highest - lowest <= 4 * size
+    )
+    first, last = lowest // size * size, -(-highest // size) * size
+    return range(first, max(last, first + size) + 1, size)
+
+
+def _period_days(days: list[date]) -> int:
+    """Return the shortest length of a period, in days, if these are the starts of days, weeks or months."""
+    if all(day.day == 1 for day in days):
+        return 28
+    return 7 if all((later - earlier).days % 7 == 0 for earlier, later in pairwise(days)) else 1
+
+
+def _time_labels(days: list[date], period_days: int, most: int) -> list[tuple[date, str]]:
+    """Return at most `most` days with their labels, in the smallest unit of time that needs no more labels."""
+    first, last = days[0], days[-1]
+    for step in (1, 2, 7, 14):
+        if period_days <= step and (last - first).days // step < most:
+            shown = map(date.fromordinal, range(first.toordinal(), last.toordinal() + 1, step))
+            return [(day, f"{day.day} {_MONTHS[day.month - 1]} {day.year}") for day in shown]
+    # Numbered from the year 0.
+    start, end = (day.year * 12 + day.month - 1 for day in (first, last))
+    start += first.day > 1
+    for step in _MONTH_STEPS:
+        months = range(-(-start // step) * step, end + 1, step)
+        if len(months) <= most:
+            break
+    return [
+        (
+            date(month // 12, month % 12 + 1, 1),
+            f"{_MONTHS[month % 12]} {month // 12}" if step < 12 else f"{month // 12}",
+        )
+        for month in months
+    ]
 
 
 def _findings(findings: pd.DataFrame) -> dict[str, Any]:

@@ -52,3 +52,10 @@ def test_a_run_without_reports_imports_no_pandas(api: Api) -> None:
     modules = modules_of("run", "--no-reports")
     assert "dlt" in modules
     assert "pandas" not in modules
+
+
+def test_a_run_with_reports_imports_no_chart_library(api: Api) -> None:
+    api.answer([TRUNK])
+    modules = modules_of("run")
+    assert "sip_trunks.reporting.html_page" in modules
+    assert not {"vl_convert", "altair", "sip_trunks.reporting.charts"} & modules

@@ -1,24 +1,17 @@
-"""Charts: pictures that can be opened and say something, and drawings that are inert."""
+"""Charts: pictures that can be opened and say something."""
 
 from __future__ import annotations
 
-import re
 import struct
-import xml.etree.ElementTree as ET
 import zlib
-from itertools import groupby, pairwise
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sip_trunks.core.errors import UsageError
-from sip_trunks.reporting.charts import PICTURED, draw_growth_svg, draw_png
-from sip_trunks.reporting.summaries import describe_growth, rank, sum_growth
-from tests.support.counted import FRAMES, TWO_ACCOUNTS, counts, findings, growth
+from sip_trunks.reporting.charts import PICTURED, draw_png
+from sip_trunks.reporting.summaries import rank
+from tests.support.counted import FRAMES, counts, findings
 from trunk_transforms.schema.reports import COUNT_REPORTS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "{{7*7}}", "a\u202eb")
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -106,86 +99,3 @@ def test_a_rule_of_two_severities_has_two_bars() -> None:
         decode(draw_png("audit", findings(("high", "a", 2), ("low", rule, 5), ("low", "c", 1))))[1] for rule in "ba"
     )
     assert one == two
-
-
-# --- the growth as a drawing
-
-
-def parse(svg: str) -> ET.Element:
-    return ET.fromstring(svg)
-
-
-def name_of(element: ET.Element) -> str:
-    return element.tag.removeprefix("{http://www.w3.org/2000/svg}")
-
-
-@pytest.mark.parametrize("width", [340, 900])
-def test_the_drawing_is_inert_and_has_the_colours_of_the_page(width: int) -> None:
-    svg = draw_growth_svg(TWO_ACCOUNTS, width)
-    root = parse(svg)
-    elements = list(root.iter())
-    assert name_of(root) == "svg"
-    assert {name_of(element) for element in elements} <= {"svg", "g", "path", "line", "text", "rect"}
-    for element in elements:
-        for name, value in element.attrib.items():
-            assert not name.startswith("on")
-            assert name not in ("style", "href", "id", "tabindex")
-            assert not re.search(r"url\(|https?:|javascript:|data:", value)
-    # The only address in it names the language that it is written in.
-    assert re.findall(r"\w+://[^\"]+", svg) == ["http://www.w3.org/2000/svg"]
-    colours = {element.attrib[name] for element in elements for name in ("fill", "stroke") if name in element.attrib}
-    assert colours <= {"none", "transparent", *(found for found in colours if found.startswith("var(--"))}
-    assert {"var(--accent, #1f6fb5)", "var(--vanished, #c4570a)"} <= colours
-
-
-@pytest.mark.parametrize("width", [340, 900])
-def test_the_drawing_has_its_size_and_a_description_for_screen_readers(width: int) -> None:
-    root = parse(draw_growth_svg(TWO_ACCOUNTS, width))
-    _, _, wide, high = map(float, root.attrib["viewBox"].split())
-    assert width * 0.85 < wide <= width * 1.05
-    assert 300 < high < 500
-    assert root.attrib["role"] == "img"
-    assert root.attrib["aria-label"] == describe_growth(sum_growth(TWO_ACCOUNTS))
-    assert [part.attrib["aria-hidden"] for part in root] == ["true"]
-
-
-def texts(frame: pd.DataFrame, width: int = 900) -> list[str]:
-    return [element.text or "" for element in parse(draw_growth_svg(frame, width)).iter() if name_of(element) == "text"]
-
-
-def test_an_axis_says_each_period_and_each_number_once() -> None:
-    months = ["Jan 2026", "Feb 2026", "Mar 2026", "Apr 2026"]
-    assert [text for text in texts(TWO_ACCOUNTS) if "20" in text and text != "20"] == months * 2
-    assert len(texts(TWO_ACCOUNTS, 340)) < len(texts(TWO_ACCOUNTS))
-    for small in (
-        growth(("a", "2026-01-01", 1, 0, 1)),
-        growth(("a", "2026-01-01", 1, 0, None), ("a", "2026-03-01", 0, 1, 2)),
-        growth(("a", "2026-01-05", 0, 0, 0), ("a", "2026-01-12", 0, 0, 0)),
-        growth(("a", "2026-03-28", 2, 0, 3), ("a", "2026-03-31", 0, 1, 2)),
-        growth(("a", "2026-01-01", 1, 0, None)),
-    ):
-        for axis, labels in groupby(texts(small), key=lambda text: " " in text):
-            shown = list(labels)
-            if not axis:
-                assert len(shown) == len(set(shown))
-                assert all(re.fullmatch(r"[−\d,]+", text) for text in shown)
-    weeks = growth(("a", "2026-01-05", 0, 0, 5), ("a", "2026-01-26", 0, 0, 5))
-    assert [text for text in texts(weeks) if "Jan" in text][:4] == [
-        "05 Jan 2026",
-        "12 Jan 2026",
-        "19 Jan 2026",
-        "26 Jan 2026",
-    ]
-
-
-def test_bars_of_neighbours_do_not_touch() -> None:
-    gap = growth(*(("a", f"2026-{month:02}-01", 1, 0, 1) for month in (1, 2, 3, 11, 12)))
-    for width in (340, 900):
-        bars = sorted(
-            (float(found[1]), float(found[2]))
-            for found in re.finditer(
-                r'd="M([\d.]+),[\d.]+h([\d.]+)v[\d.]+h-[\d.]+Z" fill="var\(--accent', draw_growth_svg(gap, width)
-            )
-        )
-        assert len(bars) == 5
-        assert all(start + wide < after for (start, wide), (after, _) in pairwise(bars))
