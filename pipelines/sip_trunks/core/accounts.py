@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from sip_trunks.core.config_files import ConfigFiles, dig
+from sip_trunks.core.config_files import ConfigFiles, dig, list_config_dirs
 from sip_trunks.core.dlt_runtime import find_secret
 from sip_trunks.core.errors import ConfigError, name_some
 from sip_trunks.core.settings import DEFAULT_ACCOUNT, Account, Settings, checked_account
@@ -22,9 +22,11 @@ def pick_accounts(settings: Settings, names: list[str]) -> tuple[Account, ...]:
     accounts = settings.accounts
     if not accounts:
         if not (token := find_secret(settings, "sources.famulor.api_token")):
+            searched = ", ".join(dict.fromkeys(map(str, list_config_dirs())))
             raise ConfigError(
                 "no API token: set FAMULOR_API_KEY, or api_token under [sources.famulor] in "
-                f"{_secrets_file(settings)}; to try it without a token: sip-trunks run --demo"
+                f"{_secrets_file(settings)} (folders searched: {searched}); to try it without a token: sip-trunks run "
+                "--demo"
             )
         accounts = (checked_account(DEFAULT_ACCOUNT, token),)
     by_name = {account.name: account for account in accounts}

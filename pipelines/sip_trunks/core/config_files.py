@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,10 @@ from sip_trunks.core.errors import ConfigError
 Count = Annotated[int, msgspec.Meta(gt=0)]
 Amount = Annotated[float, msgspec.Meta(gt=0, lt=1e15)]
 _PROJECT = Path(__file__).resolve().parents[3]
+_DOT_DLT = ".dlt"
+_FILE_NAMES = ("secrets.toml", "config.toml")
+# dlt's variables: the folder of a project, and the folder of settings in it.
+_PROJECT_VARIABLE, _FOLDER_VARIABLE = "DLT_PROJECT_DIR", "DLT_CONFIG_FOLDER"
 _WORDS: Mapping[Any, str] = {Count: "a whole number above 0", Amount: "a number above 0", dict[str, Any]: "a table"}
 
 
@@ -78,8 +83,8 @@ class ConfigFiles:
     """The environment and the two files of a `.dlt` folder."""
 
     def __init__(self, folder: Path | None) -> None:
-        names = ("secrets.toml", "config.toml")
-        self.files = [_read_toml(folder / name) for name in names] if folder else []
+        self.paths = [folder / name for name in _FILE_NAMES] if folder else []
+        self.files = [_read_toml(path) for path in self.paths]
 
     def read(self, section: type, prefix: str) -> dict[str, Any]:
         """Return the values of the settings that a dataclass declares, by field.
@@ -88,10 +93,10 @@ class ConfigFiles:
         """
         return {declared.name: self._read(declared) for declared in list_declared(section, prefix)}
 
-    def keys_of(self, section: str) -> set[str]:
-        """Return the full keys of a section in the files."""
-        tables = (dig(file, section) for file in self.files)
-        return {f"{section}.{name}" for table in tables if isinstance(table, dict) for name in table}
+    def list_names(self) -> Iterator[tuple[Path, tuple[str, ...]]]:
+        """Yield the file and the path of names of every value that is not a table."""
+        for path, file in zip(self.paths, self.files, strict=True):
+            yield from ((path, names) for names in _walk(file))
 
     def _read(self, declared: Setting) -> Any:
         value = self._table(declared) if get_origin(declared.type) is dict else self._find(declared)
@@ -99,6 +104,8 @@ class ConfigFiles:
             # In a script, an empty variable must not silently mean the default.
             raise ConfigError(f"{declared.own_variable} is set, but empty; give it a value, or unset it")
         value = declared.written if value is None else _typed(declared, value)
+        if value == "" and declared.written:
+            raise ConfigError(f"setting {declared.key} is empty; give it a value, or delete its line")
         if value == declared.written:
             return declared.default
         return declared.convert(declared.key, value) if declared.convert else value
@@ -108,7 +115,11 @@ class ConfigFiles:
             text = os.environ.get(variable, "").strip()
             if text:
                 return text
-        return next((value for value in (dig(file, declared.key) for file in self.files) if value is not None), None)
+        values = [value for file in self.files if (value := dig(file, declared.key)) is not None]
+        if declared.key == "sip_trunks.destination":
+            # `[sip_trunks.destination.postgres]` is dlt's own, for a pipeline of that name.
+            values = [value for value in values if not isinstance(value, dict)]
+        return next(iter(values), None)
 
     def _table(self, declared: Setting) -> dict[str, Any]:
         """Return a table of names and values from the files; environment variables add to it or override it."""
@@ -126,8 +137,50 @@ class ConfigFiles:
 
 
 def find_config_dir() -> Path | None:
-    """Return the `.dlt` folder in the working directory, else the project's, else None."""
-    return next((path for path in (Path.cwd() / ".dlt", _PROJECT / ".dlt") if path.is_dir()), None)
+    """Return the first existing folder of `list_config_dirs`, or None."""
+    return next((path for path in list_config_dirs() if os.path.isdir(path)), None)  # noqa: PTH112 - False if unreadable
+
+
+def list_config_dirs() -> list[Path]:
+    """Return the folders that are searched for settings, in order: the named one, or `.dlt` here, above, and ours.
+
+    A folder above the working directory that belongs to another user is left out: its settings would say where to send
+    the token. So is the one in the home directory, which dlt shares between all projects.
+    """
+    if named := os.environ.get(_PROJECT_VARIABLE):
+        return [Path(named) / os.environ.get(_FOLDER_VARIABLE, _DOT_DLT)]
+    here, home = Path.cwd(), Path("~").expanduser()
+    above = [path / _DOT_DLT for path in here.parents if path != home]
+    return [here / _DOT_DLT, *(path for path in above if not _is_foreign(path, here)), _PROJECT / _DOT_DLT]
+
+
+def _is_foreign(path: Path, here: Path) -> bool:
+    with suppress(OSError):
+        return path.stat().st_uid not in {0, os.geteuid(), here.stat().st_uid}
+    return False
+
+
+def name_config_dir(name: str | Path) -> dict[str, str]:
+    """Return the environment variables that name a folder of settings, or the `.dlt` in it, to this program and to dlt.
+
+    Raises ConfigError if the folder has no settings.
+    """
+    given = Path(name).absolute()
+    folder = given / _DOT_DLT if (given / _DOT_DLT).is_dir() else given
+    if folder.name != _DOT_DLT and not any((folder / file).is_file() for file in _FILE_NAMES):
+        raise ConfigError(f"{name} has no {_DOT_DLT}, {' or '.join(_FILE_NAMES)}; name a folder with one of them")
+    home = home_of(folder)
+    return {_PROJECT_VARIABLE: str(home), _FOLDER_VARIABLE: str(folder.relative_to(home))}
+
+
+def home_of(config_dir: Path | None) -> Path:
+    """Return the folder that relative paths in the settings start from: the one with `.dlt`, or the working directory.
+
+    A folder of settings with another name is its own home.
+    """
+    if config_dir is None:
+        return Path.cwd()
+    return config_dir.parent if config_dir.name == _DOT_DLT else config_dir
 
 
 def dig(values: Any, key: str) -> Any:
@@ -173,3 +226,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
+
+
+def _walk(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, value in table.items():
+        names = (*above, name)
+        yield from _walk(value, names) if isinstance(value, dict) else [names]

@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sip_trunks.core.config_files import name_config_dir
 from sip_trunks.core.logs import adopting_dlt_log
 from sip_trunks.core.process import changed_environment
 
@@ -48,4 +49,4 @@ def find_secret(settings: Settings, key: str) -> str | None:
 
 
 def _project(settings: Settings) -> dict[str, str]:
-    return {"DLT_PROJECT_DIR": str(settings.config_dir.parent)} if settings.config_dir else {}
+    return name_config_dir(settings.config_dir) if settings.config_dir else {}

@@ -10,7 +10,7 @@ from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _LONGEST_LINE = 4000
 
@@ -131,6 +131,14 @@ def is_output_lost(error: BaseException) -> TypeGuard[OSError]:
 def describe_failure(error: BaseException) -> dict[str, Any]:
     """Return the message and the exit code of an error as a dictionary."""
     return {"error": describe_error(error), "exit_code": exit_code_of(error)}
+
+
+def suggest(name: str, names: Iterable[str]) -> str:
+    """Return the end of a message on an unknown name: the name that may have been meant, or an empty text."""
+    from difflib import get_close_matches  # slow to import, and rarely needed
+
+    near = get_close_matches(name, [*names], 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def name_some(accounts: Sequence[str], most: int = 3) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 import threading
@@ -15,17 +14,10 @@ from urllib.request import getproxies, proxy_bypass
 import urllib3
 
 from sip_trunks.core.errors import ConfigError
+from sip_trunks.core.urls import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Connections:

@@ -14,8 +14,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sip_trunks import __version__
-from sip_trunks.core.config_files import Amount, ConfigFiles, Count, Setting, find_config_dir, list_declared, setting
+from sip_trunks.core.config_files import (
+    Amount,
+    ConfigFiles,
+    Count,
+    Setting,
+    find_config_dir,
+    home_of,
+    list_declared,
+    setting,
+)
 from sip_trunks.core.errors import ConfigError, DestinationError
+from sip_trunks.core.unknown_settings import refuse_unknown_settings
 from trunk_transforms.schema.reports import SEVERITIES
 from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS
 
@@ -25,9 +35,11 @@ DEMO_ACCOUNT = "demo"
 Event = Literal["failure", "recovery", "findings", "drift", "changes"]
 """The events that can be sent to the webhook."""
 PSEUDONYM_MARK = "+hmac."
-_PSEUDONYMS = ("phone_number", "nickname", "sip_username")
-_NEVER_PSEUDONYMS = ({column.name for column in API_COLUMNS} - set(_PSEUDONYMS)) | RESERVED_COLUMNS
+PSEUDONYMS = ("phone_number", "nickname", "sip_username")
+"""The declared fields that can be replaced by pseudonyms."""
+_NEVER_PSEUDONYMS = ({column.name for column in API_COLUMNS} - set(PSEUDONYMS)) | RESERVED_COLUMNS
 _ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_BEARER = re.compile(r"^(authorization:\s*)?bearer\b\s*", re.IGNORECASE)
 _NO_ICEBERG = (
     "Iceberg tables are no longer supported; export them with the version that wrote them "
     "(sip-trunks export --output copy), set delta or parquet, and import them (sip-trunks import copy)"
@@ -46,6 +58,29 @@ def _parse_path(_key: str, text: str) -> Path:
     return Path(text).expanduser()
 
 
+# The module `urls` is slow to import, and the defaults do not need it.
+def _parse_base_url(key: str, text: str) -> str:
+    from sip_trunks.core.urls import parse_base_url
+
+    return parse_base_url(key, text)
+
+
+def _parse_webhook(key: str, text: str) -> str:
+    from sip_trunks.core.urls import check_webhook_url
+
+    return check_webhook_url(key, text)
+
+
+def _parse_suppressions(key: str, entries: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    from trunk_transforms.audit.suppressions import parse_suppressions
+
+    try:
+        parse_suppressions(entries)
+    except ValueError as error:
+        raise ConfigError(f"[[{key}]]: {error}") from None
+    return entries
+
+
 def _parse_destination(_key: str, text: str) -> str:
     """Return the name of the destination. dlt's name `filesystem` means the Parquet lake."""
     name = text.strip().lower()
@@ -58,10 +93,10 @@ def _parse_pseudonymized(key: str, names: tuple[str, ...]) -> tuple[str, ...]:
 
     columns = {name: column_name(name) for name in names}
     for name, column in columns.items():
-        is_misspelt = column not in _PSEUDONYMS and get_close_matches(column, _PSEUDONYMS)
+        is_misspelt = column not in PSEUDONYMS and get_close_matches(column, PSEUDONYMS)
         if column in _NEVER_PSEUDONYMS or not column or is_misspelt:
             raise ConfigError(
-                f"{key} cannot have {name!r}; it can have {', '.join(_PSEUDONYMS)}, and fields that the API adds; "
+                f"{key} cannot have {name!r}; it can have {', '.join(PSEUDONYMS)}, and fields that the API adds; "
                 "the other declared fields are needed unchanged"
             )
     return tuple(sorted(set(columns.values())))
@@ -91,7 +126,9 @@ class TokenSettings:
 class ApiSettings:
     """The URL, limits and retries of the API, under `[sources.famulor]`."""
 
-    base_url: str = setting(DEFAULT_BASE_URL, "URL of the API; white-label domains have their own")
+    base_url: str = setting(
+        DEFAULT_BASE_URL, "URL of the API; white-label domains have their own", convert=_parse_base_url
+    )
     attempts: Count = setting(5, "attempts per request, including the first")
     total_seconds: Amount = setting(600.0, "time limit for one account's snapshot, including retries and the download")
     connect_seconds: Amount = setting(10.0, "timeout for opening a connection")
@@ -154,14 +191,16 @@ class Settings:
         "text", "json: one object per line in state/sip-trunks.log and on stderr"
     )
     metrics: str = setting("state/metrics.prom", "file for Prometheus metrics; relative to data_dir")
-    notify: str = setting("", "URL of a webhook (docs/watching.md)", is_secret=True)
+    notify: str = setting("", "URL of a webhook (docs/watching.md)", is_secret=True, convert=_parse_webhook)
     notify_on: tuple[Event, ...] = setting(get_args(Event), "events to send to the webhook")
     notify_severity: str = setting("high", "lowest severity of new findings to send", type=Literal[SEVERITIES])
     dask: DaskSettings = DaskSettings()
     providers: Path | None = setting(
         None, "TOML file that replaces the built-in provider catalog", written="builtin", convert=_parse_path
     )
-    suppressions: tuple[dict[str, Any], ...] = setting((), "findings to hide until a given day (docs/reports.md)")
+    suppressions: tuple[dict[str, Any], ...] = setting(
+        (), "findings to hide until a given day (docs/reports.md)", convert=_parse_suppressions
+    )
 
     @property
     def loader_version(self) -> str:
@@ -221,13 +260,15 @@ def list_settings() -> list[Setting]:
 def read_settings(destination: str | None = None) -> Settings:
     """Return the settings in use. `destination` from the command line takes precedence.
 
-    Raises ConfigError if a value is invalid. A missing token is not an error here, only in `accounts.pick_accounts`.
+    Raises ConfigError if a name is unknown or a value is invalid. A missing token is not an error here, only in
+    `accounts.pick_accounts`.
     """
     config_dir = find_config_dir()
     files = ConfigFiles(config_dir)
+    refuse_unknown_settings(files, list_settings())
     tokens, api, own, dask = (files.read(section, prefix) for prefix, section in _SECTIONS)
-    # A relative path in a variable is relative to the working directory; in a file, to the folder that contains `.dlt`.
-    home = config_dir.parent if config_dir else Path.cwd()
+    # A relative path in a variable is relative to the working directory.
+    home = home_of(config_dir)
     own["data_dir"] = (Path.cwd() if os.environ.get("SIP_TRUNKS__DATA_DIR") else home) / own["data_dir"]
     own["providers"] = own["providers"] and home / own["providers"]
     own["destination"] = _parse_destination("--destination", destination or own["destination"])
@@ -253,26 +294,23 @@ def _read_accounts(api_token: object, accounts: dict[str, object]) -> tuple[Acco
 
 
 def checked_account(name: str, token: object) -> Account:
-    """Return the account. Raises ConfigError, without the token, if the token is not valid in an HTTP header."""
-    bare = token.strip() if isinstance(token, str) else ""
+    """Return the account; quotes, blanks and `Bearer` around its token are removed.
+
+    Raises ConfigError, without the token, if the token is not valid in an HTTP header, or is one of Platform 2.0.
+    """
+    bare = _BEARER.sub("", token.strip().strip("\"'")).strip().strip("\"'") if isinstance(token, str) else ""
     if not bare:
         raise ConfigError(f"the token of account {name!r} is empty or not text")
+    if bare.lower().startswith("fam_"):
+        from sip_trunks.core.urls import PLATFORM_2
+
+        raise ConfigError(f"the token of account {name!r} begins with fam_: {PLATFORM_2}")
     if not (bare.isascii() and bare.isprintable()) or " " in bare:
         raise ConfigError(
             f"the token of account {name!r} has characters that are not valid in a token (spaces, line breaks, letters "
-            "beyond ASCII); give the bare token, without 'Bearer'"
+            "beyond ASCII); copy it again, without other text"
         )
     return Account(name, bare)
-
-
-def find_unknown_settings(settings: Settings) -> list[str]:
-    """Return undeclared keys, such as typos, in this program's sections of the files and the environment."""
-    found = set().union(*map(ConfigFiles(settings.config_dir).keys_of, ("sources.famulor", "sip_trunks")))
-    for variable in os.environ:
-        key = variable.lower().replace("__", ".")
-        if key.startswith(("sources.famulor.", "sip_trunks.")) and not key.startswith("sources.famulor.accounts."):
-            found.add(key)
-    return sorted(found - {declared.key for declared in list_settings()})
 
 
 def find_shell_settings() -> list[str]:

@@ -99,7 +99,7 @@ class CopiedDestination(Destination):
 
         Raises NothingStoredError if nothing is stored yet.
         """
-        from sip_trunks.core.provider_catalog import read_provider_catalog
+        from sip_trunks.warehouse.provider_catalog import read_provider_catalog
         from sip_trunks.warehouse.views import create_views
 
         if not self.exists():

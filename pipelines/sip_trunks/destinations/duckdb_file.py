@@ -147,7 +147,7 @@ class DuckDBFile(Destination):
         self._create_views(connection)
 
     def _create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
-        from sip_trunks.core.provider_catalog import read_usable_catalog
+        from sip_trunks.warehouse.provider_catalog import read_usable_catalog
         from sip_trunks.warehouse.views import create_views
 
         create_views(connection, partial(read_usable_catalog, self.settings))

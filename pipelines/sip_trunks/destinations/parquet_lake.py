@@ -250,7 +250,7 @@ class ParquetLake(Destination):
 
         Raises NothingStoredError if nothing is stored yet, DestinationError if the files cannot be read.
         """
-        from sip_trunks.core.provider_catalog import read_provider_catalog
+        from sip_trunks.warehouse.provider_catalog import read_provider_catalog
         from sip_trunks.warehouse.views import create_views
 
         if not self.exists():

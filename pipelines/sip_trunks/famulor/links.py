@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import urllib3
 
-from sip_trunks.core.errors import ConfigError
-from sip_trunks.core.http import is_loopback
+from sip_trunks.core.urls import check_api_url
 from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.text import printable
 
-if TYPE_CHECKING:
-    from urllib.parse import SplitResult
-
 
 def endpoint_url(base_url: str, path: str) -> str:
-    """Return the URL of a list of the API. Raises ConfigError unless it is https, or http to this machine."""
-    try:
-        parts = urlsplit(base_url.strip())
-        host = urllib3.util.parse_url(base_url.strip()).host or ""
-        is_named = bool(host.encode("idna")) and parts.port != 0
-    except (ValueError, urllib3.exceptions.LocationParseError):
-        raise ConfigError("sources.famulor.base_url must be a URL such as https://host/path") from None
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-    if not is_named or not is_safe:
-        raise ConfigError(
-            "sources.famulor.base_url must be a URL such as https://host/path (http only for this machine), "
-            f"got {_without_user(parts)!r}"
-        )
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigError("sources.famulor.base_url must not contain a user, password, query or fragment")
+    """Return the URL of a list of the API. Raises ConfigError if the base URL must not receive the token."""
+    parts = check_api_url("sources.famulor.base_url", base_url)
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{path}"
-
-
-def _without_user(parts: SplitResult) -> str:
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def resolve_link(base: str, link: str, what: str) -> str:

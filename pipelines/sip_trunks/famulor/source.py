@@ -21,7 +21,7 @@ import dlt
 from dlt.extract.items_transform import MapItem
 
 from sip_trunks.core.errors import ConfigError, UsageError
-from sip_trunks.core.settings import DEFAULT_ACCOUNT, DEFAULT_BASE_URL, Account, ApiSettings
+from sip_trunks.core.settings import DEFAULT_ACCOUNT, DEFAULT_BASE_URL, ApiSettings, checked_account
 from sip_trunks.famulor.client import fetch_snapshot
 from trunk_transforms import schema
 from trunk_transforms.history.scd2 import VALIDITY_COLUMNS, with_validity
@@ -196,7 +196,7 @@ def famulor(
     @cache
     def tables() -> Mapping[str, Sequence[pa.Table]]:
         _check_pipeline({table.name: disposition for table, disposition in dispositions.items()})
-        snapshot = fetch_snapshot(Account(account, api_token), settings)
+        snapshot = fetch_snapshot(checked_account(account, api_token), settings)
         parsed = [
             parse_snapshot(
                 records,

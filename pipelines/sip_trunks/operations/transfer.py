@@ -24,12 +24,12 @@ from sip_trunks.core.errors import DestinationError, UsageError, describe_error
 from sip_trunks.core.files import writing_folder
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.logs import say
-from sip_trunks.core.provider_catalog import read_usable_catalog
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.publish import publish_page, publish_tables
 from sip_trunks.run.result import format_moment
 from sip_trunks.run.run import clean_work
 from sip_trunks.warehouse import sql, state
+from sip_trunks.warehouse.provider_catalog import read_usable_catalog
 from sip_trunks.warehouse.sql import DATASET, file_literal, literal, quoted
 from sip_trunks.warehouse.views import create_views
 from trunk_transforms import schema

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sip_trunks.core.errors import ConfigError
-from sip_trunks.core.provider_catalog import read_provider_catalog
 from sip_trunks.warehouse import frames
+from sip_trunks.warehouse.provider_catalog import read_provider_catalog
 from trunk_transforms import schema
 from trunk_transforms.audit.suppressions import read_suppressions
 from trunk_transforms.reports.inputs import Options, ReportInputs

@@ -263,8 +263,10 @@ def extract_snapshots(
     `connection` shows the stored tables, and `stored` has the last observation of each account. A failing account is
     recorded and does not stop the others.
 
-    Raises UsageError, before the first request, if stored pseudonyms were made with another key.
+    Raises UsageError, before the first request, if stored pseudonyms were made with another key, or if a field to be
+    replaced by pseudonyms is unknown.
     """
+    state.refuse_unknown_fields(context.settings, connection)
     _refuse_other_pseudonyms(context.settings, stored)
     return ExtractResult(context, connection, stored)
 

@@ -6,13 +6,16 @@ DuckDB file, views on the files of a lake, or copies of a server's tables.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sip_trunks.core.errors import UsageError
+from sip_trunks.core.errors import ConfigError, UsageError
+from sip_trunks.core.settings import PSEUDONYMS
 from sip_trunks.warehouse.sql import (
     DATASET,
     DRIFT,
@@ -23,6 +26,7 @@ from sip_trunks.warehouse.sql import (
     literal,
     quoted,
     read_columns,
+    read_tables,
 )
 from trunk_transforms import schema
 
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from sip_trunks.core.settings import Settings
 
 OBSERVATIONS_QUERY = f"""
     SELECT account, snapshot_at, trunk_count, _dlt_load_id AS load_id,
@@ -187,3 +192,24 @@ def insert_observations(
     names = ", ".join(quoted(name) for name in observations[0])
     rows = ", ".join(f"({', '.join(map(literal, row.values()))})" for row in observations)
     connection.execute(f"INSERT INTO {table} ({names}) VALUES {rows}")
+
+
+def refuse_unknown_fields(settings: Settings, connection: duckdb.DuckDBPyConnection | None) -> None:
+    """Raise ConfigError if `pseudonymize` has a field that is neither declared nor stored: nothing would be replaced.
+
+    `connection` shows the stored tables; None if there are none yet.
+    """
+    undeclared = [name for name in settings.pseudonymize if name not in PSEUDONYMS]
+    if not undeclared:
+        return
+    tables = read_tables(connection) if connection else {}
+    stored = {name for resource in schema.RESOURCES for name in tables.get(resource.name, ())}
+    for name in undeclared:
+        if name in stored or any(re.fullmatch(f"{re.escape(name)}_[0-9a-f]{{8}}", other) for other in stored):
+            continue
+        near = get_close_matches(name, [*PSEUDONYMS, *sorted(stored)], 1, cutoff=0.5)
+        hint = f": did you mean {near[0]}?" if near else f", unlike {', '.join(PSEUDONYMS)}."
+        raise ConfigError(
+            f"sip_trunks.pseudonymize has {name!r}, which is neither a declared nor a stored field{hint} A field that "
+            "the API adds can be listed once a run has stored it"
+        )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sip_trunks.core.accounts import pick_accounts
 from sip_trunks.core.errors import UsageError
-from sip_trunks.core.settings import Account, ApiSettings, find_unknown_settings, read_settings
+from sip_trunks.core.settings import Account, ApiSettings, read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,6 +86,16 @@ def test_named_accounts_are_picked_by_name(place: Path) -> None:
 @pytest.mark.parametrize(
     ("secrets", "config", "says"),
     [
+        ('[sources.famulor]\napi_token = "fam_s3cret"', "", "account 'default' begins with fam_: this is Platform 2.0"),
+        (
+            '[sources.famulor.accounts]\nacme = "Bearer fam_s3cret"',
+            "",
+            "account 'acme' begins with fam_: this is Platform",
+        ),
+        ('[sources.famulor]\napi_token = "Bearer"', "", "is empty or not text"),
+        ("", '[sip_trunks]\nlake = " "', "sip_trunks.lake is empty; give it a value"),
+        ("", '[sip_trunks]\nnotify = "http://hooks.example/s3cret"', "sip_trunks.notify must be a URL such as https"),
+        ("", "[[sip_trunks.suppressions]]\ntrunk = 1", r"\[\[sip_trunks.suppressions\]\]: suppression 1: unknown key"),
         ("", "[sources.famulor]\nattempts = 0", "attempts needs a whole number above 0"),
         ("", '[sources.famulor]\nattempts = "many"', "attempts needs a whole number above 0"),
         ("", "[sources.famulor]\ntotal_seconds = inf", "total_seconds needs a number above 0"),
@@ -125,12 +136,61 @@ def test_an_empty_variable_does_not_fall_back_to_the_default(monkeypatch: pytest
         read_settings()
 
 
-def test_misspelt_settings_are_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(place, config='[sources.famulor]\ntotal_secs = 3\n[sip_trunks]\ndata_dri = "x"')
-    monkeypatch.setenv("SOURCES__FAMULOR__TYPO", "1")
-    monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__ACME", "t")
-    assert find_unknown_settings(read_settings()) == [
-        "sip_trunks.data_dri",
-        "sources.famulor.total_secs",
-        "sources.famulor.typo",
-    ]
+@pytest.mark.parametrize(
+    "written",
+    [
+        "'t0ken'",
+        '"t0ken"',
+        " t0ken\n",
+        "Bearer t0ken",
+        "bearer  t0ken",
+        '"Bearer t0ken"',
+        "Authorization: Bearer t0ken",
+    ],
+)
+def test_a_token_may_be_copied_with_quotes_blanks_and_bearer(
+    place: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.setenv("FAMULOR_API_KEY", written)
+    assert read_settings().accounts == (Account("default", "t0ken"),)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("https://app.famulor.de", "is https://app.famulor.de; it should end in /api: https://app.famulor.de/api"),
+        ("https://app.famulor.de/api/user/phone-numbers/sip-trunks", "should end in /api: https://app.famulor.de/api"),
+        ("https://voice.example/tel/user/phone-numbers", "should end in /api: https://voice.example/tel/api"),
+        ("https://voice.example/API", "should end in /api: https://voice.example/API/api"),
+        ("https://app.famulor.io", "this is Platform 2.0; sip-trunks reads the classic API"),
+        ("https://voice.example/api/v1/", "this is Platform 2.0; sip-trunks reads the classic API"),
+        ("app.famulor.de/api", "must be a URL such as https://host/path"),
+    ],
+)
+def test_a_base_url_that_is_not_the_classic_apis_is_named(
+    place: Path, monkeypatch: pytest.MonkeyPatch, url: str, says: str
+) -> None:
+    monkeypatch.setenv("SOURCES__FAMULOR__BASE_URL", url)
+    with pytest.raises(UsageError) as caught:
+        read_settings()
+    assert says in str(caught.value)
+
+
+def test_settings_above_the_working_directory_are_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(place, config="[sources.famulor]\nattempts = 2")
+    (place / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(place / "a" / "b")
+    assert read_settings().api.attempts == 2
+    assert read_settings().data_dir == place / "data"
+    monkeypatch.setenv("HOME", str(place))  # dlt's folder for all projects is no project
+    assert read_settings().api.attempts == 5
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_settings_of_another_user_above_are_not_used(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would say where the token is sent."""
+    write(place, config="[sources.famulor]\nattempts = 2")
+    os.chown(place / ".dlt", 12345, 12345)
+    (place / "a").mkdir()
+    monkeypatch.chdir(place / "a")
+    assert read_settings().api.attempts == 5

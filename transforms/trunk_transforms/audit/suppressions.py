@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
-import pandas as pd
 
-from trunk_transforms.audit.rules import find_codes
-from trunk_transforms.enrich.numbers import Flags
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trunk_transforms.enrich.numbers import Flags
 
 _EXPECTED = {"trunk_id": "a whole number", "until": "a day such as 2027-06-30"}
 
@@ -43,6 +43,8 @@ class Suppression:
 
     def covers(self, findings: pd.DataFrame) -> Flags:
         """Return a flag per finding: the suppression covers it."""
+        from trunk_transforms.audit.rules import find_codes  # brings pandas
+
         is_covered = findings["rule"].isin(find_codes(self.rule))
         for name in ("account", "trunk_id", "cause"):
             if (value := getattr(self, name)) is not None:
@@ -57,6 +59,8 @@ def suppress(
 
     Grain: as `findings`; each finding is in one of the two frames.
     """
+    import numpy as np
+
     is_suppressed = np.zeros(len(findings), dtype=bool)
     for suppression in suppressions:
         if suppression.is_valid(as_of):
@@ -72,14 +76,30 @@ def expired(suppressions: Iterable[Suppression], as_of: datetime) -> list[Suppre
 def read_suppressions(entries: Sequence[Mapping[str, Any]]) -> tuple[Suppression, ...]:
     """Return the suppressions in the settings.
 
+    Raises ValueError with one line that names the entry and the fault: as `parse_suppressions`, or an unknown rule.
+    """
+    from trunk_transforms.audit.rules import find_codes  # brings pandas
+
+    suppressions = parse_suppressions(entries)
+    for number, suppression in enumerate(suppressions, 1):
+        try:
+            find_codes(suppression.rule)
+        except ValueError as error:
+            raise ValueError(f"suppression {number}: {error}") from None
+    return suppressions
+
+
+def parse_suppressions(entries: Sequence[Mapping[str, Any]]) -> tuple[Suppression, ...]:
+    """Return the suppressions in the settings, without checking that the rules exist, which needs pandas.
+
     An entry has `rule`, `reason`, `until`, `trunk_id` or `cause`, and maybe `account`.
 
     Raises ValueError with one line that names the entry and the fault.
     """
-    return tuple(_read_suppression(f"suppression {number}", entry) for number, entry in enumerate(entries, 1))
+    return tuple(_parse(f"suppression {number}", entry) for number, entry in enumerate(entries, 1))
 
 
-def _read_suppression(where: str, entry: Mapping[str, Any]) -> Suppression:
+def _parse(where: str, entry: Mapping[str, Any]) -> Suppression:
     names = [field.name for field in fields(Suppression)]
     for name in entry:
         if name not in names:
@@ -91,11 +111,7 @@ def _read_suppression(where: str, entry: Mapping[str, Any]) -> Suppression:
     if not {"trunk_id", "cause"} & given.keys():
         raise ValueError(f"{where} has no trunk_id and no cause")
     try:
-        suppression = msgspec.convert({"account": None, "trunk_id": None} | given, Suppression)
-        find_codes(suppression.rule)
+        return msgspec.convert({"account": None, "trunk_id": None} | given, Suppression)
     except msgspec.ValidationError as error:
         name = str(error).rpartition("$.")[2].strip("`")
         raise ValueError(f"{where}: {name} must be {_EXPECTED.get(name, 'text')}") from None
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-    return suppression

@@ -15,14 +15,14 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
 
-from sip_trunks.core.errors import SipTrunksError, UsageError, name_some
+from sip_trunks.core.errors import SipTrunksError, name_some
 from sip_trunks.core.files import write_whole
-from sip_trunks.core.http import Connections, is_loopback
+from sip_trunks.core.http import Connections
+from sip_trunks.core.urls import check_webhook_url
 from sip_trunks.run.result import without_name
 from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.schema.reports import SEVERITIES
@@ -69,17 +69,7 @@ class _State:
 
 def check_address(settings: Settings) -> None:
     """Raise UsageError unless the webhook's URL is https, or http to this machine. The message omits the secret URL."""
-    try:
-        parts = urlsplit(settings.notify)
-        host = parts.hostname or ""
-        is_sound = bool(host) and parts.port != 0 and not (parts.username or parts.password)
-    except ValueError:
-        is_sound, host = False, ""
-    if not is_sound or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
-        raise UsageError(
-            "sip_trunks.notify must be a URL such as https://host/path, without user and password (http is allowed "
-            "only for this machine)"
-        )
+    check_webhook_url("sip_trunks.notify", settings.notify)
 
 
 def notify(
