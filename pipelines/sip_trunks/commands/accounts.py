@@ -30,7 +30,6 @@ COLUMNS = ("account", "is_configured", "is_stored", "first_seen_at", "last_seen_
 
 def add_arguments(parser: Parser) -> None:
     """Declare the options."""
-    parser.add_argument("--json", action="store_true", help="same as --format json")
     add_format(parser, "table", "csv", "json")
     add_raw(parser)
     add_destination(parser)
@@ -50,7 +49,7 @@ def run(options: Options) -> int:
 
         with logging_to_file(settings):
             return _forget_account(settings, options.name, is_agreed=options.yes)
-    _list_accounts(settings, format_name="json" if options.json else options.format, raw=options.raw)
+    _list_accounts(settings, format_name=options.format, raw=options.raw)
     return 0
 
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from importlib import import_module
 from keyword import iskeyword
 from typing import TYPE_CHECKING
 
 from sip_trunks import __version__
+from sip_trunks.commands.parser import Parser
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 COMMANDS = {
     "run": "load the current trunks, publish them and write the reports",
@@ -37,6 +39,9 @@ COMMANDS = {
 }
 """Every command with its help text. Its module has the same name."""
 
+_WITHOUT_SETTINGS = ("completion",)
+"""Commands that shells call in every folder, whatever the settings there."""
+
 _EXIT_CODES = """exit codes:
   0 done   1 a bug   2 usage or settings   3 the API refused the token or address
   4 the API stayed unreachable   5 unusable or rejected response   6 another run is active
@@ -47,35 +52,77 @@ _EXIT_CODES = """exit codes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; an error is one line on standard error."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    options = build_parser(next((word for word in words if not word.startswith("-")), None)).parse_args(words)
+    options = build_parser().parse_args(arguments)
     try:
-        options.exit_code = int(options.run(options))
+        with _using_folders(options.config, options.data_dir):
+            if options.command not in _WITHOUT_SETTINGS:
+                _check_settings(getattr(options, "destination", None))
+            options.exit_code = int(options.run(options))
         print(end="", flush=True)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error becomes one line and an exit code
         return _report_error(options, error)
     return int(options.exit_code)
 
 
-def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser of the command line, with the options of one command."""
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = Parser(
         prog="sip-trunks",
         description="A versioned history of the SIP trunks of Famulor accounts, with reports, changes and an audit.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"sip-trunks {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.set_defaults(config=None, data_dir=None, debug=False)
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, meaning in COMMANDS.items():
         added = parsers.add_parser(name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}.")
-        if name == command:
-            module = import_module(f"sip_trunks.commands.{name.replace('-', '_')}{'_' if iskeyword(name) else ''}")
-            module.add_arguments(added)
-            # `exit_code` is for output that cannot be written.
-            added.set_defaults(run=module.run, exit_code=0)
+        added.declare = partial(_declare_options, name)
+    parser.complete()
     return parser
+
+
+def _declare_options(command: str, parser: Parser) -> None:
+    module = import_module(f"sip_trunks.commands.{command.replace('-', '_')}{'_' if iskeyword(command) else ''}")
+    module.add_arguments(parser)
+    # `exit_code` is for output that cannot be written.
+    parser.set_defaults(run=module.run, exit_code=0)
+
+
+@contextmanager
+def _using_folders(config: str | None, data_dir: str | None) -> Iterator[None]:
+    """Use the folders of `--config` and `--data-dir`, also in the programs that a command starts."""
+    variables: dict[str, str] = {}
+    if config is not None:
+        from sip_trunks.core.config_files import name_config_dir
+
+        variables |= name_config_dir(config)
+    if data_dir is not None:
+        variables["SIP_TRUNKS__DATA_DIR"] = data_dir
+    if not variables:
+        yield
+        return
+    from sip_trunks.core.process import changed_environment
+
+    with changed_environment(variables):
+        yield
+
+
+def _check_settings(destination: str | None) -> None:
+    """Raise ConfigError for settings that are unknown or not valid, whether or not the command uses them."""
+    from sip_trunks.core.settings import PSEUDONYMS, read_settings
+
+    settings = read_settings(destination)
+    if set(settings.pseudonymize) <= set(PSEUDONYMS):
+        return
+    from sip_trunks.destinations import open_destination
+    from sip_trunks.warehouse.state import refuse_unknown_fields
+    from trunk_transforms.schema import RESOURCES
+
+    stored = open_destination(settings)
+    tables = [resource.name for resource in RESOURCES]
+    with stored.reading(tables) if stored.exists() else nullcontext() as connection:
+        refuse_unknown_fields(settings, connection)
 
 
 def _report_error(options: argparse.Namespace, caught: BaseException) -> int:

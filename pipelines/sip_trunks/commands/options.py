@@ -28,13 +28,18 @@ def add_accounts(parser: Parser | argparse._ArgumentGroup) -> None:
 
 
 def add_format(parser: Parser, *formats: str, by_extension: bool = False) -> None:
-    """Declare `--format`; the default is the first format or, with `by_extension`, None."""
+    """Declare `--format` and, for commands that write JSON, `--json`.
+
+    The default is the first format or, with `by_extension`, None.
+    """
     parser.add_argument(
         "--format",
         choices=formats,
         default=None if by_extension else formats[0],
         help=f"output format (default: {'by the extension of --output, else ' if by_extension else ''}{formats[0]})",
     )
+    if "json" in formats:
+        parser.add_argument("--json", action="store_const", dest="format", const="json", help="same as --format json")
 
 
 def add_raw(parser: Parser) -> None:

@@ -1,30 +1,48 @@
-"""The preflight checks of settings, tokens, API, data directory and disk, with one line for each check."""
+"""The preflight: checks of settings, tokens, API, data directory and disk, and of what the next run would refuse."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
+
+import duckdb
 
 from sip_trunks.core.accounts import find_shared_tokens, pick_accounts, with_pseudonym_key
 from sip_trunks.core.errors import DestinationError, SipTrunksError, UsageError, describe_error, exit_code_of, name_some
-from sip_trunks.core.settings import Account, Settings, find_unknown_settings, prepare_state_dir
+from sip_trunks.core.settings import Account, Settings, prepare_state_dir
 from sip_trunks.destinations import open_destination
-from sip_trunks.famulor.client import RawSnapshot
-from sip_trunks.famulor.fetch_many import Result, fetching
 from sip_trunks.operations.monitoring.webhook import check_address
-from trunk_transforms.parse.envelope import InvalidResponseError
-from trunk_transforms.schema.resources import TRUNKS
+from sip_trunks.run.extract import RunContext, extract_snapshots
+from sip_trunks.warehouse import state
+from trunk_transforms import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 _LEAST_FREE_BYTES = 100 * 2**20
 _MOST_ACCOUNTS = 10
 
 
-def check(settings: Settings) -> int:
-    """Print one line per check and return the exit code of the first that fails; nothing is stored.
+@dataclass(frozen=True)
+class Check:
+    """The result of one check: what was found, and the exit code that a run would have, 0 if nothing is wrong."""
 
-    If there are many accounts, only the failing ones have a line.
+    check: str
+    detail: str
+    exit_code: int = 0
+
+    def __str__(self) -> str:
+        return f"{'FAIL ' if self.exit_code else 'ok   '} {self.check}: {self.detail}"
+
+
+def perform_checks(settings: Settings) -> Iterator[Check]:
+    """Yield the result of each check; nothing is stored. If there are many accounts, only the failing ones are shown.
+
+    The snapshots are requested and validated as a run does it, against what is stored.
     """
     checks: dict[str, Callable[[Settings], str]] = {"settings": _check_settings}
     if settings.notify:
@@ -32,44 +50,33 @@ def check(settings: Settings) -> int:
     if settings.pseudonymize:
         checks["pseudonyms"] = _check_pseudonyms
     checks |= {"data": _check_data_dir, "disk": _check_disk}
-    codes = [_report(name, partial(perform, settings)) for name, perform in checks.items()]
-    accounts: tuple[Account, ...] = ()
+    for name, perform in checks.items():
+        yield _perform(name, partial(perform, settings))
     try:
         accounts = pick_accounts(settings, [])
     except SipTrunksError as error:
-        codes.append(_report_error("token", error))
+        yield _failure("token", error)
+        return
     if len(accounts) > 1:
-        codes.append(_report("tokens", partial(_check_tokens, accounts)))
-    # A run with pseudonyms does not spool responses to the disk, so this check does not either; any key will do.
-    secret = b"check" if settings.pseudonymize else None
-    with fetching(accounts, settings.api, secret=secret) as results:
-        for account, result in results:
-            perform = partial(_check_account, settings, result)
-            codes.append(_report(f"account {account.name}", perform, is_quiet=len(accounts) > _MOST_ACCOUNTS))
-    if len(accounts) > _MOST_ACCOUNTS:
-        print(f"ok    accounts: {codes[-len(accounts) :].count(0)} of {len(accounts)} tokens accepted")
-    return next(filter(None, codes), 0)
-
-
-def _report(name: str, perform: Callable[[], str], *, is_quiet: bool = False) -> int:
-    """Perform a check, print its result, and return its exit code; with `is_quiet`, print only failures."""
+        yield _perform("tokens", partial(_check_tokens, accounts))
     try:
-        found = perform()
-    except (SipTrunksError, InvalidResponseError, OSError) as error:
-        return _report_error(name, error)
-    if not is_quiet:
-        print(f"ok    {name}: {found}")
-    return 0
+        yield from _check_accounts(settings, accounts)
+    except SipTrunksError as error:
+        yield _failure("accounts", error)
 
 
-def _report_error(name: str, error: Exception) -> int:
-    print(f"FAIL  {name}: {describe_error(error)}")
-    return exit_code_of(error)
+def _perform(name: str, perform: Callable[[], str]) -> Check:
+    try:
+        return Check(name, perform())
+    except (SipTrunksError, OSError) as error:
+        return _failure(name, error)
+
+
+def _failure(name: str, error: Exception) -> Check:
+    return Check(name, describe_error(error), exit_code_of(error))
 
 
 def _check_settings(settings: Settings) -> str:
-    if unknown := find_unknown_settings(settings):
-        raise UsageError(f"unknown settings: {', '.join(unknown)}; .dlt/config.toml lists all settings")
     from sip_trunks.reporting.inputs import read_options
 
     read_options(settings)
@@ -119,8 +126,29 @@ def _check_tokens(accounts: Sequence[Account]) -> str:
     return f"{len(accounts)}, all different"
 
 
-def _check_account(settings: Settings, result: Result) -> str:
-    if not isinstance(result, RawSnapshot):
-        raise result
-    trunks = result.records[TRUNKS] if result.records else ()
-    return f"token accepted, {len(trunks)} trunks at {settings.api.base_url}"
+def _check_accounts(settings: Settings, accounts: Sequence[Account]) -> Iterator[Check]:
+    """Yield one check per account: whether the next run would load its response."""
+    destination, stored = open_destination(settings), {}
+    try:
+        settings = with_pseudonym_key(settings)
+    except UsageError:
+        # That is another check. A run with a key does not spool responses to the disk, so this does not either.
+        settings = replace(settings, pseudonymize=(), pseudonym_key=b"check")
+    with ExitStack() as stack:
+        connection = stack.enter_context(duckdb.connect())
+        # What cannot be read is another check.
+        with suppress(SipTrunksError, OSError, duckdb.Error):
+            if settings.pseudonym_key != b"check" and destination.exists():
+                connection = stack.enter_context(destination.reading([table.name for table in schema.TABLES]))
+                stored = state.read_stored_accounts(connection)
+        extracted = extract_snapshots(RunContext(settings, destination, accounts), connection, stored)
+        for _ in extracted.batches():
+            pass
+    is_quiet = len(accounts) > _MOST_ACCOUNTS
+    for entry in extracted.accounts:
+        found = entry.error or f"token accepted, {entry.trunk_count} trunks at {settings.api.base_url}"
+        if entry.error or not is_quiet:
+            yield Check(f"account {entry.account}", found, entry.exit_code)
+    if is_quiet:
+        count = sum(not entry.error for entry in extracted.accounts)
+        yield Check("accounts", f"{count} of {len(accounts)} tokens accepted")
