@@ -127,7 +127,7 @@ def _chart(rows: list[dict[str, Any]], width: int) -> dict[str, Any]:
 
     All positions are pixels from the top left. A period without snapshots interrupts the line of the totals.
     """
-    days = [row["period"] for row in rows]
+    days: list[date] = [row["period"] for row in rows]
     totals = [row["trunk_count"] for row in rows]
     created, vanished = ([row[name] for row in rows] for name in ("created_count", "vanished_count"))
     total_steps = _steps(0, max((total for total in totals if total is not None), default=0))
