@@ -183,6 +183,22 @@ def test_status_works_for_a_user_who_may_only_read(begin: Begin, place: Path) ->
 # ---------------------------------------------------------------------- signals
 
 
+def test_a_data_directory_that_cannot_be_written_is_one_message(begin: Begin, place: Path) -> None:
+    """Only a process without root's privileges is bound by permissions."""
+    begin(TRUNK)
+    (place / "locked").mkdir(mode=0o500)
+    folders = {"locked": "locked/state cannot be created or used: Permission denied", "data": "data/state/run.lock"}
+    for path in [place / "data", *(place / "data").rglob("*")]:
+        path.chmod(path.stat().st_mode & ~0o222)
+    for folder, said in folders.items():
+        command = as_ordinary_user([COMMAND, "run", "--data-dir", folder])
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+        assert done.returncode == 7
+        (line,) = done.stderr.splitlines()
+        assert said in line
+        assert "data_dir" in line or "--data-dir" in line
+
+
 def test_a_query_can_be_interrupted(begin: Begin, place: Path) -> None:
     begin(TRUNK)
     process = subprocess.Popen(

@@ -6,6 +6,7 @@ change this machine's own schedules; the real ones judge the texts.
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import re
@@ -87,6 +88,11 @@ def test_a_crontab_keeps_what_else_is_in_it(kept: Path) -> None:
     shown = call("schedule", "show")
     assert "sip-trunks, by cron" in shown
     assert "other, by cron" in shown
+    installed = json.loads(call("schedule", "show", "--json"))
+    assert [schedule["name"] for schedule in installed] == ["sip-trunks", "other"]
+    expected = [{name: schedule[name] for name in ("name", "scheduler", "next_at")} for schedule in installed]
+    assert json.loads(call("status", "--json"))["schedules"] == expected
+    assert f"schedule   other, by cron; next run {installed[1]['next_at']}" in call("status")
     call("schedule", "remove", "--yes")
     assert kept.read_text().startswith(f"{mine}\n# begin other in")
     call("schedule", "remove", "--yes", "--name", "other")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.commands.options import Options, Parser, add_destination, add_format, add_raw, add_yes, ask
+from sip_trunks.commands.options import Options, Parser, add_destination, add_format, add_output, add_raw, add_yes, ask
 from sip_trunks.core.accounts import find_shared_tokens
-from sip_trunks.core.errors import UsageError
+from sip_trunks.core.errors import UsageError, suggest
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import Settings, read_settings
@@ -17,6 +18,7 @@ from sip_trunks.destinations import open_destination
 from sip_trunks.operations.monitoring.prometheus import forget_metrics
 from sip_trunks.operations.monitoring.webhook import forget_notifications
 from sip_trunks.reporting.formats import print_table, write_rows
+from sip_trunks.reporting.output import write_text
 from sip_trunks.run.pending import forget_pending
 from sip_trunks.run.result import format_moment
 from sip_trunks.warehouse import state
@@ -32,6 +34,7 @@ def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     add_format(parser, "table", "csv", "json")
     add_raw(parser)
+    add_output(parser)
     add_destination(parser)
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     forget = actions.add_parser("forget", help="delete all stored data of one account, including its history")
@@ -49,7 +52,8 @@ def run(options: Options) -> int:
 
         with logging_to_file(settings):
             return _forget_account(settings, options.name, is_agreed=options.yes)
-    _list_accounts(settings, format_name=options.format, raw=options.raw)
+    show = partial(_list_accounts, settings, format_name=options.format, raw=options.raw)
+    write_text(options.output, show)
     return 0
 
 
@@ -128,7 +132,8 @@ def _read_span(destination: Destination, name: str) -> Any:
     stored = _read_spans(destination)
     if name not in stored:
         names = ", ".join(stored) or "no account"
-        raise UsageError(f"{destination.location} has no account named {name!r}; stored: {names}")
+        near = suggest(name, stored)
+        raise UsageError(f"{destination.location} has no account named {name!r}; stored: {names}{near}")
     return stored[name]
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from sip_trunks.commands.options import Options, Parser, add_destination, add_format
-from sip_trunks.core.errors import UsageError
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sip_trunks.commands.options import Options, Parser, add_destination, add_format, add_output
+from sip_trunks.core.errors import UsageError, suggest
 from sip_trunks.core.settings import Settings, read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import print_json, print_table
+from sip_trunks.reporting.output import write_text
 from sip_trunks.warehouse import sql
 from sip_trunks.warehouse.dictionary import list_entries, markdown_of
 from trunk_transforms import schema
+
+if TYPE_CHECKING:
+    from sip_trunks.warehouse.dictionary import Entry
 
 
 def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("table", nargs="?", metavar="TABLE", help="only this table, view or macro (default: all)")
     add_format(parser, "table", "json", "markdown")
+    add_output(parser)
     add_destination(parser)
 
 
@@ -29,12 +37,21 @@ def run(options: Options) -> int:
     entries = [entry for entry in every if name is None or name in (entry.name, entry.name.partition("(")[0])]
     entries = entries or [entry for entry in every if entry.name == f"reports.{name}"]
     if not entries:
-        raise UsageError(f"no table, view or macro named {name!r}; there are {', '.join(e.name for e in every)}")
-    if options.format == "json":
+        names = [entry.name for entry in every]
+        near = suggest(
+            name, [short for full in names for short in (full, full.partition("(")[0], full.removeprefix("reports."))]
+        )
+        raise UsageError(f"no table, view or macro named {name!r}; there are {', '.join(names)}{near}")
+    write_text(options.output, partial(_print, entries, options.format))
+    return 0
+
+
+def _print(entries: list[Entry], format_name: str) -> None:
+    if format_name == "json":
         print_json({e.name: {"kind": e.kind, "grain": e.grain, "columns": list(e.columns)} for e in entries})
-        return 0
+        return
     for entry in entries:
-        if options.format == "markdown":
+        if format_name == "markdown":
             print(markdown_of(entry))
         else:
             print(f"{entry.name}: {entry.grain}")
@@ -43,7 +60,6 @@ def run(options: Options) -> int:
                 rows = [[column[name] for name in ("name", "type", "meaning")] for column in entry.columns]
                 print_table(["column", "type", "meaning"], rows)
         print()
-    return 0
 
 
 def _read_stored_columns(settings: Settings) -> dict[str, dict[str, str]]:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sip_trunks.commands.options import Options, Parser, add_destination, add_format, add_raw, moment
+from functools import partial
+
+from sip_trunks.commands.options import (
+    Options,
+    Parser,
+    add_accounts,
+    add_destination,
+    add_format,
+    add_output,
+    add_raw,
+    moment,
+)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -10,8 +21,10 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--since", type=moment, metavar="TIME", help="include past deviations seen at or after this time"
     )
+    add_accounts(parser)
     add_format(parser, "table", "csv", "json")
     add_raw(parser)
+    add_output(parser)
     add_destination(parser)
 
 
@@ -20,14 +33,18 @@ def run(options: Options) -> int:
     from sip_trunks.core.settings import read_settings
     from sip_trunks.destinations import open_destination
     from sip_trunks.reporting.formats import write_rows
-    from sip_trunks.warehouse.state import read_drift
+    from sip_trunks.reporting.output import write_text
+    from sip_trunks.warehouse.state import read_drift, refuse_unknown_accounts
     from trunk_transforms.schema import DRIFT, SCHEMA_DRIFT, SIP_TRUNK_SNAPSHOTS
 
     tables = (SIP_TRUNK_SNAPSHOTS.name, SCHEMA_DRIFT.name)
     with open_destination(read_settings(options.destination)).reading(tables) as connection:
-        rows = [list(vars(seen).values()) for seen in read_drift(connection, options.since)]
+        refuse_unknown_accounts(connection, options.account)
+        seen = read_drift(connection, options.since)
+    rows = [list(vars(each).values()) for each in seen if not options.account or each.account in options.account]
     if not rows and options.format == "table":
-        print("no drift: responses match the declaration")
+        write_text(options.output, partial(print, "no drift: responses match the declaration"))
         return 0
-    write_rows([column.name for column in DRIFT.columns], rows, format_name=options.format, raw=options.raw)
+    columns = [column.name for column in DRIFT.columns]
+    write_text(options.output, partial(write_rows, columns, rows, format_name=options.format, raw=options.raw))
     return 0

@@ -8,13 +8,16 @@ from sip_trunks.commands.options import Options, Parser, add_destination, add_fo
 def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     add_format(parser, "parquet", "csv", "duckdb")
-    parser.add_argument("--output", required=True, metavar="DIR", help="new folder for the copy")
+    parser.add_argument(
+        "--output", metavar="DIR", help="new folder for the copy (default: sip-trunks-export-TIME here)"
+    )
     parser.add_argument("--as-of", type=moment, metavar="TIME", help="the state at this time (default: now)")
     add_destination(parser)
 
 
 def run(options: Options) -> int:
     """Write the copy and print the number of rows of each table."""
+    from datetime import UTC, datetime
     from pathlib import Path
 
     from sip_trunks.core.settings import read_settings
@@ -22,7 +25,8 @@ def run(options: Options) -> int:
     from sip_trunks.reporting.formats import print_table
 
     settings = read_settings(options.destination)
-    counts = export_tables(settings, Path(options.output).absolute(), options.format, options.as_of)
+    output = options.output or f"sip-trunks-export-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
+    counts = export_tables(settings, Path(output).absolute(), options.format, options.as_of)
     print_table(["table", "rows"], list(counts.items()))
-    print(f"written to {options.output}; to initialize another destination: sip-trunks import {options.output}")
+    print(f"written to {output}; to initialize another destination: sip-trunks import {output}")
     return 0

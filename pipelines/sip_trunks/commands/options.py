@@ -47,6 +47,11 @@ def add_raw(parser: Parser) -> None:
     parser.add_argument("--raw", action="store_true", help="csv: do not guard against spreadsheet formulas")
 
 
+def add_output(parser: Parser) -> None:
+    """Declare `--output`, for a command that writes one file."""
+    parser.add_argument("--output", type=path, metavar="FILE", help="write to FILE (default: standard output)")
+
+
 def add_yes(parser: Parser) -> None:
     """Declare `--yes`."""
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
@@ -73,6 +78,7 @@ def add_report_output(parser: Parser) -> None:
         "--scheduler", metavar="ADDRESS", help="address of a running Dask scheduler (default: start local workers)"
     )
     parser.add_argument("--as-of", type=moment, metavar="TIME", help="the state at this time (default: now)")
+    add_accounts(parser)
     parser.add_argument("--mask", action="store_true", help="mask phone numbers and usernames")
     add_format(parser, *FORMATS, by_extension=True)
     parser.add_argument(

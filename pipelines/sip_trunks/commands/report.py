@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sip_trunks.commands.options import Options, Parser, add_report_output, moment
-from sip_trunks.core.errors import UsageError
+from sip_trunks.core.errors import UsageError, suggest
 from sip_trunks.core.settings import Settings, read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.output import choose_format, write_reports
@@ -55,7 +55,8 @@ def run(options: Options) -> int:
 def _check_names(names: list[str], by: list[str] | None) -> None:
     """Raise UsageError for an unknown report, or columns that `counts` cannot count by."""
     if unknown := [name for name in names if name not in REPORTS]:
-        raise UsageError(f"no report named {unknown[0]!r}; there are {', '.join(REPORTS)}")
+        near = suggest(unknown[0], REPORTS)
+        raise UsageError(f"no report named {unknown[0]!r}; there are {', '.join(REPORTS)}{near}")
     if not by:
         return
     if "counts" not in names:
@@ -73,14 +74,19 @@ def deriving(settings: Settings, options: Options, names: list[str], **asked: An
     Raises UsageError if the options contradict each other, or for a time before the first snapshot.
     """
     from sip_trunks.reporting.inputs import read_inputs_of, read_options
-    from sip_trunks.warehouse.state import read_observation_span
+    from sip_trunks.warehouse.state import read_observation_span, refuse_unknown_accounts
 
     is_past = options.as_of is not None
     asked |= {"as_of": options.as_of} if is_past else {}
-    wanted = read_options(settings, is_masked=options.mask, **asked)
+    wanted = read_options(settings, is_masked=options.mask, only=options.account, **asked)
     if wanted.since is not None and wanted.since > wanted.as_of:
         raise UsageError(f"--since {wanted.since.isoformat()} is after {wanted.as_of.isoformat()}; use an earlier time")
     destination = open_destination(settings)
+    if options.account:
+        if options.engine == "dask":
+            raise UsageError("--account is for --engine pandas")
+        with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+            refuse_unknown_accounts(connection, options.account)
     if is_past:
         with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
             span = read_observation_span(connection)

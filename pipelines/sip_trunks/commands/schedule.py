@@ -14,8 +14,10 @@ from sip_trunks.core.accounts import has_stored_token, pick_accounts
 from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import Settings, find_shell_settings, read_settings
 from sip_trunks.operations.scheduling import crontab, systemd
+from sip_trunks.operations.scheduling.installed import find_schedules
 from sip_trunks.operations.scheduling.job import Installed, Job, describe_run, offset_minutes, owner_of
 from sip_trunks.operations.scheduling.timetable import Timetable, read_cron, read_interval
+from sip_trunks.reporting.formats import print_json
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -37,6 +39,7 @@ def add_arguments(parser: Parser) -> None:
     adding.add_argument("--dry-run", action="store_true", help="show the schedule and install nothing")
     add_destination(adding)
     showing = actions.add_parser("show", help="show installed schedules and their next times")
+    showing.add_argument("--json", action="store_true", help="print one JSON array")
     removing = actions.add_parser("remove", help="show the schedule, ask, and remove it")
     for action, function in ((adding, _install), (showing, _show), (removing, _remove)):
         action.set_defaults(act=function)
@@ -69,7 +72,7 @@ def _install(settings: Settings, options: Options) -> None:
     _warn(settings)
     if options.dry_run:
         return
-    _refuse_conflict(job, scheduler, _find(settings))
+    _refuse_conflict(job, scheduler, find_schedules(settings))
     if not _confirm("install this?", options):
         print("nothing was installed")
         return
@@ -85,9 +88,12 @@ def _install(settings: Settings, options: Options) -> None:
         print("it pauses while you are logged out; to keep it running: loginctl enable-linger")
 
 
-def _show(settings: Settings, _options: Options) -> None:
+def _show(settings: Settings, options: Options) -> None:
     """Print the schedules that are installed."""
-    found = _find(settings)
+    found = find_schedules(settings)
+    if options.json:
+        print_json([vars(schedule) for schedule in found])
+        return
     if not found:
         print("no schedule: sip-trunks schedule install --every 1h")
     for number, schedule in enumerate(found):
@@ -97,7 +103,7 @@ def _show(settings: Settings, _options: Options) -> None:
 
 def _remove(settings: Settings, options: Options) -> None:
     """Show the schedule of that name, ask, and remove it; the data stays."""
-    found = [schedule for schedule in _find(settings) if schedule.name == options.name]
+    found = [schedule for schedule in find_schedules(settings) if schedule.name == options.name]
     if not found:
         print(f"no schedule named {options.name} is installed")
         return
@@ -132,10 +138,6 @@ def _scheduler(options: Options) -> ModuleType:
         raise UsageError("--systemd and --cron name two schedulers; use one of them")
     uses_cron = options.cron is not None or (not options.systemd and systemd.find_problem())
     return crontab if uses_cron and not options.systemd else systemd
-
-
-def _find(settings: Settings) -> list[Installed]:
-    return [*systemd.find(), *crontab.find(owner_of(settings))]
 
 
 def _refuse_conflict(job: Job, scheduler: ModuleType, found: list[Installed]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sip_trunks.core.config_files import ConfigFiles, dig, list_config_dirs
 from sip_trunks.core.dlt_runtime import find_secret
-from sip_trunks.core.errors import ConfigError, name_some
+from sip_trunks.core.errors import ConfigError, name_some, suggest
 from sip_trunks.core.settings import DEFAULT_ACCOUNT, Account, Settings, checked_account
 
 _LEAST_KEY = 16
@@ -32,7 +32,8 @@ def pick_accounts(settings: Settings, names: list[str]) -> tuple[Account, ...]:
     by_name = {account.name: account for account in accounts}
     for name in names:
         if name not in by_name:
-            raise ConfigError(f"no account named {name!r}; configured: {name_some(list(by_name), 20)}")
+            configured = name_some(list(by_name), 20)
+            raise ConfigError(f"no account named {name!r}; configured: {configured}{suggest(name, by_name)}")
     return tuple(by_name[name] for name in dict.fromkeys(names or by_name))
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _LONGEST_LINE = 4000
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class SipTrunksError(Exception):
@@ -118,6 +119,8 @@ def describe_error(error: BaseException) -> str:
         parts = [f"no space left on the disk of {disk}; free some and run again"]
     elif isinstance(error, OSError) and error.errno is not None:
         parts = [f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)]
+        if error.errno in _NOT_WRITABLE and error.filename:
+            parts.append("give this user access to it, or name another folder with --data-dir")
     else:
         parts = [" ".join(str(error).split()) or type(error).__name__]
     return printable("; ".join(parts), _LONGEST_LINE)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sip_trunks.core.settings import Settings
 
 logger = logging.getLogger("sip_trunks")
+logger.addHandler(logging.NullHandler())  # without a log file, Python would print what is logged
 
 
 @contextmanager

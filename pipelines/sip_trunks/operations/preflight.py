@@ -95,8 +95,11 @@ def _check_notify(settings: Settings) -> str:
 
 def _check_data_dir(settings: Settings) -> str:
     prepare_state_dir(settings)
-    with tempfile.TemporaryFile(dir=settings.data_dir):
-        pass
+    try:
+        with tempfile.TemporaryFile(dir=settings.data_dir):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(settings.data_dir)) from None
     destination = open_destination(settings)
     if destination.exists():
         with destination.reading(()):

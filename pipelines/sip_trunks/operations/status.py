@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sip_trunks.core.errors import name_some
+from sip_trunks.core.config_files import home_of
+from sip_trunks.core.errors import SipTrunksError, name_some
 from sip_trunks.core.files import find_leftovers
 from sip_trunks.core.lock import is_run_active
 from sip_trunks.destinations import open_destination
+from sip_trunks.operations.scheduling.installed import find_schedules
 from sip_trunks.operations.unfinished import read_unfinished
 from sip_trunks.reporting.formats import as_size, print_table
 from sip_trunks.run.result import describe_failures, format_moment
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sip_trunks.core.settings import Settings
+    from sip_trunks.operations.scheduling.job import Installed
 
 _MOST_NAMES = 5
 _DRIFT_COLUMNS = ("column_name", "kind", "detail", "row_count", "first_seen_at")
@@ -71,7 +75,19 @@ def read_status(settings: Settings) -> dict[str, Any]:
         "unfinished": [f"accounts forget {name}" for name in read_unfinished(settings, destination)],
         "accounts": accounts,
         "last_run": _read_last_run(settings),
+        "schedules": [
+            {"name": found.name, "scheduler": found.scheduler, "next_at": found.next_at}
+            for found in _schedules(settings)
+        ],
     }
+
+
+def _schedules(settings: Settings) -> list[Installed]:
+    """Return the installed schedules of runs with these settings; none if the scheduler cannot be asked."""
+    with suppress(SipTrunksError, OSError):
+        folder = str(home_of(settings.config_dir))
+        return [found for found in find_schedules(settings) if found.folder == folder]
+    return []
 
 
 def watched_accounts(settings: Settings, stored: Iterable[str]) -> list[str]:
@@ -134,12 +150,16 @@ def print_status(status: dict[str, Any]) -> None:
         exit_code, error = last["exit_code"], last["error"]
         how = {0: "succeeded", None: error}.get(exit_code, f"exit code {exit_code}: {error}")
         elsewhere = f" into {last['destination']}" if last["destination"] not in (None, status["destination"]) else ""
-        print(f"last run   {last['started_at']}{elsewhere}, {how}")
+        print(f"last run   {last['started_at']}{_as_past(last['started_at'])}{elsewhere}, {how}")
+    for schedule in status["schedules"]:
+        print(f"schedule   {schedule['name']}, by {schedule['scheduler']}; next run {schedule['next_at']}")
+    if not status["schedules"]:
+        print("schedule   none on this machine: sip-trunks schedule install --every 1h")
     if not status["accounts"]:
         print("accounts   none yet: sip-trunks run, or sip-trunks run --demo")
         return
     print()
-    rows = [a | {"age": _as_age(a["age_seconds"])} for a in status["accounts"]]
+    rows = [a | {"age": _as_age(a["age_seconds"], " ago")} for a in status["accounts"]]
     columns = ["account", "snapshot_at", "age", "trunk_count", "drift_count"]
     print_table(columns, [[row[column] for column in columns] for row in rows])
     drifting = [[a["account"], *list(seen.values())] for a in status["accounts"] for seen in a["drift"]]
@@ -157,12 +177,21 @@ def _describe_size(status: dict[str, Any]) -> str:
     return text
 
 
-def _as_age(seconds: int | None) -> str:
+def _as_past(moment: str) -> str:
+    """Return how long ago a moment was, in brackets; an empty text if a damaged file has none."""
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    except (TypeError, ValueError):
+        return ""
+    return f" ({_as_age(round(seconds), ' ago')})"
+
+
+def _as_age(seconds: int | None, ago: str = "") -> str:
     if seconds is None:
         return "never seen"
     if seconds < 0:
         return f"seen {_as_age(-seconds)} in the future: the clock was ahead"
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
+            return f"{seconds // length} {unit}{ago}"
+    return f"{seconds} s{ago}"

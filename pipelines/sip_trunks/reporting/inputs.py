@@ -62,7 +62,7 @@ def read_inputs_of(
 ) -> ReportInputs:
     """Return the inputs of these reports from a destination, which counts trunks itself if only counts are needed."""
     if set(names) <= COUNT_REPORTS and not is_past:
-        groups = frames.as_frame(destination.count_by(trunk_columns(names, options.by)))
+        groups = frames.as_frame(destination.count_by(_trunk_columns(names, options)))
         return ReportInputs({"groups": groups}, options)
     with destination.reading(stored_tables(names, is_past=is_past)) as connection:
         return read_inputs(connection, names, options, is_past=is_past)
@@ -77,9 +77,7 @@ def read_inputs(
     """
     as_of, needed = options.as_of, tables_needed(names)
     readers = {
-        "trunks": partial(
-            frames.read_trunks, columns=trunk_columns(names, options.by), as_of=as_of if is_past else None
-        ),
+        "trunks": partial(frames.read_trunks, columns=_trunk_columns(names, options), as_of=as_of if is_past else None),
         "lifetimes": partial(frames.read_lifetimes, as_of=as_of),
         "changes": partial(frames.read_changes, since=options.changed_since, as_of=as_of, is_log=options.is_log),
         "observations": partial(frames.read_observations, as_of=as_of),
@@ -87,3 +85,8 @@ def read_inputs(
     tables = {name: read(connection) for name, read in readers.items() if name in needed}
     log = frames.read_findings(connection) if "trunks" in needed and not is_past else None
     return ReportInputs(tables if log is None else tables | {"log": log}, options)
+
+
+def _trunk_columns(names: Sequence[str], options: Options) -> list[str]:
+    columns = trunk_columns(names, options.by)
+    return list(dict.fromkeys([*columns, "account"])) if options.only else list(columns)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sip_trunks.core.errors import ConfigError, UsageError
+from sip_trunks.core.errors import ConfigError, UsageError, name_some, suggest
 from sip_trunks.core.settings import PSEUDONYMS
 from sip_trunks.warehouse.sql import (
     DATASET,
@@ -90,7 +90,18 @@ def refuse_unknown_columns(columns: Sequence[str], stored: Collection[str]) -> N
     """Raise UsageError if one of the columns is not stored."""
     unknown = [name for name in columns if name not in stored]
     if unknown:
-        raise UsageError(f"sip_trunks has no column {unknown[0]!r}; its columns: {', '.join(stored)}")
+        raise UsageError(
+            f"sip_trunks has no column {unknown[0]!r}; its columns: {', '.join(stored)}{suggest(unknown[0], stored)}"
+        )
+
+
+def refuse_unknown_accounts(connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> None:
+    """Raise UsageError if one of the accounts is not stored."""
+    stored = read_stored_accounts(connection) if names else {}
+    for name in names:
+        if name not in stored:
+            known = name_some(list(stored), 20) or "no account"
+            raise UsageError(f"no account named {name!r} is stored; stored: {known}{suggest(name, stored)}")
 
 
 def count_trunks_by(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> pa.Table:

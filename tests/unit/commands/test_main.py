@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     [
         ([], "required: COMMAND"),
         (["nope"], "invalid choice: 'nope'"),
+        (["staus"], "did you mean status?"),
+        (["schedule", "instal"], "sip-trunks schedule: error: argument ACTION: invalid choice: 'instal'"),
+        (["run", "--acount", "x"], "usage: sip-trunks run "),
+        (
+            ["run", "--acount", "x"],
+            "sip-trunks run: error: unrecognized arguments: --acount x; did you mean --account?",
+        ),
+        (["accounts", "forget", "a", "b"], "usage: sip-trunks accounts forget "),
+        (["status", "--config"], "sip-trunks status: error: argument --config: expected one argument"),
         (["run", "--demo", "--account", "x"], "not allowed with argument --demo"),
         (["run", "--nope"], "unrecognized arguments: --nope"),
         (["demo-api", "--port", "70000"], "must be a port from 0 to 65535"),
@@ -34,6 +44,36 @@ def test_a_command_line_that_cannot_be_parsed_exits_with_2(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert message in printed.err
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rules", "allowlist-emty"], "did you mean allowlist-empty"),
+        (["report", "overviw"], "did you mean overview?"),
+        (["describe", "runz"], "did you mean runs?"),
+        (["run", "--account", "defualt"], "configured: default; did you mean default?"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_an_error_that_suggests_one(arguments: list[str], message: str) -> None:
+    assert message in call(*arguments, code=2)
+
+
+@pytest.mark.usefixtures("place")
+def test_a_rule_is_explained_by_name() -> None:
+    explained = call("rules", "allowlist-empty")
+    assert explained.startswith("critical  allowlist-empty\n")
+    assert "          fix   add the addresses" in explained
+    assert {row["rule"].partition("-")[0] for row in json.loads(call("rules", "allowlist", "--json"))} == {"allowlist"}
+    assert len(json.loads(call("rules", "--json"))) > 40
+
+
+@pytest.mark.usefixtures("place")
+def test_the_debug_option_may_be_before_and_after_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--debug", "report", "nope"], ["report", "nope", "--debug"]):
+        assert main(arguments) == 2
+        assert "Traceback" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("place")

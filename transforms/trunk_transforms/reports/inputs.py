@@ -37,7 +37,8 @@ class Options:
     """The options of reports; all moments are UTC.
 
     `as_of` is the time of the state to report on. With `is_log`, the changes are every step of the last `LOGGED_DAYS`
-    days, instead of the difference between `since` and `as_of`.
+    days, instead of the difference between `since` and `as_of`. `accounts` are the configured accounts; `only` has the
+    accounts to report on, all if it is empty.
     """
 
     as_of: datetime
@@ -51,6 +52,7 @@ class Options:
     suppressions: Sequence[Suppression] = ()
     is_log: bool = False
     is_masked: bool = False
+    only: Sequence[str] = ()
 
     @property
     def changed_since(self) -> datetime | None:
@@ -83,13 +85,18 @@ class ReportInputs:
             trunks = derive_provider(trunks, self.options.providers)
         return derive_country_name(trunks) if "country_name" in names else trunks
 
+    def _only(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the accounts to report on."""
+        only = self.options.only
+        return frame.loc[frame["account"].isin(only)].reset_index(drop=True) if only else frame
+
     def count(self, by: Sequence[str]) -> pd.DataFrame:
         """Return the number of trunks per combination of these columns, with country names next to country codes."""
         if "groups" in self.tables:
-            return self._present(rank_groups([self._with(self.tables["groups"], by)], by), by)
+            return self._present(rank_groups([self._with(self._only(self.tables["groups"]), by)], by), by)
         # Reuse the columns derived for the audit; for a count alone, derive only the columns that it needs.
         derived = self.trunks if "trunks" in vars(self) else self._with(self.tables["trunks"], by)
-        return self._present(count_trunks(derived, by), by)
+        return self._present(count_trunks(self._only(derived), by), by)
 
     def _present(self, counts: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
         if "country_code" in by and "country_name" not in by:
@@ -103,28 +110,30 @@ class ReportInputs:
     @cached_property
     def growth(self) -> pd.DataFrame:
         """The number of trunks per period."""
-        options, stored = self.options, (self.tables["lifetimes"], self.tables["observations"])
+        options = self.options
+        stored = [self._only(self.tables[name]) for name in ("lifetimes", "observations")]
         return derive_growth(*stored, as_of=options.as_of, since=options.since, period=options.period)
 
     @cached_property
     def changes(self) -> pd.DataFrame:
         """The changes, by step or between two moments."""
-        changes = self.tables["changes"]
+        changes = self._only(self.tables["changes"])
         return mask_changes(changes) if self.options.is_masked else changes
 
     @cached_property
     def freshness(self) -> pd.DataFrame:
         """The age of each account's last snapshot, and missed runs."""
         options, interval = self.options, self.options.expected_interval_seconds
-        observed = self.tables["observations"]
+        observed = self._only(self.tables["observations"])
         return derive_freshness(
-            observed, as_of=options.as_of, expected_interval_seconds=interval, accounts=options.accounts
+            observed, as_of=options.as_of, expected_interval_seconds=interval, accounts=options.only or options.accounts
         )
 
     def audit(self, rules: Sequence[Rule]) -> pd.DataFrame:
-        """Return the findings of these rules, suppressed ones included."""
+        """Return the findings of these rules, suppressed ones included. Rules compare the trunks of all accounts."""
         options = self.options
         findings = audit_trunks(self.trunks, providers=options.providers, as_of=options.as_of, rules=rules)
+        findings = self._only(findings)
         return mask_findings(findings, self.tables["trunks"]) if options.is_masked else findings
 
     @cached_property

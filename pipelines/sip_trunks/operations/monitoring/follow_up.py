@@ -10,7 +10,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.core.errors import RunActiveError, SipTrunksError, Terminated, describe_error
+from sip_trunks.core.errors import DestinationError, RunActiveError, SipTrunksError, Terminated, describe_error
 from sip_trunks.core.logs import log, say
 from sip_trunks.operations.monitoring.prometheus import write_metrics
 from sip_trunks.operations.monitoring.webhook import TOTAL_SECONDS, notify
@@ -62,17 +62,20 @@ def _record(settings: Settings, run: Mapping[str, Any], result: RunResult | None
             seconds = _SECONDS_TO_STOP if is_interrupted else TOTAL_SECONDS
             send = partial(notify, settings, run, result, error, total_seconds=seconds)
             steps["no notification was sent"] = send
+    # If the run could not write to the data directory, neither can these; one message is enough.
+    told = log if isinstance(error, OSError | DestinationError) else say
     for problem, step in steps.items():
-        _try(problem, step)
+        _try(problem, step, told)
 
 
-def _try(problem: str, step: Callable[[], None]) -> None:
-    """Perform a step; if it fails, warn of the problem."""
+def _try(problem: str, step: Callable[[], None], tell: Callable[..., None] = say) -> None:
+    """Perform a step; if it fails, warn of the problem, only in the log if the disk failed and `tell` is `log`."""
     try:
         step()
     except Exception as reason:  # noqa: BLE001 - the run has ended, and its result must still be reported
         kind = "" if isinstance(reason, SipTrunksError | OSError) else f"{type(reason).__name__}: "
-        say(logging.WARNING, f"{problem}: {kind}{describe_error(reason)}")
+        warn = tell if isinstance(reason, OSError) else say
+        warn(logging.WARNING, f"{problem}: {kind}{describe_error(reason)}")
     except KeyboardInterrupt:
         # The run has ended already. The next run sends unsent notifications.
         say(logging.WARNING, f"{problem}: stopped")

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sip_trunks.core.config_files import home_of
 from sip_trunks.core.errors import UsageError
 from sip_trunks.destinations import open_destination
 
@@ -59,6 +60,8 @@ def describe_run(
     Raises UsageError if a path has characters that a schedule cannot contain.
     """
     arguments = [part for account in accounts for part in ("--account", account)]
+    if settings.config_dir and home_of(settings.config_dir) == settings.config_dir:
+        arguments += ["--config", str(settings.config_dir)]  # the working directory names only a folder `.dlt`
     arguments += ["--destination", destination] if destination else []
     # The path is not resolved, because a virtual environment is found through its own links.
     script = Path(sys.executable).absolute().with_name("sip-trunks")
@@ -68,7 +71,7 @@ def describe_run(
         name=name,
         timetable=timetable,
         command=(*program, "run", *arguments),
-        folder=_folder(settings),
+        folder=home_of(settings.config_dir),
         writable=(settings.data_dir, *(path for path in folders if not path.is_relative_to(settings.data_dir))),
         data_dir=settings.data_dir if os.environ.get("SIP_TRUNKS__DATA_DIR") else None,
         user=owner_of(settings),
@@ -86,7 +89,7 @@ def owner_of(settings: Settings) -> str | None:
     """
     if os.geteuid() != 0:
         return None
-    path = settings.data_dir if settings.data_dir.exists() else _folder(settings)
+    path = settings.data_dir if settings.data_dir.exists() else home_of(settings.config_dir)
     owner = path.stat().st_uid
     try:
         return user_name(owner) if owner else None
@@ -128,7 +131,3 @@ def call(command: Sequence[str], text: str = "") -> subprocess.CompletedProcess[
 def describe_problem(done: subprocess.CompletedProcess[str]) -> str:
     """Return the error message of a program as one line."""
     return " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-
-
-def _folder(settings: Settings) -> Path:
-    return settings.config_dir.parent if settings.config_dir else Path.cwd()
