@@ -15,6 +15,7 @@ setup: $(READY) ## create .venv from requirements.lock
 # uv comes out of the same lock as everything else, so its hash is checked too.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("sip-trunks needs Python 3.11 to 3.13, but $(PYTHON) is %d.%d; name another: make PYTHON=python3.12" % sys.version_info[:2])'
+	@echo "installing dependencies into $(VENV), about a minute" >&2
 	@$(PYTHON) -m venv --clear $(VENV)
 	@awk '/^uv==/ {on = 1} on {print; if (!/\\$$/) exit}' requirements.lock > $(VENV)/uv.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock

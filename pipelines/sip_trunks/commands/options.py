@@ -85,7 +85,8 @@ def add_report_output(parser: Parser) -> None:
         "--output",
         type=path,
         metavar="PATH",
-        help="write to this file, or to a folder for csv and png of several reports (default: standard output)",
+        help="write to this file, such as trunks.xlsx for Excel, or to a folder for csv and png of several reports "
+        "(default: standard output)",
     )
     add_raw(parser)
     add_destination(parser)
