@@ -26,7 +26,7 @@ COMMANDS = {
     "rules": "list the rules of the audit, with reason and source",
     "drift": "list deviations of responses from the declaration",
     "sql": "run a read-only SQL query on the stored data",
-    "status": "show when each account was last seen and how the last run ended",
+    "status": "show when each account was last seen, and the last run",
     "accounts": "list configured and stored accounts; forget one",
     "prune": "delete old data and compact the rest; shows the effect first",
     "check": "check settings, token, API and data directory",
@@ -36,6 +36,7 @@ COMMANDS = {
     "import": "initialize an empty destination from an export",
     "notebook": "explore the stored data in the browser",
     "demo-api": "serve the demo account until stopped",
+    "completion": "print the completion script of a shell",
 }
 """Every command with its help text. Its module has the same name."""
 
@@ -68,13 +69,14 @@ def build_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(
         prog="sip-trunks",
+        usage="sip-trunks [OPTIONS] COMMAND ...",
         description="A versioned history of the SIP trunks of Famulor accounts, with reports, changes and an audit.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"sip-trunks {__version__}")
     parser.set_defaults(config=None, data_dir=None, debug=False)
-    parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog="sip-trunks")
     for name, meaning in COMMANDS.items():
         added = parsers.add_parser(name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}.")
         added.declare = partial(_declare_options, name)

@@ -26,10 +26,9 @@ class Parser(argparse.ArgumentParser):
         self._is_complete = True
         if self.declare is not None:
             self.declare(self)
-        group = self.add_argument_group("options of every command")
         for name, more in _COMMON.items():
             # An absent option of a command must not replace one before the command.
-            group.add_argument(name, default=argparse.SUPPRESS, **more)
+            self.add_argument(name, default=argparse.SUPPRESS, **more)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as argparse does, but refuse unknown arguments here, where the command is known."""
@@ -53,7 +52,7 @@ class Parser(argparse.ArgumentParser):
 
 
 _COMMON: dict[str, dict[str, Any]] = {
-    "--config": {"metavar": "DIR", "help": "folder with config.toml and secrets.toml (default: .dlt here or above)"},
+    "--config": {"metavar": "DIR", "help": "folder with the settings (default: .dlt, here or above)"},
     "--data-dir": {"metavar": "DIR", "help": "folder for all stored data (default: sip_trunks.data_dir)"},
     "--debug": {"action": "store_true", "help": "show the traceback of an error"},
 }

@@ -11,6 +11,8 @@ from sip_trunks.commands import main
 from tests.support.runs import call
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.api import Api
 
 
@@ -74,6 +76,15 @@ def test_the_debug_option_may_be_before_and_after_the_command(capsys: pytest.Cap
     for arguments in (["--debug", "report", "nope"], ["report", "nope", "--debug"]):
         assert main(arguments) == 2
         assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_has_the_options_of_every_command(place: Path, shell: str) -> None:
+    (place / ".dlt").mkdir()
+    (place / ".dlt" / "config.toml").write_text("[sip_trunk]\nlake = 1")  # a shell starts in any folder
+    script = call("completion", shell)
+    for word in ("schedule", "install", "every", "fail-on", "config"):
+        assert word in script
 
 
 @pytest.mark.usefixtures("place")

@@ -1,0 +1,38 @@
+"""The command `completion`: print the script that completes commands and options in a shell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sip_trunks.commands.options import Options
+    from sip_trunks.commands.parser import Parser
+
+
+def add_arguments(parser: Parser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "shell", choices=("bash", "zsh", "fish"), help="the shell; docs/operations.md says where it looks"
+    )
+
+
+def run(options: Options) -> int:
+    """Print the script, with the options of every command."""
+    import shtab
+
+    from sip_trunks.commands.dispatch import build_parser
+
+    kinds = {"output": shtab.FILE, "config": shtab.DIRECTORY, "data_dir": shtab.DIRECTORY, "folder": shtab.DIRECTORY}
+
+    def complete(parser: Parser) -> None:
+        parser.complete()
+        for action in parser._actions:  # noqa: SLF001 - argparse has no public name for them
+            if action.dest in kinds:
+                action.complete = kinds[action.dest]  # type: ignore[attr-defined]
+            for child in action.choices.values() if isinstance(action.choices, dict) else ():
+                complete(child)
+
+    parser = build_parser()
+    complete(parser)
+    print(shtab.complete(parser, options.shell))
+    return 0
