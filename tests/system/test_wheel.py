@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import venv
 from typing import TYPE_CHECKING
 from zipfile import ZipFile
+
+from packaging.requirements import Requirement
 
 from tests.support.runs import PROJECT
 
@@ -49,6 +52,21 @@ def test_the_wheel_works_beside_a_package_and_a_module_of_the_names_of_its_folde
     code = "import pipelines, transforms, sip_trunks; print(pipelines.OWNER, transforms.OWNER, sip_trunks.__file__)"
     owners = succeed(python, "-c", code, folder=user).split()
     assert owners == ["user", "user", f"{site}/sip_trunks/__init__.py"]
+    code = (
+        "import sys; sys.modules['marimo'] = None; from sip_trunks.commands import main; sys.exit(main(['notebook']))"
+    )
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=user)
+    assert "pipx inject sip-trunks marimo altair uvicorn" in done.stderr
     data = {"SIP_TRUNKS__DATA_DIR": str(user / "data")}
     assert "50 new" in succeed(python, "-m", "sip_trunks", "run", "--demo", folder=user, **data)
     assert (user / "data" / "reports" / "index.html").stat().st_size > 10_000
+
+
+def test_the_image_gets_the_versions_of_the_lock(tmp_path: Path) -> None:
+    """Only the command of the Dockerfile shows that pip understands what it writes."""
+    (command,) = re.findall(r"^RUN (grep .*) > /constraints.txt", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
+    pins = [Requirement(line) for line in succeed("sh", "-c", command, folder=PROJECT).splitlines()]
+    used = [pin.name for pin in pins if pin.marker is None or pin.marker.evaluate()]
+    assert len(used) == len(set(used)) > 100
+    assert {"dlt", "duckdb", "psycopg2-binary", "s3fs"} <= set(used)
+    assert all(str(pin.specifier).startswith("==") for pin in pins)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from sip_trunks.commands.dispatch import build_parser
+
 PROJECT = Path(__file__).resolve().parents[2]
 WORKFLOW = PROJECT / ".github" / "workflows" / "scheduled.yml"
 DAG = PROJECT / "deploy" / "airflow" / "sip_trunks_dag.py"
@@ -48,3 +50,18 @@ def test_the_dag_of_airflow_is_sound_python_and_knows_the_exit_codes() -> None:
     compile(text, str(DAG), "exec")
     assert "ANOTHER_RUN_IS_ACTIVE = 6\n" in text
     assert "WORTH_A_RETRY = {4, 7, 8}\n" in text
+
+
+def test_the_image_runs_as_an_ordinary_user_and_has_neither_secrets_nor_data() -> None:
+    lines = [line for line in (PROJECT / "Dockerfile").read_text("utf-8").splitlines() if not line.startswith("#")]
+    final = lines[max(number for number, line in enumerate(lines) if line.startswith("FROM ")) :]
+    assert "USER sip-trunks" in final
+    assert "VOLUME /data" in final
+    assert 'ENTRYPOINT ["sip-trunks"]' in final
+    (health,) = (json.loads(line.partition(" CMD ")[2]) for line in final if line.startswith("HEALTHCHECK "))
+    assert build_parser().parse_args(health[1:]).max_age == "3h"
+    first, *kept = [line for line in (PROJECT / ".dockerignore").read_text("utf-8").splitlines() if line[0] != "#"]
+    assert first == "*"
+    names = [line.removeprefix("!") for line in kept if line.startswith("!")]
+    assert [name for name in names if not (PROJECT / name).exists()] == []
+    assert {name.partition("/")[0] for name in names} & {".dlt", "data", ".git", "deploy"} == set()

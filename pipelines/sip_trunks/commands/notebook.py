@@ -22,6 +22,11 @@ from sip_trunks.core.settings import read_settings
 
 _HOST = "127.0.0.1"
 _FILES = ("explore.py", "explore.css")
+_IN_CHECKOUT = "pip install '.[notebook]' in the project"
+_ELSEWHERE = (
+    "pip install marimo altair uvicorn; with pipx: pipx inject sip-trunks marimo altair uvicorn; with uv: add --with "
+    "marimo --with altair --with uvicorn to `uvx` or `uv tool install`"
+)
 _PACKAGE = Path(__file__).resolve().parents[1]
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -46,7 +51,8 @@ def run(options: Options) -> int:
     """
     settings = read_settings(options.destination)
     if find_spec("marimo") is None or find_spec("altair") is None:
-        raise MissingExtraError("the notebook needs marimo and Altair: pip install '.[notebook]' in the project")
+        is_checkout = (_PACKAGE.parents[1] / "pyproject.toml").is_file()
+        raise MissingExtraError(f"the notebook needs marimo and Altair: {_IN_CHECKOUT if is_checkout else _ELSEWHERE}")
     # A wheel has the notebook in this package, a checkout beside the source roots.
     candidates = [folder / "notebooks" / _FILES[0] for folder in (_PACKAGE, _PACKAGE.parents[1])]
     notebook = next(path for path in candidates if path.is_file())
