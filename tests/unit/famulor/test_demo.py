@@ -83,8 +83,8 @@ def request(url: str, method: str = "GET", headers: dict[str, str] | None = None
 @pytest.mark.parametrize(
     ("edition", "sha256"),
     [
-        (0, "534546a78619c47da816d8b792aaa22dc33dbf9635e3a6adb490ce564c62db6a"),
-        (7, "fdaf438e0bdf0d541280bd84febc88a23c772585069b0f6394b5121880de2d0f"),
+        (0, "fd26dc022f6998bf872629cf8f9c165a34131751cfc7303304706493abe0f814"),
+        (7, "8eebe3791a5859d99d853085e14c56ed63bb7151553d25fa7122ccb72d2b9eaf"),
     ],
 )
 def test_editions_are_the_same_on_every_machine(edition: int, sha256: str) -> None:
