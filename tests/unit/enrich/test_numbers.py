@@ -14,6 +14,7 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, PhoneNumber
 from trunk_transforms.enrich.numbers import (
     as_text,
     derive_numbers,
+    list_readings,
     match_valid_numbers,
     normalize_numbers,
     read_numbers,
@@ -150,6 +151,9 @@ def read(*pairs: tuple[str, str | None]) -> list[str | None]:
         ("13123456789", "CN", "+8613123456789"),
         ("13123456789", "US", "+13123456789"),
         ("13123456789", "DE", None),
+        ("4930231252", "DE", None),  # of Berlin, or of the area 4930
+        ("498999998432", "DE", "+498999998432"),
+        ("442079460108", "GB", "+442079460108"),
         ("13123456789", None, "+13123456789"),
         ("0111523456789", "AR", "+5491123456789"),
         ("01123456789", "AR", "+541123456789"),
@@ -180,6 +184,17 @@ def spellings() -> Iterable[tuple[str, str, str]]:
             texts |= {e164, e164[1:], f"00{e164[1:]}", phonenumbers.national_significant_number(example)}
             texts |= {exit_code + e164[1:]} if exit_code.isdigit() else set()
             yield from ((text, region, e164) for text in texts)
+
+
+def test_the_likelier_of_two_readings_comes_first() -> None:
+    cases = [*spellings(), ("4930231252", "DE", "+4930231252"), ("4915112345678", "DE", "+4915112345678")]
+    texts, regions, meant = zip(*cases, strict=True)
+    numbers, countries = (pa.array(values, pa.large_string()) for values in (texts, regions))
+    first, second = (r.to_pylist() for r in list_readings(numbers, normalize_numbers(numbers), countries))
+    unclear = [(one, other, e164) for one, other, e164 in zip(first, second, meant, strict=True) if other]
+    assert ("+4930231252", "+494930231252", "+4930231252") in unclear
+    assert [triple for triple in unclear if triple[0] != triple[2] or triple[0] == triple[1]] == []
+    assert all(match_valid_numbers(pa.array(sorted({n for n in [*first, *second] if n}), pa.large_string())))
 
 
 def test_no_spelling_of_an_example_of_any_region_is_read_as_another_number() -> None:

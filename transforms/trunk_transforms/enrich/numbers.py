@@ -9,7 +9,7 @@ and matched against a whole column, because parsing takes 40 µs per number, or 
 from __future__ import annotations
 
 import re
-from functools import cache, reduce
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -130,32 +130,44 @@ def read_numbers(numbers: pa.Array, normalized: pa.Array, countries: pa.Array) -
     abroad, with its national prefix, or with neither. Fewer than 10 digits without a leading 0 may be an extension and
     are not read. Without a country, 11 to 15 digits are read as an international number.
     """
-    return pc.coalesce(_read_dialled(numbers, countries), _where_valid(normalized))
+    first, second = list_readings(numbers, normalized, countries)
+    return pc.if_else(pc.is_null(second), first, None)
 
 
-def _read_dialled(numbers: pa.Array, countries: pa.Array) -> pa.Array:
+def list_readings(numbers: pa.Array, normalized: pa.Array, countries: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return the readings of `read_numbers`: the only one and null, or the two likeliest ones.
+
+    4930231252 of Germany is +4930231252 or +494930231252: both exist. The one with the country's own calling code in
+    it is the first, because few people write a number without the prefixes of both its country and its area.
+    """
+    first, second = _read_dialled(numbers, countries)
+    return pc.coalesce(first, _where_valid(normalized)), second
+
+
+def _read_dialled(numbers: pa.Array, countries: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Return the readings of numbers without +, each country's numbers at once."""
     digits = list_digits(numbers)
     places = np.flatnonzero(as_flags(pc.match_substring_regex(digits, patterns.DIALLED)))
     if not places.size:
-        return pa.nulls(len(numbers), pa.large_string())
+        return pa.nulls(len(numbers), pa.large_string()), pa.nulls(len(numbers), pa.large_string())
     encoded = countries.take(pa.array(places)).dictionary_encode(null_encoding="encode")
     codes = encoded.indices.to_numpy()
     groups = [places[codes == code] for code in range(len(encoded.dictionary))]
     names = encoded.dictionary.to_pylist()
     spelled = [_spell(digits.take(pa.array(rows)), name) for rows, name in zip(groups, names, strict=True)]
     abroad, *at_home = (_where_valid(pa.concat_arrays(parts)) for parts in zip(*spelled, strict=True))
-    home = pc.coalesce(*at_home)
-    is_clear = reduce(pc.and_, (pc.fill_null(pc.equal(home, other), fill_value=True) for other in at_home))
-    readings = pc.coalesce(abroad, pc.if_else(is_clear, home, None))
+    first = pc.coalesce(abroad, *at_home)
+    others = (pc.if_else(pc.not_equal(first, other), other, None) for other in at_home)
+    second = pc.if_else(pc.is_null(abroad), pc.coalesce(*others), None)
     # The place of each number among the readings; numbers that are not read have none.
     index = np.full(len(numbers), -1)
-    index[np.concatenate(groups)] = np.arange(len(readings))
-    return readings.take(pa.array(index, mask=index < 0))
+    index[np.concatenate(groups)] = np.arange(len(first))
+    order = pa.array(index, mask=index < 0)
+    return first.take(order), second.take(order)
 
 
 def _spell(digits: pa.Array, country: str | None) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
-    """Return the digits in E.164 after a prefix for calls abroad, a national prefix, no prefix, or only the +."""
+    """Return the digits in E.164 after a prefix for calls abroad, a calling code, a national prefix, or no prefix."""
     plan = PhoneMetadata.metadata_for_region(country) if country else None
     with_plus = _prepend("+", digits)
     if plan is None:
@@ -165,7 +177,7 @@ def _spell(digits: pa.Array, country: str | None) -> tuple[pa.Array, pa.Array, p
     abroad = _strip_prefix(digits, plan.international_prefix)
     national = _strip_prefix(digits, plan.national_prefix_for_parsing, plan.national_prefix_transform_rule)
     own = pc.if_else(pc.starts_with(with_plus, code), with_plus, None)
-    return _prepend("+", abroad), _prepend(code, national), _prepend(code, digits), own
+    return _prepend("+", abroad), own, _prepend(code, national), _prepend(code, digits)
 
 
 def _strip_prefix(digits: pa.Array, prefix: str | None, rule: str | None = None) -> pa.Array:
