@@ -183,6 +183,90 @@ def test_findings_that_one_change_mends_share_a_cause() -> None:
         assert set(found.loc[found["rule"] == rule, "cause"]) == {cause}
 
 
+PBX = {"sip_address": "pbx.example.com", "phone_number": "1000"}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"allowed_inbound_ips": EMPTY},
+        {"allowed_inbound_ips": OPEN},
+        {"allowed_inbound_ips": json.dumps([" "])},
+        {"allowed_inbound_ips": json.dumps(["8.0.0.0/8"])},
+        {"inbound_authorization_type": "auth", "sip_username": None, "allowed_inbound_ips": None},
+        {"phone_number": None},
+        {"country_code": None},
+        {"sip_username": "1000"},
+        {"sip_username": None},
+    ],
+)
+def test_the_cause_of_a_finding_that_says_no_value_names_the_host(made: dict[str, Any]) -> None:
+    other = {"id": 2, "sip_address": "gw.example.com", "allowed_inbound_ips": json.dumps(["8.8.8.8"])}
+    found = audit(trunks(PBX | made, PBX | other | made, PBX | {"id": 3} | made))
+    found = found.loc[~found["rule"].str.startswith(("inbound", "duplicate"))]
+    causes = {trunk: set(own["cause"]) for trunk, own in found.groupby("trunk_id")}
+    assert causes[1] == causes[3] != causes[2]
+    assert all('"pbx.example.com"' in cause for cause in causes[1])
+
+
+def test_a_cause_stays_the_same_while_the_number_of_trunks_grows() -> None:
+    def causes(count: int) -> set[str]:
+        few = [
+            {"sip_calling_format": "national", "country_code": "FR", "allowed_inbound_ips": json.dumps(["8.8.4.4"])},
+            {"sip_calling_format": "e164", "account": "b"},
+        ]
+        usual = [{"sip_calling_format": "national", "allowed_inbound_ips": json.dumps(["8.8.8.8"])}] * count
+        usual += [{"sip_calling_format": "national", "account": "b"}] * count
+        numbered = ({"id": place, "phone_number": str(1000 + place)} | row for place, row in enumerate([*few, *usual]))
+        found = audit(trunks(*({"sip_address": "pbx.example.com"} | row for row in numbered)))
+        return set(found.loc[found["severity"] == "medium", "cause"])
+
+    expected = {
+        '8.8.4.4 allowed, 8.8.8.8 missing at "pbx.example.com"',
+        '"e164" in place of "national" at "pbx.example.com"',
+        'national numbers at "pbx.example.com"',
+    }
+    assert causes(5) == causes(9) == expected
+
+
+# --- Several rules that see one defect ---
+
+
+def test_a_rule_yields_to_rules_of_its_kind_and_never_in_a_circle() -> None:
+    def follow(code: str, path: tuple[str, ...] = ()) -> None:
+        assert code not in path
+        for stronger in RULES[code].yields_to:
+            assert not RULES[stronger].is_cross_account
+            assert RULES[stronger].check is not RULES[code].check
+            follow(stronger, (*path, code))
+
+    for code, rule in RULES.items():
+        follow(code)
+        assert not (rule.yields_to and rule.is_cross_account)
+
+
+def test_of_two_findings_on_one_defect_the_stronger_one_is_left() -> None:
+    password = {"inbound_authorization_type": "auth", "allowed_inbound_ips": None}
+    made = trunks(
+        {"id": 1} | password | {"allowed_inbound_ips": PRIVATE},
+        {"id": 2} | password | {"allowed_inbound_ips": PRIVATE, "sip_address": "pbx.example.com"},
+        {"id": 3} | password | {"sip_username": None, "sip_address": "acme.pstn.twilio.com"},
+        # The proxy explains a blank username of outbound calls, but not one of inbound calls.
+        {"id": 4, "sip_address": "sip.xx.didlogic.net", "sip_username": None},
+        {"id": 5, "sip_address": "sip.xx.didlogic.net", "sip_username": None} | password,
+    ).assign(phone_number=list("12345"))
+    assert rows(audit(made), "trunk_id", "rule") == [
+        (3, "exposure-username-blank"),
+        (5, "exposure-username-blank"),
+        (1, "exposure-password"),
+        (4, "provider-outbound-proxy"),
+        (5, "provider-outbound-proxy"),
+        (2, "allowlist-unused"),
+    ]
+    unused = audit(made, [RULES["allowlist-unused"]])
+    assert set(unused["trunk_id"]) == {1, 2}  # a rule that is not selected is no reason to be silent
+
+
 def test_neither_the_order_nor_the_index_of_the_trunks_matters_and_they_are_untouched() -> None:
     made = trunks(*({"id": place, "allowed_inbound_ips": PRIVATE, "country_code": "UK"} for place in range(6)))
     expected = audit(made, select_rules(["allowlist", "country"], []))

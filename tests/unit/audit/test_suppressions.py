@@ -73,9 +73,7 @@ def suppression(rule: str, account: str | None = None, trunk_id: int = 1, day: i
     return Suppression(rule, account, trunk_id, "a test", date(2026, 7, day))
 
 
-SHARED = Suppression(
-    "allowlist", None, None, "a test", date(2026, 7, 1), "0.0.0.0/0 allows every address on the internet"
-)
+SHARED = Suppression("allowlist", None, None, "a test", date(2026, 7, 1), '0.0.0.0/0 at "sip.telnyx.com"')
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from trunk_transforms.enrich.addresses import (
     classify_entry,
     covers,
     explain_host,
+    explain_unreachable,
     find_host,
     find_overlapping,
     measure_share,
@@ -108,6 +109,35 @@ def test_a_network_is_wide_by_its_prefix(text: str, is_wide: bool) -> None:
     assert classify_entry(text).is_wide == is_wide
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("sip.example.com", "sip.example.com"),
+        ("PBX.example.com", "pbx.example.com"),
+        ("localhost", "localhost"),
+        ("pbx-1", "pbx-1"),
+        ("8.8.8.8", None),
+        ("8.8.8.8:5060", None),
+        ("8.8.8.8/33", None),
+        ("8.8.8.8-9", None),
+        ("2a00::1%eth0", None),
+        ("pbx;x", None),  # dropped
+        ("", None),
+    ],
+)
+def test_a_caller_can_claim_a_name(text: str, name: str | None) -> None:
+    assert classify_entry(text).claimed_name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "is_mapped"),
+    [("::ffff:8.8.8.8", True), ("::FFFF:808:808", True), ("::ffff:0:0/96", True), ("::ffff:0:0/95", False)]
+    + [(text, False) for text in ("8.8.8.8", "2a00::1", "[::ffff:8.8.8.8]", "")],
+)
+def test_an_ipv4_address_may_be_in_ipv6_notation(text: str, is_mapped: bool) -> None:
+    assert classify_entry(text).is_mapped == is_mapped
+
+
 NETWORKS = st.lists(
     st.builds(
         lambda address, length: ip_network((address, length), strict=False),
@@ -197,6 +227,27 @@ def test_any_text_is_classified_and_explained(text: str) -> None:
 )
 def test_a_host_is_a_host_alone(address: str, fault: str | None, host: str | None) -> None:
     assert (explain_host(address), find_host(address)) == (fault, host)
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("sip.example.com", None),
+        ("8.8.8.8", None),
+        ("10.0.0.1", "a private address"),
+        ("[::1]", "a loopback address"),
+        ("pbx", "a name that exists only inside a network"),
+        ("pbx.fritz.home.arpa", "a name that exists only inside a network"),
+        *(
+            (f"pbx.{end}", "a name that does not exist on the internet")
+            for end in ("test", "invalid", "example", "onion")
+        ),
+        ("test.example.com", None),
+        ("a\x00b.example", None),  # not a host
+    ],
+)
+def test_a_host_may_be_unreachable(host: str, reason: str | None) -> None:
+    assert explain_unreachable(host) == reason
 
 
 def test_a_bare_address_is_one_with_or_without_brackets() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from trunk_transforms.audit.rules.wording import enumerate_some
+from trunk_transforms.audit.rules.wording import agree, enumerate_some
 from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER, Providers, is_old
 
 
@@ -22,9 +22,10 @@ class Coverage(NamedTuple):
     def describe(self) -> Iterator[str]:
         """Yield a sentence for each gap."""
         if self.unknown_count:
+            have, them = agree(self.unknown_count, "has", "have"), agree(self.unknown_count, "it", "them")
             yield (
-                f"{self.unknown_count} of {self.trunk_count} trunks have an unknown provider, "
-                "so the rules on providers are silent on them"
+                f"{self.unknown_count} of {self.trunk_count} trunks {have} an unknown provider, "
+                f"so the rules on providers are silent on {them}"
             )
         if self.old_facts:
             yield f"facts older than 12 months, to be checked: {enumerate_some(self.old_facts)}"

@@ -7,7 +7,7 @@ The rules are in `trunk_transforms.audit.rules`, one module per family. A rule i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 import numpy as np
@@ -41,7 +41,8 @@ def audit_trunks(
     """
     context = gather_context(trunks, providers, as_of)
     selected = sorted(RULES.values() if rules is None else rules, key=lambda rule: rule.code)
-    found = pd.concat([_NOTHING, *(_complete(rule, rule.check(context)) for rule in selected)])
+    by_rule = {rule: _complete(rule, rule.check(context)) for rule in selected}
+    found = pd.concat([_NOTHING, *_yield_to_stronger(by_rule)])
     # The rules are in the order of their codes already; a stable sort by severity and trunk keeps it.
     codes, severities = pd.factorize(found["severity"])
     severity = np.array([_RANKS[name] for name in severities], dtype=int)[codes]
@@ -64,6 +65,19 @@ def merge_findings(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
 def _complete(rule: Rule, found: pd.DataFrame) -> pd.DataFrame:
     cause = found["seen"] + ("; " + found["fix"]).fillna("")
     return found.fillna({"severity": rule.severity, "fix": rule.fix, "cause": cause}).assign(rule=rule.code)
+
+
+def _yield_to_stronger(found: Mapping[Rule, pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Yield the findings of each rule, except where a rule that it yields to has a finding at least as severe."""
+    ranks = {rule.code: findings["severity"].map(_RANKS).astype(int) for rule, findings in found.items()}
+    for rule, findings in found.items():
+        is_weaker = np.zeros(len(findings), dtype=bool)
+        for code in rule.yields_to:
+            if code in ranks:
+                # A smaller rank is more severe.
+                stronger = ranks[code].reindex(findings.index, fill_value=len(_RANKS))
+                is_weaker |= (stronger <= ranks[rule.code]).to_numpy()
+        yield findings.loc[~is_weaker]
 
 
 def _rank(trunks: pd.DataFrame) -> NDArray[np.int64]:

@@ -74,6 +74,7 @@ _IPV4_MAPPED = ip_network("::ffff:0:0/96")
 _IGNORED = re.compile(r"[ \t\r\n,()+*;]|://")
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_SINGLE_LABEL = r"[a-z](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST = rf"(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])?"
 """A regular expression for a normalised host name, in the syntax that Python, Arrow and DuckDB share.
 
@@ -83,13 +84,19 @@ The last label begins with a letter, so that misspelled IP addresses are not hos
 _MOST_HOST_CHARACTERS = 253
 _BOUNDS = 2
 
-HOST_NAME = "is a host name"
-"""The fault of an entry that is a host name."""
+# Names that no public DNS has.
+_INTERNAL = re.compile(
+    rf"{_SINGLE_LABEL}|(?:{_LABEL}\.)+(?:corp|home|home\.arpa|internal|intranet|lan|local|localdomain|localhost|private)"
+)
+_RESERVED = re.compile(rf"(?:{_LABEL}\.)+(?:alt|example|invalid|onion|test)")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of an allowlist. If it is invalid, `fault` names the error and `networks` are the probable intent."""
+    """One entry of an allowlist. If it is invalid, `fault` names the error and `networks` are the probable intent.
+
+    What LiveKit, which the platform runs on, does with an entry is inferred from its source.
+    """
 
     text: str
     kind: AddressKind
@@ -103,8 +110,20 @@ class Entry:
 
     @property
     def is_ignored(self) -> bool:
-        """Whether LiveKit, which the platform runs on, drops the entry silently (inferred from its source)."""
+        """Whether LiveKit drops the entry silently."""
         return _IGNORED.search(self.text) is not None
+
+    @property
+    def claimed_name(self) -> str | None:
+        """The name that lets a caller in who writes it into the From header; None for addresses and dropped entries."""
+        name = self.text.lower()
+        is_name = self.fault and not self.is_ignored and re.fullmatch(f"{HOST}|{_SINGLE_LABEL}", name)
+        return name if is_name else None
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the entry is an IPv4 network in IPv6 notation, which LiveKit compares with no IPv4 address."""
+        return not self.fault and ":" in self.text and self.networks[0].version == 4
 
     @property
     def is_wide(self) -> bool:
@@ -113,8 +132,8 @@ class Entry:
 
     @property
     def is_ordinary(self) -> bool:
-        """Whether the entry is a public address or a narrow public network."""
-        return self.kind == "public" and not self.is_wide
+        """Whether the entry is a public address or a narrow public network, and matches calls from there."""
+        return self.kind == "public" and not self.is_wide and not self.is_mapped
 
 
 def classify_entry(text: str) -> Entry:
@@ -164,7 +183,7 @@ def _explain(text: str) -> tuple[str, tuple[Network, ...]]:
         without_zeros = re.sub(r"\b0+(?=\d)", "", trimmed)
         # Programs read 010 as ten or as eight, so that the intended address is unclear.
         return ("has leading zeros" if _parse_network(without_zeros) else "is not an IP address"), ()
-    return (HOST_NAME if re.fullmatch(HOST, trimmed.lower()) else "is not an IP address or network"), ()
+    return ("is a host name" if re.fullmatch(HOST, trimmed.lower()) else "is not an IP address or network"), ()
 
 
 def _parse_range(first: str, last: str) -> tuple[Network, ...]:
@@ -254,6 +273,17 @@ def parse_ip(host: str) -> Network | None:
     """Return a host that is an IP address (IPv6 also in brackets) as a network of one address, else None."""
     inside = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     return None if "/" in inside else _parse_network(inside)
+
+
+def explain_unreachable(host: str) -> str | None:
+    """Return why a host cannot be reached from the internet, or None if it may be."""
+    network = parse_ip(host)
+    if network:
+        kind = _classify(network)
+        return None if kind == "public" else f"a {kind} address"
+    if _RESERVED.fullmatch(host):
+        return "a name that does not exist on the internet"
+    return "a name that exists only inside a network" if _INTERNAL.fullmatch(host) else None
 
 
 def explain_host(address: str) -> str | None:

@@ -112,9 +112,19 @@ class Provider(_Facts, frozen=True):
         group = self.host_group_of(host)
         return (group and group.calling_formats) or ((self.calling_format,) if self.calling_format else ())
 
+    @property
+    def recommends_password(self) -> bool:
+        """Whether a password is a good way to authorize the provider's inbound calls, as far as is known."""
+        return self.supports_inbound_auth and self.password_severity is None
+
     def groups_for(self, host: str) -> list[AddressGroup]:
         """Return the groups with required addresses that send the calls of a trunk at this host."""
         return [g for g in self.groups if g.addresses and (not g.hosts or _matches(g.hosts, host))]
+
+    @property
+    def has_required_addresses(self) -> bool:
+        """Whether an allowlist needs addresses of the provider, at some of its hosts at least."""
+        return any(group.addresses for group in self.groups)
 
     @cached_property
     def known_addresses(self) -> NetworkSet:

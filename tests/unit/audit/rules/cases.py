@@ -87,6 +87,11 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((ips(),), "critical", "authorized by IP address, but the allowlist is empty"),
         (({"allowed_inbound_ips": None},), "critical", "the allowlist is empty"),
         ((ips(), {"allowed_inbound_ips": ""}), "critical", "the allowlist is empty"),
+        # The provider's addresses, and a password only where the provider can send one.
+        ((twilio(),), "critical", "empty; add 54.172.60.0/30, 54.244.51.0/30 (US) or 54.171.127.192/30 (IE) or"),
+        ((ips(), ips(**host("acme.sip.telnyx.com"))), "critical", "empty; add 192.76.120.10 (US) or 185.246.41.140, "),
+        ((ips(**host("sip.xx.didlogic.net")),), "critical", "add the addresses that DIDLogic names for this host to"),
+        ((ips(**pbx()), ips(**host("sip.plusnet.de")), ips(**host(None))), "critical", 'authorization_type to "auth"'),
     ],
     "allowlist-invalid": [
         ((ips("8.8.8.8:5060", *EU),), "high", '"8.8.8.8:5060" is an address with a port'),
@@ -94,6 +99,19 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((ips("8.8.8.8/33"),), "high", '"8.8.8.8/33" is not an IP address: matches no call'),
         ((ips("8.8.8.0/024"),), "high", "has leading zeros: matches no call"),
         ((ips("sip.telnyx.com"),), "high", '"sip.telnyx.com" is a host name: a caller can claim this name'),
+        *(
+            ((ips(name, *EU),), "high", "a caller can claim this name")
+            for name in ("localhost", "pbx", "PBX-1", "a.test")
+        ),
+        (
+            (ips("::ffff:8.8.8.8", *EU), ips("::FFFF:8.8.8.8")),
+            "high",
+            "probably matches no call, because it is compared as IPv6 (inferred); write 8.8.8.8 instead",
+        ),
+        ((ips("::ffff:8.8.8.0/120"),), "high", "write 8.8.8.0/24 instead"),
+        # What the provider sends calls from, if nothing else is clear.
+        ((twilio("twilio"),), "high", "replace it by the addresses that Twilio sends calls from: 54.172.60.0/30"),
+        ((ips("junk", **pbx()), ips("junk", *EU)), "high", "replace or remove the entry"),
         ((ips(""),), "high", '"" is blank: matches no call'),
         ((ips("2a00::1%eth0"),), "high", "is not an IP address or network"),
         # A range is neither a host name nor harmless.
@@ -132,7 +150,8 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((ips("2a00:1450::/63"),), "high", "2a00:1450::/63"),
         ((ips("3.80.16.0/21", **host("x.voiceconnector.chime.aws")),), "high", "3.80.16.0/21"),
         ((ips("3.80.16.0/22"), ips("185.45.152.0/22")), "high", "/22 allows far more addresses"),
-        ((ips("0.0.0.0/2", "64.0.0.0/2", "10.0.0.0/8"),), "high", "0.0.0.0/2, 64.0.0.0/2 allows far more"),  # half
+        ((ips("0.0.0.0/2", "64.0.0.0/2", "10.0.0.0/8"),), "high", "0.0.0.0/2, 64.0.0.0/2 allow far more"),  # half
+        ((ips("153.57.128.0/18", "8.0.0.0/8", **pbx()), ips("153.57.0.0/16", **pbx())), "high", "allows far more"),
         ((ips("203.0.112.0/23"),), "high", "203.0.112.0/23"),  # only half of it is for documentation
     ],
     "allowlist-private": [
@@ -160,12 +179,12 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((ips("2a00::1", "2A00:0::1"),), "low", "2a00::1 is listed 2 times"),
     ],
     "allowlist-unused": [
-        ((ips("8.8.8.8", inbound_authorization_type="auth"),), "medium", 'but the allowlist has "8.8.8.8"'),
-        ((ips("junk", inbound_authorization_type="auth"),), "medium", '"junk"'),
+        ((auth(**pbx()) | ips("8.8.8.8"),), "medium", 'but the allowlist has "8.8.8.8"'),
+        ((auth(**pbx()) | ips("junk"),), "medium", '"junk"'),
     ],
     "allowlist-platform": [
         ((ips(*EU, "34.195.177.252"),), "medium", "34.195.177.252 belongs to the platform"),
-        ((ips("143.223.88.0/24", "161.115.170.1", "8.8.8.8"),), "medium", "143.223.88.0/24, 161.115.170.1 belongs"),
+        ((ips("143.223.88.0/24", "161.115.170.1", "8.8.8.8"),), "medium", "143.223.88.0/24, 161.115.170.1 belong to"),
         ((ips("153.57.128.0/18", **pbx()),), "medium", "153.57.128.0/18 belongs"),
     ],
     "allowlist-outlier": [
@@ -182,7 +201,7 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((ips("2a00::1") | A, ips("2a00:0::1") | B), "info", "2a00::1 also in account"),
     ],
     "provider-ips-missing": [
-        ((ips(EU[0]),), "high", "1 of 2 addresses that Telnyx (EU) sends calls from are missing"),
+        ((ips(EU[0]),), "high", "1 of 2 addresses that Telnyx (EU) sends calls from is missing"),
         ((ips(EU[0]),), "high", "add 185.246.41.141"),
         ((ips(EU[0], "8.8.8.8"),), "high", "1 of 2 addresses"),
         ((ips("8.8.8.8"),), "high", "no address that Telnyx sends calls from is listed"),
@@ -193,12 +212,26 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((twilio("35.156.191.128/31", "35.156.191.131"),), "high", "1 of 4 addresses that Twilio (DE)"),
         ((ips(*DIDWW[1:], **proxied("out.didww.com")),), "high", "add 46.19.209.14"),
         ((ips("46.19.209.14", **proxied("nyc.us.out.didww.com")),), "high", "6 of 7 addresses that DIDWW"),
-        ((ips("64.16.250.10"), ips("5.172.39.10")), "high", "no address that Telnyx sends calls from is listed"),
+        (
+            (ips("64.16.250.10"),),
+            "high",
+            "only 64.16.250.10 of Telnyx's addresses is listed, not a complete set of those that it sends calls from",
+        ),
+        ((ips("5.172.39.25", "64.16.250.10"),), "high", "only 5.172.39.25, 64.16.250.10 of Telnyx's addresses are"),
+        (
+            (ips("89.149.192.7", **proxied("sip.uk.didlogic.net")),),
+            "high",
+            "only 89.149.192.7 of DIDLogic's addresses is",
+        ),
         ((ips("192.76.120.31", **host("sip.telnyx.ca")),), "high", "add 64.16.250.13"),
         ((easybell("pbx", *EASYBELL), easybell("secure.pbx", *EASYBELL)), "high", "(cloud PBX)"),
         ((easybell("secure.sip", *EASYBELL[1:]),), "high", "1 of 3 addresses that easybell (trunk)"),
         ((ips("89.149.192.7", **proxied("sip.uk.didlogic.net")),), "high", "add 23.19.63.1 (uk)"),
-        ((ips(*EASYBELL_TLS, **host("voip.easybell.de")),), "high", "no address that easybell sends calls from"),
+        (
+            (ips(*EASYBELL_TLS, **host("voip.easybell.de")),),
+            "high",
+            "only 212.172.204.95, 212.172.58.207 of easybell's",
+        ),
         ((ips(*EASYBELL_PBX[1:], **host("voip.easybell.de")),), "high", "add 62.144.211.104"),
     ],
     "provider-ips-other": [
@@ -207,6 +240,23 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((ips(*EASYBELL, "8.8.8.8", **host("voip.easybell.de")),), "medium", "8.8.8.8 not known as easybell's"),
         ((ips("23.19.63.1", "8.8.8.8", **proxied("sip.uk.didlogic.net")),), "medium", "DIDLogic"),
         ((twilio(*TWILIO, "8.8.8.8"),), "medium", "8.8.8.8 not known as Twilio's"),
+        # Wider than what the provider has.
+        (
+            (twilio("54.172.60.0/24", "54.244.51.0/30"),),
+            "medium",
+            "54.172.60.0/24 has more addresses than Twilio's; write 54.172.60.0/30 in place of 54.172.60.0/24, unless",
+        ),
+        (
+            (ips("185.246.41.0/24"), ips(*EU, "185.246.41.136/29")),
+            "medium",
+            "write 185.246.41.140, 185.246.41.141 in place",
+        ),
+        (
+            (twilio(*TWILIO, "35.156.191.0/24", "8.8.8.8"),),
+            "medium",
+            "8.8.8.8 not known as Twilio's and 35.156.191.0/24",
+        ),
+        ((ips("15.235.128.0/24", **host("pbx.zadarma.com")),), "medium", "write 15.235.128.64/28 in place"),
     ],
     "provider-calling-format": [
         (({"sip_calling_format": "national"},), "high", 'is "national", Telnyx expects "+e164"'),
@@ -240,6 +290,9 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((host("acme.sip.telnyx.com"),), "high", 'set sip_address to "sip.telnyx.com"'),
         ((proxied("in.didww.com", sip_calling_format="e164"),), "high", 'set sip_address to "out.didww.com"'),
         ((host("sip10.ringcentral.com"),), "high", 'set sip_address to "sip.ringcentral.com"'),
+        ((host("api.telnyx.com"),), "high", '"api.telnyx.com", a web host: Telnyx takes calls at sip.telnyx.com; set'),
+        ((host("telnyx.com"), host("www.didww.com", **LOGIN)), "high", "a web host: "),
+        ((host("portal.wavix.net"), host("www.didlogic.net")), "high", "a web host"),
     ],
     "provider-outbound-proxy": [
         ((host("out.didww.com"), host("sip.nl.didlogic.net")), "high", "outbound_proxy is off, DID"),
@@ -301,6 +354,10 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((host("pbx.local"), host("PBX.Lan."), host("a.b.internal")), "high", "exists only inside a network"),
         ((host("pbx.home.arpa"), host("pbx.localdomain:5060")), "high", "exists only inside a network"),
         ((host("localhost"), host("pbx-1"), host("pbx.localhost")), "high", "exists only inside a network"),
+        *(
+            ((host(f"pbx.acme.{end}"), host(f"acme.{end}:5060")), "high", "a name that does not exist on the internet")
+            for end in ("test", "invalid", "example", "onion")
+        ),
     ],
     "host-ip": [
         ((host("8.8.8.8"),), "low", '"8.8.8.8" is a bare IP address'),
@@ -318,6 +375,17 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((number("+49-30-231252"), number("030/231252"), number("+")), "high", "not part of a number"),
         ((number("\u202a+4930231252"), number("+49ABC"), number("\u0661\u0662\u0663")), "high", "not part of a number"),
         ((number("1 " * 40),), "high", "a text of 80 characters has spaces"),
+        (
+            (number("(030) 23125115"), number("030 / 23125115")),
+            "high",
+            "digits only; write +49 in place of the leading 0",
+        ),
+        ((number("(212) 555-0111", "US"), number("(0)2 12345678", "IT")), "high", "write digits only; write +"),
+        (
+            (number("49 30 231252"),),
+            "high",
+            "write digits only; write either a + before it or +49 before it, if it is a",
+        ),
     ],
     "number-too-long": [
         ((number("+" + "4" * 16), number("4" * 16), number("a" * 16)), "high", "has 16 digits or characters"),
@@ -336,17 +404,27 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((number("498999998432"),), "medium", "write a + before it, if it is a DID"),
         ((number("498999998432", None),), "medium", "write a + before it"),
         ((number("0741926265", "RO"), number("0741926265")), "medium", "in place of the leading 0, if it is a DID"),
-        ((number("0212345678", "IT"), number("02 1234 5678", "it")), "medium", "write +39 before it"),
-        ((number("(0)2 12345678", "IT"), number("3471234567", "IT")), "medium", "write +39 before it"),
+        ((number("0212345678", "IT"), number("3471234567", "it")), "medium", "write +39 before it"),
+        # Both are valid: the number of Berlin, and one of the area 4930.
+        (
+            (number("4930231252"), number("4915112345678"), number("62812345678", "ID")),
+            "medium",
+            "write either a + before it or +",
+        ),
+        ((number("4930231252", "de"),), "medium", "or +49 before it, if it is a DID"),
+        (
+            (number("33142685300", "FR"), number("442079460108", "GB"), number("41445550117", "CH")),
+            "medium",
+            "a + before",
+        ),
         ((number("89161234567", "RU"),), "medium", "write +7 in place of the leading 8"),
-        ((number("06 1 234 5678", "HU"),), "medium", "write +36 in place of the leading 06"),
+        ((number("0612345678", "HU"),), "medium", "write +36 in place of the leading 06"),
         ((number("01149301234567", "US"),), "medium", "write +49 in place of the leading 01149"),
         ((number("13123456789", "CN"),), "medium", "write +86 before it"),
-        ((number("2125550111", "us"), number("(212) 555-0111", "US")), "medium", "write +1 before it"),
+        ((number("2125550111", "us"),), "medium", "write +1 before it"),
         # The 15 before a mobile number of Argentina becomes a 9.
-        ((number("01115 2345-6789", "AR"),), "medium", "write it in E.164, such as +14155551234, if it is a DID"),
+        ((number("0111523456789", "AR"),), "medium", "write it in E.164, such as +14155551234, if it is a DID"),
         ((number("0741926265", None), number("0741926265", "ZZ")), "medium", "write it in E.164, such as"),
-        ((number("(030) 23125115"),), "medium", "appears to be a DID"),
     ],
     "number-country": [
         ((number("+12125550111"),), "medium", "appears to be a DID of +1 (United States and others)"),
@@ -380,10 +458,19 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((A, B | number("+49 30 231252")), "high", "of account"),
         (({"account": "x" * 70 + "1"}, {"account": "x" * 70 + "2"}), "high", 'x…"'),  # alike only where they are cut
         ((A | number("498999998432"), B | number("+498999998432")), "high", "same number as trunk"),
+        ((A | number("4930231252"), B), "high", "same number as trunk"),  # by the likelier of two readings
     ],
     "inbound-number-conflict": [
         (({}, LOGIN), "high", "same inbound number as trunk"),
         (({}, host("x.pstn.twilio.com")), "high", "and several of them admit the same callers"),
+        # A caller can claim a name that both lists have.
+        (
+            (ips("pbx.acme.com"), ips("PBX.acme.com", "8.8.8.8") | LOGIN),
+            "high",
+            "several of them admit the same callers",
+        ),
+        ((ips("pbx", "8.8.4.4"), ips("pbx", "8.8.8.8") | LOGIN), "high", "several of them admit the same callers"),
+        ((ips("pbx.acme.com"), ips("sip.acme.com") | LOGIN), "info", "none of them admits the callers of this one"),
         ((number("1000"), number("+1000"), number("10-00"), number("(10 00)")), "high", "same inbound number as trunk"),
         ((ips("8.8.8.0/24"), ips("8.8.8.8") | LOGIN), "high", "several of them admit the same callers"),
         # One trunk admits everybody: by password, without an allowlist or entry that counts, or by a type nobody knows.
@@ -414,8 +501,15 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((auth(**host("voip.easybell.de")),), "medium", "easybell"),
     ],
     "exposure-username-blank": [
-        ((auth(sip_username=None), auth(sip_username=" ")), "high", "authorized by username and password, but"),
-        ((auth(sip_username=None, **host(None)),), "high", "there is no username"),
+        (
+            (auth(sip_username=None, **pbx()), auth(sip_username=" ", **host(None)), auth(sip_username="", **pbx())),
+            "critical",
+            "there is no username, so every source is admitted (inferred); set sip_username and a password",
+        ),
+        # A password only where the provider can send one.
+        ((auth(sip_username=None, **host("x.pstn.twilio.com")),), "critical", 'to "ip" and allow 54.172.60.0/30'),
+        ((auth(sip_username=None), auth(sip_username="\t")), "critical", 'to "ip" and allow 192.76.120.10 (US) or'),
+        ((auth(sip_username=None, **host("out.didww.com")),), "critical", "set sip_username and a password"),
         (({"sip_username": ""},), "medium", "outbound calls come without a username"),
     ],
     "exposure-username-number": [
@@ -434,7 +528,7 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
     "exposure-shared-credential": [
         ((number("1"), number("2"), number("3")), "low", "same username at the same host as trunk"),
         ((host("SIP.Telnyx.com"), host("sip.telnyx.com."), {}), "low", "same username at the same host"),
-        ((host(None), host(None), host("")), "low", "same username at the same host"),
+        ((host(None), host(None, **number("1")), host("", **number("2"))), "low", "same username at the same host"),
     ],
     "username-length": [
         (({"sip_username": "ab"},), "medium", "sip_username has a length of 2"),
@@ -451,6 +545,7 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((pbx(sip_calling_format="e164"), pbx(sip_calling_format="+e164"), *[pbx()] * 6), "medium", "6 of 8 trunks", 2),
         ((host("A.PBX.example.", sip_calling_format="e164"), *[host("a.pbx.example")] * 3), "medium", 'to "+e164"', 1),
         ((pbx(**host("pbx.zadarma.com")), *[host("pbx.zadarma.com")] * 3), "medium", "3 of 4 trunks", 1),
+        ((pbx(), pbx(country_code="FR"), *[pbx(sip_calling_format="+e164")] * 6), "medium", "6 of 8 trunks", 2),
     ],
     "format-national-countries": [
         ((pbx(), pbx(country_code="FR")), "medium", '"pbx.example.com" gets national numbers of Germany, France'),
@@ -500,7 +595,8 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (sent_as(allowed_inbound_ips="8.8.8.8"),),
     ],
     "allowlist-invalid": [
-        (ips("8.8.8.8", "8.8.8.0/24", "8.8.8.7/24", "2a00::1", "2a00::/64", "::ffff:8.8.8.8"),),
+        (ips("8.8.8.8", "8.8.8.0/24", "8.8.8.7/24", "2a00::1", "2a00::/64", "::ffff:8.8.8.8"), ips("::ffff:0:0/96")),
+        (ips("::ffff:10.0.0.1", "::ffff:192.0.2.1"),),  # allowlist-private and allowlist-reserved
         (ips("junk", inbound_authorization_type="auth"), ips("junk", inbound_authorization_type=None)),
         (ips(), {"allowed_inbound_ips": None}),
     ],
@@ -515,6 +611,7 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (ips("8.0.0.0/8", inbound_authorization_type="auth"),),
         (ips("3.80.16.0/23", "3.80.16.0/22", **host("x.voiceconnector.chime.aws")),),
         (ips("185.45.154.0/23", **host("pbx.zadarma.com")), ips("185.45.154.0/23", **pbx())),  # Zadarma's two /24
+        (ips("153.57.128.0/18", "143.223.88.0/22", **pbx()),),  # the platform's is what is wrong with these
     ],
     "allowlist-private": [
         (ips("172.15.255.255", "172.32.0.0", "192.167.0.1", "11.0.0.1", "100.63.255.255", "100.128.0.0"),),
@@ -527,7 +624,14 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (ips("8.8.8.8"), ips("8.8.8.8")),
         (ips("junk", "junk"), ips("8.8.8.8", "8.8.8.8:5060")),  # invalid is what is wrong with these
     ],
-    "allowlist-unused": [({},), (auth(), auth(allowed_inbound_ips="[]")), ({"inbound_authorization_type": None},)],
+    "allowlist-unused": [
+        ({},),
+        (auth(), auth(allowed_inbound_ips="[]")),
+        ({"inbound_authorization_type": None},),
+        # The authorization by password is what is wrong with these.
+        (auth() | ips(*EU), auth(**host("x.pstn.twilio.com")) | ips(*TWILIO)),
+        (auth(**pbx(), sip_username=None) | ips("8.8.8.8"),),
+    ],
     "allowlist-platform": [
         ({}, ips("34.195.177.251", "143.223.96.0", "34.0.0.0/8"), ips("34.195.177.252:5060"), ips("0.0.0.0/0")),
         (ips("34.195.177.252", inbound_authorization_type="auth"),),
@@ -540,6 +644,11 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         same_host(*["8.8.8.0/24"] * 3, "8.8.8.8 8.8.8.0/24"),
         same_host(*["8.8.8.8"] * 3, "8.8.8.8:5060 10.0.0.1 0.0.0.0/0"),  # each has a finding of its own
         same_host(*["8.8.8.8"] * 3, ""),  # empty is worse
+        same_host(*["8.8.8.8"] * 3, "10.0.0.1"),  # it stands for the missing one
+        same_host(*["8.8.8.8"] * 3, "junk"),
+        # Each region has a gateway of its own, and the catalog does not list it.
+        tuple(ips(f"8.8.8.{n}", **host(f"gw{n // 3}.wavix.net")) for n in (1, 1, 1, 4, 4, 4, 7)),
+        same_host(*[" ".join(US)] * 4, "8.8.8.8", address="sip.telnyx.com"),  # provider-ips-missing
         (*same_host(*["8.8.8.8"] * 3, address="one.example.com"), *same_host("8.8.4.4", address="two.example.com")),
         (*(ips("8.8.8.8", account="a", **pbx()),) * 3, ips("8.8.4.4", account="b", **pbx())),
         same_host(*["8.8.8.8"] * 3, "8.8.4.4", address=None),
@@ -581,9 +690,16 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
             ips("8.8.8.8", **proxied("didlogic.net")),
         ),
         (ips(), ips("8.8.8.8", inbound_authorization_type="auth"), ips("8.8.8.8", inbound_authorization_type=None)),
+        # What is wrong with the list names the provider's addresses already.
+        (ips("junk"), ips("10.0.0.1"), ips(EU[0], "185.246.41.l41"), ips("::/0"), ips("sip.telnyx.com")),
     ],
     "provider-ips-other": [
-        (ips(*EU), ips(*EU, *US), ips("185.246.41.0/24")),
+        (
+            ips(*EU),
+            ips(*EU, *US),
+            ips("185.246.41.140/31"),
+            twilio("54.172.60.0/30", "54.244.51.0/31", "54.244.51.2/31"),
+        ),
         (ips(*EASYBELL, *EASYBELL_TLS, *EASYBELL_PBX, **host("voip.easybell.de")),),
         (ips(*EU, "64.16.250.10", "5.172.39.25", "193.108.220.10"), twilio(*TWILIO, "54.252.254.64/30")),
         (ips(*EU, "34.195.177.252"),),  # the platform's, which is worse
@@ -604,6 +720,7 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
     "provider-host": [
         ({}, host("SIP.Telnyx.COM."), host("out.didww.com"), host("sip.ringcentral.com")),
         (host("sip.telnyx.eu"), host("sip.telnyx.com.au"), host("ams.eu.out.didww.com"), host("acme.sip.telnyx.ca")),
+        (host("didlogic.net"), host("nl.wavix.net"), host("www.pstn.twilio.com.acme.com"), host("www.acme.com")),
         (host("a.pstn.twilio.com"), host("eviltelnyx.com"), host("telnyx.com.example"), host(None)),
     ],
     "provider-outbound-proxy": [
@@ -619,7 +736,10 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (proxied("sip.telnyx.com", sip_username=None),),  # the provider knows the platform by its address
         (proxied("stat.sip-trunk.telekom.de"), proxied("acme.nfon.com"), {"outbound_proxy": None}),
     ],
-    "inbound-auth-unsupported": [({}, twilio(*TWILIO), auth(), auth(**host("x.twilio.com")), auth(**host(None)))],
+    "inbound-auth-unsupported": [
+        ({}, twilio(*TWILIO), auth(), auth(**host("x.twilio.com")), auth(**host(None))),
+        (auth(sip_username=None, **host("x.pstn.twilio.com")),),  # nobody is asked for one, which is worse
+    ],
     "host-malformed": [
         ({}, host("SIP.Example.com."), host("_sip._udp.example.com"), host("8.8.8.8"), host("[2a00::1]")),
         (host(None), host(""), host(" ")),
@@ -629,14 +749,16 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
     ],
     "host-platform": [({}, host("notsip.livekit.cloud"), host("sip.livekit.cloud.example"), host(None), host(""))],
     "host-private": [
-        ({}, host("8.8.8.8"), host("2a00::1"), host("10.0.0.example"), host(None)),
-        (host("local.example.com"), host("pbx.local.example"), host("notlocal.example"), host("8.8.8.8:5060")),
+        ({}, host("8.8.8.8"), host("2a00::1"), host("10.0.0.example.com"), host(None)),
+        (host("local.example.com"), host("pbx.local.acme.com"), host("a.notlocal"), host("8.8.8.8:5060")),
+        (host("test.acme.com"), host("invalid.acme.net"), host("acme.contest"), host("onion.acme.org")),
     ],
     "host-ip": [({}, host("10.0.0.1"), host("8.8.8.8:5060"), host("8.8.8.0/24"), host("8.8.8"), host(None))],
     "number-missing": [({}, number("0"), number("+"), sent_as(phone_number="1"))],
     "number-malformed": [
         ({}, number("1000"), number("007"), number("00"), number("ext-100"), number("*100#"), number("front.desk_1")),
         (number("+999123"), number("4" * 16), number("0741926265"), number(None), number(" ")),
+        (number("+49 1"), number("+49 (30) 1")),  # number-invalid: another number is needed
     ],
     "number-too-long": [
         (number("+" + "4" * 15), number("4" * 15), number("a" * 15), number("00" + "4" * 15)),
@@ -650,6 +772,8 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
     "number-without-plus": [
         ({}, number("1000"), number("12345678"), number("reception"), number(None)),
         (number("4" * 16), number("00493023125115"), number("\u202a+4930231252"), number("+49 30 231252")),
+        # number-malformed reports these.
+        (number("(030) 23125115"), number("02 1234 5678", "IT"), number("49 30 231252")),
         # Extensions, or numbers of another country: the country has no such number.
         (
             number("1" * 15),
@@ -713,17 +837,20 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
             auth(**host(None)),
             auth(**host("out.didww.com")),
             auth(**host("x.pstn.twilio.com")),  # it cannot send one, which is worse
+            auth(sip_username=None),  # nobody is asked for one, which is worse
         ),
     ],
     "exposure-username-blank": [
         ({}, auth(), sent_as(sip_username="5")),
         ({"sip_username": None, "outbound_proxy": True}, {"sip_username": None, "outbound_proxy": None}),
         (host(None, sip_username=None),),  # inbound only, by allowlist
+        (host("out.didww.com", sip_username=None),),  # the proxy is what is missing
     ],
     "exposure-username-number": [
         ({}, {"sip_username": "+4930231253"}, {"sip_username": "x4930231252"}, number(None, sip_username=None)),
         (number("reception"), number("reception", sip_username="Reception-1")),
         (easybell("voip", *EASYBELL, sip_username="004930231252"), host("acme.sipgate.de", sip_username="+4930231252")),
+        (host("voip.easybell.de:5060", sip_username="+4930231252"),),
     ],
     "exposure-username-default": [
         ({}, {"sip_username": "admin-7"}, {"sip_username": None}, {"sip_username": " "}),
@@ -732,13 +859,15 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
     "exposure-shared-credential": [
         (number("1"), number("2")),
         ({}, {}, host("pbx.example.com"), host(None)),
+        ({}, {}, {}),  # twins are worse
+        tuple({"sip_username": "admin", **number(str(n))} for n in range(3)),
         ({}, {}, A, B),
         ({"sip_username": None},) * 3,
         ({}, LOGIN, LATEST),
     ],
     "username-length": [
         ({"sip_username": "abc"}, {"sip_username": "x" * 128}, {"sip_username": None}, {"sip_username": " "}),
-        (number(None, sip_username="100"),),
+        (number(None, sip_username="100"), number("12", sip_username="12")),
     ],
     "format-outlier": [
         (*[pbx(sip_calling_format="+e164")] * 2, pbx()),  # too few to compare
@@ -749,6 +878,8 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (*[{"sip_calling_format": "e164"}] * 3, {}),
         (*[pbx(sip_calling_format="+e164")] * 4, pbx(sip_calling_format="E164"), pbx(sip_calling_format=None)),
         (*[host(None)] * 3, host(None, sip_calling_format="e164")),
+        # National numbers of several countries are what is wrong at this host.
+        (*[pbx(), pbx(country_code="FR")] * 2, pbx(sip_calling_format="+e164")),
     ],
     "format-national-countries": [
         (pbx(), pbx()),
@@ -758,6 +889,7 @@ NEGATIVE: dict[str, list[tuple[Row, ...]]] = {
         (pbx() | A, pbx(country_code="FR") | B),
         (pbx(**host(None)), pbx(country_code="FR", **host(None))),
         (pbx(), pbx(country_code=None), pbx(country_code="ZZ")),
+        (pbx(**host("sip.telnyx.com")), pbx(**host("sip.telnyx.com"), country_code="FR")),  # the provider wants another
     ],
     "value-unknown": [
         tuple({"sip_calling_format": value} for value in ("+e164", "e164", "national")),

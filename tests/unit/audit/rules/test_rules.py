@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
 from tests.support.frames import rows, trunks
@@ -30,9 +31,11 @@ from tests.unit.audit.rules.cases import (
     proxied,
     same_host,
 )
+from tests.unit.enrich.test_numbers import spellings
 from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.audit.rules import RULES
 from trunk_transforms.audit.rules.context import Verdict, gather_context
+from trunk_transforms.enrich.numbers import as_text, list_digits, match_valid_numbers
 from trunk_transforms.enrich.providers import default_providers, read_providers
 from trunk_transforms.schema.reports import SEVERITIES
 
@@ -221,6 +224,16 @@ def test_a_finding_names_the_trunks_that_share_a_value(
             '8.8.4.4 missing on this trunk alone of 5 at "pbx.example.com"',
         ),
         (same_host(*["8.8.8.8"] * 3, "8.8.4.4"), "8.8.4.4 allowed, 8.8.8.8 missing on this trunk alone of 4"),
+        # Lists that are empty, open or broken are no peers; one with a port or a private address as well is.
+        (
+            same_host(
+                *["8.8.8.8 1.1.1.1"] * 2,
+                *("", "0.0.0.0/0", "junk", "8.8.8.8 junk", "10.0.0.1", "8.0.0.0/8"),
+                *("8.8.8.8:5060 1.1.1.1", "8.8.8.8 1.1.1.1 10.0.0.1"),
+                "8.8.8.8",
+            ),
+            '1.1.1.1 missing on this trunk alone of 5 at "pbx.example.com"',
+        ),
         (
             same_host(*[" ".join(US)] * 2, *["185.246.41.140"] * 2, "8.8.8.8", address="sip.telnyx.com"),
             '8.8.8.8 allowed on this trunk alone of 5 at "Telnyx"',
@@ -235,6 +248,28 @@ def test_an_outlier_is_the_one_trunk_that_differs(differences: tuple[Row, ...], 
     (found,) = audit(*differences, rule="allowlist-outlier")
     assert found[0] == len(differences)
     assert found[3].startswith(seen)
+
+
+CHANGE = re.compile(r"(?:a (\+)|(\+\d+)) before it|(\+\d+) in place of the leading (\d+)")
+
+
+def test_a_fix_of_a_number_makes_a_valid_one() -> None:
+    texts = [(text, region) for text, region, _ in spellings()]
+    texts += [(f"49 (0){n}", "DE") for n in ("30 231252", "151 12345678")] + [
+        ("4930231252", "DE"),
+        ("03 012345678", "DE"),
+    ]
+    made = ({"id": place, **number(text, region)} for place, (text, region) in enumerate(texts))
+    rules = [RULES[code] for code in ("number-without-plus", "number-malformed")]
+    found = audit_trunks(trunks(*made), providers=PROVIDERS, as_of=NOW, rules=rules)
+    fixed = []
+    for text, fix in rows(found, "phone_number", "fix"):
+        digits = list_digits(as_text(pd.Series([text])))[0].as_py()
+        for plus, code, start, leading in CHANGE.findall(fix):
+            assert not leading or digits.startswith(leading)
+            fixed.append(f"{plus or code or start}{digits.removeprefix(leading)}")
+    assert len(fixed) > 1000
+    assert match_valid_numbers(as_text(pd.Series(fixed))).all()
 
 
 @pytest.mark.parametrize("rule", ["number-without-plus", "number-country"])
@@ -304,9 +339,9 @@ def test_an_allowlist_may_have_addresses_of_a_region_that_the_catalog_lacks() ->
 def test_facts_with_a_newer_date_of_the_operator_are_not_old() -> None:
     context = read_providers(
         'platform_hosts = ["in.example.com"]\n[[provider]]\nname = "Acme"\nas_of = 2035-12-31\n'
-        'hosts = ["acme.example"]\ncalling_format = "national"\npassword_severity = "low"\n'
+        'hosts = ["acme.example.net"]\ncalling_format = "national"\npassword_severity = "low"\n'
     )
-    made = auth(**host("gw.acme.example")), number("1000", **host("a.in.example.com"))
+    made = auth(**host("gw.acme.example.net")), number("1000", **host("a.in.example.com"))
     found = audit(*made, context=context, as_of=NOW.replace(year=2036))
     assert [finding[:4] for finding in found] == [
         (1, "provider-calling-format", "high", 'sip_calling_format is "+e164", Acme expects "national"'),

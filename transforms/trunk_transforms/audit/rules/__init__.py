@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from trunk_transforms.audit.rules import (
     allowlist,
+    allowlist_comparison,
     calling_format,
     country,
     duplicate,
@@ -20,7 +21,10 @@ from trunk_transforms.audit.rules import (
 )
 from trunk_transforms.audit.rules.rule import Rule
 
-_FAMILIES = (allowlist, provider, host, number, country, duplicate, inbound, exposure, username, calling_format, value)
+_FAMILIES = (
+    *(allowlist, allowlist_comparison, provider, host, number, country, duplicate, inbound, exposure, username),
+    *(calling_format, value),
+)
 RULES = {rule.code: rule for family in _FAMILIES for rule in vars(family).values() if isinstance(rule, Rule)}
 """Every rule by its code, in the order of display: by family, then as defined in the module."""
 

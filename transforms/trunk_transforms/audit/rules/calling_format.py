@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+import pandas as pd
+
 from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict
 from trunk_transforms.audit.rules.rule import rule
-from trunk_transforms.audit.rules.wording import quote
+from trunk_transforms.audit.rules.wording import enumerate_some, quote
+from trunk_transforms.enrich.countries import COUNTRY_NAMES
 from trunk_transforms.enrich.providers import Provider
 from trunk_transforms.schema.tables import CALLING_FORMATS
 
 _FEWEST_TRUNKS = 4
 _USUAL_SHARE = 0.75
+_FEWEST_COUNTRIES = 2
 
 
 @rule(
@@ -23,7 +27,12 @@ _USUAL_SHARE = 0.75
     source="comparison of the account's trunks: at least 4 at the host, of which 75 % have one format",
 )
 def check_outlier(context: AuditContext) -> Findings:
-    """Find the formats of the few; `provider-calling-format` decides where the catalog has the provider's format."""
+    """Find the formats of the few.
+
+    `provider-calling-format` decides where the catalog has the provider's format, `format-national-countries` where the
+    usual one is national.
+    """
+    countries = _list_national_countries(context)
     columns = ["account", "host", "sip_calling_format"]
     is_format = context.trunks["sip_calling_format"].isin(CALLING_FORMATS)
     formats: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
@@ -36,9 +45,48 @@ def check_outlier(context: AuditContext) -> Findings:
         total = formats[account, host].total()
         if total < _FEWEST_TRUNKS or count < total * _USUAL_SHARE or calling_format == usual:
             return None
-        if provider and provider.calling_format:
+        is_ambiguous = usual == "national" and len(countries.get((account, host), [])) >= _FEWEST_COUNTRIES
+        if is_ambiguous or (provider and provider.calling_format):
             return None
         seen = f'sip_calling_format is "{calling_format}", {count} of {total} trunks at {quote(host)} have "{usual}"'
-        return Verdict(seen, f'set sip_calling_format to "{usual}", unless this trunk is meant to differ')
+        fix = f'set sip_calling_format to "{usual}", unless this trunk is meant to differ'
+        return Verdict(seen, fix, cause=f'"{calling_format}" in place of "{usual}" at {quote(host)}')
 
     return context.decide([*columns, "provider"], decide, is_format & context.trunks["host"].notna())
+
+
+@rule(
+    "format-national-countries",
+    severity="medium",
+    question="Which hosts get national numbers from trunks of several countries?",
+    why="0741926265 is another number in each country: the host cannot tell which is meant.",
+    fix='set sip_calling_format to "+e164" on these trunks, and configure the host for it',
+    source="inferred from the account's trunks at the same host",
+    yields_to=("provider-calling-format", "format-outlier"),
+)
+def check_national_countries(context: AuditContext) -> Findings:
+    """Find trunks with national format at a host where the account has such trunks in several countries."""
+    countries = _list_national_countries(context)
+
+    def decide(account: str, host: str) -> Verdict | None:
+        found = countries[account, host]
+        if len(found) < _FEWEST_COUNTRIES:
+            return None
+        names = enumerate_some([COUNTRY_NAMES[country] for country in found], 4)
+        return Verdict(f"{quote(host)} gets national numbers of {names}", cause=f"national numbers at {quote(host)}")
+
+    return context.decide(["account", "host"], decide, _is_national(context.trunks))
+
+
+def _is_national(trunks: pd.DataFrame) -> pd.Series:
+    return (trunks["sip_calling_format"] == "national") & trunks["host"].notna() & trunks["country"].notna()
+
+
+def _list_national_countries(context: AuditContext) -> dict[tuple[str, str], list[str]]:
+    """Return the countries of the trunks with national format, by account and host."""
+    trunks = context.trunks
+    national = trunks.loc[_is_national(trunks), ["account", "host", "country"]].drop_duplicates()
+    countries: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for account, host, country in national.sort_values("country").itertuples(index=False):
+        countries[account, host].append(country)
+    return countries

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from trunk_transforms.audit.rules.wording import enumerate_first
-from trunk_transforms.enrich.addresses import Entry, Network, classify_entry, normalize_host
+from trunk_transforms.enrich.addresses import Entry, Network, classify_entry, covers, normalize_host
 from trunk_transforms.enrich.countries import canonical_country
-from trunk_transforms.enrich.numbers import Flags, as_text, derive_numbers, read_numbers
-from trunk_transforms.enrich.providers import Providers, derive_provider, is_old
+from trunk_transforms.enrich.numbers import Flags, as_text, derive_numbers, list_readings
+from trunk_transforms.enrich.providers import AddressGroup, Providers, derive_provider, is_old
 from trunk_transforms.schema.tables import API_COLUMNS, VARIANT_SUFFIX
 
 Codes = NDArray[np.int64]
@@ -56,7 +56,8 @@ class AuditContext:
     column has beside it, as `<name>__v_text`, the values that were sent in the wrong type. Derived columns:
     `number_kind`, `normalized_number`, `calling_code`, `provider`, and
 
-    - `e164`: the number in E.164, as the trunk's country dials it; null if it does not exist
+    - `e164`: the number in E.164, as the trunk's country dials it; null if it does not exist, or may be one of two
+    - `likely_e164`, `other_e164`: the two that it may be; null if it is clear
     - `inbound_number`: the number as the voice infrastructure compares it
     - `is_provider_known`: the provider is in the catalog
     - `host`: the SIP address in the spelling by which hosts are compared
@@ -133,10 +134,12 @@ def gather_context(trunks: pd.DataFrame, providers: Providers, as_of: datetime) 
         known = derive_provider(known, providers)
     known["is_provider_known"] = known["provider"].isin(providers.by_name)
     known["inbound_number"] = _as_compared_inbound(known["phone_number"])
-    known["host"] = _map_distinct(known["sip_address"], normalize_host)
-    known["country"] = _map_distinct(known["country_code"], canonical_country)
-    read = read_numbers(*(as_text(known[name]) for name in ("phone_number", "normalized_number", "country")))
-    known["e164"] = pd.Series(read, dtype="str")
+    known["host"] = map_distinct(known["sip_address"], normalize_host)
+    known["country"] = map_distinct(known["country_code"], canonical_country)
+    readings = list_readings(*(as_text(known[name]) for name in ("phone_number", "normalized_number", "country")))
+    first, second = (pd.Series(reading, dtype="str") for reading in readings)
+    known["e164"], known["likely_e164"] = first.where(second.isna()), first.where(second.notna())
+    known["other_e164"] = second
     codes, lists = pd.factorize(known["allowed_inbound_ips"])
     entries: dict[str, Entry] = {}
     allowlists = [_read_allowlist(text, entries) for text in lists]
@@ -161,6 +164,19 @@ def ids(trunks: pd.DataFrame) -> pd.Series:
 def ordinary_networks(entries: Entries) -> list[Network]:
     """Return the networks of the ordinary entries, each once."""
     return list(dict.fromkeys(entry.network for entry in entries if entry.is_ordinary and entry.network))
+
+
+def allowed_networks(entries: Entries) -> set[Network]:
+    """Return the networks of all entries; for an invalid entry, those that it probably means."""
+    return {network for entry in entries for network in entry.networks}
+
+
+def find_missing(group: AddressGroup, allowed: set[Network]) -> list[Network]:
+    """Return the required addresses of the group that no allowed network contains."""
+    if allowed.issuperset(group.required):
+        return []
+    wide = [network for network in allowed if network.prefixlen < network.max_prefixlen]
+    return [network for network in group.required if network not in allowed and not covers(wide, network)]
 
 
 def name_others(groups: pd.Series, parts: pd.Series, labels: pd.Series, most: int = 3) -> pd.Series:
@@ -212,7 +228,8 @@ def _as_compared_inbound(numbers: pd.Series) -> pd.Series:
     return pd.Series(pc.replace_substring_regex(compact, r"^\+?", "+", max_replacements=1), dtype="str")
 
 
-def _map_distinct(values: pd.Series, function: Callable[[str], str | None]) -> pd.Series:
+def map_distinct(values: pd.Series, function: Callable[[str], str | None]) -> pd.Series:
+    """Return the results of a function that is called once per distinct value; null for null."""
     return values.map({value: function(value) for value in values.dropna().unique()}).astype("str")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict
 from trunk_transforms.audit.rules.rule import rule
-from trunk_transforms.audit.rules.wording import quote
+from trunk_transforms.audit.rules.wording import name_place, quote
 from trunk_transforms.enrich.countries import COUNTRY_NAMES, canonical_country
 
 
@@ -19,9 +19,9 @@ from trunk_transforms.enrich.countries import COUNTRY_NAMES, canonical_country
 def check_unknown(context: AuditContext) -> Findings:
     """Find codes that are missing, unknown, in lower case, or UK."""
 
-    def decide(code: str | None) -> Verdict | None:
+    def decide(code: str | None, host: str | None) -> Verdict | None:
         if code is None:
-            return Verdict("country_code is missing or blank")
+            return Verdict("country_code is missing or blank", cause=f"missing countries {name_place(host)}")
         country = canonical_country(code)
         if country is None:
             return Verdict(f"country_code is {quote(code)}, which is not a country code")
@@ -35,4 +35,4 @@ def check_unknown(context: AuditContext) -> Findings:
             f"set country_code to {country}",
         )
 
-    return context.decide(["country_code"], decide, ~context.is_unreadable("country_code"))
+    return context.decide(["country_code", "host"], decide, ~context.is_unreadable("country_code"))

@@ -47,7 +47,8 @@ def check_number(context: AuditContext) -> Findings:
 def list_dids(context: AuditContext) -> pd.Series:
     """Return the apparent DIDs, by which accounts are compared."""
     trunks = context.trunks
-    return trunks["e164"].fillna(trunks["normalized_number"].where(trunks["number_kind"] == "DID")).dropna()
+    dialled = trunks["normalized_number"].where(trunks["number_kind"] == "DID")
+    return _read_did(trunks).fillna(dialled).dropna()
 
 
 @rule(
@@ -75,7 +76,12 @@ def name_number(context: AuditContext) -> pd.Series:
 
 def _read(trunks: pd.DataFrame) -> pd.Series:
     """Return the numbers as they are compared: in E.164 if possible, else without separators, else as written."""
-    return trunks["e164"].fillna(trunks["normalized_number"]).fillna(trunks["phone_number"])
+    return _read_did(trunks).fillna(trunks["normalized_number"]).fillna(trunks["phone_number"])
+
+
+def _read_did(trunks: pd.DataFrame) -> pd.Series:
+    """Return the likeliest numbers in E.164."""
+    return trunks["e164"].fillna(trunks["likely_e164"])
 
 
 def list_twins(trunks: pd.DataFrame) -> pd.Series:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import pandas as pd
 import pyarrow.compute as pc
 
-from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict, as_findings, combine, ids, name_others
+from trunk_transforms.audit.rules.context import (
+    AuditContext,
+    Findings,
+    Verdict,
+    as_findings,
+    combine,
+    ids,
+    map_distinct,
+    name_others,
+)
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, rule
-from trunk_transforms.audit.rules.wording import allow_addresses, quote_own
+from trunk_transforms.audit.rules.wording import allow_addresses, name_place, quote_own
 from trunk_transforms.enrich.numbers import as_flags, as_text, normalize_numbers
 from trunk_transforms.enrich.providers import Provider
 
@@ -28,6 +37,7 @@ _DEFAULT_USERNAMES = (
     why="A password can be guessed or leak, from anywhere in the world; an address cannot.",
     fix='set inbound_authorization_type to "ip" and allow the provider\'s addresses',
     source=f"{PROVIDER_CATALOG}; the vendor recommends allowlists",
+    yields_to=("exposure-username-blank",),
 )
 def check_password(context: AuditContext) -> Findings:
     """Find password authorization at providers with a severity for it; inbound-auth-unsupported is worse."""
@@ -36,7 +46,8 @@ def check_password(context: AuditContext) -> Findings:
         if provider.password_severity is None or not provider.supports_inbound_auth:
             return None
         seen = f"authorized by password, {provider.name} sends calls from fixed addresses"
-        return context.date(Verdict(seen, allow_addresses(provider, host), provider.password_severity), provider.as_of)
+        fix = allow_addresses(provider, host)
+        return context.date(Verdict(seen, fix, provider.password_severity, cause=seen), provider.as_of)
 
     is_password = context.trunks["inbound_authorization_type"] == "auth"
     return context.decide(["provider", "host"], decide, is_password & context.trunks["is_provider_known"])
@@ -44,32 +55,40 @@ def check_password(context: AuditContext) -> Findings:
 
 @rule(
     "exposure-username-blank",
-    severity="high",
+    severity="critical",
     question="Which trunks need a username, but have none?",
-    why="Calls carry no credentials, so the receiver has to trust an address, or every caller.",
+    why="LiveKit, which the platform runs on, asks inbound callers for no password if the username is blank, so anyone "
+    "can place calls through the trunk (inferred). Outbound, the server has to trust an address, or every caller.",
     fix="set sip_username and a password",
-    source=f"{API_DOCUMENTATION}; inferred from the other settings",
+    source=f"{API_DOCUMENTATION}; inferred: LiveKit's source (livekit/sip, inbound.go), which the platform runs on",
+    yields_to=("provider-outbound-proxy",),
 )
 def check_username_blank(context: AuditContext) -> Findings:
-    """Find blank usernames: high if they authorize inbound calls, medium if they authorize only outbound calls.
+    """Find blank usernames: critical if they authorize inbound calls, medium if they authorize only outbound calls.
 
     A trunk needs no username for outbound calls if the outbound proxy is on, because the server can recognize the
-    platform by its address, or if it has no host, because it places no calls.
+    platform by its address, or if it has no host, because it places no calls. The fix is a password only where the
+    provider can send one.
     """
 
-    def decide(authorization: str | None, proxy: bool | None, host: str | None) -> Verdict | None:
+    def decide(
+        provider: Provider | None, authorization: str | None, proxy: bool | None, host: str | None
+    ) -> Verdict | None:
         if authorization == "auth":
-            return Verdict("inbound calls are authorized by username and password, but there is no username")
+            seen = "inbound calls are authorized by password, but there is no username, so every source is admitted"
+            fix = allow_addresses(provider, host) if provider and host and not provider.recommends_password else None
+            return Verdict(f"{seen} (inferred)", fix, cause=f"blank usernames for inbound calls {name_place(host)}")
         if proxy is False and host is not None:
             return Verdict(
                 "outbound calls come without a username and, as the outbound proxy is off, from changing addresses",
                 "set sip_username and a password, or switch outbound_proxy on and allow its address at the server",
                 "medium",
+                f"blank usernames for outbound calls {name_place(host)}",
             )
         return None
 
     is_blank = context.trunks["sip_username"].isna() & ~context.is_unreadable("sip_username")
-    return context.decide(["inbound_authorization_type", "outbound_proxy", "host"], decide, is_blank)
+    return context.decide(["provider", "inbound_authorization_type", "outbound_proxy", "host"], decide, is_blank)
 
 
 @rule(
@@ -79,6 +98,8 @@ def check_username_blank(context: AuditContext) -> Findings:
     why="The number is public and the first username that scanners try, so only the password is left to guess.",
     fix="choose a username that cannot be guessed (this re-creates both legs: a short outage)",
     source="comparison of the two",
+    # A misspelled host hides that the provider assigns the username.
+    yields_to=("host-malformed",),
 )
 def check_username_number(context: AuditContext) -> Findings:
     """Find usernames that are the number, or have its digits with or without +, unless the provider assigns them."""
@@ -88,8 +109,9 @@ def check_username_number(context: AuditContext) -> Findings:
     is_same = (context.trunks["sip_username"] == context.trunks["phone_number"]).to_numpy(dtype=bool)
     assigning = [provider.name for provider in context.providers.providers if provider.assigns_username]
     is_chosen = ~context.trunks["provider"].isin(assigning)
-    rows = context.trunks.index[is_chosen & (is_same | as_flags(pc.equal(names, numbers)))]
-    return as_findings(pd.Series("sip_username is the number itself", index=rows))
+    found = context.trunks.loc[is_chosen & (is_same | as_flags(pc.equal(names, numbers)))]
+    cause = "usernames that are the number " + map_distinct(found["host"].fillna(""), name_place)
+    return as_findings(pd.Series("sip_username is the number itself", index=found.index), cause=cause)
 
 
 @rule(
@@ -114,6 +136,7 @@ def check_username_default(context: AuditContext) -> Findings:
     why="One password opens all these trunks, and it cannot be changed for one of them alone.",
     fix="give each trunk a username and a password of its own, where the provider allows it",
     source="comparison of the account's trunks",
+    yields_to=("duplicate-trunk", "exposure-username-default", "username-length"),
 )
 def check_shared_credential(context: AuditContext) -> Findings:
     """Find usernames that three or more trunks of the account have at a host."""
@@ -121,7 +144,6 @@ def check_shared_credential(context: AuditContext) -> Findings:
     credentials = combine(trunks["account"], trunks["sip_username"], trunks["host"])
     is_shared = (credentials.map(credentials.value_counts()) >= _FEWEST_SHARING) & trunks["sip_username"].notna()
     others = name_others(credentials.where(is_shared), trunks.index.to_series(), ids(trunks))
-    credential = (
-        "the username " + quote_own(trunks["sip_username"]) + " at " + quote_own(trunks["host"].fillna("no host"))
-    )
+    place = map_distinct(trunks["host"].fillna(""), name_place)
+    credential = "the username " + quote_own(trunks["sip_username"]) + " " + place
     return as_findings("same username at the same host as trunk " + others, cause=credential)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, SPECIAL_ADDRESSES, rule
 from trunk_transforms.audit.rules.wording import quote
-from trunk_transforms.enrich.addresses import classify_entry, explain_host, find_host, normalize_host, parse_ip
-
-_INTERNAL = re.compile(
-    r"[a-z_][a-z0-9_-]*|.+\.(?:corp|home|home\.arpa|internal|intranet|lan|local|localdomain|localhost|private)"
-)
+from trunk_transforms.enrich.addresses import explain_host, explain_unreachable, find_host, normalize_host, parse_ip
 
 
 @rule(
@@ -22,14 +17,14 @@ _INTERNAL = re.compile(
     why="The platform expects only a host: with a scheme, a port, a path or spaces, outbound calls find no server.",
     fix="set sip_address to the host alone, such as sip.example.com",
     source=f"{API_DOCUMENTATION}; RFC 1123",
+    yields_to=("host-platform", "host-private"),
 )
 def check_malformed(context: AuditContext) -> Findings:
-    """Find addresses that are neither a host name nor an IP address, unless the host in them is wrong as well."""
+    """Find addresses that are neither a host name nor an IP address."""
 
     def decide(address: str) -> Verdict | None:
         fault, host = explain_host(address), find_host(address)
-        is_wrong = context.providers.is_platform(_read_host(address)) or _explain_unreachable(_read_host(address))
-        if fault is None or is_wrong:
+        if fault is None:
             return None
         return Verdict(f"{quote(address)} {fault}", f'set sip_address to "{host}"' if host else None)
 
@@ -57,11 +52,11 @@ def check_platform(context: AuditContext) -> Findings:
     question="Which trunks have a SIP address that cannot be reached from the internet?",
     why="Outbound calls never arrive: the platform is outside that network.",
     fix="set sip_address to the public name of the server",
-    source=f"{SPECIAL_ADDRESSES}; names that no public DNS has (RFC 6761, RFC 6762, RFC 8375)",
+    source=f"{SPECIAL_ADDRESSES}; names that no public DNS has (RFC 2606, RFC 6761, RFC 6762, RFC 7686, RFC 8375)",
 )
 def check_private(context: AuditContext) -> Findings:
-    """Find IP addresses that are not public, and names that exist only inside a network."""
-    return _find_hosts(context, lambda address: _explain_unreachable(_read_host(address)))
+    """Find IP addresses that are not public, and names that no public DNS has."""
+    return _find_hosts(context, lambda address: explain_unreachable(_read_host(address)))
 
 
 @rule(
@@ -74,8 +69,12 @@ def check_private(context: AuditContext) -> Findings:
 )
 def check_ip(context: AuditContext) -> Findings:
     """Find public IP addresses in place of a host name."""
-    description = "a bare IP address"
-    return _find_hosts(context, lambda address: description if _kind(normalize_host(address)) == "public" else None)
+
+    def describe(address: str) -> str | None:
+        host = normalize_host(address)
+        return "a bare IP address" if parse_ip(host) and not explain_unreachable(host) else None
+
+    return _find_hosts(context, describe)
 
 
 def _find_hosts(context: AuditContext, describe: Callable[[str], str | None]) -> Findings:
@@ -92,17 +91,3 @@ def _find_hosts(context: AuditContext, describe: Callable[[str], str | None]) ->
 def _read_host(address: str) -> str:
     """Return the host in a SIP address, without a scheme, a port or other additions."""
     return find_host(address) or normalize_host(address)
-
-
-def _explain_unreachable(host: str) -> str | None:
-    """Return why a host cannot be reached from the internet, or None if it may be."""
-    kind = _kind(host)
-    if kind is None:
-        return "a name that exists only inside a network" if _INTERNAL.fullmatch(host) else None
-    return None if kind == "public" else f"a {kind} address"
-
-
-def _kind(host: str) -> str | None:
-    """Return the kind of an IP address; None for a host name."""
-    network = parse_ip(host)
-    return classify_entry(str(network)).kind if network else None

@@ -32,6 +32,7 @@ _EVERYWHERE = ip_network("::/0")
     why="Every inbound call is rejected, because it comes without username and password.",
     fix='set inbound_authorization_type to "ip" and allow the provider\'s addresses',
     source=f"{PROVIDER_CATALOG}; LiveKit's documentation",
+    yields_to=("exposure-username-blank",),
 )
 def check_auth_unsupported(context: AuditContext) -> Findings:
     """Find password authorization at providers that do not support it for inbound calls."""
@@ -40,7 +41,7 @@ def check_auth_unsupported(context: AuditContext) -> Findings:
         if provider.supports_inbound_auth:
             return None
         seen = f"authorized by password, {provider.name} sends inbound calls without one"
-        return context.date(Verdict(seen, allow_addresses(provider, host)), provider.as_of)
+        return context.date(Verdict(seen, allow_addresses(provider, host), cause=seen), provider.as_of)
 
     is_password = context.trunks["inbound_authorization_type"] == "auth"
     return context.decide(["provider", "host"], decide, is_password & context.trunks["is_provider_known"])
@@ -56,7 +57,10 @@ def check_auth_unsupported(context: AuditContext) -> Findings:
     source=LIVEKIT,
 )
 def check_number_conflict(context: AuditContext) -> Findings:
-    """Find equal numbers of trunks that are not twins: high if the trunks admit the same callers, else info."""
+    """Find equal numbers of trunks that are not twins: high if the trunks admit the same callers, else info.
+
+    Callers are the same if they come from the same address, or can claim the same name in the allowlist.
+    """
     trunks = context.trunks
     numbers = combine(trunks["account"], trunks["inbound_number"]).where(trunks["inbound_number"].notna())
     twins = list_twins(trunks)
@@ -64,10 +68,16 @@ def check_number_conflict(context: AuditContext) -> Findings:
     compared = ["inbound_authorization_type", "allowlist", "number", "twin"]
     shared = trunks.assign(number=numbers, twin=twins).loc[others.index, compared]
     admitted: dict[int, dict[int, list[Network]]] = {}
+    claimed: dict[tuple[int, str], set[int]] = {}
     for authorization, position, number, twin in shared.itertuples(index=False):
-        networks = _list_admitted(authorization, context.allowlists[position])
-        admitted.setdefault(number, {}).setdefault(twin, []).extend(networks)
-    is_contested = shared["twin"].isin({twin for by_twin in admitted.values() for twin in find_overlapping(by_twin)})
+        entries = context.allowlists[position]
+        admitted.setdefault(number, {}).setdefault(twin, []).extend(_list_admitted(authorization, entries))
+        for name in (entry.claimed_name for entry in entries if authorization == "ip"):
+            if name:
+                claimed.setdefault((number, name), set()).add(twin)
+    contested = {twin for by_twin in admitted.values() for twin in find_overlapping(by_twin)}
+    contested.update(*(claimants for claimants in claimed.values() if len(claimants) > 1))
+    is_contested = shared["twin"].isin(contested)
     remark = np.where(
         is_contested,
         ", and several of them admit the same callers",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -9,7 +11,7 @@ import pyarrow.compute as pc
 
 from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict, as_findings
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, LIVEKIT, rule
-from trunk_transforms.audit.rules.wording import quote_own
+from trunk_transforms.audit.rules.wording import name_place, quote_own
 from trunk_transforms.enrich.countries import country_name
 from trunk_transforms.enrich.numbers import (
     CALLING_CODES,
@@ -36,8 +38,12 @@ _PLAIN = r"^(?:\+?[0-9]+|[0-9A-Za-z_.*#-]+)$"
 )
 def check_missing(context: AuditContext) -> Findings:
     """Find trunks with a missing or blank number."""
-    rows = context.trunks.index[context.trunks["phone_number"].isna() & ~context.is_unreadable("phone_number")]
-    return as_findings(pd.Series("phone_number is missing or blank", index=rows))
+
+    def decide(host: str | None) -> Verdict:
+        return Verdict("phone_number is missing or blank", cause=f"missing numbers {name_place(host)}")
+
+    is_missing = context.trunks["phone_number"].isna() & ~context.is_unreadable("phone_number")
+    return context.decide(["host"], decide, is_missing)
 
 
 @rule(
@@ -48,6 +54,7 @@ def check_missing(context: AuditContext) -> Findings:
     "dashes and brackets: with other characters, 00 or (0), no call matches.",
     fix="write digits only: an extension, or a DID in E.164 such as +14155551234",
     source=f"{API_DOCUMENTATION}; {LIVEKIT}",
+    yields_to=("number-invalid",),
 )
 def check_malformed(context: AuditContext) -> Findings:
     """Find values that are neither digits, with or without +, nor a name without spaces."""
@@ -64,7 +71,8 @@ def check_malformed(context: AuditContext) -> Findings:
     is_dropped = ~_is_whole(found, list_digits(numbers))
     remarks[_matches(numbers, r"\(0\)") & is_dropped] = "has (0), which is dialled only within the country"
     remarks[_is_prefixed(numbers, normalized)] = "begins with 00 in place of +"
-    return as_findings(quote_own(found["phone_number"]) + " " + remarks)
+    fix = "write digits only; " + _advise(found).where(~_matches(normalized, r"^\+"))
+    return as_findings(quote_own(found["phone_number"]) + " " + remarks, fix)
 
 
 @rule(
@@ -83,7 +91,8 @@ def check_too_long(context: AuditContext) -> Findings:
         context.trunks["e164"].fillna(context.trunks["normalized_number"]).fillna(names).str.removeprefix("+").str.len()
     )
     too_long = lengths[lengths > MOST_DIGITS].astype("int64").astype("str")
-    return as_findings("phone_number has " + too_long + " digits or characters")
+    seen = "phone_number has " + too_long + " digits or characters"
+    return as_findings(seen, cause="the number " + quote_own(numbers[seen.index]))
 
 
 @rule(
@@ -110,33 +119,50 @@ def check_invalid(context: AuditContext) -> Findings:
     why="Without it, a number is read as an extension, or as a number of another country.",
     fix="write it in E.164, such as +14155551234, if it is a DID",
     source=f"{_PLANS}, as the trunk's country dials; {API_DOCUMENTATION}",
+    yields_to=("number-malformed",),
 )
 def check_without_plus(context: AuditContext) -> Findings:
     """Find numbers without + that exist in the trunk's country, and those with a national prefix if it has none.
 
-    Other digits may be an extension of up to 15 digits. `number-malformed` reports numbers that begin with 00.
+    Other digits may be an extension of up to 15 digits. Digits that may be one of two numbers are ambiguous: the fix
+    names the likelier spelling first.
     """
     numbers, normalized = _texts(context.trunks)
     is_bare = ~_matches(numbers, r"\+") & ~_is_prefixed(numbers, normalized) & ~match_pseudonyms(numbers)
     is_dialled = (context.trunks["number_kind"] == "DID") & ~context.trunks["country"].isin(CALLING_CODES)
     is_dialled &= _matches(normalized, rf"^[0-9]{{1,{MOST_DIGITS}}}$")
-    found = context.trunks.loc[is_bare & (context.trunks["e164"].notna() | is_dialled)]
-    digits, e164 = list_digits(as_text(found["phone_number"])), as_text(found["e164"])
-    codes = list_calling_codes(e164)
-    fixes = [_advise(*values) for values in zip(digits.to_pylist(), e164.to_pylist(), codes.to_pylist(), strict=True)]
+    is_read = context.trunks["e164"].notna() | context.trunks["likely_e164"].notna()
+    found = context.trunks.loc[is_bare & (is_read | is_dialled)]
     seen = quote_own(found["phone_number"]) + " appears to be a DID, but lacks the +"
-    return as_findings(seen, pd.Series(fixes, found.index, dtype="str"))
+    return as_findings(seen, _advise(found))
 
 
-def _advise(digits: str, e164: str | None, calling_code: int) -> str | None:
-    """Return how a number gets its spelling in E.164, without naming the number; None if that is unclear."""
+def _advise(trunks: pd.DataFrame) -> pd.Series:
+    """Return how numbers without + get their spelling in E.164, without naming the number; null if that is unclear."""
+    digits = list_digits(as_text(trunks["phone_number"])).to_pylist()
+    clear, likely, other = (_spell(digits, trunks[name]) for name in ("e164", "likely_e164", "other_e164"))
+    fixes = [
+        f"write either {one} or {two}, if it is a DID" if one and two else only and f"write {only}, if it is a DID"
+        for only, one, two in zip(clear, likely, other, strict=True)
+    ]
+    return pd.Series(fixes, trunks.index, dtype="str")
+
+
+def _spell(digits: Sequence[str | None], readings: pd.Series) -> list[str | None]:
+    """Return the change from each number's digits to its reading in E.164; None if that is unclear."""
+    e164 = as_text(readings)
+    codes = list_calling_codes(e164).to_pylist()
+    return [_name_change(*values) for values in zip(digits, e164.to_pylist(), codes, strict=True)]
+
+
+def _name_change(digits: str | None, e164: str | None, calling_code: int | None) -> str | None:
     national = e164.removeprefix(f"+{calling_code}") if e164 else None
-    if national is None or not digits.endswith(national):
+    if digits is None or national is None or not digits.endswith(national):
         return None
     start = digits.removesuffix(national)
     if start in ("", str(calling_code)):
-        return f"write {'a +' if start else f'+{calling_code}'} before it, if it is a DID"
-    return f"write +{calling_code} in place of the leading {start}, if it is a DID"
+        return f"{'a +' if start else f'+{calling_code}'} before it"
+    return f"+{calling_code} in place of the leading {start}"
 
 
 @rule(

@@ -10,12 +10,22 @@ from functools import cache
 
 import pandas as pd
 
-from trunk_transforms.audit.rules.context import AuditContext, Entries, Findings, Verdict, ordinary_networks
+from trunk_transforms.audit.rules.context import (
+    AuditContext,
+    Entries,
+    Findings,
+    Verdict,
+    allowed_networks,
+    find_missing,
+    ordinary_networks,
+)
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, rule
-from trunk_transforms.audit.rules.wording import enumerate_groups, enumerate_networks, quote
-from trunk_transforms.enrich.addresses import Network, covers
+from trunk_transforms.audit.rules.wording import agree, enumerate_groups, enumerate_networks, quote
+from trunk_transforms.enrich.addresses import covers
 from trunk_transforms.enrich.providers import AddressGroup, Provider
 from trunk_transforms.schema.tables import CALLING_FORMATS
+
+_WEB_LABELS = ("api", "app", "console", "dashboard", "developers", "docs", "my", "portal", "status", "support", "www")
 
 
 @rule(
@@ -25,6 +35,7 @@ from trunk_transforms.schema.tables import CALLING_FORMATS
     why="Calls from these addresses are refused, so that some or all calls do not come in.",
     fix="add the provider's addresses to allowed_inbound_ips",
     source=PROVIDER_CATALOG,
+    yields_to=("allowlist-open", "allowlist-invalid", "allowlist-private"),
 )
 def check_ips_missing(context: AuditContext) -> Findings:
     """Find allowlists that are complete for no group; medium if they may have addresses of an unlisted region."""
@@ -34,16 +45,22 @@ def check_ips_missing(context: AuditContext) -> Findings:
     def decide(provider: Provider, host: str, entries: Entries) -> Verdict | None:
         name, groups = provider.name, find_groups(provider.name, host)
         # The address that an invalid entry stands for is not missing: the entry has a finding of its own.
-        allowed = {network for entry in entries for network in entry.networks}
-        missing = [_find_missing(group, allowed) for group in groups]
+        allowed = allowed_networks(entries)
+        missing = [find_missing(group, allowed) for group in groups]
         if not groups or not entries or not all(missing):
             return None
         group, lacking = min(zip(groups, missing, strict=True), key=lambda pair: len(pair[1]) - len(pair[0].required))
         if len(lacking) < len(group.required):
             source, fix = f"{name} ({group.name})", f"add {enumerate_networks(lacking)}"
-            seen = f"{len(lacking)} of {len(group.required)} addresses that {source} sends calls from are missing"
+            seen = f"{len(lacking)} of {len(group.required)} addresses that {source} sends calls from"
+            seen = f"{seen} {agree(len(lacking), 'is', 'are')} missing"
             return context.date(Verdict(seen, fix, cause=f"{source}: {fix}"), group.as_of or provider.as_of)
         seen, fix = f"no address that {name} sends calls from is listed", f"add {name_groups(name, host)}"
+        if others := [network for network in allowed if provider.known_addresses.overlaps(network)]:
+            listed = (
+                f"{enumerate_networks(sorted(others, key=str))} of {name}'s addresses {agree(len(others), 'is', 'are')}"
+            )
+            seen = f"only {listed} listed, not a complete set of those that it sends calls from"
         if provider.regions_complete:
             return context.date(Verdict(seen, fix), provider.addresses_as_of)
         seen = f"{seen}; other regions have other addresses, which are not known here"
@@ -64,21 +81,31 @@ def check_ips_missing(context: AuditContext) -> Findings:
 def check_ips_other(context: AuditContext) -> Findings:
     """Find ordinary addresses of others, if all addresses of the provider are known and the allowlist has one.
 
-    The platform's own addresses have a finding of their own.
+    A network that is wider than the provider's own has addresses of others. The platform's own addresses have a
+    finding of their own.
     """
     find_groups, is_platform = _cache_groups(context), context.providers.platform_addresses.contains
 
     def decide(provider: Provider, host: str, entries: Entries) -> Verdict | None:
-        is_known = provider.known_addresses.overlaps
+        known, name = provider.known_addresses, provider.name
         # Without an address of the provider, provider-ips-missing reports the allowlist; one finding is enough.
-        has_known = any(entry.network and is_known(entry.network) for entry in entries)
-        if not provider.regions_complete or not find_groups(provider.name, host) or not has_known:
+        has_known = any(entry.network and known.overlaps(entry.network) for entry in entries)
+        is_complete = bool(provider.regions_complete and find_groups(name, host) and has_known)
+        unknown = [network for network in ordinary_networks(entries) if not known.contains(network)]
+        wide = [network for network in unknown if known.overlaps(network)]
+        others = [n for n in unknown if is_complete and n not in wide and not is_platform(n)]
+        seen, fixes = [], []
+        if others:
+            seen.append(f"{enumerate_networks(others)} not known as {name}'s")
+            fixes.append(f"remove {enumerate_networks(others)}")
+        if wide:
+            seen.append(f"{enumerate_networks(wide)} {agree(len(wide), 'has', 'have')} more addresses than {name}'s")
+            own = (n for group in provider.groups for n in group.known if covers(wide, n))
+            fixes.append(f"write {enumerate_networks(own)} in place of {enumerate_networks(wide)}")
+        if not seen:
             return None
-        others = enumerate_networks(n for n in ordinary_networks(entries) if not is_known(n) and not is_platform(n))
-        if not others:
-            return None
-        fix = f"remove {others}, unless you know who sends calls from there"
-        return context.date(Verdict(f"{others} not known as {provider.name}'s", fix), provider.addresses_as_of)
+        fix = f"{' and '.join(fixes)}, unless you know who sends calls from there"
+        return context.date(Verdict(" and ".join(seen), fix), provider.addresses_as_of)
 
     return context.decide(["provider", "host", "allowlist"], decide, _is_known_by_ip(context))
 
@@ -116,14 +143,21 @@ def check_calling_format(context: AuditContext) -> Findings:
     source=PROVIDER_CATALOG,
 )
 def check_host(context: AuditContext) -> Findings:
-    """Find other hosts of a provider that has exactly one for outbound calls."""
+    """Find web hosts, and other hosts of a provider that has exactly one for outbound calls."""
 
     def decide(provider: Provider, host: str) -> Verdict | None:
-        if provider.exact_host is None or host == provider.exact_host or provider.host_group_of(host):
+        exact_host = provider.exact_host
+        is_web = host.partition(".")[0] in _WEB_LABELS or (exact_host and host in provider.hosts)
+        if host == exact_host or provider.host_group_of(host) or not (exact_host or is_web):
             return None
-        reason = f": {provider.exact_host_reason}" if provider.exact_host_reason else ""
-        cause = f"{provider.name} takes calls at {provider.exact_host}{reason}"
-        fix = f'set sip_address to "{provider.exact_host}"'
+        fix = f'set sip_address to "{exact_host}"' if exact_host else None
+        cause = (
+            f"{provider.name} takes calls at {exact_host}" if exact_host else f"{provider.name} takes no calls there"
+        )
+        if is_web:
+            cause = f"a web host: {cause}"
+        elif provider.exact_host_reason:
+            cause = f"{cause}: {provider.exact_host_reason}"
         return context.date(Verdict(f"sip_address is {quote(host)}, {cause}", fix, cause=cause), provider.as_of)
 
     return context.decide(["provider", "host"], decide, context.trunks["is_provider_known"])
@@ -210,14 +244,6 @@ def check_proxy_unneeded(context: AuditContext) -> Findings:
 def _cache_groups(context: AuditContext) -> Callable[[str, str], list[AddressGroup]]:
     """Return a cached function that finds the address groups of a provider for a host."""
     return cache(lambda name, host: context.providers.by_name[name].groups_for(host))
-
-
-def _find_missing(group: AddressGroup, allowed: set[Network]) -> list[Network]:
-    """Return the required addresses of the group that no allowed network contains."""
-    if allowed.issuperset(group.required):
-        return []
-    wide = [network for network in allowed if network.prefixlen < network.max_prefixlen]
-    return [network for network in group.required if network not in allowed and not covers(wide, network)]
 
 
 def _is_known_by_ip(context: AuditContext) -> pd.Series:

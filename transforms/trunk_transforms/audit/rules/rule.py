@@ -25,6 +25,10 @@ class Rule:
     `severity` is the severity of its findings, or the highest one if they differ. `check` returns the findings, at
     most one per trunk: the index has row numbers of the context's trunks; the columns are those of `Verdict`.
 
+    `yields_to` has the codes of rules that see the same defect: a finding is left out if one of them has a finding on
+    the same trunk that is at least as severe. So the stronger one speaks, with one fix for one defect. A rule that is
+    not selected does not count.
+
     A rule checks each account on its own, unless it has `keys`. `keys` returns the values by which accounts are
     compared, as text, one row per trunk and key. Only trunks with a key that several accounts have can get a finding
     of such a rule, and the finding depends on those trunks alone.
@@ -38,6 +42,7 @@ class Rule:
     source: str
     check: Check
     keys: Keys | None = None
+    yields_to: tuple[str, ...] = ()
 
     @property
     def is_cross_account(self) -> bool:
@@ -51,7 +56,15 @@ class Rule:
 
 
 def rule(
-    code: str, *, severity: str, question: str, why: str, fix: str, source: str, keys: Keys | None = None
+    code: str,
+    *,
+    severity: str,
+    question: str,
+    why: str,
+    fix: str,
+    source: str,
+    keys: Keys | None = None,
+    yields_to: tuple[str, ...] = (),
 ) -> Callable[[Check], Rule]:
     """Return a decorator that turns a check into a `Rule`."""
-    return lambda check: Rule(code, severity, question, why, fix, source, check, keys)
+    return lambda check: Rule(code, severity, question, why, fix, source, check, keys, yields_to)

@@ -16,6 +16,7 @@ _FEWEST_CHARACTERS, _MOST_CHARACTERS = 3, 128
     why="The platform refuses such a username on create, so the trunk cannot be created again as it is.",
     fix="choose a username of 3 to 128 characters (this re-creates both legs: a short outage)",
     source=API_DOCUMENTATION,
+    yields_to=("exposure-username-number",),
 )
 def check_length(context: AuditContext) -> Findings:
     """Find short and long usernames; `exposure-username-blank` reports blank ones where they are a fault."""

@@ -7,8 +7,7 @@ import pandas as pd
 
 from trunk_transforms.audit.rules.context import AUDITED, AuditContext, Findings, Verdict, as_findings
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
-from trunk_transforms.audit.rules.wording import enumerate_some, quote, quote_own
-from trunk_transforms.enrich.countries import COUNTRY_NAMES
+from trunk_transforms.audit.rules.wording import quote, quote_own
 from trunk_transforms.schema.tables import API_COLUMNS, AUTHORIZATION_TYPES, CALLING_FORMATS, VARIANT_SUFFIX
 
 _ALLOWED = {
@@ -18,29 +17,6 @@ _ALLOWED = {
 }
 _DECISIVE = ("phone_number", "inbound_authorization_type", "allowed_inbound_ips")
 _TYPES = {"text": "text", "bool": "true or false", "text_list": "a list of texts"}
-
-
-@rule(
-    "format-national-countries",
-    severity="medium",
-    question="Which hosts get national numbers from trunks of several countries?",
-    why="0741926265 is another number in each country: the host cannot tell which is meant.",
-    fix='set sip_calling_format to "+e164" on these trunks, and configure the host for it',
-    source="inferred from the account's trunks at the same host",
-)
-def check_national_countries(context: AuditContext) -> Findings:
-    """Find trunks with national format at a host where the account has such trunks in several countries."""
-    trunks = context.trunks
-    is_national = (trunks["sip_calling_format"] == "national") & trunks["host"].notna() & trunks["country"].notna()
-    national = trunks.loc[is_national, ["account", "host", "country"]].drop_duplicates()
-    countries = national.groupby(["account", "host"])["country"].agg(sorted).to_dict()
-
-    def decide(account: str, host: str) -> Verdict | None:
-        found = countries[account, host]
-        names = enumerate_some([COUNTRY_NAMES[country] for country in found], 4)
-        return Verdict(f"{quote(host)} gets national numbers of {names}") if len(found) > 1 else None
-
-    return context.decide(["account", "host"], decide, is_national)
 
 
 @rule(

@@ -53,7 +53,21 @@ def enumerate_groups(groups: Iterable[AddressGroup]) -> str:
     return " or ".join(f"{enumerate_networks(group.addresses)} ({group.name})" for group in groups)
 
 
+def agree(count: int, singular: str, plural: str) -> str:
+    """Return the verb that agrees with a number of things."""
+    return singular if count == 1 else plural
+
+
+def list_addresses(provider: Provider, host: str) -> str:
+    """Return the addresses that an allowlist needs at a host of the provider."""
+    return enumerate_groups(provider.groups_for(host)) or f"the addresses that {provider.name} names for this host"
+
+
 def allow_addresses(provider: Provider, host: str) -> str:
     """Return the fix for a trunk that should authorize calls by the provider's addresses in place of a password."""
-    listed = enumerate_groups(provider.groups_for(host)) or f"the addresses that {provider.name} names for this host"
-    return f'set inbound_authorization_type to "ip" and allow {listed}'
+    return f'set inbound_authorization_type to "ip" and allow {list_addresses(provider, host)}'
+
+
+def name_place(host: str | None) -> str:
+    """Return the host for a cause, so that a suppression of the cause does not cover unrelated trunks."""
+    return f"at {quote(host)}" if host else "on trunks without a SIP address"

@@ -1,0 +1,149 @@
+"""Rules that compare allowlists: of an account's trunks at one place, and of several accounts."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from trunk_transforms.audit.rules.allowlist import LARGEST_SHARE
+from trunk_transforms.audit.rules.context import (
+    AuditContext,
+    Entries,
+    Findings,
+    Verdict,
+    allowed_networks,
+    as_findings,
+    find_missing,
+    ordinary_networks,
+)
+from trunk_transforms.audit.rules.rule import rule
+from trunk_transforms.audit.rules.wording import enumerate_first, enumerate_networks, enumerate_some, quote
+from trunk_transforms.enrich.addresses import Network, NetworkSet, covers, is_ordinary, measure_share, show_network
+from trunk_transforms.enrich.providers import Provider
+
+_FEWEST_COMPARED = 4
+
+
+@rule(
+    "allowlist-outlier",
+    severity="medium",
+    question="Which allowlist alone has, or alone lacks, an address among the account's trunks at a provider?",
+    why="An address of one trunk alone may be left over, or a stranger's. Calls from a missing one are refused.",
+    fix="compare the list with those of the other trunks; remove what is left over, and add what is missing",
+    source="comparison of four or more trunks; addresses in the provider catalog do not count",
+    yields_to=("provider-ips-missing", "provider-ips-other"),
+)
+def check_outlier(context: AuditContext) -> Findings:
+    """Find lists that differ from the others at the provider, or at the host if the catalog lacks the addresses.
+
+    Lists that are empty, open or unreadable have a finding of their own and are not compared.
+    """
+    trunks = context.trunks
+    is_by_ip = trunks["inbound_authorization_type"] == "ip"
+    members = trunks.loc[is_by_ip, ["account", "provider", "host", "allowlist", "is_allowlist_ordinary"]]
+    odd = members.loc[~members["is_allowlist_ordinary"], "allowlist"].unique()
+    unclear = [position for position in odd if not _is_comparable(context.allowlists[position])]
+    empty = [position for position, entries in enumerate(context.allowlists) if not entries]
+    members = members[~members["allowlist"].isin([*unclear, *empty, -1])]
+    # Gateways of one region need not be those of another one.
+    listed = [provider.name for provider in context.providers.providers if provider.has_required_addresses]
+    members["place"] = members["provider"].where(members["provider"].isin(listed), members["host"])
+    lists = members.groupby(["account", "place"])["allowlist"]  # without the trunks that have no place
+    is_compared = (lists.transform("size") >= _FEWEST_COMPARED) & (lists.transform("nunique") > 1)
+    groups = defaultdict(list)
+    for member in members.loc[is_compared].itertuples():
+        groups[member.account, member.place].append(member)
+    rows = {row: (seen, cause) for group in groups.values() for row, seen, cause in _compare(context, group)}
+    found = pd.DataFrame.from_dict(rows, orient="index", columns=["seen", "cause"], dtype="str")
+    return as_findings(found["seen"], cause=found["cause"])
+
+
+def _is_comparable(entries: Entries) -> bool:
+    """Return whether it is clear which public addresses a list is meant to allow: not if an entry is unreadable."""
+    allowed = allowed_networks(entries)
+    is_clear = all(entry.networks for entry in entries) and any(map(is_ordinary, allowed))
+    return is_clear and measure_share(allowed) <= LARGEST_SHARE
+
+
+def _compare(context: AuditContext, group: Sequence[Any]) -> Iterator[tuple[int, str, str]]:
+    """Yield the row of each trunk with an unusual allowlist in a group, what is unusual about it, and the cause."""
+    provider = context.providers.by_name.get(group[0].provider)
+    lists = [_list_own(context, provider, context.allowlists[member.allowlist]) for member in group]
+    counts = Counter(network for networks in lists for network in networks)
+    wider = NetworkSet(network for network in counts if network.num_addresses > 1)
+    alone = {n for n, count in counts.items() if count == 1 and (n.num_addresses > 1 or not wider.overlaps(n))}
+    # If many trunks have addresses of their own, the account is meant to be so.
+    if 2 * sum(not alone.isdisjoint(networks) for networks in lists) >= len(group):
+        alone = set()
+    common = [network for network, count in counts.items() if count == len(group) - 1]
+    for member, networks in zip(group, lists, strict=True):
+        # An entry with a finding of its own probably stands for the one that is missing.
+        if any(network in alone and not is_ordinary(network) for network in networks):
+            continue
+        allowed = allowed_networks(context.allowlists[member.allowlist])
+        groups = provider.groups_for(member.host) if provider else []
+        is_complete = any(not find_missing(group, allowed) for group in groups)
+        # Calls of a host that the catalog has no addresses for may come from others than those of its siblings.
+        is_expected = bool(provider and provider.has_required_addresses and not groups)
+        found = {
+            "allowed": [network for network in networks if network in alone and not is_expected],
+            "missing": [network for network in common if not is_complete and not covers(allowed, network)],
+        }
+        if any(found.values()):
+            seen = ", ".join(f"{enumerate_networks(some)} {what}" for what, some in found.items() if some)
+            place = quote(member.place)
+            yield member.Index, f"{seen} on this trunk alone of {len(group)} at {place}", f"{seen} at {place}"
+
+
+def _list_own(context: AuditContext, provider: Provider | None, entries: Entries) -> list[Network]:
+    """Return the networks of the entries that the catalog does not list, for the provider or for the platform."""
+    known = [context.providers.platform_addresses.contains, *([provider.known_addresses.contains] if provider else [])]
+    networks = dict.fromkeys(network for entry in entries for network in entry.networks)
+    return [network for network in networks if not any(is_known(network) for is_known in known)]
+
+
+def list_networks(context: AuditContext) -> pd.Series:
+    """Return the networks by which accounts are compared: ordinary ones in allowlists in use, not of a provider."""
+    positions = context.trunks.loc[context.trunks["is_allowlist_used"], "allowlist"]
+    texts = {p: [str(network) for network in _comparable(context, context.allowlists[p])] for p in positions.unique()}
+    networks: pd.Series = positions.map(texts).explode().dropna().astype("str")
+    return networks
+
+
+@rule(
+    "allowlist-shared",
+    severity="info",
+    question="Which addresses may send calls to trunks of different accounts?",
+    why="An address left over from another customer is a way in; the address of a shared PBX is fine.",
+    fix="make sure that the accounts share a PBX or carrier at that address",
+    source="comparison of the accounts; addresses of known providers do not count",
+    keys=list_networks,
+)
+def check_shared(context: AuditContext) -> Findings:
+    """Find ordinary addresses in allowlists in use of several accounts."""
+    is_compared = context.trunks["is_allowlist_used"] & (context.trunks["account"].nunique() > 1)
+    used = context.trunks.loc[is_compared, ["account", "allowlist"]].drop_duplicates()
+    accounts: dict[Network, dict[str, None]] = {}
+    for account, position in used.sort_values("account").itertuples(index=False):
+        for network in _comparable(context, context.allowlists[position]):
+            accounts.setdefault(network, {})[account] = None
+    accounts = {network: names for network, names in accounts.items() if len(names) > 1}
+
+    def decide(account: str, entries: Entries) -> Verdict | None:
+        shared = [network for network in ordinary_networks(entries) if network in accounts]
+        shown = [f"{show_network(network)} also in account {others(account, network)}" for network in shared]
+        return Verdict(enumerate_some(shown, 3), cause=enumerate_networks(shared)) if shown else None
+
+    def others(account: str, network: Network) -> str:
+        names = accounts[network]
+        return enumerate_first((quote(name) for name in names if name != account), len(names) - 1, 3)
+
+    return context.decide(["account", "allowlist"], decide, is_compared)
+
+
+def _comparable(context: AuditContext, entries: Entries) -> list[Network]:
+    is_provided = context.providers.known_addresses.contains
+    return [network for network in ordinary_networks(entries) if not is_provided(network)]
