@@ -80,22 +80,22 @@ def _compare(context: AuditContext, group: Sequence[Any]) -> Iterator[tuple[int,
         alone = set()
     common = [network for network, count in counts.items() if count == len(group) - 1]
     for member, networks in zip(group, lists, strict=True):
+        entries = context.allowlists[member.allowlist]
+        allowed = [network for network in networks if network in alone]
+        missing = [network for network in common if not covers(allowed_networks(entries), network)]
         # An entry with a finding of its own probably stands for the one that is missing.
-        if any(network in alone and not is_ordinary(network) for network in networks):
+        if not (allowed or missing) or not all(map(is_ordinary, allowed)):
             continue
-        allowed = allowed_networks(context.allowlists[member.allowlist])
         groups = provider.groups_for(member.host) if provider else []
-        is_complete = any(not find_missing(group, allowed) for group in groups)
+        if any(not find_missing(group, allowed_networks(entries)) for group in groups):
+            missing = []
         # Calls of a host that the catalog has no addresses for may come from others than those of its siblings.
-        is_expected = bool(provider and provider.has_required_addresses and not groups)
-        found = {
-            "allowed": [network for network in networks if network in alone and not is_expected],
-            "missing": [network for network in common if not is_complete and not covers(allowed, network)],
-        }
-        if any(found.values()):
-            seen = ", ".join(f"{enumerate_networks(some)} {what}" for what, some in found.items() if some)
-            place = quote(member.place)
-            yield member.Index, f"{seen} on this trunk alone of {len(group)} at {place}", f"{seen} at {place}"
+        if provider and provider.has_required_addresses and not groups:
+            allowed = []
+        seen = [f"{enumerate_networks(n)} {what}" for what, n in (("allowed", allowed), ("missing", missing)) if n]
+        if seen:
+            text, place = ", ".join(seen), quote(member.place)
+            yield member.Index, f"{text} on this trunk alone of {len(group)} at {place}", f"{text} at {place}"
 
 
 def _list_own(context: AuditContext, provider: Provider | None, entries: Entries) -> list[Network]:
