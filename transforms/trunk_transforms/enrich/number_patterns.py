@@ -6,6 +6,9 @@ SEPARATORS = r"[\s\p{Z}\p{Pd}\p{Cf}()./]"
 OPTIONAL_ZERO = r"^([\s\p{Z}\p{Cf}]*(?:\+|00)[^(]*)\(0\)"
 """Everything up to the national prefix in +49 (0) 30 …, which is rarely dialled from abroad."""
 
+BARE_OPTIONAL_ZERO = r"^([\s\p{Z}\p{Cf}]*[1-9][^(+]*)\(0\)"
+"""The same without + or 00, as in 49 (0) 30 …"""
+
 DIGITS = r"^\+?[0-9]+$"
 """A number without separators."""
 

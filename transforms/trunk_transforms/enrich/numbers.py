@@ -146,7 +146,7 @@ def list_readings(numbers: pa.Array, normalized: pa.Array, countries: pa.Array) 
 
 def _read_dialled(numbers: pa.Array, countries: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Return the readings of numbers without +, each country's numbers at once."""
-    digits = list_digits(numbers)
+    digits = _list_dialled_digits(numbers)
     places = np.flatnonzero(as_flags(pc.match_substring_regex(digits, patterns.DIALLED)))
     if not places.size:
         return pa.nulls(len(numbers), pa.large_string()), pa.nulls(len(numbers), pa.large_string())
@@ -164,6 +164,14 @@ def _read_dialled(numbers: pa.Array, countries: pa.Array) -> tuple[pa.Array, pa.
     index[np.concatenate(groups)] = np.arange(len(first))
     order = pa.array(index, mask=index < 0)
     return first.take(order), second.take(order)
+
+
+def _list_dialled_digits(numbers: pa.Array) -> pa.Array:
+    """Return the digits without the (0) in 49 (0) 30 …, unless it is part of the number, as in Italy."""
+    shortened = pc.replace_substring_regex(numbers, patterns.BARE_OPTIONAL_ZERO, r"\1")
+    short, whole = list_digits(shortened), list_digits(numbers)
+    is_whole = match_valid_numbers(_prepend("+", pc.if_else(pc.not_equal(short, whole), whole, None)))
+    return pc.if_else(pa.array(is_whole), whole, short)
 
 
 def _spell(digits: pa.Array, country: str | None) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:

@@ -24,6 +24,7 @@ UNKNOWN_PROVIDER = "unknown"
 
 _KEYS = {f"{table}s": table for table in ("provider", "group", "host_group", "platform_group")}
 _TABLES = "|".join(_KEYS.values())
+_WEB_LABELS = ("api", "app", "console", "dashboard", "developers", "docs", "my", "portal", "status", "support", "www")
 _MOST_LISTED = 16
 _OLD_MONTHS = 12
 
@@ -107,6 +108,17 @@ class Provider(_Facts, frozen=True):
         """Return the group that lists the host."""
         return next((group for group in self.host_groups if _matches(group.hosts, host)), None)
 
+    def is_web_host(self, host: str) -> bool:
+        """Return whether a host of the provider is for browsers and programs, not for SIP."""
+        is_domain = self.exact_host is not None and host in self.hosts and host != self.exact_host
+        return is_domain or host.partition(".")[0] in _WEB_LABELS
+
+    def takes_calls_at(self, host: str) -> bool:
+        """Return whether a host of the provider takes outbound calls, as far as is known."""
+        if self.host_group_of(host) or host == self.exact_host:
+            return True
+        return self.exact_host is None and not self.is_web_host(host)
+
     def formats_at(self, host: str) -> tuple[str, ...]:
         """Return the valid calling formats of a trunk at this host, none if they are unknown."""
         group = self.host_group_of(host)
@@ -184,6 +196,10 @@ class Providers(_Facts, frozen=True):
         if provider and network.version == 4 and network.prefixlen >= provider.widest_network:
             return True
         return any(known.known_addresses.contains(network) for known in self.providers)
+
+    def find_provider(self, host: str) -> Provider | None:
+        """Return the provider that operates a host; None if the catalog does not list it."""
+        return next((provider for provider in self.providers if _matches(provider.every_host, host)), None)
 
     def is_platform(self, host: str) -> bool:
         """Return whether a host belongs to the platform itself."""

@@ -112,6 +112,7 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         # What the provider sends calls from, if nothing else is clear.
         ((twilio("twilio"),), "high", "replace it by the addresses that Twilio sends calls from: 54.172.60.0/30"),
         ((ips("junk", **pbx()), ips("junk", *EU)), "high", "replace or remove the entry"),
+        ((ips("185.246.41.l41", EU[0]),), "high", "replace it by 185.246.41.141, from which Telnyx (EU) sends calls"),
         ((ips(""),), "high", '"" is blank: matches no call'),
         ((ips("2a00::1%eth0"),), "high", "is not an IP address or network"),
         # A range is neither a host name nor harmless.
@@ -321,6 +322,14 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((host("sip:pbx.example.com"),), "high", "has a scheme"),
         ((host("https://pbx.example.com"),), "high", 'set sip_address to "pbx.example.com"'),
         ((host("pbx.example.com:5060"),), "high", "has a port"),
+        # The host in it is wrong as well.
+        (
+            (host("https://api.telnyx.com/v2"), host("a.sip.telnyx.com:5060")),
+            "high",
+            'set sip_address to "sip.telnyx.com"',
+        ),
+        ((host("https://www.wavix.net"),), "high", "set sip_address to the host alone"),
+        ((host("sip.telnyx.com:5060"), host("sip:sip.telnyx.com")), "high", 'set sip_address to "sip.telnyx.com"'),
         ((host("8.8.8.8:5060"),), "high", 'set sip_address to "8.8.8.8"'),
         ((host(" pbx.example.com"), host("pbx .example.com")), "high", "has spaces"),
         ((host("pbx.example.com/trunk"), host("pbx.example.com;transport=tls")), "high", "has a path or parameters"),
@@ -380,6 +389,8 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
             "high",
             "digits only; write +49 in place of the leading 0",
         ),
+        ((number("49 (0)30 231252"),), "high", "write digits only; write +49 in place of the leading 490, if it is"),
+        ((number("39 (0)2 12345678", "IT"),), "high", "write digits only; write a + before it, if it is a DID"),
         ((number("(212) 555-0111", "US"), number("(0)2 12345678", "IT")), "high", "write digits only; write +"),
         (
             (number("49 30 231252"),),

@@ -16,7 +16,7 @@ from trunk_transforms.audit.rules.context import (
     Findings,
     Verdict,
     allowed_networks,
-    find_missing,
+    find_closest,
     ordinary_networks,
 )
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, LIVEKIT, PROVIDER_CATALOG, SPECIAL_ADDRESSES, rule
@@ -125,9 +125,11 @@ def _describe_effect(entry: Entry) -> str:
 def _replace_entries(provider: Provider | None, host: str | None, entries: Entries) -> str | None:
     """Return the fix that names the provider's addresses; None if the list has them or the catalog does not."""
     groups = provider.groups_for(host) if provider and host else []
-    allowed = allowed_networks(entries)
-    if not provider or not groups or not all(find_missing(group, allowed) for group in groups):
+    group, missing = find_closest(groups, allowed_networks(entries))
+    if not provider or not group or not missing:
         return None
+    if len(missing) < len(group.required):
+        return f"replace it by {enumerate_networks(missing)}, from which {provider.name} ({group.name}) sends calls"
     return f"replace it by the addresses that {provider.name} sends calls from: {enumerate_groups(groups)}"
 
 

@@ -179,6 +179,12 @@ def find_missing(group: AddressGroup, allowed: set[Network]) -> list[Network]:
     return [network for network in group.required if network not in allowed and not covers(wide, network)]
 
 
+def find_closest(groups: Sequence[AddressGroup], allowed: set[Network]) -> tuple[AddressGroup | None, list[Network]]:
+    """Return the group of which the most addresses are allowed, and those that are missing; none if one is complete."""
+    pairs = [(group, find_missing(group, allowed)) for group in groups]
+    return min(pairs, key=lambda pair: (bool(pair[1]), len(pair[1]) - len(pair[0].required)), default=(None, []))
+
+
 def name_others(groups: pd.Series, parts: pd.Series, labels: pd.Series, most: int = 3) -> pd.Series:
     """Return for each row the others in its group: up to three labels of other parts, and the number of the rest.
 

@@ -26,6 +26,9 @@ def check_malformed(context: AuditContext) -> Findings:
         fault, host = explain_host(address), find_host(address)
         if fault is None:
             return None
+        provider = context.providers.find_provider(host) if host else None
+        if provider and host and not provider.takes_calls_at(host):
+            host = provider.exact_host
         return Verdict(f"{quote(address)} {fault}", f'set sip_address to "{host}"' if host else None)
 
     return context.decide(["sip_address"], decide, context.trunks["sip_address"].notna())

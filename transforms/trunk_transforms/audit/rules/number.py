@@ -142,7 +142,7 @@ def _advise(trunks: pd.DataFrame) -> pd.Series:
     digits = list_digits(as_text(trunks["phone_number"])).to_pylist()
     clear, likely, other = (_spell(digits, trunks[name]) for name in ("e164", "likely_e164", "other_e164"))
     fixes = [
-        f"write either {one} or {two}, if it is a DID" if one and two else only and f"write {only}, if it is a DID"
+        f"write {f'either {one} or {two}' if one and two else only or one}, if it is a DID" if only or one else None
         for only, one, two in zip(clear, likely, other, strict=True)
     ]
     return pd.Series(fixes, trunks.index, dtype="str")

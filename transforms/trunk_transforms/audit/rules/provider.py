@@ -16,7 +16,7 @@ from trunk_transforms.audit.rules.context import (
     Findings,
     Verdict,
     allowed_networks,
-    find_missing,
+    find_closest,
     ordinary_networks,
 )
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, rule
@@ -24,8 +24,6 @@ from trunk_transforms.audit.rules.wording import agree, enumerate_groups, enumer
 from trunk_transforms.enrich.addresses import covers
 from trunk_transforms.enrich.providers import AddressGroup, Provider
 from trunk_transforms.schema.tables import CALLING_FORMATS
-
-_WEB_LABELS = ("api", "app", "console", "dashboard", "developers", "docs", "my", "portal", "status", "support", "www")
 
 
 @rule(
@@ -46,10 +44,9 @@ def check_ips_missing(context: AuditContext) -> Findings:
         name, groups = provider.name, find_groups(provider.name, host)
         # The address that an invalid entry stands for is not missing: the entry has a finding of its own.
         allowed = allowed_networks(entries)
-        missing = [find_missing(group, allowed) for group in groups]
-        if not groups or not entries or not all(missing):
+        group, lacking = find_closest(groups, allowed)
+        if not group or not entries or not lacking:
             return None
-        group, lacking = min(zip(groups, missing, strict=True), key=lambda pair: len(pair[1]) - len(pair[0].required))
         if len(lacking) < len(group.required):
             source, fix = f"{name} ({group.name})", f"add {enumerate_networks(lacking)}"
             seen = f"{len(lacking)} of {len(group.required)} addresses that {source} sends calls from"
@@ -146,15 +143,14 @@ def check_host(context: AuditContext) -> Findings:
     """Find web hosts, and other hosts of a provider that has exactly one for outbound calls."""
 
     def decide(provider: Provider, host: str) -> Verdict | None:
-        exact_host = provider.exact_host
-        is_web = host.partition(".")[0] in _WEB_LABELS or (exact_host and host in provider.hosts)
-        if host == exact_host or provider.host_group_of(host) or not (exact_host or is_web):
+        if provider.takes_calls_at(host):
             return None
+        exact_host = provider.exact_host
         fix = f'set sip_address to "{exact_host}"' if exact_host else None
         cause = (
             f"{provider.name} takes calls at {exact_host}" if exact_host else f"{provider.name} takes no calls there"
         )
-        if is_web:
+        if provider.is_web_host(host):
             cause = f"a web host: {cause}"
         elif provider.exact_host_reason:
             cause = f"{cause}: {provider.exact_host_reason}"
