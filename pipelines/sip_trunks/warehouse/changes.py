@@ -23,8 +23,35 @@ def steps_query(stored: Mapping[str, str], since: str = EVER, as_of: str = NOW) 
     `stored` has the SQL types of the columns of the history; the moments are SQL. An account's first snapshot is not a
     change. A field that changed twice has two rows.
     """
-    # Each version that ended or began at an observation, next to the version that follows or precedes it.
-    pairs = f"""
+    return _changes(stored, f"pairs AS ({_step_pairs(stored, since, as_of)})")
+
+
+def credentials_query(stored: Mapping[str, str], since: str, as_of: str) -> str:
+    """Return the SQL of the last sign of a new credential between `since` and `as_of`, as `changed_at`.
+
+    Grain: one row per trunk at `as_of` of an account that was observed at `since` already; null is no sign. A trunk
+    has a new credential if it was added, if its username changed, or if only updated_at changed.
+    """
+    return f"""
+        WITH observations AS ({OBSERVATIONS_QUERY}),
+        pairs AS ({_step_pairs(stored, since, as_of)}),
+        signs AS (
+            SELECT account, trunk_id, max(observed_at) AS changed_at FROM pairs
+            WHERE old_version IS NULL OR (new_version IS NOT NULL AND (is_username_new OR is_only_updated))
+            GROUP BY account, trunk_id
+        )
+        SELECT versions.account, versions.id AS trunk_id, signs.changed_at
+        FROM {HISTORY} AS versions
+        JOIN (FROM observations SELECT account GROUP BY account HAVING min(snapshot_at) <= {since}) AS known
+            ON known.account = versions.account
+        LEFT JOIN signs ON signs.account = versions.account AND signs.trunk_id = versions.id
+        WHERE versions.valid_from <= {as_of} AND (versions.valid_to IS NULL OR versions.valid_to > {as_of})
+    """
+
+
+def _step_pairs(stored: Mapping[str, str], since: str, as_of: str) -> str:
+    """Return the SQL of each version that ended or began at an observation, next to its neighbour at that time."""
+    return f"""
         SELECT coalesce(before.account, after.account) AS account, coalesce(before.id, after.id) AS trunk_id,
             coalesce(before.valid_to, after.valid_from) AS observed_at, observations.previous_at AS before_at,
             observations.snapshot_at AS after_at, {_both_sides(stored)}
@@ -39,7 +66,6 @@ def steps_query(stored: Mapping[str, str], since: str = EVER, as_of: str = NOW) 
             AND observations.snapshot_at = coalesce(before.valid_to, after.valid_from)
             AND observations.snapshot_at > observations.first_at
     """
-    return _changes(stored, f"pairs AS ({pairs})")
 
 
 def difference_query(stored: Mapping[str, str], since: str | None, as_of: str) -> str:
@@ -95,14 +121,13 @@ def _changes(stored: Mapping[str, str], pairs: str) -> str:
         differences AS (
             SELECT account, trunk_id, CASE WHEN old_version IS NULL THEN 'added' ELSE 'removed' END AS change,
                 NULL::VARCHAR AS field, NULL::VARCHAR AS old, NULL::VARCHAR AS new, NULL::VARCHAR AS legs,
-                observed_at, before_at, after_at, 1 AS is_declared, 1 AS touched
+                observed_at, before_at, after_at, 1 AS is_declared
             FROM pairs WHERE old_version IS NULL OR new_version IS NULL
             UNION ALL
             SELECT account, trunk_id, 'changed', field, old_texts[position], new_texts[position], legs,
-                observed_at, before_at, after_at, is_declared,
-                count(*) OVER (PARTITION BY account, trunk_id, observed_at)
+                observed_at, before_at, after_at, is_declared
             FROM pairs JOIN fields ON old_texts[position] IS DISTINCT FROM new_texts[position]
-            WHERE old_version <> new_version
+            WHERE old_version <> new_version AND (field <> 'updated_at' OR is_only_updated)
         )
         SELECT differences.account, trunk_id, change, field, old, new, legs,
             CASE WHEN field = 'updated_at' THEN {literal(CREDENTIAL_NOTE)} END AS note, observed_at
@@ -111,8 +136,7 @@ def _changes(stored: Mapping[str, str], pairs: str) -> str:
             AND earlier.snapshot_at = before_at AND earlier.column_name = field
         LEFT JOIN undelivered AS later ON later.account = differences.account
             AND later.snapshot_at = after_at AND later.column_name = field
-        WHERE (field IS NULL OR field <> 'updated_at' OR touched = 1)
-            AND coalesce(earlier.is_missing, 0) = 0 AND coalesce(later.is_missing, 0) = 0
+        WHERE coalesce(earlier.is_missing, 0) = 0 AND coalesce(later.is_missing, 0) = 0
             AND (is_declared = 1 OR (earlier.is_new = 1 AND later.is_new = 1))
     """
 
@@ -131,11 +155,28 @@ def _field_rows(stored: Mapping[str, str]) -> list[str]:
 
 
 def _both_sides(stored: Mapping[str, str]) -> str:
-    """Return the SQL of the columns of a pair: the row versions, and the values of all fields as lists of texts."""
-    return "before.row_version AS old_version, after.row_version AS new_version, " + ", ".join(
-        f"[{', '.join(_as_text(side, field, stored) for field in _fields(stored))}] AS {name}"
+    """Return the SQL of the columns of a pair: row versions, all values as lists of texts, and signs of a credential.
+
+    `is_only_updated` is a possible credential change: no field but updated_at changed.
+    """
+    same = {field: _is_same(field, stored) for field in _fields(stored)}
+    others = " AND ".join(text for field, text in same.items() if field != "updated_at")
+    texts = ", ".join(
+        f"[{', '.join(_as_text(side, field, stored) for field in same)}] AS {name}"
         for side, name in (("before", "old_texts"), ("after", "new_texts"))
     )
+    return (
+        f"before.row_version AS old_version, after.row_version AS new_version, {texts}, "
+        f"NOT ({same['sip_username']}) AS is_username_new, {others} AND NOT ({same['updated_at']}) AS is_only_updated"
+    )
+
+
+def _is_same(field: str, stored: Mapping[str, str]) -> str:
+    """Return the SQL of whether a value is the same on both sides; texts are compared only if the values differ."""
+    names = [name for name in (field, field + schema.VARIANT_SUFFIX) if name in stored]
+    equal = " AND ".join(f"before.{quoted(n)} IS NOT DISTINCT FROM after.{quoted(n)}" for n in names)
+    before, after = (_as_text(side, field, stored) for side in ("before", "after"))
+    return f"CASE WHEN {equal} THEN true ELSE {before} IS NOT DISTINCT FROM {after} END"
 
 
 def _as_text(side: str, field: str, stored: Mapping[str, str]) -> str:
