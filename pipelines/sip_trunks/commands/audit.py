@@ -38,8 +38,7 @@ def run(options: Options) -> int:
         # Output that cannot be written, such as after `| head`, must not turn a failure into a success.
         options.exit_code = CHECK_FAILED if inputs.findings["severity"].isin(failing).any() else 0
         output_reports(settings, options, ["audit"], inputs)
-        is_on_providers = any(rule.family == "provider" for rule in rules)
-        if is_on_providers and choose_format(options.format, options.output) == "table":
+        if choose_format(options.format, options.output) == "table":
             for gap in inputs.coverage.describe():
                 print_wrapped("coverage  ", gap)
         sys.stdout.flush()

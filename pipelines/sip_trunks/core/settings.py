@@ -26,6 +26,7 @@ from sip_trunks.core.config_files import (
 )
 from sip_trunks.core.errors import ConfigError, DestinationError
 from sip_trunks.core.unknown_settings import refuse_unknown_settings
+from trunk_transforms.audit.office_hours import OfficeHours, read_office_hours
 from trunk_transforms.schema.reports import SEVERITIES
 from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS
 
@@ -52,6 +53,13 @@ def parse_duration(key: str, text: str) -> float:
     if not found or not float(found[1]):
         raise ConfigError(f"{key} needs a duration such as 15min, 1h or 1d, got {text!r}")
     return float(found[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[found[2]]
+
+
+def _parse_office_hours(key: str, text: str) -> OfficeHours:
+    try:
+        return read_office_hours(text)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from None
 
 
 def _parse_path(_key: str, text: str) -> Path:
@@ -197,6 +205,12 @@ class Settings:
     dask: DaskSettings = DaskSettings()
     providers: Path | None = setting(
         None, "TOML file that replaces the built-in provider catalog", written="builtin", convert=_parse_path
+    )
+    office_hours: OfficeHours | None = setting(
+        None,
+        "hours in which changes are expected, such as Mo-Fr 08:00-18:00 Europe/Berlin; off: at any time",
+        written="off",
+        convert=_parse_office_hours,
     )
     suppressions: tuple[dict[str, Any], ...] = setting(
         (), "findings to hide until a given day (docs/reports.md)", convert=_parse_suppressions

@@ -10,15 +10,17 @@ from sip_trunks.core.errors import ConfigError
 from sip_trunks.warehouse import frames
 from sip_trunks.warehouse.provider_catalog import read_provider_catalog
 from trunk_transforms import schema
+from trunk_transforms.audit.past import credentials_since, recent_since
 from trunk_transforms.audit.suppressions import read_suppressions
 from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.reports.registry import tables_needed, trunk_columns
-from trunk_transforms.schema.reports import COUNT_REPORTS
+from trunk_transforms.schema.reports import AUDIT_REPORTS, COUNT_REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import duckdb
+    import pandas as pd
 
     from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import ReadableDestination
@@ -47,6 +49,7 @@ def read_options(settings: Settings, **asked: Any) -> Options:
         expected_interval_seconds=settings.expected_interval_seconds,
         providers=read_provider_catalog(settings),
         suppressions=suppressions,
+        office_hours=settings.office_hours,
         **({"as_of": datetime.now(UTC)} | asked),
     )
 
@@ -54,6 +57,7 @@ def read_options(settings: Settings, **asked: Any) -> Options:
 def stored_tables(names: Sequence[str], *, is_past: bool = False) -> set[str]:
     """Return the stored tables that these reports need; reports on the past also need the history."""
     needed = {table for need in tables_needed(names) for table in _STORED[need]}
+    needed |= set(_STORED["changes"] if AUDIT_REPORTS & set(names) else ())
     return needed | set(_HISTORY if is_past else ())
 
 
@@ -83,6 +87,8 @@ def read_inputs(
         "observations": partial(frames.read_observations, as_of=as_of),
     }
     tables = {name: read(connection) for name, read in readers.items() if name in needed}
+    if AUDIT_REPORTS & set(names) and any(rule.needs_past for rule in options.rules):
+        tables |= _read_past(connection, as_of, tables.get("changes") if options.is_log else None)
     log = frames.read_findings(connection) if "trunks" in needed and not is_past else None
     return ReportInputs(tables if log is None else tables | {"log": log}, options)
 
@@ -90,3 +96,16 @@ def read_inputs(
 def _trunk_columns(names: Sequence[str], options: Options) -> list[str]:
     columns = trunk_columns(names, options.by)
     return list(dict.fromkeys([*columns, "account"])) if options.only else list(columns)
+
+
+def _read_past(
+    connection: duckdb.DuckDBPyConnection, as_of: datetime, logged: pd.DataFrame | None
+) -> dict[str, pd.DataFrame]:
+    """Return the frames of the past; `logged` has the changes of as many days, if a run has read them already."""
+    since = recent_since(as_of)
+    changes = frames.read_changes(connection, since, as_of, is_log=True) if logged is None else logged
+    return {
+        "recent_versions": frames.read_recent_versions(connection, since, as_of),
+        "recent_changes": changes,
+        "credentials": frames.read_credentials(connection, credentials_since(as_of), as_of),
+    }

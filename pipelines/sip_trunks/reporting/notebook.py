@@ -28,6 +28,7 @@ from sip_trunks.warehouse import frames
 from sip_trunks.warehouse.read_only import refuse_all_but_queries
 from sip_trunks.warehouse.sql import find_tables, read_columns
 from trunk_transforms import schema
+from trunk_transforms.audit.past import credentials_since
 from trunk_transforms.reports.inputs import ReportInputs
 
 MOST_ROWS = 10_000
@@ -65,13 +66,18 @@ def read_stored() -> ReportInputs:
         history = frames.read_history(connection)
         observations = frames.read_observations(connection, options.as_of)
         first_at = history["account"].map(observations.groupby("account")["snapshot_at"].min())
+        changes = frames.read_changes(connection, None, options.as_of, is_log=True)
         tables = {
             "trunks": frames.read_trunks(connection, list(read_columns(connection, schema.SIP_TRUNKS.name))),
             "versions": history,
             # Unlike `frames.read_lifetimes`, these keep the columns of the filters.
             "lifetimes": history.assign(valid_from=history["valid_from"].clip(lower=first_at)),
             "observations": observations,
-            "changes": frames.read_changes(connection, None, options.as_of, is_log=True),
+            "changes": changes,
+            # The rules need the past of all accounts and trunks, so filters leave these alone.
+            "recent_versions": history,
+            "recent_changes": changes,
+            "credentials": frames.read_credentials(connection, credentials_since(options.as_of), options.as_of),
         }
         log = frames.read_findings(connection)
     return ReportInputs(tables if log is None else tables | {"log": log}, options)

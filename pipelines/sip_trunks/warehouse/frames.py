@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from sip_trunks.warehouse.changes import EVER, difference_query, steps_query
+from sip_trunks.warehouse.changes import EVER, credentials_query, difference_query, steps_query
 from sip_trunks.warehouse.report_tables import FINDINGS, REPORTS_SCHEMA
 from sip_trunks.warehouse.sql import HISTORY, OBSERVATIONS, TRUNKS, literal, quoted, read_columns
 from sip_trunks.warehouse.state import known_accounts, refuse_unknown_columns
 from trunk_transforms import schema
+from trunk_transforms.audit.past import PAST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +75,38 @@ def read_changes(
     end = f"TIMESTAMPTZ {literal(as_of)}"
     query = steps_query(stored, begin or EVER, end) if is_log else difference_query(stored, begin, end)
     return _frame(connection, f"SELECT * FROM ({query}) ORDER BY observed_at DESC, account, trunk_id, field")
+
+
+def read_recent_versions(connection: duckdb.DuckDBPyConnection, since: datetime, as_of: datetime) -> pd.DataFrame:
+    """Return all versions after `since` of the trunks that a snapshot after `since` and up to `as_of` showed changed.
+
+    Grain: one row per version, ordered by account, id and `valid_from`. Has the columns `PAST`; a value of the wrong
+    type is null. An account's first snapshot is not a change.
+    """
+    stored = read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
+    names = [name for name in PAST if name in stored]
+    begin, end = (f"TIMESTAMPTZ {literal(moment)}" for moment in (since, as_of))
+    first = f"SELECT account, min(snapshot_at) AS first_at FROM {OBSERVATIONS} GROUP BY account"
+    changed = f"""
+        SELECT DISTINCT account, id FROM {HISTORY} JOIN ({first}) USING (account)
+        WHERE (valid_to > {begin} AND valid_to <= {end})
+            OR (valid_from > {begin} AND valid_from <= {end} AND valid_from > first_at)
+    """
+    return _frame(
+        connection,
+        f"SELECT {', '.join(map(quoted, names))} FROM {HISTORY} SEMI JOIN ({changed}) USING (account, id) "
+        f"WHERE valid_from <= {end} AND (valid_to IS NULL OR valid_to > {begin}) ORDER BY account, id, valid_from",
+    )
+
+
+def read_credentials(connection: duckdb.DuckDBPyConnection, since: datetime, as_of: datetime) -> pd.DataFrame:
+    """Return the last sign of a new credential between `since` and `as_of`, `changed_at` (UTC); null is no sign.
+
+    Grain: one row per (account, trunk_id) at `as_of` of the accounts that were observed at `since` already.
+    """
+    stored = read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
+    begin, end = (f"TIMESTAMPTZ {literal(moment)}" for moment in (since, as_of))
+    return _frame(connection, credentials_query(stored, begin, end))
 
 
 def read_history(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
-from tests.support.frames import rows, trunks
+from tests.support.frames import day, rows, trunks
+from tests.support.stories import PBX, inputs_of
 from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.enrich.addresses import show_network
 from trunk_transforms.enrich.providers import default_providers
@@ -70,6 +71,18 @@ def test_an_account_with_every_host_and_group_of_the_catalog_has_no_finding() ->
     found = audit_trunks(trunks(*account), providers=default_providers(), as_of=NOW)
     serious = found[~found["severity"].isin(["info", "low"])]
     assert rows(serious, "trunk_id", "rule", "seen") == []
+
+
+def test_a_history_without_mistakes_adds_no_finding() -> None:
+    account = [PBX | trunk for trunk in clean_account(200)]
+    for trunk in account:
+        trunk["allowed_inbound_ips"] = json.loads(trunk.get("allowed_inbound_ips") or "null")
+    before = [trunk | {"nickname": "old", "allowed_inbound_ips": trunk["allowed_inbound_ips"]} for trunk in account[9:]]
+    fewer = [trunk | {"allowed_inbound_ips": (trunk["allowed_inbound_ips"] or [])[:1] or None} for trunk in before]
+    told = {0: fewer, 399: before, 399.5: account}
+    found = inputs_of({"acme": told}, day(400)).findings
+    assert rows(found[~found["severity"].isin(["info", "low"])], "trunk_id", "rule", "seen") == []
+    assert set(found["rule"]) >= {"credential-age"}
 
 
 def test_the_account_is_at_every_provider_that_has_a_host() -> None:

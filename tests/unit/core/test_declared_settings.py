@@ -60,6 +60,8 @@ def test_the_table_has_every_setting_once() -> None:
         ("[sip_trunks]\npseudonymize = [1]", "pseudonymize needs a list of names"),
         ('[sip_trunks]\nsuppressions = "none"', r"suppressions needs tables written as \[\[…\]\]"),
         ("[sip_trunks]\nnotify = 12345", "setting sip_trunks.notify needs text$"),
+        ('[sip_trunks]\noffice_hours = "9 to 5"', "office_hours: '5' is not a time zone; write the hours as"),
+        ("[sip_trunks]\noffice_hours = 9", "office_hours needs text, got 9"),
         ('[sip_trunks]\nexpected_interval = "often"', "expected_interval needs a duration such as 15min"),
         ('[sip_trunks]\ntable_format = "iceberg"', "Iceberg tables are no longer supported; export them"),
         ('[sip_trunks]\ntable_format = "orc"', "table_format needs parquet or delta, got 'orc'"),
@@ -69,6 +71,15 @@ def test_a_value_that_is_not_allowed_is_an_error_that_names_the_setting(config: 
     config.write_text(written)
     with pytest.raises(UsageError, match=says):
         read_settings()
+
+
+def test_office_hours_are_off_until_they_are_set(config: Path) -> None:
+    config.write_text('[sip_trunks]\noffice_hours = "Mo-Fr 08:00-18:00 Europe/Berlin"')
+    hours = read_settings().office_hours
+    assert hours is not None
+    assert hours.time_zone == "Europe/Berlin"
+    config.write_text('[sip_trunks]\noffice_hours = "off"')
+    assert read_settings().office_hours is None
 
 
 def test_the_environment_is_put_back(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """The audit: a linter for trunks.
 
-    trunks ─gather_context─▶ context ─each rule─▶ findings ─suppress─▶ findings to act on, suppressed findings
+    trunks, past ─gather_context─▶ context ─each rule─▶ findings ─suppress─▶ findings to act on, suppressed findings
 
 The rules are in `trunk_transforms.audit.rules`, one module per family. A rule is a small function with a stable code.
 """
@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from trunk_transforms.audit.office_hours import OfficeHours
+from trunk_transforms.audit.past import Past
 from trunk_transforms.audit.rules import RULES
 from trunk_transforms.audit.rules.context import gather_context
 from trunk_transforms.audit.rules.rule import Rule
@@ -26,7 +28,13 @@ _NOTHING = pd.DataFrame(columns=["seen", "fix", "severity", "cause", "rule"], in
 
 
 def audit_trunks(
-    trunks: pd.DataFrame, *, providers: Providers, as_of: datetime, rules: Iterable[Rule] | None = None
+    trunks: pd.DataFrame,
+    *,
+    providers: Providers,
+    as_of: datetime,
+    rules: Iterable[Rule] | None = None,
+    past: Past | None = None,
+    office_hours: OfficeHours | None = None,
 ) -> pd.DataFrame:
     """Return the findings of the rules (default: all rules), the most severe first.
 
@@ -35,11 +43,14 @@ def audit_trunks(
     `derive_numbers` and `derive_provider` add are there, they are used. The age of the provider catalog is counted at
     `as_of`.
 
+    Without `past`, the rules on the history of the trunks have no findings. Without `office_hours`, neither has
+    `changed-out-of-hours`.
+
     Rules that do not compare accounts have the same findings for all accounts together as for each one alone.
 
     Raises ValueError if `as_of` has no time zone.
     """
-    context = gather_context(trunks, providers, as_of)
+    context = gather_context(trunks, providers, as_of, past, office_hours)
     selected = sorted(RULES.values() if rules is None else rules, key=lambda rule: rule.code)
     by_rule = {rule: _complete(rule, rule.check(context)) for rule in selected}
     found = pd.concat([_NOTHING, *_yield_to_stronger(by_rule)])

@@ -12,6 +12,8 @@ import pandas as pd
 from trunk_transforms.audit.coverage import Coverage, measure_coverage
 from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.audit.finding_log import with_ages
+from trunk_transforms.audit.office_hours import OfficeHours
+from trunk_transforms.audit.past import RECENT, Past
 from trunk_transforms.audit.rules import RULES
 from trunk_transforms.audit.rules.rule import Rule
 from trunk_transforms.audit.suppressions import Suppression, suppress
@@ -28,7 +30,7 @@ from trunk_transforms.schema.tables import SIP_TRUNKS
 
 _DECLARED = {column.name for column in SIP_TRUNKS.columns} - {"sip_address", "allowed_inbound_ips"}
 
-LOGGED_DAYS = 30
+LOGGED_DAYS = RECENT.days
 """The days of changes that a run publishes."""
 
 
@@ -50,6 +52,7 @@ class Options:
     providers: Providers = field(default_factory=default_providers)
     rules: Sequence[Rule] = tuple(RULES.values())
     suppressions: Sequence[Suppression] = ()
+    office_hours: OfficeHours | None = None
     is_log: bool = False
     is_masked: bool = False
     only: Sequence[str] = ()
@@ -66,8 +69,9 @@ class ReportInputs:
 
     `tables` has the frames that `tables_needed` names: `trunks` (current state), `lifetimes` (rows of the history),
     `changes` (rows of `CHANGES`) and `observations` (`sip_trunk_snapshots`). `log`, the findings published by earlier
-    runs, is optional. Count reports accept `groups` in place of `trunks`: the number of trunks, `trunk_count`, per
-    combination of the columns to count by, or of their base columns.
+    runs, is optional, as are the frames of `Past`: `recent_versions`, `recent_changes` and `credentials`. Count reports
+    accept `groups` in place of `trunks`: the number of trunks, `trunk_count`, per combination of the columns to count
+    by, or of their base columns.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -129,10 +133,23 @@ class ReportInputs:
             observed, as_of=options.as_of, expected_interval_seconds=interval, accounts=options.only or options.accounts
         )
 
+    @property
+    def past(self) -> Past | None:
+        """The past of the trunks; None if it was not read."""
+        names = ("recent_versions", "recent_changes", "credentials")
+        return Past(*(self.tables[name] for name in names)) if self.tables.keys() >= set(names) else None
+
     def audit(self, rules: Sequence[Rule]) -> pd.DataFrame:
         """Return the findings of these rules, suppressed ones included. Rules compare the trunks of all accounts."""
         options = self.options
-        findings = audit_trunks(self.trunks, providers=options.providers, as_of=options.as_of, rules=rules)
+        findings = audit_trunks(
+            self.trunks,
+            providers=options.providers,
+            as_of=options.as_of,
+            rules=rules,
+            past=self.past,
+            office_hours=options.office_hours,
+        )
         findings = self._only(findings)
         return mask_findings(findings, self.tables["trunks"]) if options.is_masked else findings
 
@@ -152,8 +169,17 @@ class ReportInputs:
 
     @property
     def coverage(self) -> Coverage:
-        """What the audit cannot judge."""
-        return measure_coverage(self.count(["provider"]), self.options.providers, self.options.as_of)
+        """What the selected rules cannot judge."""
+        options, rules = self.options, self.options.rules
+        counts = self.count(["provider"])
+        coverage = measure_coverage(counts, options.providers, options.as_of)
+        if not any(rule.family == "provider" for rule in rules):
+            coverage = coverage._replace(unknown_count=0, old_facts=[])
+        return coverage._replace(known_count=self.count_known()) if any(rule.needs_past for rule in rules) else coverage
+
+    def count_known(self) -> int | None:
+        """Return the number of trunks with a history of a year; None if it was not read."""
+        return self.past.count_known(self.tables["trunks"]) if self.past else None
 
     @cached_property
     def overview(self) -> pd.DataFrame:

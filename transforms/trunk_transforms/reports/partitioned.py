@@ -64,6 +64,11 @@ class PartitionedInputs(ReportInputs):
         order = ["observed_at", "account", "trunk_id", "field"]
         return pd.concat(parts).sort_values(order, ascending=[False, True, True, True], ignore_index=True)
 
+    def count_known(self) -> int:
+        """Return the number of trunks with a history of a year."""
+        parts = self.engine.work_out("audit", self.options, _count_known)
+        return sum(int(part[KEY].sum()) for part in parts)
+
     @cached_property
     def _audited(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         alone = [rule for rule in self.options.rules if not rule.is_cross_account]
@@ -76,6 +81,10 @@ class PartitionedInputs(ReportInputs):
                 together = pd.concat(trunks).sort_values(["account", "id"], ignore_index=True)
                 findings.append(ReportInputs({"trunks": together}, self.options).audit(comparing))
         return suppress(merge_findings(findings), self.options.suppressions, self.options.as_of)
+
+
+def _count_known(part: ReportInputs) -> pd.DataFrame:
+    return pd.DataFrame({KEY: [part.count_known()]})
 
 
 def _list_keys(part: ReportInputs, rules: Sequence[Rule]) -> pd.DataFrame:

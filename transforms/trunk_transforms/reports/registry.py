@@ -8,7 +8,7 @@ import pandas as pd
 
 from trunk_transforms.audit.rules.context import AUDITED
 from trunk_transforms.reports.inputs import ReportInputs
-from trunk_transforms.schema.reports import DERIVED, REPORTS
+from trunk_transforms.schema.reports import AUDIT_REPORTS, DERIVED, REPORTS
 
 
 def derive_report(name: str, inputs: ReportInputs) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def tables_needed(names: Sequence[str]) -> set[str]:
 
 def trunk_columns(names: Sequence[str], by: Sequence[str]) -> list[str]:
     """Return the columns of the trunks that these reports need; a derived column is replaced by its base."""
-    if {"audit", "overview"} & set(names):
+    if AUDIT_REPORTS & set(names):
         wanted = [*AUDITED, "nickname", *by]
     else:
         wanted = [column for name in names for column in (by if name == "counts" else REPORTS[name].by)]

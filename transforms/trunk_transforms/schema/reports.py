@@ -209,6 +209,9 @@ REPORTS = {
 COUNT_REPORTS = frozenset(report.name for report in REPORTS.values() if report.by)
 """The reports that count trunks. Their only input is `groups`."""
 
+AUDIT_REPORTS = frozenset({"overview", "audit"})
+"""The reports with findings. If there is a history, they also need the past of the trunks."""
+
 # ---------------------------------------------------------------------- views of the schema `main`
 
 SIP_TRUNK_CHANGES = replace(

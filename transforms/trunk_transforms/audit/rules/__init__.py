@@ -1,4 +1,4 @@
-"""The rules of the audit, one module per family, and their selection by name."""
+"""The rules of the audit, one module per subject, and their selection by name."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from trunk_transforms.audit.rules import (
     country,
     duplicate,
     exposure,
+    history,
     host,
     inbound,
     number,
@@ -21,12 +22,14 @@ from trunk_transforms.audit.rules import (
 )
 from trunk_transforms.audit.rules.rule import Rule
 
-_FAMILIES = (
+_MODULES = (
     *(allowlist, allowlist_comparison, provider, host, number, country, duplicate, inbound, exposure, username),
-    *(calling_format, value),
+    *(calling_format, value, history),
 )
-RULES = {rule.code: rule for family in _FAMILIES for rule in vars(family).values() if isinstance(rule, Rule)}
-"""Every rule by its code, in the order of display: by family, then as defined in the module."""
+_DEFINED = [rule for module in _MODULES for rule in vars(module).values() if isinstance(rule, Rule)]
+_FAMILIES = list(dict.fromkeys(rule.family for rule in _DEFINED))
+RULES = {rule.code: rule for rule in sorted(_DEFINED, key=lambda rule: _FAMILIES.index(rule.family))}
+"""Every rule by its code, in the order of display: by family, then as defined."""
 
 
 def select_rules(select: Sequence[str], ignore: Sequence[str]) -> list[Rule]:
@@ -45,7 +48,6 @@ def find_codes(name: str) -> list[str]:
     found = [code for code in RULES if code == name or code.startswith(f"{name}-")]
     if found:
         return found
-    families = list(dict.fromkeys(rule.family for rule in RULES.values()))
-    close = get_close_matches(name, [*RULES, *families], n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"the families are {', '.join(families)}"
+    close = get_close_matches(name, [*RULES, *_FAMILIES], n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"the families are {', '.join(_FAMILIES)}"
     raise ValueError(f"no rule or family of rules is called {name!r}; {hint}")

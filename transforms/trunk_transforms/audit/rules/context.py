@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ import pandas as pd
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from trunk_transforms.audit.office_hours import OfficeHours
+from trunk_transforms.audit.past import Past, no_past, recent_since
 from trunk_transforms.audit.rules.wording import enumerate_first
 from trunk_transforms.enrich.addresses import Entry, Network, classify_entry, covers, normalize_host
 from trunk_transforms.enrich.countries import canonical_country
@@ -28,6 +31,7 @@ AUDITED = ("account", *(column.name for column in API_COLUMNS if column.name not
 """The columns that the rules need. A column `<name>__v_text` with the values of the wrong type is used if it exists."""
 
 _TEXTS = tuple(name for name in AUDITED if name not in ("id", "outbound_proxy"))
+_PAST_TEXTS = ("phone_number", "inbound_authorization_type", "allowed_inbound_ips")
 _UNREADABLE = tuple(name + VARIANT_SUFFIX for name in AUDITED)
 
 Entries = tuple[Entry, ...]
@@ -50,7 +54,7 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class AuditContext:
-    """The trunks, one row each (index 0, 1, …), their allowlists, and the provider catalog.
+    """The trunks, one row each (index 0, 1, …), their allowlists and past, the provider catalog and the office hours.
 
     Text columns have the type `str`, and blank text is null except in `account`; `outbound_proxy` is `boolean`. Each
     column has beside it, as `<name>__v_text`, the values that were sent in the wrong type. Derived columns:
@@ -71,6 +75,8 @@ class AuditContext:
     allowlists: list[Entries]
     providers: Providers
     as_of: datetime
+    past: Past = field(default_factory=no_past)
+    office_hours: OfficeHours | None = None
     _encoded: dict[str, tuple[Codes, list[Any]]] = field(default_factory=dict, repr=False)
 
     def decide(
@@ -91,6 +97,52 @@ class AuditContext:
         hits = [verdict for verdict in verdicts if verdict is not None]
         texts = pd.DataFrame(hits, columns=Verdict._fields).astype("str")
         return texts.take(positions).set_axis(rows[is_found])
+
+    @cached_property
+    def recent_since(self) -> datetime:
+        """The moment after which a change is recent."""
+        return recent_since(self.as_of)
+
+    @cached_property
+    def versions(self) -> pd.DataFrame:
+        """The recent versions of the trunks in order, including the present ones, with the `row` of the trunk.
+
+        Times after `as_of` are null, so that a version which ended later is present.
+        """
+        return self.with_rows(self._versions, "id")
+
+    @cached_property
+    def earlier(self) -> pd.DataFrame:
+        """The versions of the trunks that ended recently, in order, with the `row` of the trunk."""
+        return self.versions.loc[self.versions["valid_to"].notna()]
+
+    @cached_property
+    def removed(self) -> pd.DataFrame:
+        """The last version of each trunk that was removed recently."""
+        last = self._versions.drop_duplicates(["account", "id"], keep="last")
+        return last.loc[last["valid_to"].notna()]
+
+    @cached_property
+    def changes(self) -> pd.DataFrame:
+        """The recent changes of the trunks, with the `row` of the trunk."""
+        changes = self.past.changes
+        is_recent = (changes["observed_at"] > self.recent_since) & (changes["observed_at"] <= self.as_of)
+        return self.with_rows(changes.loc[is_recent], "trunk_id")
+
+    @cached_property
+    def _versions(self) -> pd.DataFrame:
+        versions = self.past.versions
+        ended_at = versions["valid_to"].where(versions["valid_to"] <= self.as_of)
+        is_recent = (versions["valid_from"] <= self.as_of) & ~(ended_at <= self.recent_since)
+        recent = versions.assign(valid_to=ended_at).loc[is_recent]
+        recent = recent.assign(**{name: _text(recent[name]).set_axis(recent.index) for name in _PAST_TEXTS})
+        return recent.assign(outbound_proxy=recent["outbound_proxy"].astype("boolean")).sort_values("valid_from")
+
+    def with_rows(self, past: pd.DataFrame, trunk_id: str) -> pd.DataFrame:
+        """Return the rows of a frame on the past that are of a trunk, with the `row` of the trunk."""
+        keys = self.trunks[["account", "id"]].rename_axis("row").reset_index().dropna(subset="id")
+        keys = keys.rename(columns={"id": trunk_id}).astype({"account": "str", trunk_id: "Int64"})
+        return past.astype({"account": "str", trunk_id: "Int64"}).merge(keys, on=["account", trunk_id])
 
     def is_unreadable(self, name: str) -> pd.Series:
         """Return a flag per trunk: the column was sent in the wrong type, so its null is not a missing value."""
@@ -117,7 +169,13 @@ class AuditContext:
         return self._encoded[name]
 
 
-def gather_context(trunks: pd.DataFrame, providers: Providers, as_of: datetime) -> AuditContext:
+def gather_context(
+    trunks: pd.DataFrame,
+    providers: Providers,
+    as_of: datetime,
+    past: Past | None = None,
+    office_hours: OfficeHours | None = None,
+) -> AuditContext:
     """Return the context of an audit. Needs the columns `AUDITED`; derived columns that `trunks` has are kept.
 
     Raises ValueError if `as_of` has no time zone.
@@ -133,7 +191,7 @@ def gather_context(trunks: pd.DataFrame, providers: Providers, as_of: datetime) 
     if "provider" not in known.columns:
         known = derive_provider(known, providers)
     known["is_provider_known"] = known["provider"].isin(providers.by_name)
-    known["inbound_number"] = _as_compared_inbound(known["phone_number"])
+    known["inbound_number"] = as_compared_inbound(known["phone_number"])
     known["host"] = map_distinct(known["sip_address"], normalize_host)
     known["country"] = map_distinct(known["country_code"], canonical_country)
     readings = list_readings(*(as_text(known[name]) for name in ("phone_number", "normalized_number", "country")))
@@ -142,12 +200,12 @@ def gather_context(trunks: pd.DataFrame, providers: Providers, as_of: datetime) 
     known["other_e164"] = second
     codes, lists = pd.factorize(known["allowed_inbound_ips"])
     entries: dict[str, Entry] = {}
-    allowlists = [_read_allowlist(text, entries) for text in lists]
+    allowlists = [read_allowlist(text, entries) for text in lists]
     is_ordinary = [all(entry.is_ordinary for entry in allowlist) for allowlist in allowlists]
     known["allowlist"] = codes
     known["is_allowlist_ordinary"] = np.array([*is_ordinary, True])[codes]
     known["is_allowlist_used"] = known["inbound_authorization_type"] != "auth"
-    return AuditContext(known, [*allowlists, ()], providers, as_of)
+    return AuditContext(known, [*allowlists, ()], providers, as_of, past or no_past(), office_hours)
 
 
 def as_findings(seen: pd.Series, fix: pd.Series | None = None, cause: pd.Series | None = None) -> Findings:
@@ -228,10 +286,11 @@ def _text(values: pd.Series) -> pd.Series:
     return text.where(text.str.strip() != "")
 
 
-def _as_compared_inbound(numbers: pd.Series) -> pd.Series:
+def as_compared_inbound(numbers: pd.Series) -> pd.Series:
     """Return the numbers without spaces, dashes and brackets, with a +."""
     compact = pc.replace_substring_regex(as_text(numbers), "[ ()-]", "")
-    return pd.Series(pc.replace_substring_regex(compact, r"^\+?", "+", max_replacements=1), dtype="str")
+    plus = pc.replace_substring_regex(compact, r"^\+?", "+", max_replacements=1)
+    return pd.Series(plus, index=numbers.index, dtype="str")
 
 
 def map_distinct(values: pd.Series, function: Callable[[str], str | None]) -> pd.Series:
@@ -239,8 +298,9 @@ def map_distinct(values: pd.Series, function: Callable[[str], str | None]) -> pd
     return values.map({value: function(value) for value in values.dropna().unique()}).astype("str")
 
 
-def _read_allowlist(text: str, known: dict[str, Entry]) -> Entries:
+def read_allowlist(text: str, known: dict[str, Entry] | None = None) -> Entries:
     """Return the entries of an allowlist from its JSON; text that is not a JSON list of texts gives invalid entries."""
+    known = {} if known is None else known
     try:
         values = json.loads(text)
         values = values if isinstance(values, list) else [text]

@@ -32,6 +32,8 @@ class Rule:
     A rule checks each account on its own, unless it has `keys`. `keys` returns the values by which accounts are
     compared, as text, one row per trunk and key. Only trunks with a key that several accounts have can get a finding
     of such a rule, and the finding depends on those trunks alone.
+
+    A rule that `needs_past` has no findings without the history of the trunks.
     """
 
     code: str
@@ -43,6 +45,7 @@ class Rule:
     check: Check
     keys: Keys | None = None
     yields_to: tuple[str, ...] = ()
+    needs_past: bool = False
 
     @property
     def is_cross_account(self) -> bool:
@@ -65,6 +68,7 @@ def rule(
     source: str,
     keys: Keys | None = None,
     yields_to: tuple[str, ...] = (),
+    needs_past: bool = False,
 ) -> Callable[[Check], Rule]:
     """Return a decorator that turns a check into a `Rule`."""
-    return lambda check: Rule(code, severity, question, why, fix, source, check, keys, yields_to)
+    return lambda check: Rule(code, severity, question, why, fix, source, check, keys, yields_to, needs_past)
