@@ -41,6 +41,8 @@ _ACCOUNT = tomllib.loads(resources.files(__package__).joinpath("demo.toml").read
 PROVIDERS: dict[str, tuple[str, str, bool, list[str]]] = _ACCOUNT["providers"]
 SITES: list[tuple[str, str, str, str]] = _ACCOUNT["sites"]
 MISTAKES: dict[str, Trunk] = _ACCOUNT["mistakes"]
+INCIDENTS: dict[str, dict[str, Trunk]] = _ACCOUNT["incidents"]
+RECREATED: dict[str, int] = _ACCOUNT["recreated"]
 
 OFFICE_IPS = ("203.0.113.24", "198.51.100.77", "192.0.2.140", "10.8.0.15")  # the last one is private, a common mistake
 NEW_PROVIDERS = ("telnyx-eu", "twilio", "didww", "didlogic-de")
@@ -67,18 +69,36 @@ def _advance(trunks: dict[int, Trunk], gone: deque[Trunk], edition: int) -> None
     add_count, change_count, remove_count = (1 + int(rng.random() * MOST_PER_STEP) for _ in range(3))
     if len(trunks) + add_count - remove_count not in SIZES:
         remove_count = add_count
-    touched = sorted(trunks, key=lambda _: rng.random())[: remove_count + change_count]
+    calm = _list_calm() if edition <= len(INCIDENTS) else ()
+    touched = [i for i in sorted(trunks, key=lambda _: rng.random()) if i not in calm][: remove_count + change_count]
 
-    first_id = FIRST_ID + FIRST_COUNT + (edition - 1) * MOST_PER_STEP  # so that no two editions share an id
+    first_id = _first_id(edition)
     added = [_new_trunk(trunk_id, now) for trunk_id in range(first_id, first_id + add_count)]
     if gone and rng.random() < 0.3:  # a removed trunk comes back as it was, in place of a new one
         added[0] = _pick(rng, gone)
         gone.remove(added[0])
+    if recreated := RECREATED.get(str(edition)):
+        added[0] = trunks[recreated] | {"id": first_id, "created_at": now, "updated_at": now}
+        touched[0] = recreated
     for trunk_id in touched[:remove_count]:
         gone.append(trunks.pop(trunk_id))
-    for trunk_id in touched[remove_count:]:
-        trunks[trunk_id] |= _change(trunks[trunk_id], rng) | {"updated_at": now}
+    incidents = {int(trunk_id): change for trunk_id, change in INCIDENTS.get(str(edition), {}).items()}
+    changes = incidents | {trunk_id: _change(trunks[trunk_id], rng) for trunk_id in touched[remove_count:]}
+    for trunk_id, change in list(changes.items())[: max(change_count, len(incidents))]:
+        trunks[trunk_id] |= change | {"updated_at": now}
     trunks.update((trunk["id"], trunk) for trunk in added)
+
+
+def _first_id(edition: int) -> int:
+    """Return the id of the first trunk that is added in an edition; no two editions share an id."""
+    return FIRST_ID + FIRST_COUNT + (edition - 1) * MOST_PER_STEP
+
+
+def _list_calm() -> set[int]:
+    """Return the trunks that change only by incidents until the last one."""
+    incidents = [trunk_id for changed in INCIDENTS.values() for trunk_id in changed]
+    recreated = {*RECREATED.values(), *(_first_id(int(edition)) for edition in RECREATED)}
+    return {*map(int, [*MISTAKES, *incidents]), *recreated, *_ACCOUNT["originals"]}
 
 
 def _first_trunk(trunk_id: int) -> Trunk:
@@ -121,7 +141,7 @@ def _connection(customer: str, provider: str) -> Trunk:
 
 def _change(trunk: Trunk, rng: random.Random) -> Trunk:
     """Return changed fields, which may be mistakes; no fields if the password changes."""
-    number: str = trunk["phone_number"]
+    number: str = trunk["phone_number"] or _settings(trunk["id"])["phone_number"]
     other_number = f"{number[:-2]}{(int(number[-2:]) + 50) % 100:02}"
     more_ips = sorted({*(trunk["allowed_inbound_ips"] or ()), _pick(rng, OFFICE_IPS)})
     customer = SITES[(trunk["id"] - FIRST_ID) % len(SITES)][0]

@@ -32,6 +32,8 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "created_at": str,
     "updated_at": str,
 }
+CALLING_FORMATS = {"+e164", "e164", "national"}
+IMPORTED = 2150  # the trunk with values that the API does not document
 TRUNKS = "/user/phone-numbers/sip-trunks"
 # Straight to the loopback, whatever proxy the environment names.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -83,8 +85,8 @@ def request(url: str, method: str = "GET", headers: dict[str, str] | None = None
 @pytest.mark.parametrize(
     ("edition", "sha256"),
     [
-        (0, "fd26dc022f6998bf872629cf8f9c165a34131751cfc7303304706493abe0f814"),
-        (7, "8eebe3791a5859d99d853085e14c56ed63bb7151553d25fa7122ccb72d2b9eaf"),
+        (0, "b5e77a1b297a47cd82bf2a1939f261ab0bddae55d27266e43a6196e52c9b36f2"),
+        (7, "ffd672d575b3fdfac842f458b3a3ca46012966e4cdf414cba08d1bae5e3beb4f"),
     ],
 )
 def test_editions_are_the_same_on_every_machine(edition: int, sha256: str) -> None:
@@ -103,14 +105,16 @@ def test_editing_an_edition_leaves_later_ones_alone() -> None:
 def test_trunks_have_the_documented_fields_in_order_with_their_types(editions: list[list[Trunk]]) -> None:
     for trunk in (trunk for trunks in editions for trunk in trunks):
         assert list(trunk) == list(FIELDS)
-        assert all(isinstance(trunk[field], expected) for field, expected in FIELDS.items()), trunk
+        odd = {"country_code"} if trunk["id"] == IMPORTED else set()
+        assert {n for n, expected in FIELDS.items() if not isinstance(trunk[n], expected)} <= odd, trunk
         assert type(trunk["id"]) is int
         assert all(isinstance(ip, str) for ip in trunk["allowed_inbound_ips"] or [])
 
 
 def test_enums_hold_documented_values_only_and_each_of_them(editions: list[list[Trunk]]) -> None:
+    assert {trunk["sip_calling_format"] for trunk in editions[0] if trunk["id"] != IMPORTED} == CALLING_FORMATS
     for trunks in editions:
-        assert {trunk["sip_calling_format"] for trunk in trunks} == {"+e164", "e164", "national"}
+        assert {trunk["sip_calling_format"] for trunk in trunks if trunk["id"] != IMPORTED} <= CALLING_FORMATS
         assert {trunk["inbound_authorization_type"] for trunk in trunks} == {"auth", "ip"}
 
 
@@ -122,10 +126,11 @@ def test_timestamps_have_the_documented_spelling_and_order(editions: list[list[T
         assert trunk["created_at"] <= trunk["updated_at"]
 
 
-def test_no_two_trunks_share_an_id_or_a_login(editions: list[list[Trunk]]) -> None:
+def test_no_two_trunks_share_an_id_and_only_a_copy_has_the_login_of_another(editions: list[list[Trunk]]) -> None:
     for trunks in editions:
         logins = {(trunk["phone_number"], trunk["sip_username"], trunk["sip_address"]) for trunk in trunks}
-        assert len(by_id(trunks)) == len(logins) == len(trunks)
+        assert len(by_id(trunks)) == len(trunks)
+        assert len(trunks) - len(logins) <= 1
 
 
 def test_trunks_are_listed_by_id(editions: list[list[Trunk]]) -> None:
@@ -181,7 +186,7 @@ def test_the_first_edition_has_something_for_the_audit_to_find() -> None:
     assert any(trunk["sip_address"] == "out.didww.com" and not trunk["outbound_proxy"] for trunk in trunks)
     assert any(trunk["sip_address"] == "sip.telnyx.com" and trunk["sip_calling_format"] != "+e164" for trunk in trunks)
     assert any(trunk["country_code"] == "UK" for trunk in trunks)
-    assert len(numbers) - len(set(numbers)) == 1
+    assert len(numbers) - len(set(numbers)) == 2
     assert any(" " in number for number in numbers)
     assert any(len(number) > 6 and not number.startswith("+") for number in numbers)
     assert any(trunk["sip_username"] == trunk["phone_number"] for trunk in trunks)
