@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sip_trunks.commands.options import Options, Parser, add_destination
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sip_trunks.operations.preflight import Check
 
 
 def add_arguments(parser: Parser) -> None:
@@ -13,12 +20,10 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: Options) -> int:
     """Print one line per check; return the exit code of the first that fails."""
-    from sip_trunks.core.settings import read_settings
-    from sip_trunks.operations.preflight import perform_checks
     from sip_trunks.reporting.formats import print_json
 
     results = []
-    for result in perform_checks(read_settings(options.destination)):
+    for result in _perform(options.destination):
         results.append(result)
         if not options.json:
             print(result, flush=True)
@@ -27,3 +32,19 @@ def run(options: Options) -> int:
         checks = [vars(result) | {"is_ok": not result.exit_code} for result in results]
         print_json({"exit_code": exit_code, "checks": checks})
     return exit_code
+
+
+def _perform(destination: str | None) -> Iterator[Check]:
+    """Yield the checks; wrong settings are the only one."""
+    from sip_trunks.commands.dispatch import check_settings
+    from sip_trunks.core.errors import ConfigError, describe_error
+    from sip_trunks.core.settings import read_settings
+    from sip_trunks.operations.preflight import Check, perform_checks
+
+    try:
+        check_settings(destination)
+        settings = read_settings(destination)
+    except ConfigError as error:
+        yield Check("settings", describe_error(error), error.exit_code)
+        return
+    yield from perform_checks(settings)

@@ -40,8 +40,8 @@ COMMANDS = {
 }
 """Every command with its help text. Its module has the same name."""
 
-_WITHOUT_SETTINGS = ("completion",)
-"""Commands that shells call in every folder, whatever the settings there."""
+_WITHOUT_SETTINGS = ("check", "completion")
+"""`check` reports wrong settings as one of its checks; shells call `completion` in every folder."""
 
 _EXIT_CODES = """exit codes:
   0 done   1 a bug   2 usage or settings   3 the API refused the token or address
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _using_folders(options.config, options.data_dir):
             if options.command not in _WITHOUT_SETTINGS:
-                _check_settings(getattr(options, "destination", None))
+                check_settings(getattr(options, "destination", None))
             options.exit_code = int(options.run(options))
         print(end="", flush=True)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error becomes one line and an exit code
@@ -110,7 +110,7 @@ def _using_folders(config: str | None, data_dir: str | None) -> Iterator[None]:
         yield
 
 
-def _check_settings(destination: str | None) -> None:
+def check_settings(destination: str | None) -> None:
     """Raise ConfigError for settings that are unknown or not valid, whether or not the command uses them."""
     from sip_trunks.core.settings import PSEUDONYMS, read_settings
 
