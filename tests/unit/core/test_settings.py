@@ -53,6 +53,7 @@ def test_the_documented_defaults_are_the_real_ones(place: Path, monkeypatch: pyt
     assert (settings.expected_interval_seconds, settings.providers, settings.suppressions) == (None, None, ())
     assert (settings.pseudonymize, settings.notify) == ((), "")
     words = {"data_dir": "data", "expected_interval": "auto", "providers": "builtin", "pseudonymize": []}
+    words["office_hours"] = "off"
     words["notify_on"] = list(settings.notify_on)
     words |= {f"dask_{name}": value for name, value in vars(settings.dask).items()}
     assert documented["sip_trunks"] == words | {name: getattr(settings, name) for name in names}
