@@ -47,6 +47,39 @@ class TestDuckdbFile(AtomicDestinationContract):
         assert {path.name for path in Path("data/state").iterdir()} <= {"last_run.json", "run.lock", "sizes.json"}
 
 
+def block_bytes(file: Path) -> int:
+    with duckdb.connect(file, read_only=True) as connection:
+        ((size,),) = connection.execute("SELECT block_size FROM pragma_database_size()").fetchall()
+    return int(size)
+
+
+def test_the_file_of_a_small_account_has_small_blocks_and_a_file_keeps_its_blocks_until_it_is_compacted(
+    api: Api, place: Path
+) -> None:
+    api.answer([TRUNK, IP_TRUNK])
+    assert load(with_reports=True).exit_code == 0
+    file = place / "data" / "warehouse.duckdb"
+    assert block_bytes(file) == 16 * 1024
+    assert file.stat().st_size < 2e6
+    call("export", "--format", "duckdb", "--output", "copy")
+    assert block_bytes(place / "copy" / "warehouse.duckdb") == 16 * 1024
+    # Earlier releases, and DuckDB itself, write large blocks.
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{file}' AS small; ATTACH '{place / 'large'}' AS large")
+        connection.execute("COPY FROM DATABASE small TO large")
+    (place / "large").replace(file)
+    api.answer([TRUNK])
+    assert load().exit_code == 0
+    assert block_bytes(file) == 256 * 1024
+    call("prune", "--yes")
+    assert block_bytes(file) == 16 * 1024
+    assert query("SELECT count(*) FROM famulor.sip_trunks_history") == [(2,)]
+    call("export", "--output", "moved")
+    file.unlink()
+    call("import", "moved")
+    assert block_bytes(file) == 16 * 1024
+
+
 def test_an_unchanged_response_adds_no_load_to_those_of_dlt(begin: Begin) -> None:
     begin(TRUNK)
     loads = query("FROM famulor._dlt_loads")

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
     from sip_trunks.run.result import RunResult
 
-# The oldest that has a wheel for this Python; 0.10 was the first to promise that its files stay readable.
-OLDEST = "0.10.3" if sys.version_info < (3, 13) else "1.1.3"
+# 1.1 was the first to read blocks of other sizes than 256 KB.
+OLDEST = "1.1.3"
 NEXT = "2.0.1"
 RELEASES = (OLDEST, "1.4.5", "1.5.5", NEXT)
 READABLE_BY_ALL = "v1.0.0+"
-"""What the file says of the releases that can read it: in fact, all since 0.10."""
+"""What the file says of the releases that can read it: in fact, all since 1.1, because of its small blocks."""
 
 TABLES = ("sip_trunks", "sip_trunks_history", "sip_trunk_allowed_ips", "sip_trunk_snapshots", "schema_drift")
 LATEST = (

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _ROWS_WORTH_THREADS = 300_000
+_ROWS_WORTH_LARGE_BLOCKS = 20_000
 _STAGING = f"{sql.DATASET}_staging"
 _WORK = f"{sql.DATASET}_work"
 _DLT_CONFIG = {
@@ -119,6 +120,7 @@ class DuckDBFile(Destination):
         """Merge the snapshots into the private copy with dlt. Raises DestinationError."""
         from sip_trunks.destinations.dlt_pipeline import changing_source, load_with_dlt, merging_source
 
+        self._begin_file(connection, batch.row_count)
         if batch.row_count < _ROWS_WORTH_THREADS:
             # One thread loads few rows with less work.
             connection.execute("SET threads = 1")
@@ -142,9 +144,21 @@ class DuckDBFile(Destination):
         """Load whole tables into the private copy with dlt. Raises DestinationError."""
         from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
 
+        self._begin_file(connection, len(tables[schema.TRUNKS.history.name]))
         source = partial(writing_source, {table.name: tables[table.name] for table in schema.TABLES})
         load_with_dlt(self.settings, lambda dlt: dlt.duckdb(connection), source, KEEPING_LOAD_IDS)
         self._create_views(connection)
+
+    def _begin_file(self, connection: duckdb.DuckDBPyConnection, row_count: int) -> None:
+        """Give a file that is new the blocks that suit its rows; a file keeps the size of its blocks for good."""
+        if self.exists() or sql.read_tables(connection):
+            return
+        # Every connection to it continues with the new file, because the database has the same name.
+        name = sql.quoted(self._private_path.stem)
+        connection.execute(f"ATTACH ':memory:' AS aside; USE aside; DETACH {name}")
+        self._private_path.unlink()
+        attach_new_file(connection, self._private_path, name, row_count)
+        connection.execute(f"USE {name}; DETACH aside")
 
     def _create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
         from sip_trunks.warehouse.provider_catalog import read_usable_catalog
@@ -176,7 +190,9 @@ class DuckDBFile(Destination):
             with duckdb.connect() as connection:
                 connection.execute("SET preserve_insertion_order = false")
                 connection.execute(f"ATTACH {sql.literal(self._private_path)} AS stored (READ_ONLY)")
-                connection.execute(f"ATTACH {sql.literal(self._fresh_path)} AS fresh")
+                history = f"database_name = 'stored' AND table_name = {sql.literal(schema.TRUNKS.history.name)}"
+                sizes = connection.execute(f"SELECT estimated_size FROM duckdb_tables() WHERE {history}").fetchall()
+                attach_new_file(connection, self._fresh_path, "fresh", sum(size for (size,) in sizes))
                 connection.execute("COPY FROM DATABASE stored TO fresh")
         except duckdb.Error as error:
             raise DestinationError(f"{self.path} cannot be rewritten: {_first_line(error)}") from error
@@ -247,6 +263,16 @@ class DuckDBFile(Destination):
             raise _unreadable(self.path, error) from error
         with connection:
             yield connection
+
+
+def attach_new_file(connection: duckdb.DuckDBPyConnection, path: Path, name: str, row_count: int) -> None:
+    """Create a DuckDB file for so many versions of trunks, and attach it as `name`.
+
+    Its blocks have 16 KB if these are few, because most of a small file with DuckDB's default of 256 KB would be empty.
+    Many rows take a third less room in large blocks.
+    """
+    block_bytes = 2**18 if row_count >= _ROWS_WORTH_LARGE_BLOCKS else 2**14
+    connection.execute(f"ATTACH {sql.literal(path)} AS {name} (BLOCK_SIZE {block_bytes})")
 
 
 def _checkpoint(connection: duckdb.DuckDBPyConnection) -> None:

@@ -25,6 +25,7 @@ from sip_trunks.core.files import writing_folder
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.logs import say
 from sip_trunks.destinations import open_destination
+from sip_trunks.destinations.duckdb_file import attach_new_file
 from sip_trunks.reporting.publish import publish_page, publish_tables
 from sip_trunks.run.result import format_moment
 from sip_trunks.run.run import clean_work
@@ -109,6 +110,11 @@ def _write_tables(
 ) -> dict[str, _Copied]:
     """Write all tables; a DuckDB file also gets views, comments and reports. Raises DestinationError."""
     try:
+        if format_name == "duckdb":
+            history = queries[schema.TRUNKS.history.name]
+            ((row_count,),) = connection.execute(f"SELECT count(*) FROM ({history})").fetchall()
+            with duckdb.connect() as creating:
+                attach_new_file(creating, folder / _WAREHOUSE, "copy", row_count)
         copied = {name: _write_table(connection, name, query, folder, format_name) for name, query in queries.items()}
         if format_name == "duckdb":
             with duckdb.connect(folder / _WAREHOUSE) as copy:

@@ -5,7 +5,7 @@
     main.drift, sip_trunk_changes, …    views that are computed when they are queried
     main.trunks_as_of(moment), …        macros
 
-Every load creates them again, so that they include columns that the API has added. Use only SQL that DuckDB 0.10
+Every load creates them again, so that they include columns that the API has added. Use only SQL that DuckDB 1.1
 supports, because such old versions may read the file.
 """
 
