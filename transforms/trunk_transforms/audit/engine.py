@@ -52,7 +52,8 @@ def audit_trunks(
     """
     context = gather_context(trunks, providers, as_of, past, office_hours)
     selected = sorted(RULES.values() if rules is None else rules, key=lambda rule: rule.code)
-    by_rule = {rule: _complete(rule, rule.check(context)) for rule in selected}
+    checked = ((rule, rule.check(context)) for rule in selected)
+    by_rule = {rule: _complete(rule, hits) for rule, hits in checked if len(hits)}
     found = pd.concat([_NOTHING, *_yield_to_stronger(by_rule)])
     # The rules are in the order of their codes already; a stable sort by severity and trunk keeps it.
     codes, severities = pd.factorize(found["severity"])
