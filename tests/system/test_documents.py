@@ -66,6 +66,18 @@ def test_the_lake_is_read_as_its_page_says(tmp_path: Path, monkeypatch: pytest.M
     assert done.stdout.split() == ["48", "52", "98", "98"], done.stderr
 
 
+def test_the_library_works_as_its_page_says(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    """Only the code of the page, in a process of its own, shows that it needs nothing but the file."""
+    (code,) = python_blocks(PROJECT / "docs" / "library.md")
+    (tmp_path / "data").symlink_to(demo_after(2, tmp_path_factory))
+    check = "print(len(warehouse.sql('FROM sip_trunk_changes')), len(warehouse.sql('FROM findings')))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + check], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
+    _, changes, findings, *stored = done.stdout.split()
+    assert [changes, findings] == stored, done.stderr
+
+
 def test_the_source_works_in_a_pipeline_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the code of the README, in a process of its own, shows that the source works without our commands."""
     (code,) = python_blocks(README)

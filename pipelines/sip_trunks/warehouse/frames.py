@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from sip_trunks.warehouse.changes import EVER, credentials_query, difference_query, steps_query
 from sip_trunks.warehouse.report_tables import FINDINGS, REPORTS_SCHEMA
-from sip_trunks.warehouse.sql import HISTORY, OBSERVATIONS, TRUNKS, literal, quoted, read_columns
+from sip_trunks.warehouse.sql import DATASET, DRIFT, HISTORY, OBSERVATIONS, TRUNKS, literal, quoted, read_columns
 from sip_trunks.warehouse.state import known_accounts, refuse_unknown_columns
 from trunk_transforms import schema
 from trunk_transforms.audit.past import PAST
+from trunk_transforms.schema.arguments import require_columns, require_time_zone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
     import pyarrow as pa
+
+
+_MOMENT = "datetime64[us, UTC]"
 
 
 def read_trunks(
@@ -107,6 +112,44 @@ def read_credentials(connection: duckdb.DuckDBPyConnection, since: datetime, as_
     stored = read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
     begin, end = (f"TIMESTAMPTZ {literal(moment)}" for moment in (since, as_of))
     return _frame(connection, credentials_query(stored, begin, end))
+
+
+def derive_changes(before: pd.DataFrame, after: pd.DataFrame, *, as_of: datetime) -> pd.DataFrame:
+    """Return the changes between two complete snapshots of the same accounts, with the columns `CHANGES`.
+
+    Grain: one row per added or removed trunk, and one per changed field of a trunk. Needs `account` and `id`, one row
+    per trunk; compares the declared fields that both frames have. `observed_at` is `as_of` (UTC).
+
+    Raises ValueError if a column is missing or `as_of` has no time zone.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    require_columns(before, ("account", "id"), "before")
+    require_columns(after, ("account", "id"), "after")
+    require_time_zone(as_of, "as_of")
+    names = [n for n in ("account", *(column.name for column in schema.API_COLUMNS)) if n in before and n in after]
+    begin = pd.Timestamp(as_of) - timedelta(seconds=1)
+    spans = ((before, begin, as_of), (after, as_of, None))
+    versions = pd.concat(
+        rows[names].assign(
+            row_version=str(since), valid_from=since, valid_to=pd.Series(until, rows.index, dtype=_MOMENT)
+        )
+        for rows, since, until in spans
+    ).astype({"valid_from": _MOMENT})
+    moments = pd.MultiIndex.from_product([sorted(set(versions["account"])), pd.DatetimeIndex([begin, as_of])])
+    observations = moments.to_frame(index=False, name=["account", "snapshot_at"]).assign(trunk_count=0, _dlt_load_id="")
+    drift = pd.DataFrame(columns=["account", "column_name", "kind", "row_count", "_dlt_load_id"], dtype="str").astype(
+        {"row_count": "Int64"}
+    )
+    with duckdb.connect() as connection:
+        connection.execute(f"SET TimeZone = 'UTC'; CREATE SCHEMA {DATASET}")
+        for name, rows in {HISTORY: versions, OBSERVATIONS: observations, DRIFT: drift}.items():
+            connection.register("given_rows", pa.Table.from_pandas(rows, preserve_index=False))
+            connection.execute(f"CREATE TABLE {name} AS FROM given_rows")
+        if read_columns(connection, schema.SIP_TRUNKS_HISTORY.name).get("allowed_inbound_ips") == "VARCHAR":
+            connection.execute(f"ALTER TABLE {HISTORY} ALTER allowed_inbound_ips TYPE JSON")
+        return read_changes(connection, None, as_of, is_log=True)
 
 
 def read_history(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:

@@ -16,10 +16,6 @@ def test_the_country_stands_beside_its_code() -> None:
     assert names == ["United Kingdom", "United Kingdom", "Germany", "United States", "Kosovo", None, None, None]
 
 
-def test_without_a_country_code_there_is_nothing_to_name() -> None:
-    assert list(derive_country_name(pd.DataFrame({"provider": ["Telnyx"]})).columns) == ["provider"]
-
-
 def test_names_of_countries_are_short_enough_for_a_table() -> None:
     assert max(map(len, COUNTRY_NAMES.values())) < 35
     assert not [name for name in COUNTRY_NAMES.values() if "Republic of" in name]
@@ -45,4 +41,3 @@ def test_a_country_has_one_code_however_it_is_written() -> None:
     counts = frame([{"country_code": code, "trunk_count": 1} for code in ("UK", "gb", " DE", "XX", "ß", None)], [])
     assert rows(unify_countries(counts), "country_code") == [("GB",), ("GB",), ("DE",), ("XX",), ("ß",), (None,)]
     assert list(counts["country_code"])[:3] == ["UK", "gb", " DE"]
-    assert list(unify_countries(counts[["trunk_count"]]).columns) == ["trunk_count"]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.support.frames import day, observations, rows, versions
-from trunk_transforms.history.growth import derive_growth
+from trunk_transforms.history.growth import Period, derive_growth, is_within, list_fitting_periods
 from trunk_transforms.schema.reports import GROWTH
 
 LIVES = versions(
@@ -20,6 +20,36 @@ LIVES = versions(
     {"id": 3, "days": (1, 3), "created_at": datetime(2026, 3, 3, 1, tzinfo=UTC)},
 )
 COUNTS = ("period", "snapshot_count", "created_count", "first_seen_count", "returned_count", "vanished_count")
+
+
+@pytest.mark.parametrize(
+    ("days", "periods"),
+    [
+        (0, ["hour", "day", "week", "month"]),
+        (2, ["hour", "day", "week", "month"]),
+        (3, ["day", "week", "month"]),
+        (59, ["week", "month"]),
+        (400, ["week", "month"]),
+        (730, ["month"]),
+        (9000, ["month"]),
+    ],
+)
+def test_the_finest_period_that_fits_a_chart_is_first(days: float, periods: list[Period]) -> None:
+    assert list_fitting_periods(day(0), day(days)) == periods
+    if days < 1000:
+        growth = derive_growth(LIVES, observations(0, days), as_of=day(days), since=day(0), period=periods[0])
+        assert len(growth) <= 60
+
+
+def test_an_hour_is_a_timestamp() -> None:
+    growth = derive_growth(LIVES, observations(0, 0.1), as_of=day(0.1), since=day(0), period="hour")
+    assert rows(growth, "period", "trunk_count") == [
+        (pd.Timestamp("2026-03-02 09:00"), 2),
+        (pd.Timestamp("2026-03-02 10:00"), None),
+        (pd.Timestamp("2026-03-02 11:00"), 2),
+    ]
+    moments = pd.Series([day(0), day(0.05), day(0.1)])
+    assert list(is_within(moments, growth["period"].iloc[[0, 2]], "hour")) == [True, False, True]
 
 
 def test_every_day_since_the_first_observation_is_there_and_a_gap_between_runs_shows() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from tests.support.changes import log_changes
 from tests.support.frames import day, drift, observations, rows, trunks, versions
-from trunk_transforms.reports.filters import MISSING, Selection, list_choices, select
+from trunk_transforms.reports.filters import MISSING, Selection, list_choices, narrow, select
 from trunk_transforms.reports.inputs import Options, ReportInputs
 
 MOVED: dict[str, Any] = {"id": 2, "country_code": "FR", "sip_address": "out.didww.com"}
@@ -54,6 +54,19 @@ def test_of_the_trunks_those_are_left_that_are_of_it_now() -> None:
     assert rows(chosen(accounts=["beta"]).trunks, "account", "id") == [("beta", 1)]
     assert rows(chosen(providers=["DIDWW"]).trunks, "account", "id") == [("acme", 2)]
     assert rows(chosen(countries=["DE", "FR"], providers=["DIDWW"]).trunks, "id") == [(2,)]
+
+
+def test_the_trunks_of_some_counts_are_left() -> None:
+    whole = inputs()
+    for by in (["country_code"], ["provider", "country_code"], ["sip_address"]):
+        counts = whole.count(by)
+        assert [len(narrow(whole, counts.iloc[[place]], by).trunks) for place in range(len(counts))] == list(
+            counts["trunk_count"]
+        )
+        assert len(narrow(whole, counts, by).trunks) == len(whole.trunks)
+    # A missing value is a value of its own.
+    nowhere = whole.count(["country_code"]).loc[lambda counts: counts["country_code"].isna()]
+    assert rows(narrow(whole, nowhere, ["country_code"]).trunks, "id") == [(3,)]
 
 
 def test_a_country_is_chosen_however_its_code_is_written() -> None:

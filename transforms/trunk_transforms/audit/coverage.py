@@ -11,6 +11,7 @@ import pandas as pd
 from trunk_transforms.audit.past import CREDENTIAL_AGE
 from trunk_transforms.audit.rules.wording import agree, enumerate_some
 from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER, Providers, is_old
+from trunk_transforms.schema.arguments import require_columns
 
 
 class Coverage(NamedTuple):
@@ -48,6 +49,7 @@ def measure_coverage(counts: pd.DataFrame, providers: Providers, as_of: datetime
 
     A trunk without a SIP address has no provider, so its provider is not unknown. The history counts as complete.
     """
+    require_columns(counts, ("provider", "trunk_count"), "counts")
     used = [providers.by_name[name] for name in counts["provider"].dropna() if name in providers.by_name]
     dates = {fact: day for provider in used for fact, day in provider.dates.items()}
     unknown = counts.loc[counts["provider"] == UNKNOWN_PROVIDER, "trunk_count"]

@@ -48,7 +48,7 @@ def audit_trunks(
 
     Rules that do not compare accounts have the same findings for all accounts together as for each one alone.
 
-    Raises ValueError if `as_of` has no time zone.
+    Raises ValueError if a column is missing or `as_of` has no time zone.
     """
     context = gather_context(trunks, providers, as_of, past, office_hours)
     selected = sorted(RULES.values() if rules is None else rules, key=lambda rule: rule.code)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from trunk_transforms.schema.arguments import require_columns, require_time_zone
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -61,6 +63,8 @@ def suppress(
     """
     import numpy as np
 
+    require_columns(findings, ("account", "trunk_id", "rule", "cause"), "findings")
+    require_time_zone(as_of, "as_of")
     is_suppressed = np.zeros(len(findings), dtype=bool)
     for suppression in suppressions:
         if suppression.is_valid(as_of):

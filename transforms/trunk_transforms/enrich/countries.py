@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import iso3166
 
+from trunk_transforms.schema.arguments import require_columns
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -56,10 +58,9 @@ def canonical_country(code: str) -> str | None:
 def unify_countries(trunks: pd.DataFrame) -> pd.DataFrame:
     """Return the trunks, or counts of them, with one `country_code` per country: `GB` for `UK` and `gb`.
 
-    Unknown codes stay as they are. A frame without `country_code` is returned as it is.
+    Unknown codes stay as they are. Needs `country_code`.
     """
-    if "country_code" not in trunks.columns:
-        return trunks
+    require_columns(trunks, ("country_code",), "trunks")
     codes = trunks["country_code"]
     meant = {code: canonical_country(str(code)) or code for code in codes.dropna().unique()}
     return trunks.assign(country_code=codes.map(meant).astype(codes.dtype))
@@ -69,10 +70,9 @@ def derive_country_name(trunks: pd.DataFrame) -> pd.DataFrame:
     """Return the trunks, or counts of them, with `country_name` right after `country_code`.
 
     Misspelled codes get a name as well (`de` is Germany, `UK` is the United Kingdom); the audit reports the spelling.
-    The name is null if the code is missing or unknown. A frame without `country_code` is returned as it is.
+    The name is null if the code is missing or unknown. Needs `country_code`.
     """
-    if "country_code" not in trunks.columns:
-        return trunks.copy()
+    require_columns(trunks, ("country_code",), "trunks")
     codes = trunks["country_code"].astype("str")
     named = trunks.drop(columns="country_name", errors="ignore")
     names = codes.map({code: country_name(code) for code in codes.dropna().unique()}).astype("str")

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, REGION_CODE_FOR_NON_GEO_ENTITY, PhoneMetadata
 
 from trunk_transforms.enrich import number_patterns as patterns
+from trunk_transforms.schema.arguments import require_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +69,7 @@ def derive_numbers(trunks: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd  # imported here, because pseudonyms need this module in runs without pandas
 
+    require_columns(trunks, ("phone_number",), "trunks")
     numbers = as_text(trunks["phone_number"])
     normalized = normalize_numbers(numbers)
     kinds, codes = infer_kinds(numbers), list_calling_codes(normalized)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from trunk_transforms.enrich.addresses import HOST, Network, NetworkSet, classify_entry, normalize_host
+from trunk_transforms.schema.arguments import require_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -218,6 +219,7 @@ def derive_provider(trunks: pd.DataFrame, providers: Providers) -> pd.DataFrame:
 
     from trunk_transforms.enrich.numbers import as_flags, as_text
 
+    require_columns(trunks, ("sip_address",), "trunks")
     addresses = trunks["sip_address"].astype("str")
     distinct = pd.Series(addresses.dropna().unique(), dtype="str")
     hosts = as_text(distinct.map(normalize_host).astype("str"))

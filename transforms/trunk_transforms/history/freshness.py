@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pandas as pd
 
+from trunk_transforms.schema.arguments import require_columns, require_time_zone
 from trunk_transforms.schema.reports import FRESHNESS
 
 _INTERVALS = 20  # few enough to follow a changed schedule within about a day
@@ -27,6 +28,8 @@ def derive_freshness(
     `snapshot_at` and `trunk_count` of `sip_trunk_snapshots`; has the columns `FRESHNESS`. A run counts as missed half
     an interval after it was expected.
     """
+    require_columns(observations, ("account", "snapshot_at", "trunk_count"), "observations")
+    require_time_zone(as_of, "as_of")
     observations = observations.loc[observations["snapshot_at"] <= as_of].sort_values("snapshot_at")
     by_account = observations.groupby("account")
     gaps = by_account["snapshot_at"].diff().dt.total_seconds().groupby(observations["account"])

@@ -8,12 +8,17 @@ from typing import Literal
 import pandas as pd
 import pyarrow as pa
 
+from trunk_transforms.schema.arguments import require_columns, require_time_zone
 from trunk_transforms.schema.reports import GROWTH
 
-Period = Literal["day", "week", "month"]
-PERIODS: tuple[Period, ...] = ("day", "week", "month")
+Period = Literal["hour", "day", "week", "month"]
+PERIODS: tuple[Period, ...] = ("hour", "day", "week", "month")
 
-_FREQUENCIES: dict[Period, str] = {"day": "D", "week": "W-SUN", "month": "M"}
+MOST_PERIODS = 60
+"""The highest number of periods that fit a chart."""
+
+_FREQUENCIES: dict[Period, str] = {"hour": "h", "day": "D", "week": "W-SUN", "month": "M"}
+_DAYS: dict[Period, float] = {"hour": 1 / 24, "day": 1, "week": 7, "month": 30.4}
 _KEY = ["account", "id"]
 _DATE = pd.ArrowDtype(pa.date32())
 
@@ -31,8 +36,11 @@ def derive_growth(
     Grain: one row per account and period, from the account's first snapshot to `as_of`, plus earlier periods in which a
     trunk was created; with `since`, only periods that end after it. Needs `account`, `id`, `created_at`, `valid_from`
     and `valid_to` of `sip_trunks_history`, and `account` and `snapshot_at` of `sip_trunk_snapshots`; has the columns
-    `GROWTH`. All periods are UTC.
+    `GROWTH`. All periods are UTC; the period of an hour is a timestamp, of the others a date.
     """
+    require_columns(lifetimes, ("account", "id", "created_at", "valid_from", "valid_to"), "lifetimes")
+    require_columns(observations, ("account", "snapshot_at"), "observations")
+    require_time_zone(as_of, "as_of")
     observations = observations.loc[observations["snapshot_at"] <= as_of, ["account", "snapshot_at"]]
     known = lifetimes.loc[lifetimes["valid_from"] <= as_of].sort_values([*_KEY, "valid_from"])
     ended = known["valid_to"].where(known["valid_to"] <= as_of)
@@ -56,8 +64,22 @@ def derive_growth(
     growth = counts.assign(trunk_count=total.where(counts["snapshot_count"] > 0)).reset_index()
     if since is not None:
         growth = growth.loc[growth["period"].dt.end_time >= pd.Timestamp(since).tz_convert(None)]
-    growth["period"] = growth["period"].dt.start_time.dt.date.astype(_DATE)
+    starts = growth["period"].dt.start_time
+    growth["period"] = starts if period == "hour" else starts.dt.date.astype(_DATE)
     return growth[GROWTH.names].reset_index(drop=True)
+
+
+def list_fitting_periods(first: datetime, last: datetime) -> list[Period]:
+    """Return the periods that cut a span of time into at most `MOST_PERIODS` parts, or the longest, finest first."""
+    days = (last - first).total_seconds() / 86400
+    return [period for period in PERIODS if days / _DAYS[period] < MOST_PERIODS - 1] or [PERIODS[-1]]
+
+
+def is_within(moments: pd.Series, starts: pd.Series, period: Period) -> pd.Series:
+    """Return a flag per moment (UTC): it is in one of the periods with these starts."""
+    begins = moments.dt.tz_convert(None).dt.to_period(_FREQUENCIES[period]).dt.start_time
+    is_in: pd.Series = begins.isin(pd.to_datetime(starts))
+    return is_in
 
 
 def _count(rows: pd.DataFrame, moments: pd.Series, period: Period) -> pd.Series:

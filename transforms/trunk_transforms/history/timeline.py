@@ -8,12 +8,16 @@ from typing import Any
 
 import pandas as pd
 
+from trunk_transforms.schema.arguments import require_columns, require_time_zone
+from trunk_transforms.schema.reports import CHANGES
+
 _KEY = ["account", "id"]
 _SHOWN = ("phone_number", "nickname", "sip_address", "country_code", "sip_calling_format", "inbound_authorization_type")
 
 
 def list_moments(observations: pd.DataFrame) -> list[pd.Timestamp]:
     """Return the times of all observations (UTC), each once and in order."""
+    require_columns(observations, ("snapshot_at",), "observations")
     return sorted(observations["snapshot_at"].unique())
 
 
@@ -22,6 +26,8 @@ def state_at(versions: pd.DataFrame, moment: datetime) -> pd.DataFrame:
 
     Grain: one row per (account, id), in that order. `versions` has the rows of `sip_trunks_history`.
     """
+    require_columns(versions, (*_KEY, "valid_from", "valid_to"), "versions")
+    require_time_zone(moment, "moment")
     is_valid = (versions["valid_from"] <= moment) & ~(versions["valid_to"] <= moment)
     return versions.loc[is_valid].sort_values(_KEY, ignore_index=True)
 
@@ -31,6 +37,7 @@ def count_versions(versions: pd.DataFrame) -> pd.DataFrame:
 
     Grain: one row per (account, id). Has the last known `phone_number`, and `version_count`.
     """
+    require_columns(versions, (*_KEY, "phone_number", "valid_from"), "versions")
     trunks = versions.sort_values("valid_from").groupby(_KEY)
     counts = trunks["phone_number"].last().to_frame().assign(version_count=trunks.size()).reset_index()
     return counts.sort_values(["version_count", *_KEY], ascending=[False, True, True], ignore_index=True)
@@ -42,6 +49,8 @@ def derive_timeline(versions: pd.DataFrame, changes: pd.DataFrame, account: str,
     Grain: one row per version, and one per removal of the trunk. `what` lists the changes at `valid_from`, field by
     field. `changes` has every change since the first snapshot, with the columns `CHANGES`.
     """
+    require_columns(versions, (*_KEY, "valid_from", "valid_to"), "versions")
+    require_columns(changes, CHANGES.names, "changes")
     mine = versions.loc[(versions["account"] == account) & (versions["id"] == trunk_id)]
     own = changes.loc[(changes["account"] == account) & (changes["trunk_id"] == trunk_id)]
     happened = {

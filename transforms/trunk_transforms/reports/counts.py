@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from trunk_transforms.enrich.countries import unify_countries
+from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER
+from trunk_transforms.schema.arguments import require_columns
 
 
 def count_trunks(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -15,7 +17,7 @@ def count_trunks(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     Grain: one row per combination that occurs; a missing value is a value of its own. Needs one row per trunk with the
     columns `by`, each named once. Adds `trunk_count` and `share_pct` (0 to 100, of all trunks, rounded to two digits).
 
-    Raises KeyError if a column is missing.
+    Raises ValueError if a column is missing.
     """
     return rank_groups([count_groups(trunks, by)], by)
 
@@ -26,9 +28,16 @@ def count_changes(changes: pd.DataFrame) -> dict[str, int]:
     A trunk that changed in several snapshots is one changed trunk. A field counts once per change of its value. Needs
     the columns `CHANGES`.
     """
+    require_columns(changes, ("account", "trunk_id", "change"), "changes")
     trunks = changes.drop_duplicates(["account", "trunk_id", "change"])["change"].value_counts()
     counts = {f"{change} trunks": int(trunks.get(change, 0)) for change in ("added", "removed", "changed")}
     return counts | {"changed fields": int((changes["change"] == "changed").sum())}
+
+
+def count_providers(trunks: pd.DataFrame) -> int:
+    """Return the number of known providers of trunks. Needs `provider`; the value `unknown` is not a provider."""
+    require_columns(trunks, ("provider",), "trunks")
+    return int(trunks["provider"].where(trunks["provider"] != UNKNOWN_PROVIDER).nunique())
 
 
 def count_groups(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -36,6 +45,7 @@ def count_groups(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
     Grain: one row per combination that occurs. Needs one row per trunk with the columns `by`; adds `trunk_count`.
     """
+    require_columns(trunks, by, "trunks")
     return trunks.groupby(list(by), dropna=False, sort=False).size().rename("trunk_count").reset_index()
 
 
@@ -45,7 +55,10 @@ def rank_groups(groups: Iterable[pd.DataFrame], by: Sequence[str]) -> pd.DataFra
     Grain: one row per combination of the columns `by`, where `UK` and `GB` are one country. Needs the columns `by` and
     `trunk_count`, where a combination may have several rows; adds `share_pct`.
     """
-    grouped = unify_countries(pd.concat(groups, ignore_index=True)).groupby(list(by), dropna=False, sort=False)
+    every = pd.concat(groups, ignore_index=True)
+    require_columns(every, (*by, "trunk_count"), "groups")
+    unified = unify_countries(every) if "country_code" in by else every
+    grouped = unified.groupby(list(by), dropna=False, sort=False)
     counts = grouped["trunk_count"].sum().astype("int64").reset_index()
     counts["share_pct"] = (counts["trunk_count"] * 100 / max(counts["trunk_count"].sum(), 1)).round(2)
     return counts.sort_values(["trunk_count", *by], ascending=[False, *(True for _ in by)], ignore_index=True)

@@ -12,6 +12,7 @@ from trunk_transforms.enrich.countries import canonical_country, derive_country_
 from trunk_transforms.enrich.providers import Providers, derive_provider
 from trunk_transforms.reports.counts import count_trunks
 from trunk_transforms.reports.inputs import ReportInputs
+from trunk_transforms.schema.arguments import require_columns
 
 MISSING = "–"
 """The label of a missing value in a list of choices."""
@@ -27,6 +28,7 @@ class Selection:
 
     def matches(self, rows: pd.DataFrame, providers: Providers) -> pd.Series:
         """Return a flag per row: it is selected. Needs `account`, `country_code` and `sip_address`."""
+        require_columns(rows, ("account", "country_code", "sip_address"), "rows")
         is_wanted = pd.Series(data=True, index=rows.index)
         if self.accounts:
             is_wanted &= rows["account"].isin(self.accounts)
@@ -60,6 +62,15 @@ def select(inputs: ReportInputs, selection: Selection) -> ReportInputs:
         tables["observations"] = observations.loc[observations["account"].isin(selection.accounts)]
     wanted = [name for name in inputs.options.accounts if not selection.accounts or name in selection.accounts]
     return ReportInputs(tables, replace(inputs.options, accounts=wanted))
+
+
+def narrow(inputs: ReportInputs, counts: pd.DataFrame, by: Sequence[str]) -> ReportInputs:
+    """Return the inputs with only the current trunks that these rows of a count by the columns `by` count."""
+    trunks = inputs.trunks[list(by)]
+    trunks = unify_countries(trunks) if "country_code" in by else trunks
+    keys = trunks.assign(**{"~": range(len(inputs.trunks))})
+    places = keys.merge(counts[list(by)], on=list(by))["~"].sort_values()
+    return ReportInputs({**inputs.tables, "trunks": inputs.tables["trunks"].iloc[places]}, inputs.options)
 
 
 def list_choices(inputs: ReportInputs) -> dict[str, dict[str, str]]:

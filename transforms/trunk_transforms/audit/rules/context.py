@@ -22,6 +22,7 @@ from trunk_transforms.enrich.addresses import Entry, Network, classify_entry, co
 from trunk_transforms.enrich.countries import canonical_country
 from trunk_transforms.enrich.numbers import Flags, as_text, derive_numbers, list_readings
 from trunk_transforms.enrich.providers import AddressGroup, Providers, derive_provider, is_old
+from trunk_transforms.schema.arguments import require_columns, require_time_zone
 from trunk_transforms.schema.tables import API_COLUMNS, VARIANT_SUFFIX
 
 Codes = NDArray[np.int64]
@@ -183,10 +184,10 @@ def gather_context(
 ) -> AuditContext:
     """Return the context of an audit. Needs the columns `AUDITED`; derived columns that `trunks` has are kept.
 
-    Raises ValueError if `as_of` has no time zone.
+    Raises ValueError if a column is missing or `as_of` has no time zone.
     """
-    if as_of.tzinfo is None:
-        raise ValueError(f"as_of has no time zone: {as_of}")
+    require_columns(trunks, AUDITED, "trunks")
+    require_time_zone(as_of, "as_of")
     known = trunks.reset_index(drop=True).assign(**{name: _text(trunks[name]) for name in _TEXTS})
     known = known.reindex(columns=list(dict.fromkeys([*known.columns, *_UNREADABLE])))
     known["account"] = known["account"].fillna("")
