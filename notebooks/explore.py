@@ -12,12 +12,33 @@ app = marimo.App(width="medium", app_title="SIP trunks", css_file="explore.css")
 with app.setup(hide_code=True):
     import marimo as mo
 
-    from sip_trunks.core.errors import SipTrunksError
-    from sip_trunks.reporting.notebook import UNREADABLE, ask, chart, controls, figures, notice, read_stored, table
-    from sip_trunks.reporting.summaries import count_of
-    from trunk_transforms.history.growth import PERIODS, derive_growth
+    from sip_trunks.reporting.notebook import (
+        UNREADABLE,
+        ask,
+        chart,
+        clicked,
+        conclude,
+        controls,
+        dropdown,
+        figures,
+        multiselect,
+        notice,
+        read_or_explain,
+        show,
+        slider,
+        table,
+    )
+    from sip_trunks.reporting.summaries import (
+        conclude_changes,
+        conclude_counts,
+        conclude_findings,
+        conclude_growth,
+        count_of,
+    )
+    from trunk_transforms.history.growth import derive_growth, is_within, list_fitting_periods
     from trunk_transforms.history.timeline import count_versions, derive_timeline, list_moments, state_at
-    from trunk_transforms.reports.filters import Selection, list_choices, select
+    from trunk_transforms.reports.counts import count_changes, count_providers
+    from trunk_transforms.reports.filters import Selection, list_choices, narrow, select
     from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, SEVERITIES
 
 
@@ -27,21 +48,20 @@ def _():
     # SIP trunks
 
     Current trunks, changes, findings, and your own queries. The notebook reads the data that the last run published,
-    and never changes it.
+    and never changes it. Click a part of a chart to filter the rest of its section, and again to undo that. The
+    address of the page keeps all filters, so a view can be shared.
     """)
     return
 
 
 @app.cell
 def _():
-    try:
-        stored = read_stored()
-    except SipTrunksError as _failure:
-        mo.stop(predicate=True, output=notice(f"No data to explore: {_failure}.", "warning"))
+    stored, _problem = read_or_explain()
     _choices = list_choices(stored)
-    account = mo.ui.multiselect(_choices["account"], label="account")
-    country = mo.ui.multiselect(_choices["country"], label="country")
-    provider = mo.ui.multiselect(_choices["provider"], label="provider")
+    account = multiselect("account", _choices["account"])
+    country = multiselect("country", _choices["country"])
+    provider = multiselect("provider", _choices["provider"])
+    notice(_problem, "warning") if _problem else None
     return account, country, provider, stored
 
 
@@ -55,23 +75,27 @@ def _(account, country, provider):
 def _(account, country, provider, stored):
     selection = Selection(account.value, country.value, provider.value)
     inputs = select(stored, selection)
-    trunks, versions, observations = inputs.trunks, inputs.tables["versions"], inputs.tables["observations"]
-    findings = inputs.findings
-    changes = inputs.changes
+    trunks, changes, findings = inputs.trunks, inputs.changes, inputs.findings
+    observations, as_of = inputs.tables["observations"], inputs.options.as_of
+    # All versions of the selected trunks, and those of them that match the selection themselves.
+    versions = inputs.tables["versions"]
+    matching = versions[selection.matches(versions, inputs.options.providers)]
     moments = list_moments(observations)
-    return inputs, changes, findings, moments, selection, trunks, versions
+    return as_of, changes, findings, inputs, matching, moments, observations, selection, trunks, versions
 
 
 @app.cell(hide_code=True)
 def _(changes, findings, moments, trunks):
-    severe = findings["severity"].isin(["critical", "high"]).sum()
-    day, time = (f"{moments[-1]:%d %b}", f"{moments[-1]:%Y, %H:%M:%S} UTC") if moments else ("–", "no observations yet")
+    _severe = findings["severity"].isin(["critical", "high"]).sum()
+    _changed = count_changes(changes)
+    _day, _time = (f"{moments[-1]:%d %b}", f"{moments[-1]:%Y, %H:%M:%S} UTC") if moments else ("–", "no snapshots yet")
+    _fields = count_of(_changed["changed fields"], "changed field")
     figures(
         ("trunks", len(trunks), f"in {count_of(trunks['account'].nunique(), 'account')}"),
-        ("countries", trunks["country_name"].nunique(), count_of(trunks["provider"].nunique(), "provider")),
-        ("changes", len(changes), f"in {count_of(len(moments), 'snapshot')}"),
-        ("findings", len(findings), f"{severe} critical or high"),
-        ("data as of", day, time),
+        ("countries", trunks["country_name"].nunique(), count_of(count_providers(trunks), "known provider")),
+        ("changed trunks", _changed["changed trunks"], f"{_fields} in {count_of(len(moments), 'snapshot')}"),
+        ("findings", len(findings), f"{_severe} critical or high"),
+        ("data as of", _day, _time),
     )
     return
 
@@ -88,14 +112,22 @@ def _():
 
 @app.cell
 def _(inputs):
-    chart("counts", inputs.count(BY_FORMAT_AND_COUNTRY), "No trunks match.")
+    conclude(conclude_counts(inputs.count(["country_code"])))
     return
+
+
+@app.cell
+def _(inputs):
+    cells = inputs.count(BY_FORMAT_AND_COUNTRY)
+    grid = chart("counts", cells, "No trunks match.", key="cell")
+    show(grid)
+    return cells, grid
 
 
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    Count the trunks by one or more columns:
+    Count these trunks by one or more columns:
     """)
     return
 
@@ -103,21 +135,30 @@ def _():
 @app.cell
 def _(stored):
     _columns = sorted(set(stored.trunks.columns) - set(UNREADABLE))
-    by = mo.ui.multiselect(_columns, ["provider"], label="count by")
-    return (by,)
+    count_by = multiselect("count by", _columns, ["provider"])
+    return (count_by,)
 
 
 @app.cell(hide_code=True)
-def _(by):
-    controls(count_by=by)
+def _(count_by):
+    controls(count_by=count_by)
     return
 
 
 @app.cell
-def _(inputs, by):
-    counts = inputs.count(by.value or ["account"])
-    chart("counts", counts, "No trunks match.")
-    return (counts,)
+def _(cells, count_by, grid, inputs):
+    by = count_by.value or ["account"]
+    in_cells = narrow(inputs, clicked(grid, "counts", cells), BY_FORMAT_AND_COUNTRY)
+    counts = in_cells.count(by)
+    conclude(conclude_counts(counts))
+    return by, counts, in_cells
+
+
+@app.cell
+def _(counts):
+    bars = chart("counts", counts, "No trunks match.", key="bar")
+    show(bars)
+    return (bars,)
 
 
 @app.cell
@@ -129,13 +170,13 @@ def _(counts):
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    All trunks, with derived columns:
+    These trunks, with derived columns:
     """)
     return
 
 
 @app.cell
-def _(trunks):
+def _(bars, by, counts, in_cells):
     shown = (
         "id",
         "phone_number",
@@ -146,24 +187,84 @@ def _(trunks):
         "country_code",
         "sip_calling_format",
     )
-    table(trunks, "No trunks match.", shown)
+    listed_trunks = narrow(in_cells, clicked(bars, "counts", counts), by).trunks
+    table(listed_trunks, "No trunks match.", shown)
+    return (listed_trunks,)
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    ## Growth and changes
+
+    The number of trunks, and how many were created and vanished, by period:
+    """)
+    return
+
+
+@app.cell
+def _(as_of, matching, observations):
+    conclude(conclude_growth(matching, observations, as_of))
+    return
+
+
+@app.cell
+def _(moments):
+    period = dropdown("period", list_fitting_periods(moments[0], moments[-1]) if moments else ["day"])
+    return (period,)
+
+
+@app.cell(hide_code=True)
+def _(period):
+    controls(period=period)
+    return
+
+
+@app.cell
+def _(as_of, matching, moments, observations, period):
+    # Periods before the first snapshot have no number of trunks.
+    _since = {"as_of": moments[-1], "since": moments[0]} if moments else {"as_of": as_of}
+    growth = derive_growth(matching, observations, period=period.value, **_since)
+    _drawn = growth if growth["period"].nunique() > 1 else growth.head(0)
+    periods = chart("growth", _drawn, f"All snapshots are of the same {period.value}.", key="from")
+    show(periods)
+    return growth, periods
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
+    Changes, latest first. `legs` are the legs that the platform re-created because of the change:
+    """)
+    return
+
+
+@app.cell
+def _(as_of, changes):
+    conclude(conclude_changes(changes, as_of))
+    return
+
+
+@app.cell
+def _(changes, growth, period, periods):
+    shown_changes = ("observed_at", "trunk_id", "change", "field", "old", "new", "legs", "note")
+    _starts = clicked(periods, "growth", growth)["period"]
+    _listed = changes[is_within(changes["observed_at"], _starts, period.value)]
+    table(_listed if len(_starts) < len(growth) else changes, "No changes.", shown_changes)
     return
 
 
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    ## Changes
-
-    Each run stores a snapshot. Move the slider to see the trunks of an earlier snapshot.
+    Move the slider to see the trunks of an earlier snapshot:
     """)
     return
 
 
 @app.cell
 def _(moments):
-    _last = max(len(moments), 1)
-    step = mo.ui.slider(1, _last + (_last == 1), value=_last, label="snapshot", disabled=_last == 1)
+    step = slider("snapshot", moments)
     return (step,)
 
 
@@ -174,8 +275,8 @@ def _(step):
 
 
 @app.cell
-def _(inputs, changes, moments, selection, step, versions):
-    moment = moments[min(step.value, len(moments)) - 1] if moments else inputs.options.as_of
+def _(as_of, changes, inputs, moments, selection, step, versions):
+    moment = moments[min(step.value, len(moments)) - 1] if moments else as_of
     known = state_at(versions, moment)
     state = known[selection.matches(known, inputs.options.providers)]
     shown_by_it = changes[changes["observed_at"] == moment]
@@ -184,10 +285,12 @@ def _(inputs, changes, moments, selection, step, versions):
 
 @app.cell(hide_code=True)
 def _(moment, moments, shown_by_it, state, step):
+    _changed = count_changes(shown_by_it)
     figures(
         ("snapshot", f"{min(step.value, len(moments))} of {len(moments)}", f"{moment:%d %b %Y, %H:%M:%S} UTC"),
         ("trunks", len(state), "known at that time"),
-        ("changes", len(shown_by_it), "since the previous snapshot"),
+        ("added trunks", _changed["added trunks"], count_of(_changed["removed trunks"], "removed trunk")),
+        ("changed trunks", _changed["changed trunks"], count_of(_changed["changed fields"], "changed field")),
     )
     return
 
@@ -205,48 +308,6 @@ def _(state):
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
-    The number of trunks, and how many were created and removed, by period:
-    """)
-    return
-
-
-@app.cell
-def _():
-    period = mo.ui.dropdown(PERIODS, "month", label="by")
-    return (period,)
-
-
-@app.cell(hide_code=True)
-def _(period):
-    controls(by=period)
-    return
-
-
-@app.cell
-def _(inputs, period, versions):
-    growth = derive_growth(versions, inputs.tables["observations"], as_of=inputs.options.as_of, period=period.value)
-    chart("growth", growth, "No observations yet.")
-    return (growth,)
-
-
-@app.cell(hide_code=True)
-def _():
-    mo.md(r"""
-    All changes, latest first. `legs` are the legs that the platform re-created because of the change:
-    """)
-    return
-
-
-@app.cell
-def _(changes):
-    shown_changes = ("observed_at", "trunk_id", "change", "field", "old", "new", "legs", "note")
-    table(changes, "No changes yet. Changes appear after the second snapshot.", shown_changes)
-    return
-
-
-@app.cell(hide_code=True)
-def _():
-    mo.md(r"""
     Timeline of one trunk (most changed first):
     """)
     return
@@ -254,10 +315,9 @@ def _():
 
 @app.cell
 def _(versions):
-    most_changed = count_versions(versions).head(1000)
-    keys = most_changed[["account", "id", "phone_number"]].itertuples(index=False, name=None)
-    labels = {f"{key} · {number} · {owner}": (owner, key) for owner, key, number in keys}
-    trunk = mo.ui.dropdown(labels, next(iter(labels), None), label="trunk", searchable=True)
+    _most_changed = count_versions(versions).head(1000)
+    _keys = _most_changed[["account", "id", "phone_number"]].itertuples(index=False, name=None)
+    trunk = dropdown("trunk", {f"{_id} · {number} · {owner}": (owner, _id) for owner, _id, number in _keys})
     return (trunk,)
 
 
@@ -286,13 +346,20 @@ def _():
 
 @app.cell
 def _(findings):
-    chart("audit", findings, "No findings: the rules found no misconfiguration.")
+    conclude(conclude_findings(findings))
     return
 
 
 @app.cell
+def _(findings):
+    rules = chart("audit", findings, "No findings: the rules found no misconfiguration.", key="rule")
+    show(rules)
+    return (rules,)
+
+
+@app.cell
 def _():
-    severity = mo.ui.multiselect(SEVERITIES[::-1], label="severity")
+    severity = multiselect("severity", SEVERITIES[::-1])
     return (severity,)
 
 
@@ -303,8 +370,9 @@ def _(severity):
 
 
 @app.cell
-def _(findings, severity):
-    listed = findings[findings["severity"].isin(severity.value or SEVERITIES)]
+def _(findings, rules, severity):
+    listed = clicked(rules, "audit", findings)
+    listed = listed[listed["severity"].isin(severity.value or SEVERITIES)]
     table(listed, "No findings of this severity.", ("severity", "rule", "trunk_id", "nickname", "seen", "fix"))
     return (listed,)
 

@@ -8,6 +8,7 @@ takes half a second to import, so it is imported when the first chart is drawn.
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,13 @@ from sip_trunks.reporting.chart_style import IN_NOTEBOOK, ON_WHITE, config_of, l
 from trunk_transforms.schema.reports import REPORTS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
     from sip_trunks.reporting.chart_style import Spec, Style
+
+CLICKED = "clicked"
+"""The name of the selection in the charts of a notebook."""
 
 PICTURED = frozenset(report.name for report in REPORTS.values() if report.has_picture)
 """The reports that `draw_png` can draw."""
@@ -50,11 +57,12 @@ def picture_spec(name: str, frame: pd.DataFrame) -> Spec:
     return spec | {"background": "white", "padding": 20, "config": config_of(ON_WHITE.colours)}
 
 
-def fluid_specs(name: str, frame: pd.DataFrame) -> list[Spec]:
+def fluid_specs(name: str, frame: pd.DataFrame, clicked: Sequence[Mapping[str, str]] = ()) -> list[Spec]:
     """Return the picture of a report as specifications, top to bottom, that adapt to the width of the page.
 
     They have no title. Their colours are CSS variables (`--st-…`) that default to the colours on white. The list is
-    empty if the report has no rows.
+    empty if the report has no rows. A click on a mark of the last one selects it, with the name `CLICKED`; `clicked`
+    has the labels of the marks that are selected at first.
     """
     if frame.empty:
         return []
@@ -68,7 +76,39 @@ def fluid_specs(name: str, frame: pd.DataFrame) -> list[Spec]:
         "autosize": {"type": "fit-x", "contains": "padding"},
         "config": config_of(IN_NOTEBOOK.colours),
     }
-    return [panel | styled for panel in panels]
+    *others, last = (panel | styled for panel in panels)
+    return [*others, _make_clickable(last, clicked)]
+
+
+def label_marks(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the labels of the mark of each row of a report, in columns that identify a mark in its chart."""
+    if name == "growth":
+        return pd.DataFrame({"day": frame["period"].map(_name_period)})
+    if name == "audit":
+        labels = {rule[:2]: bar["label"] for rule, bar in _pair_rules(frame, IN_NOTEBOOK)}
+        keys = zip(frame["severity"], frame["rule"], strict=True)
+        return pd.DataFrame({"label": [labels[key] for key in keys]}, frame.index)
+    columns = summaries.counted_by(frame)
+    if len(columns) == 2:
+        return summaries.label_cells(frame, columns, _MOST_BARS, _MOST_COLUMNS)
+    return pd.DataFrame({"label": summaries.label_rows(frame, _MOST_BARS)})
+
+
+def _make_clickable(panel: Spec, clicked: Sequence[Mapping[str, str]]) -> Spec:
+    """Return a chart in which every click on a mark selects it, or no longer; the others become pale."""
+    mark = panel["data"]["values"][0]
+    fields = next(names for names in (["row", "column"], ["label"], ["day"]) if set(names) <= mark.keys())
+    select = {"type": "point", "fields": fields, "toggle": "true"}
+    parameter: Spec = {"name": CLICKED, "select": select, "views": ["marks"]}
+    parameter |= {"value": [dict(point) for point in clicked]} if clicked else {}
+    opacity = {"condition": {"param": CLICKED, "value": 1}, "value": 0.3}
+    layers = [each | {"encoding": each["encoding"] | {"opacity": opacity}} for each in panel["layer"]]
+    for each in layers:
+        each["mark"] = each["mark"] | {"cursor": "pointer"}
+    # Altair moves the parameters of a layer to the top, and loses the layer if it has no name.
+    layers[0] = layers[0] | {"name": "marks"}
+    # marimo draws such a chart on a canvas, which knows no CSS variables, unless the chart asks for SVG.
+    return panel | {"layer": layers, "params": [parameter], "usermeta": {"embedOptions": {"renderer": "svg"}}}
 
 
 def _report_spec(name: str, frame: pd.DataFrame, style: Style, width: int) -> Spec:
@@ -166,6 +206,17 @@ def _picture_findings(findings: pd.DataFrame, style: Style) -> Spec:
     title = "Findings by severity and rule"
     if findings.empty:
         return sentence_chart(title, "The audit has no findings.")
+    rules = _pair_rules(findings, style)
+    bars = list({bar["label"]: bar for _, bar in rules}.values())
+    scale = {"domain": list(style.severities), "range": list(style.severities.values())}
+    subtitle = (
+        f"{summaries.count_of(len(findings), 'finding')} of {summaries.count_of(findings['rule'].nunique(), 'rule')}"
+    )
+    return _heading(title, subtitle) | _bars_spec(bars, nominal("severity", scale=scale, legend=style.legend), style)
+
+
+def _pair_rules(findings: pd.DataFrame, style: Style) -> list[tuple[tuple[str, str, int], dict[str, Any]]]:
+    """Return severity, rule and number of findings, the worst first, each with its bar; the last share one bar."""
     rules = summaries.group_findings(findings)
     # A rule can have findings of several severities.
     severities = Counter(rule for _, rule, _ in rules)
@@ -179,13 +230,11 @@ def _picture_findings(findings: pd.DataFrame, style: Style) -> Spec:
         for severity, rule, count in rules[:_MOST_BARS]
     ]
     rest = rules[_MOST_BARS:]
-    if rest:
-        hidden = sum(count for _, _, count in rest)
+    hidden = sum(count for _, _, count in rest)
+    for _ in rest:
         label = summaries.count_of(len(rest), "other")
         bars.append({"label": label, "severity": rest[0][0], "count": hidden, "text": f"{hidden:,}"})
-    scale = {"domain": list(style.severities), "range": list(style.severities.values())}
-    subtitle = f"{summaries.count_of(len(findings), 'finding')} of {summaries.count_of(len(severities), 'rule')}"
-    return _heading(title, subtitle) | _bars_spec(bars, nominal("severity", scale=scale, legend=style.legend), style)
+    return list(zip(rules, bars, strict=True))
 
 
 # --- growth
@@ -203,11 +252,11 @@ def _growth_spec(periods: pd.DataFrame, style: Style, width: int) -> Spec:
     accent = style.colours["accent"]
     values = [
         {
-            "period": f"{row['period']}T00:00:00Z",
+            "period": _as_moment(row["period"]),
             "created": int(row["created_count"]),
             "vanished": -int(row["vanished_count"]),
             "total": None if pd.isna(row["trunk_count"]) else int(row["trunk_count"]),
-            "day": f"from {row['period']}",
+            "day": _name_period(row["period"]),
             "gone": int(row["vanished_count"]),
             "seen": "–" if pd.isna(row["trunk_count"]) else f"{int(row['trunk_count']):,}",
         }
@@ -218,7 +267,11 @@ def _growth_spec(periods: pd.DataFrame, style: Style, width: int) -> Spec:
     shown = moments[:: -(-len(moments) // max(width // 100, 2))]
     x_axis = {
         "title": None,
-        "format": "%b %Y" if (moments.day == 1).all() else "%d %b %Y",
+        "format": "%d %b %H:%M"
+        if isinstance(periods["period"].iloc[0], datetime)
+        else "%b %Y"
+        if (moments.day == 1).all()
+        else "%d %b %Y",
         "values": [int(moment.timestamp() * 1000) for moment in shown],
         "labelOverlap": "greedy",
         "grid": False,
@@ -252,13 +305,29 @@ def _growth_spec(periods: pd.DataFrame, style: Style, width: int) -> Spec:
         layer("bar", encode(name, "created (up), vanished (down)", moved), width=band, color=colour)
         for name, colour in (("created", accent), ("vanished", style.colours["vanished"]))
     ]
+    if style is IN_NOTEBOOK:
+        # A period without bars can be clicked too.
+        area = {name: totals[0]["encoding"][name] for name in ("x", "tooltip")}
+        moves.append(layer("rule", area, strokeWidth=max(band, 8), strokeOpacity=0))
     panels = [{"width": width - 60, "height": high, "layer": layers} for high, layers in ((150, totals), (110, moves))]
     return {"data": {"values": values}, "vconcat": panels, "resolve": {"scale": {"x": "shared"}}}
+
+
+def _as_moment(period: date) -> str:
+    """Return the start of a period, a date or a timestamp (UTC), in ISO 8601."""
+    text = period.isoformat()
+    return f"{text}Z" if "T" in text else f"{text}T00:00:00Z"
+
+
+def _name_period(period: date) -> str:
+    return f"from {period}".removesuffix(":00")
 
 
 def _moments(periods: pd.Series) -> pd.DatetimeIndex:
     """Return the start of every period (UTC), including the periods in between that have no row."""
     first, last = periods.iloc[0], periods.iloc[-1]
+    if isinstance(first, datetime):
+        return pd.date_range(first, last, freq="h", tz="UTC")
     is_monthly = all(period.day == 1 for period in periods)
     is_weekly = all((period - first).days % 7 == 0 for period in periods)
     if not is_monthly:

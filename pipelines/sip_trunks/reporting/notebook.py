@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
 from html import escape
 from threading import Timer
 from typing import Any
@@ -20,7 +22,7 @@ import pandas as pd
 from sip_trunks.core.errors import SipTrunksError, UsageError
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.reporting.charts import fluid_specs, picture_spec
+from sip_trunks.reporting.charts import CLICKED, fluid_specs, label_marks, picture_spec
 from sip_trunks.reporting.formats import number_twins
 from sip_trunks.reporting.inputs import read_options
 from sip_trunks.reporting.summaries import readable
@@ -29,7 +31,8 @@ from sip_trunks.warehouse.read_only import refuse_all_but_queries
 from sip_trunks.warehouse.sql import find_tables, read_columns
 from trunk_transforms import schema
 from trunk_transforms.audit.past import credentials_since
-from trunk_transforms.reports.inputs import ReportInputs
+from trunk_transforms.reports.inputs import Options, ReportInputs
+from trunk_transforms.schema.reports import CHANGES
 
 MOST_ROWS = 10_000
 """The highest number of rows of a query result that is shown."""
@@ -40,6 +43,7 @@ UNREADABLE = ("row_version", "_dlt_load_id", "_dlt_id")
 _PATIENCE_SECONDS = 30
 _PAGE_ROWS = 10
 _STATIC_ROWS = 15
+_SHORT_LIST = 8
 _LONGEST_CELL = 300
 _WRAPPED_FROM = 48
 _MEASURED_ROWS = 1000
@@ -83,6 +87,17 @@ def read_stored() -> ReportInputs:
     return ReportInputs(tables if log is None else tables | {"log": log}, options)
 
 
+def read_or_explain() -> tuple[ReportInputs, str]:
+    """Return the result of `read_stored` and an empty text; if it fails, tables without rows, and why in a sentence."""
+    try:
+        return read_stored(), ""
+    except SipTrunksError as error:
+        tables = {"trunks": schema.SIP_TRUNKS, "versions": schema.SIP_TRUNKS_HISTORY, "changes": CHANGES}
+        tables |= {"lifetimes": schema.SIP_TRUNKS_HISTORY, "observations": schema.SIP_TRUNK_SNAPSHOTS}
+        empty = {name: frames.as_frame(table.full_arrow_schema().empty_table()) for name, table in tables.items()}
+        return ReportInputs(empty, Options(datetime.now(UTC))), f"No data to explore: {error}."
+
+
 def ask(query: str) -> pd.DataFrame | str:
     """Return the result of a query on the stored data, at most `MOST_ROWS` rows; if it fails, one sentence."""
     try:
@@ -115,6 +130,57 @@ def _as_scalar(value: Any) -> Any:
     return json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, list | dict | tuple) else value
 
 
+# ---------------------------------------------------------------------- controls, whose values are in the URL
+
+
+def multiselect(name: str, options: Mapping[str, str] | Sequence[str], value: Sequence[str] = ()) -> Any:
+    """Return a control for several of the options; `value` has those that are selected if the URL names none."""
+    named = _by_name(options)
+    in_url = _read_url(name, named.values())
+    selected = [label for label, option in named.items() if option in (in_url or value)]
+    return mo.ui.multiselect(named, selected, label=name, on_change=partial(_write_url, name, list(value)))
+
+
+def dropdown(name: str, options: Mapping[str, Any] | Sequence[str]) -> Any:
+    """Return a control for one of the options: the one that the URL names, else the first."""
+    named = _by_name(options)
+    texts = {_text(option): label for label, option in named.items()}
+    default = next(iter(texts), "")
+    selected = texts.get(next(iter(_read_url(name, texts)), default))
+    keep = lambda option: _write_url(name, [default], [_text(option)])  # noqa: E731
+    return mo.ui.dropdown(named, selected, label=name, searchable=len(named) > _SHORT_LIST, on_change=keep)
+
+
+def _text(option: Any) -> str:
+    return " ".join(map(str, option)) if isinstance(option, tuple) else str(option)
+
+
+def slider(name: str, moments: Sequence[datetime]) -> Any:
+    """Return a slider over the positions of these times, from 1; it begins at the time in the URL, else at the last."""
+    texts = [f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in moments]
+    last = max(len(texts), 1)
+    place = next((texts.index(text) + 1 for text in _read_url(name, texts)), last)
+    keep = lambda step: _write_url(name, texts[-1:], texts[step - 1 : step])  # noqa: E731
+    return mo.ui.slider(1, last + (last == 1), value=place, label=name, disabled=last == 1, on_change=keep)
+
+
+def _by_name(options: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:
+    return dict(options) if isinstance(options, Mapping) else {option: option for option in options}
+
+
+def _read_url(name: str, options: Iterable[str]) -> list[str]:
+    """Return the values of a control in the URL of the page; any others than its options are ignored."""
+    in_url = mo.query_params().get_all(name) if mo.running_in_notebook() else []
+    return [option for option in options if option in in_url]
+
+
+def _write_url(name: str, default: Sequence[str], values: Sequence[str]) -> None:
+    """Write the values of a control into the URL of the page, so that its view can be shared."""
+    if mo.running_in_notebook():
+        # No cell has these parameters, so none runs again.
+        mo.query_params().set(name, [] if list(values) == list(default) else list(values))
+
+
 # ---------------------------------------------------------------------- output
 
 
@@ -124,6 +190,11 @@ def notice(text: str, kind: str = "empty") -> mo.Html:
         print(text)
     content = re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
     return mo.Html(f'<p class="st-notice st-{kind}">{content}</p>')
+
+
+def conclude(text: str) -> mo.Html | None:
+    """Return a sentence to show above a chart; nothing for an empty text."""
+    return mo.Html(f'<p class="st-conclusion">{escape(text)}</p>') if text else None
 
 
 def figures(*cards: tuple[str, object, str]) -> mo.Html:
@@ -173,8 +244,11 @@ def table(frame: pd.DataFrame, empty: str = "Nothing to show.", first: Sequence[
     )
 
 
-def chart(name: str, frame: pd.DataFrame, empty: str = "Nothing to draw.") -> Any:
-    """Return the picture of a report; without rows, the sentence `empty`."""
+def chart(name: str, frame: pd.DataFrame, empty: str = "Nothing to draw.", *, key: str = "") -> Any:
+    """Return the picture of a report; without rows, the sentence `empty`.
+
+    In marimo, `clicked` has the rows of the marks that a visitor clicked, and `key` names them in the URL.
+    """
     import altair as alt
 
     if frame.empty:
@@ -185,13 +259,51 @@ def chart(name: str, frame: pd.DataFrame, empty: str = "Nothing to draw.") -> An
         return alt.Chart.from_dict(picture_spec(name, frame))
     # No menu, because it offers to send the data to an online editor.
     alt.renderers.set_embed_options(actions=False, renderer="svg")
-    return mo.vstack([alt.Chart.from_dict(spec) for spec in fluid_specs(name, frame)], gap=0)
+    marks = label_marks(name, frame).drop_duplicates()
+    names = list(marks.columns)
+    texts = {" · ".join(mark): dict(zip(names, mark, strict=True)) for mark in marks.itertuples(index=False, name=None)}
+    first = [texts[text] for text in _read_url(key, texts)]
+    *others, spec = fluid_specs(name, frame, first)
+    show = partial(mo.ui.altair_chart, chart_selection=False, legend_selection=False)
+
+    def keep(_: object) -> None:
+        element.first = []
+        _write_url(key, [], [" · ".join(point[name] for name in names) for point in _points(element)])
+
+    element = show(alt.Chart.from_dict(spec), on_change=keep)
+    element.first = first
+    element.above = [alt.Chart.from_dict(each) for each in others]
+    return element
+
+
+def show(element: Any) -> Any:
+    """Return a chart with the ones that belong above it."""
+    return mo.vstack([*element.above, element], gap=0) if isinstance(element, mo.ui.altair_chart) else element
+
+
+def clicked(element: Any, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a report whose marks were clicked in its chart; all rows if none was."""
+    points = _points(element)
+    if not points:
+        return frame
+    marks = label_marks(name, frame)
+    wanted = pd.DataFrame(points)[list(marks.columns)]
+    return frame[pd.MultiIndex.from_frame(marks).isin(pd.MultiIndex.from_frame(wanted))]
+
+
+def _points(element: Any) -> list[dict[str, str]]:
+    """Return the labels of the marks that are selected in a chart."""
+    if not isinstance(element, mo.ui.altair_chart):
+        return []
+    selections: dict[str, Any] = element.selections
+    points: list[dict[str, str]] = selections.get(CLICKED, {}).get("vlPoint", {}).get("or", [])
+    return points or element.first
 
 
 def _tidy(frame: pd.DataFrame, first: Sequence[str]) -> pd.DataFrame:
     """Return a frame with times to the second and without `UNREADABLE` columns."""
     named = list(dict.fromkeys([*first, *frame.columns]))
-    kept = frame[[name for name in named if name in frame and name not in UNREADABLE]]
+    kept = frame[[name for name in named if name in frame and name not in UNREADABLE]].reset_index(drop=True)
     moments = kept.select_dtypes("datetimetz").columns
     return kept.assign(**{name: kept[name].dt.strftime("%Y-%m-%d %H:%M:%S").astype("str") for name in moments})
 

@@ -6,17 +6,21 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
 
 from sip_trunks.reporting.formats import number_twins
+from trunk_transforms.enrich.countries import derive_country_name, unify_countries
+from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER
+from trunk_transforms.history.growth import MOST_PERIODS
 from trunk_transforms.reports.counts import count_changes
 from trunk_transforms.schema.reports import COUNT_COLUMNS, SEVERITIES
 from trunk_transforms.text import printable
 
-_MOST_PERIODS = 60
 _LONGEST_LABEL = 60
+_WEEK = 7
 _NAMES = {
     "sip_calling_format": "calling format",
     "country_code": "country",
@@ -98,13 +102,35 @@ class Grid:
         return 1 + round(8 * min(count / max(self.most, 1), 1) ** 0.5) if count else 0
 
 
+def label_rows(counts: pd.DataFrame, most: int) -> pd.Series:
+    """Return the label of the bar of each row, as `rank` names them."""
+    bars = rank(counts, most)
+    order = counts.sort_values("trunk_count", ascending=False, kind="stable").index
+    return pd.Series([bars[min(place, len(bars) - 1)].label for place in range(len(order))], order, dtype="str")
+
+
+def label_cells(counts: pd.DataFrame, by: Sequence[str], most_rows: int, most_columns: int) -> pd.DataFrame:
+    """Return the labels `row` and `column` of the cell of each row, as `cross` names them."""
+    folded = (_fold(counts, *pair) for pair in zip(_as_grid(by), (most_rows, most_columns), strict=True))
+    return pd.DataFrame(
+        {
+            name: indexes.map(dict(enumerate(labels)))
+            for name, (labels, indexes) in zip(("row", "column"), folded, strict=True)
+        }
+    )
+
+
+def _as_grid(by: Sequence[str]) -> tuple[str, str]:
+    first, second = by
+    return (second, first) if second == "country_code" else (first, second)
+
+
 def cross(counts: pd.DataFrame, by: Sequence[str], most_rows: int, most_columns: int) -> Grid:
     """Return the counts by two columns as a grid, most frequent values first, with one row and column for all others.
 
     Countries are always the rows, because a page has more room downwards.
     """
-    first, second = by
-    rows, columns = (second, first) if second == "country_code" else (first, second)
+    rows, columns = _as_grid(by)
     row_labels, row_indexes = _fold(counts, rows, most_rows)
     column_labels, column_indexes = _fold(counts, columns, most_columns)
     sums = counts["trunk_count"].groupby([row_indexes, column_indexes]).sum().unstack(fill_value=0)
@@ -145,14 +171,14 @@ def group_findings(findings: pd.DataFrame) -> list[tuple[str, str, int]]:
 
 
 def sum_growth(growth: pd.DataFrame) -> pd.DataFrame:
-    """Return the growth of all accounts together. Grain: one row per period, the last `_MOST_PERIODS` of them.
+    """Return the growth of all accounts together. Grain: one row per period, the last `MOST_PERIODS` of them.
 
     `trunk_count` sums the last snapshot of each account; it is null in a period without snapshots.
     """
     counts = growth.pivot(index="period", columns="account", values="trunk_count").astype("float64")
     events = growth.drop(columns=["account", "trunk_count"]).groupby("period").sum()
     total = counts.ffill().sum(axis="columns").where(counts.notna().any(axis="columns"))
-    return events.assign(trunk_count=total.astype("Int64")).tail(_MOST_PERIODS).reset_index()
+    return events.assign(trunk_count=total.astype("Int64")).tail(MOST_PERIODS).reset_index()
 
 
 def describe_growth(periods: pd.DataFrame) -> str:
@@ -170,3 +196,102 @@ def describe_growth(periods: pd.DataFrame) -> str:
 def count_of(count: int, noun: str) -> str:
     """Return a number with its noun: `1 trunk`, `2,000 trunks`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+# ---------------------------------------------------------------------- conclusions: one sentence on a report
+
+
+def conclude_counts(counts: pd.DataFrame) -> str:
+    """Return the most frequent value of counted trunks as a sentence; empty without trunks.
+
+    Missing values, and the provider `unknown`, do not count as values.
+    """
+    by, total = counted_by(counts), int(counts["trunk_count"].sum())
+    if not total:
+        return ""
+    name, is_known = name_columns(by), counts[by].notna().all(axis="columns")
+    if by == ["provider"]:
+        is_known &= counts["provider"] != UNKNOWN_PROVIDER
+    bars, rest = rank(counts[is_known], len(counts)), total - int(counts.loc[is_known, "trunk_count"].sum())
+    none = f"{rest:,} of {count_of(total, 'trunk')} {'has' if rest == 1 else 'have'} no {name} that is known"
+    if not bars:
+        return f"{none}."
+    best = [bar for bar in bars if bar.count == bars[0].count]
+    if len(bars) == 1 and not rest:
+        return (
+            f"{'The only trunk has' if total == 1 else f'All {total:,} trunks have'} the same {name}: {best[0].label}."
+        )
+    share = f"{best[0].count:,} of {count_of(total, 'trunk')} ({best[0].count * 100 / total:.0f} %)"
+    labels = " and ".join(bar.label for bar in best) if len(best) < 3 else f"{len(best)} values"
+    text = f"Most frequent {name}: {labels}, {share}{' each' if len(best) > 1 else ''}"
+    return f"{text}; {rest:,} {'has' if rest == 1 else 'have'} none that is known." if rest else f"{text}."
+
+
+def conclude_growth(versions: pd.DataFrame, observations: pd.DataFrame, as_of: datetime) -> str:
+    """Return how many trunks there are more or fewer than a week before `as_of` (UTC), and where, as a sentence.
+
+    An account that is known for less than a week is compared with its first snapshot.
+    """
+    seen_at, week_ago = observations["snapshot_at"], pd.Timestamp(as_of) - timedelta(days=_WEEK)
+    if seen_at.empty:
+        return "No snapshots are stored."
+    first_at = observations.groupby("account")["snapshot_at"].min()
+    if seen_at.nunique() == 1:
+        return f"One snapshot is stored, of {seen_at.max():%d %b %Y}; growth appears after the second."
+    if seen_at.max() <= week_ago:
+        return f"The last snapshot is of {seen_at.max():%d %b %Y}; what changed in the last week is unknown."
+    compared_at = versions["account"].map(first_at.where(first_at > week_ago, week_ago))
+    before = _countries(versions[(versions["valid_from"] <= compared_at) & ~(versions["valid_to"] <= compared_at)])
+    after = _countries(versions[versions["valid_to"].isna()])
+    added, removed = after[~after.index.isin(before.index)], before[~before.index.isin(after.index)]
+    is_new = first_at > week_ago
+    since = "in the first snapshot" if is_new.all() else "a week ago"
+    since += " (new accounts: in their first snapshot)" if is_new.any() and not is_new.all() else ""
+    grown, moved = len(added) - len(removed), pd.concat([added, removed])
+    text = f"{count_of(abs(grown), 'trunk')} {'more' if grown > 0 else 'fewer'} than {since}"
+    if not grown:
+        text = f"As many trunks as {since}"
+    if len(added) and len(removed):
+        text += f": {len(added):,} added, {len(removed):,} removed"
+    return f"{text}{_where(moved)}."
+
+
+def _countries(trunks: pd.DataFrame) -> pd.Series:
+    """Return the name of the country of each trunk, by account and id."""
+    named = derive_country_name(unify_countries(trunks[["account", "id", "country_code"]])).set_index(["account", "id"])
+    return named["country_name"].fillna(named["country_code"])
+
+
+def _where(countries: pd.Series) -> str:
+    """Return the place of trunks as the end of a sentence: `, all in Germany`."""
+    counts = countries.value_counts(dropna=False)
+    if not len(counts):
+        return ""
+    place, count = counts.index[0], int(counts.iloc[0])
+    there = "without a country" if pd.isna(place) else f"in {readable(place)}"
+    if len(counts) == 1:
+        return f", {({1: '', 2: 'both '}).get(count, 'all ')}{there}"
+    return f", {count:,} of them {there}" if count * 2 > len(countries) else f", in {len(counts)} countries"
+
+
+def conclude_changes(changes: pd.DataFrame, as_of: datetime) -> str:
+    """Return the changes in the week before `as_of` (UTC) as a sentence; empty without changes."""
+    if changes.empty:
+        return ""
+    recent = changes[changes["observed_at"] > as_of - timedelta(days=_WEEK)]
+    if recent.empty:
+        return f"No changes in the last {_WEEK} days; the last ones are of {changes['observed_at'].max():%d %b %Y}."
+    fields = recent["field"].value_counts()
+    often = f", most often {readable(fields.index[0])}" if len(fields) else ""
+    return f"In the last {_WEEK} days: {describe_changes(recent)}{often}."
+
+
+def conclude_findings(findings: pd.DataFrame) -> str:
+    """Return the number of findings and the most frequent of the worst as a sentence; empty without findings."""
+    if findings.empty:
+        return ""
+    trunks = len(findings.drop_duplicates(["account", "trunk_id"]))
+    severity, rule, count = group_findings(findings)[0]
+    severe = int((findings["severity"] == severity).sum())
+    text = f"{count_of(len(findings), 'finding')} on {count_of(trunks, 'trunk')}, {severe:,} of severity {severity}"
+    return f"{text}; the first to fix: {readable(rule)}{f' ({count:,} trunks)' if count > 1 else ''}."
