@@ -7,7 +7,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
@@ -114,9 +114,8 @@ def test_a_field_may_have_any_name_that_the_sql_uses(destination: str, place: Pa
 
 @pytest.fixture
 def stored(tmp_path_factory: pytest.TempPathFactory, place: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A file with two accounts, one of which has lost a trunk, and fields that are called like what is inferred."""
-    named: dict[str, Any] = {"provider": "as the API says", "number_kind": "mobile", "zz_codec": "opus"}
-    first = [trunk(id=1, **named), trunk(id=2), trunk(id=3, country_code="UK"), trunk(id=4, country_code=None)]
+    """A file with two accounts, one of which has lost a trunk, and a field that the API added."""
+    first = [trunk(id=1, zz_codec="opus"), trunk(id=2), trunk(id=3, country_code="UK"), trunk(id=4, country_code=None)]
 
     def build(folder: Path) -> None:
         settings = Settings(folder, None, ApiSettings(), ())
@@ -132,21 +131,18 @@ def of(settings: Settings, sql: str) -> Rows:
     return query(sql, settings=settings)
 
 
-def test_a_field_of_the_api_takes_the_place_of_one_that_is_inferred(stored: Settings) -> None:
-    columns = "provider, number_kind, country_name"
-    expected = [("as the API says", "mobile", "United States")]
-    for view in ("sip_trunks", "trunks_as_of(now())"):
-        assert of(stored, f"SELECT {columns} FROM {view} WHERE id = 1 AND account = 'default'") == expected
-    inferred = "SELECT DISTINCT provider_of(sip_address), number_kind(phone_number) FROM sip_trunks"
-    assert of(stored, inferred) == [("unknown", "extension")]
+def test_the_past_has_the_columns_of_the_history_in_the_same_order(stored: Settings) -> None:
+    described = "SELECT column_name, column_type FROM (DESCRIBE FROM {})"
+    assert of(stored, described.format("trunks_as_of(now())")) == of(stored, described.format("sip_trunks_history"))
+    assert of(stored, "FROM sip_trunks_history WHERE valid_to IS NULL EXCEPT FROM trunks_as_of(now())") == []
 
 
 def test_counts_are_of_each_account(stored: Settings) -> None:
     assert of(stored, "FROM trunk_counts ORDER BY ALL") == [
-        ("beta", "+e164", "US", "United States", 1, 100.0),
-        ("default", "+e164", "GB", "United Kingdom", 1, 25.0),
-        ("default", "+e164", "US", "United States", 2, 50.0),
-        ("default", "+e164", None, None, 1, 25.0),
+        ("beta", "+e164", "US", "United States", 1, 20.0, 100.0),
+        ("default", "+e164", "GB", "United Kingdom", 1, 20.0, 25.0),
+        ("default", "+e164", "US", "United States", 2, 40.0, 50.0),
+        ("default", "+e164", None, None, 1, 20.0, 25.0),
     ]
 
 

@@ -218,8 +218,11 @@ class DestinationContract:
             ]
             for table in schema.TABLES:
                 types = {name: kind for name, kind, *_ in stored.rows(f"DESCRIBE {table.name}")}
-                declared = {column.name: schema.SQL_TYPES[column.type] for column in table.columns}
+                declared = {column.name: schema.VIEW_TYPES[column.type] for column in table.columns}
                 assert {name: types[name] for name in declared} == declared, table.name
+            for view in ("sip_trunks", "sip_trunks_history", "trunks_as_of(now())"):
+                listed = f"SELECT id, len(allowed_inbound_ips), unnest(allowed_inbound_ips) FROM {view} ORDER BY ALL"
+                assert stored.rows(listed) == [(43, 2, "198.51.100.20"), (43, 2, "203.0.113.10")]
         self.assert_tidy()
 
     def test_texts_and_values_of_every_kind_in_fields_of_any_name_are_stored_exactly(self, api: Api) -> None:

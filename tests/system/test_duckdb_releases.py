@@ -74,11 +74,13 @@ OF_THE_FILE = (
     """,
 )
 KNOWN_OF_THE_FILE: dict[str, list[list[Any]]] = {
-    "SELECT id, allowed_inbound_ips->>'$[1]', json_array_length(allowed_inbound_ips), zz_field->>'$.calls' "
-    "FROM sip_trunks ORDER BY id": [[42, None, None, "5"], [43, "198.51.100.20", 2, None], [45, None, None, None]],
-    "SELECT from_json(allowed_inbound_ips, '[\"VARCHAR\"]') FROM sip_trunks WHERE id = 43": [
-        [["203.0.113.10", "198.51.100.20"]]
+    "SELECT id, allowed_inbound_ips[2], len(allowed_inbound_ips), zz_field->>'$.calls' FROM sip_trunks ORDER BY id": [
+        [42, None, None, "5"],
+        [43, "198.51.100.20", 2, None],
+        [45, None, None, None],
     ],
+    "SELECT allowed_inbound_ips FROM trunks_as_of('2999-01-01 12:00Z') WHERE list_contains(allowed_inbound_ips, "
+    "'203.0.113.10')": [[["203.0.113.10", "198.51.100.20"]]],
     "SELECT id FROM sip_trunks_history ANTI JOIN sip_trunks USING (account, id)": [[44], [44]],
     "SELECT column_name, kind, row_count, first_seen_at < last_seen_at, is_current FROM drift ORDER BY ALL": [
         ["outbound_proxy", "type_mismatch", 1, True, False],

@@ -261,10 +261,9 @@ class DatabaseServer(copies.CopiedDestination):
 
         with using_dlt(self.settings):
             types = self.stored_tables.columns_of(schema.SIP_TRUNKS.name)
-            if not self.exists() or any(types.get(name) == "json" for name in columns):
+            if not self.exists() or any(types.get(name, "json") == "json" for name in columns):
                 # Of all databases, only DuckDB is known to ignore blanks when it compares JSON.
                 return super().count_by(columns)
-            state.refuse_unknown_columns(columns, types)
             names = ", ".join(map(quoted, columns))
             query = f"SELECT {names}, COUNT(*) AS trunk_count FROM {schema.SIP_TRUNKS.name} GROUP BY {names}"
             counted = self.stored_tables.query(query)

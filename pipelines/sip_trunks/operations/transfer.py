@@ -35,6 +35,7 @@ from sip_trunks.warehouse.sql import DATASET, file_literal, literal, quoted
 from sip_trunks.warehouse.views import create_views
 from trunk_transforms import schema
 from trunk_transforms.parse.column_names import claim_columns
+from trunk_transforms.schema.reports import DERIVED_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -281,7 +282,7 @@ def _is_valid(table: schema.Table, copied: _Copied) -> bool:
     return (
         all(copied.columns.get(n, c.type if c.is_optional else None) == c.type for n, c in declared.items())
         and set(others.values()) <= set(sql.TYPES_BY_SQL.values())
-        and all(claim_columns([name]) == {name: name} for name in fields)
+        and all(claim_columns([name]) == {name: name} for name in fields - DERIVED_NAMES)
     )
 
 

@@ -28,8 +28,7 @@ from sip_trunks.reporting.inputs import read_options
 from sip_trunks.reporting.summaries import readable
 from sip_trunks.warehouse import frames
 from sip_trunks.warehouse.read_only import refuse_all_but_queries
-from sip_trunks.warehouse.sql import find_tables, read_columns
-from trunk_transforms import schema
+from sip_trunks.warehouse.sql import find_tables
 from trunk_transforms.audit.past import credentials_since
 from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.schema.reports import CHANGES
@@ -72,7 +71,7 @@ def read_stored() -> ReportInputs:
         first_at = history["account"].map(observations.groupby("account")["snapshot_at"].min())
         changes = frames.read_changes(connection, None, options.as_of, is_log=True)
         tables = {
-            "trunks": frames.read_trunks(connection, list(read_columns(connection, schema.SIP_TRUNKS.name))),
+            "trunks": frames.read_trunks(connection),
             "versions": history,
             # Unlike `frames.read_lifetimes`, these keep the columns of the filters.
             "lifetimes": history.assign(valid_from=history["valid_from"].clip(lower=first_at)),
@@ -82,6 +81,7 @@ def read_stored() -> ReportInputs:
             "recent_versions": history,
             "recent_changes": changes,
             "credentials": frames.read_credentials(connection, credentials_since(options.as_of), options.as_of),
+            "changed_trunks": frames.read_changed_trunks(connection, None, options.as_of, is_log=True),
         }
         log = frames.read_findings(connection)
     return ReportInputs(tables if log is None else tables | {"log": log}, options)

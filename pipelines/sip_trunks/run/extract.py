@@ -157,13 +157,13 @@ class ExtractResult:
 
     @cached_property
     def _kept_columns(self) -> dict[tuple[str, str], dict[str, str]]:
-        """The columns that quoted fields with other names had last, by account and list."""
+        """The columns that quoted fields had last, by account and list."""
         from trunk_transforms.parse.records import origin_of
 
         kept: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
         for seen in reversed(state.read_drift(self.connection, datetime.min.replace(tzinfo=UTC))):
-            if seen.kind == "new_column" and (origin := origin_of(seen.detail)):
-                name, _, column = seen.column_name.rpartition(".")
+            name, _, column = seen.column_name.rpartition(".")
+            if seen.kind == "new_column" and (origin := origin_of(column, seen.detail)):
                 kept[seen.account, name or schema.TRUNKS.name][origin] = column
         return kept
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sip_trunks.warehouse.columns import name_column
 from sip_trunks.warehouse.sql import DRIFT, HISTORY, literal, quoted
 from sip_trunks.warehouse.state import OBSERVATIONS_QUERY
 from trunk_transforms import schema
@@ -23,7 +24,7 @@ def steps_query(stored: Mapping[str, str], since: str = EVER, as_of: str = NOW) 
     `stored` has the SQL types of the columns of the history; the moments are SQL. An account's first snapshot is not a
     change. A field that changed twice has two rows.
     """
-    return _changes(stored, f"pairs AS ({_step_pairs(stored, since, as_of)})")
+    return _changes(stored, f"pairs AS ({_step_pairs(stored, since, as_of)})", is_touch="true")
 
 
 def credentials_query(stored: Mapping[str, str], since: str, as_of: str) -> str:
@@ -75,6 +76,26 @@ def difference_query(stored: Mapping[str, str], since: str | None, as_of: str) -
     observation up to then, or for its first one. Without `since`, each account's last observation up to `as_of` is
     compared with the one before it.
     """
+    # That only updated_at differs says nothing if other fields changed and changed back: some step must be one of
+    # updated_at alone.
+    is_touch = f"""
+        (differences.account, trunk_id) IN (
+            WITH moved AS MATERIALIZED (
+                SELECT versions.* FROM {HISTORY} AS versions
+                JOIN (FROM differences WHERE field = 'updated_at') AS found
+                    ON found.account = versions.account AND found.trunk_id = versions.id
+                WHERE versions.valid_from <= found.after_at
+                    AND (versions.valid_to > found.before_at OR versions.valid_to IS NULL)
+            )
+            SELECT before.account, before.id FROM moved AS before JOIN moved AS after
+                ON after.account = before.account AND after.id = before.id AND after.valid_from = before.valid_to
+            WHERE {_are_others_same(stored)}
+        )
+    """
+    return _changes(stored, _difference_pairs(stored, since, as_of), is_touch)
+
+
+def _difference_pairs(stored: Mapping[str, str], since: str | None, as_of: str) -> str:
     last_before = f"coalesce(max(CASE WHEN snapshot_at <= {since} THEN snapshot_at END), min(snapshot_at))"
     spans = f"""
         SELECT account, max(snapshot_at) AS end_at, {last_before if since else "max(previous_at)"} AS begin_at
@@ -100,14 +121,30 @@ def difference_query(stored: Mapping[str, str], since: str | None, as_of: str) -
         ) AS gone ON gone.account = before.account AND gone.id = before.id
         JOIN spans ON spans.account = coalesce(before.account, after.account)
     """
-    return _changes(stored, f"spans AS ({spans}), pairs AS ({pairs})")
+    return f"spans AS ({spans}), pairs AS ({pairs})"
 
 
-def _changes(stored: Mapping[str, str], pairs: str) -> str:
-    """Return the SQL of the changes in pairs of versions, which the common table expressions `pairs` select."""
+def changed_trunks_query(stored: Mapping[str, str], since: str | None, as_of: str, *, is_log: bool) -> str:
+    """Return the SQL of the trunks with another version than before: by any step, or at `as_of` than at `since`.
+
+    Grain: one row per (account, trunk_id). Unlike the changes, it has trunks of which only drift changed: a field that
+    the API began or stopped to send.
+    """
+    steps = f"pairs AS ({_step_pairs(stored, since or EVER, as_of)})"
+    return f"""
+        WITH observations AS ({OBSERVATIONS_QUERY}), {steps if is_log else _difference_pairs(stored, since, as_of)}
+        SELECT DISTINCT account, trunk_id FROM pairs WHERE old_version <> new_version
+    """
+
+
+def _changes(stored: Mapping[str, str], pairs: str, is_touch: str) -> str:
+    """Return the SQL of the changes in pairs of versions, which the common table expressions `pairs` select.
+
+    `is_touch` is the condition on which a difference of `updated_at` alone is one.
+    """
     return f"""
         WITH observations AS ({OBSERVATIONS_QUERY}),
-        fields (position, field, legs, is_declared) AS (VALUES {", ".join(_field_rows(stored))}),
+        fields (position, field, name, legs, is_declared) AS (VALUES {", ".join(_field_rows(stored))}),
         undelivered AS (
             SELECT observations.account, observations.snapshot_at, drift.column_name,
                 max(CASE WHEN kind = 'new_column' THEN 1 ELSE 0 END) AS is_new,
@@ -118,25 +155,26 @@ def _changes(stored: Mapping[str, str], pairs: str) -> str:
             GROUP BY observations.account, observations.snapshot_at, drift.column_name
         ),
         {pairs},
-        differences AS (
+        differences AS MATERIALIZED (
             SELECT account, trunk_id, CASE WHEN old_version IS NULL THEN 'added' ELSE 'removed' END AS change,
-                NULL::VARCHAR AS field, NULL::VARCHAR AS old, NULL::VARCHAR AS new, NULL::VARCHAR AS legs,
-                observed_at, before_at, after_at, 1 AS is_declared
+                NULL::VARCHAR AS field, NULL::VARCHAR AS name, NULL::VARCHAR AS old, NULL::VARCHAR AS new,
+                NULL::VARCHAR AS legs, observed_at, before_at, after_at, 1 AS is_declared
             FROM pairs WHERE old_version IS NULL OR new_version IS NULL
             UNION ALL
-            SELECT account, trunk_id, 'changed', field, old_texts[position], new_texts[position], legs,
+            SELECT account, trunk_id, 'changed', field, name, old_texts[position], new_texts[position], legs,
                 observed_at, before_at, after_at, is_declared
             FROM pairs JOIN fields ON old_texts[position] IS DISTINCT FROM new_texts[position]
             WHERE old_version <> new_version AND (field <> 'updated_at' OR is_only_updated)
         )
-        SELECT differences.account, trunk_id, change, field, old, new, legs,
+        SELECT differences.account, trunk_id, change, name AS field, old, new, legs,
             CASE WHEN field = 'updated_at' THEN {literal(CREDENTIAL_NOTE)} END AS note, observed_at
         FROM differences
         LEFT JOIN undelivered AS earlier ON earlier.account = differences.account
             AND earlier.snapshot_at = before_at AND earlier.column_name = field
         LEFT JOIN undelivered AS later ON later.account = differences.account
             AND later.snapshot_at = after_at AND later.column_name = field
-        WHERE coalesce(earlier.is_missing, 0) = 0 AND coalesce(later.is_missing, 0) = 0
+        WHERE (field IS NULL OR field <> 'updated_at' OR {is_touch})
+            AND coalesce(earlier.is_missing, 0) = 0 AND coalesce(later.is_missing, 0) = 0
             AND (is_declared = 1 OR (earlier.is_new = 1 AND later.is_new = 1))
     """
 
@@ -146,11 +184,12 @@ def _fields(stored: Mapping[str, str]) -> list[str]:
 
 
 def _field_rows(stored: Mapping[str, str]) -> list[str]:
-    """Return one SQL row per field: its position in the lists of texts, name, legs, and whether it is declared."""
+    """Return one SQL row per field: position in the lists of texts, column, name, legs, and whether it is declared."""
     legs = {column.name: column.legs or None for column in schema.API_COLUMNS}
+    names = {field: name_column(schema.SIP_TRUNKS_HISTORY, field) for field in _fields(stored)}
     return [
-        f"({position}, {literal(name)}, {literal(legs.get(name))}, {int(name in legs)})"
-        for position, name in enumerate(_fields(stored), 1)
+        f"({position}, {literal(field)}, {literal(name)}, {literal(legs.get(field))}, {int(field in legs)})"
+        for position, (field, name) in enumerate(names.items(), 1)
     ]
 
 
@@ -159,16 +198,20 @@ def _both_sides(stored: Mapping[str, str]) -> str:
 
     `is_only_updated` is a possible credential change: no field but updated_at changed.
     """
-    same = {field: _is_same(field, stored) for field in _fields(stored)}
-    others = " AND ".join(text for field, text in same.items() if field != "updated_at")
     texts = ", ".join(
-        f"[{', '.join(_as_text(side, field, stored) for field in same)}] AS {name}"
+        f"[{', '.join(_as_text(side, field, stored) for field in _fields(stored))}] AS {name}"
         for side, name in (("before", "old_texts"), ("after", "new_texts"))
     )
     return (
         f"before.row_version AS old_version, after.row_version AS new_version, {texts}, "
-        f"NOT ({same['sip_username']}) AS is_username_new, {others} AND NOT ({same['updated_at']}) AS is_only_updated"
+        f"NOT ({_is_same('sip_username', stored)}) AS is_username_new, "
+        f"{_are_others_same(stored)} AND NOT ({_is_same('updated_at', stored)}) AS is_only_updated"
     )
+
+
+def _are_others_same(stored: Mapping[str, str]) -> str:
+    """Return the SQL of whether all values but that of `updated_at` are the same on both sides."""
+    return " AND ".join(_is_same(field, stored) for field in _fields(stored) if field != "updated_at")
 
 
 def _is_same(field: str, stored: Mapping[str, str]) -> str:

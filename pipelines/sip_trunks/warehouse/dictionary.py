@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sip_trunks.warehouse.columns import name_column
 from sip_trunks.warehouse.views import describe_column
 from trunk_transforms import schema
 from trunk_transforms.schema import reports as report_schema
@@ -55,11 +56,11 @@ def _columns(table: schema.Table, stored: Mapping[str, str]) -> tuple[Mapping[st
     for column in table.columns:
         columns.append(_declared(column))
         if table in (schema.SIP_TRUNKS, schema.SIP_TRUNKS_HISTORY):
-            derived = [report_schema.DERIVED[name] for name in report_schema.IN_VIEWS if name not in stored]
+            derived = [report_schema.DERIVED[name] for name in report_schema.IN_VIEWS]
             columns += [_declared(d.column, is_derived=True) for d in derived if d.base == column.name]
     columns += [
         {"name": name, "type": kind, "meaning": describe_column(table, name), "source": "api", "is_declared": False}
-        for name, kind in stored.items()
+        for name, kind in {name_column(table, name): kind for name, kind in stored.items()}.items()
         if name not in table.meanings
     ]
     return tuple(columns)
@@ -68,7 +69,7 @@ def _columns(table: schema.Table, stored: Mapping[str, str]) -> tuple[Mapping[st
 def _declared(column: schema.Column, *, is_derived: bool = False) -> dict[str, Any]:
     return {
         "name": column.name,
-        "type": schema.SQL_TYPES[column.type],
+        "type": schema.VIEW_TYPES[column.type],
         "meaning": column.explanation,
         "source": "derived" if is_derived else column.source,
         "is_nullable": column.is_nullable,

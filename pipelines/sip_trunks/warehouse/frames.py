@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from sip_trunks.warehouse.changes import EVER, credentials_query, difference_query, steps_query
+from sip_trunks.warehouse.changes import (
+    EVER,
+    changed_trunks_query,
+    credentials_query,
+    difference_query,
+    steps_query,
+)
+from sip_trunks.warehouse.columns import list_selected, show_columns
 from sip_trunks.warehouse.report_tables import FINDINGS, REPORTS_SCHEMA
 from sip_trunks.warehouse.sql import DATASET, DRIFT, HISTORY, OBSERVATIONS, TRUNKS, literal, quoted, read_columns
 from sip_trunks.warehouse.state import known_accounts, refuse_unknown_columns
@@ -27,28 +34,26 @@ _MOMENT = "datetime64[us, UTC]"
 
 
 def read_trunks(
-    connection: duckdb.DuckDBPyConnection, columns: Sequence[str], as_of: datetime | None = None
+    connection: duckdb.DuckDBPyConnection, columns: Sequence[str] | None = None, as_of: datetime | None = None
 ) -> pd.DataFrame:
-    """Return these columns of the current trunks, or of the trunks as known at `as_of`.
+    """Return these columns (default: all) of the current trunks, or of the trunks as known at `as_of`.
 
     Beside each column are its values of the wrong type, in `<name>__v_text`, if any are stored. Grain: one row per
     (account, id), in this order. A declared column that no load has stored yet is null.
 
     Raises UsageError if a column is neither declared nor stored.
     """
-    stored = read_columns(connection, schema.SIP_TRUNKS.name)
-    later = {
-        c.name: f"NULL::{schema.SQL_TYPES[c.type]} AS {c.name}" for c in schema.API_COLUMNS if c.name not in stored
-    }
-    refuse_unknown_columns(columns, [*stored, *later])
-    if as_of is not None:
-        stored = read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
-    variants = [name + schema.VARIANT_SUFFIX for name in columns if name + schema.VARIANT_SUFFIX in stored]
-    names = ", ".join(later.get(name, quoted(name)) for name in dict.fromkeys([*columns, *variants]))
-    rows = TRUNKS
+    later = {c.name: f"NULL::{schema.SQL_TYPES[c.type]}" for c in schema.API_COLUMNS}
+    table = schema.SIP_TRUNKS if as_of is None else schema.SIP_TRUNKS_HISTORY
+    shown = later | show_columns(schema.SIP_TRUNKS, read_columns(connection, table.name))
+    columns = list(shown) if columns is None else columns
+    refuse_unknown_columns(columns, shown)
+    variants = [name + schema.VARIANT_SUFFIX for name in columns if name + schema.VARIANT_SUFFIX in shown]
+    names = list_selected({name: shown[name] for name in (*columns, *variants)})
+    rows = f"{TRUNKS} AS stored"
     if as_of is not None:
         was_valid = f"valid_from <= {literal(as_of)} AND (valid_to > {literal(as_of)} OR valid_to IS NULL)"
-        rows = f"{HISTORY} WHERE {was_valid} AND {known_accounts(as_of)}"
+        rows = f"{HISTORY} AS stored WHERE {was_valid} AND {known_accounts(as_of)}"
     return _frame(connection, f"SELECT {names} FROM {rows} ORDER BY account, id")
 
 
@@ -114,6 +119,18 @@ def read_credentials(connection: duckdb.DuckDBPyConnection, since: datetime, as_
     return _frame(connection, credentials_query(stored, begin, end))
 
 
+def read_changed_trunks(
+    connection: duckdb.DuckDBPyConnection, since: datetime | None, as_of: datetime, *, is_log: bool
+) -> pd.DataFrame:
+    """Return the trunks that changed, for the moments of `read_changes`, even if only by drift.
+
+    Grain: one row per (account, trunk_id).
+    """
+    stored = read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
+    begin = f"TIMESTAMPTZ {literal(since)}" if since else None
+    return _frame(connection, changed_trunks_query(stored, begin, f"TIMESTAMPTZ {literal(as_of)}", is_log=is_log))
+
+
 def derive_changes(before: pd.DataFrame, after: pd.DataFrame, *, as_of: datetime) -> pd.DataFrame:
     """Return the changes between two complete snapshots of the same accounts, with the columns `CHANGES`.
 
@@ -154,7 +171,10 @@ def derive_changes(before: pd.DataFrame, after: pd.DataFrame, *, as_of: datetime
 
 def read_history(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     """Return all versions with all columns. Grain: one row per version, ordered by account, id and `valid_from`."""
-    return _frame(connection, f"FROM {HISTORY} ORDER BY account, id, valid_from")
+    shown = show_columns(schema.SIP_TRUNKS_HISTORY, read_columns(connection, schema.SIP_TRUNKS_HISTORY.name))
+    return _frame(
+        connection, f"SELECT {list_selected(shown)} FROM {HISTORY} AS stored ORDER BY account, id, valid_from"
+    )
 
 
 def read_observations(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:

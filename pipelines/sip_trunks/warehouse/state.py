@@ -16,6 +16,7 @@ import duckdb
 
 from sip_trunks.core.errors import ConfigError, UsageError, name_some, suggest
 from sip_trunks.core.settings import PSEUDONYMS
+from sip_trunks.warehouse.columns import list_selected, show_columns
 from sip_trunks.warehouse.sql import (
     DATASET,
     DRIFT,
@@ -106,9 +107,10 @@ def refuse_unknown_accounts(connection: duckdb.DuckDBPyConnection, names: Sequen
 
 def count_trunks_by(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> pa.Table:
     """Return the number of current trunks by these columns, as `trunk_count`. Raises UsageError if one is unknown."""
-    refuse_unknown_columns(columns, read_columns(connection, schema.SIP_TRUNKS.name))
-    names = ", ".join(map(quoted, columns))
-    query = f"SELECT {names}, count(*) AS trunk_count FROM {TRUNKS} GROUP BY {names}"
+    shown = show_columns(schema.SIP_TRUNKS, read_columns(connection, schema.SIP_TRUNKS.name))
+    refuse_unknown_columns(columns, shown)
+    groups, names = ", ".join(shown[n] for n in columns), list_selected({name: shown[name] for name in columns})
+    query = f"SELECT {names}, count(*) AS trunk_count FROM {TRUNKS} AS stored GROUP BY {groups}"
     return connection.execute(query).to_arrow_table()
 
 

@@ -11,17 +11,20 @@ supports, because such old versions may read the file.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from sip_trunks.core.errors import UsageError
 from sip_trunks.warehouse import sql
 from sip_trunks.warehouse.changes import difference_query, steps_query
+from sip_trunks.warehouse.columns import as_moment, has_derived, list_selected, name_column, select_view
+from sip_trunks.warehouse.past_views import create_past_views
 from sip_trunks.warehouse.sql import DATASET, HISTORY, OBSERVATIONS, TRUNKS, comment_on, create_view, literal, quoted
 from sip_trunks.warehouse.state import DRIFT_QUERY
 from trunk_transforms import schema
 from trunk_transforms.enrich import number_patterns as patterns
 from trunk_transforms.enrich.addresses import HOST
 from trunk_transforms.enrich.countries import COUNTRY_ALIASES, COUNTRY_NAMES
-from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER, host_pattern
+from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER, default_providers, host_pattern
 from trunk_transforms.schema import reports as report_schema
 
 if TYPE_CHECKING:
@@ -32,16 +35,27 @@ if TYPE_CHECKING:
     from trunk_transforms.enrich.providers import Providers
 
 _TRUNKS, _HISTORY = schema.SIP_TRUNKS.name, schema.SIP_TRUNKS_HISTORY.name
+_TABLES = {table.name for table in schema.EVERY_TABLE}
 _SPACES = r"[\s\p{Z}]"
 
 
 def create_views(
-    connection: duckdb.DuckDBPyConnection, read_provider_catalog: Callable[[], Providers], kind: str = "TABLE"
+    connection: duckdb.DuckDBPyConnection,
+    read_provider_catalog: Callable[[], Providers] = default_providers,
+    kind: Literal["TABLE", "VIEW"] = "TABLE",
+    *,
+    dataset: str = DATASET,
 ) -> None:
     """Create all views, macros and comments on the stored tables, which are of this kind: TABLE or VIEW.
 
-    Raises ConfigError if the provider catalog is not valid.
+    `dataset` is the schema with the tables. If it is not `famulor`, the schema `famulor` gets views on them. Call it
+    after each load, so that the views have the columns that the API adds.
+
+    Raises ConfigError if the provider catalog is not valid, and UsageError if the dataset has no table of trunks.
     """
+    if dataset != DATASET:
+        _show_dataset(connection, dataset)
+        kind = "VIEW"
     providers, stored = read_provider_catalog(), sql.read_tables(connection)
     history, has_observations = stored.get(_HISTORY), schema.SIP_TRUNK_SNAPSHOTS.name in stored
     with sql.transaction(connection):
@@ -55,16 +69,39 @@ def create_views(
             create_view(connection, report_schema.TRUNK_COUNTS, _COUNTS)
         if history and has_observations:
             _create_macro(connection, report_schema.TRUNKS_AS_OF, _trunks_as_of(history))
+            create_past_views(connection, _unified_country("country_code"))
         if has_observations and schema.SCHEMA_DRIFT.name in stored:
-            create_view(connection, schema.DRIFT, DRIFT_QUERY)
+            has_load_ids = "_dlt_load_id" in stored[schema.SIP_TRUNK_SNAPSHOTS.name]
+            create_view(connection, schema.DRIFT, _joining(DRIFT_QUERY, has_load_ids=has_load_ids))
             if history:
-                create_view(connection, report_schema.SIP_TRUNK_CHANGES, steps_query(history))
-                between = difference_query(history, "since::TIMESTAMPTZ", "as_of::TIMESTAMPTZ")
-                _create_macro(connection, report_schema.CHANGES_BETWEEN, between)
+                steps = _joining(steps_query(history), has_load_ids=has_load_ids)
+                create_view(connection, report_schema.SIP_TRUNK_CHANGES, steps)
+                between = difference_query(history, as_moment("since"), as_moment("as_of"))
+                _create_macro(connection, report_schema.CHANGES_BETWEEN, _joining(between, has_load_ids=has_load_ids))
         for name, (meaning, meanings) in schema.DLT_TABLES.items():
             if name in stored:
                 comments = {column: meanings.get(column, "") for column in stored[name]}
                 comment_on(connection, kind, f"{DATASET}.{name}", meaning, comments)
+
+
+def _joining(query: str, *, has_load_ids: bool) -> str:
+    """Return a query that joins observations and drift; other pipelines store the drift of every response, no ids."""
+    if has_load_ids:
+        return query
+    names = {"_dlt_load_id AS load_id": "snapshot_at AS load_id", "drift._dlt_load_id": "drift.snapshot_at"}
+    for name, other in names.items():
+        query = query.replace(name, other)
+    return query
+
+
+def _show_dataset(connection: duckdb.DuckDBPyConnection, dataset: str) -> None:
+    """Create the schema `famulor` with views on the tables of a dataset with another name."""
+    tables = [name for name in sql.read_tables(connection, dataset) if name in _TABLES]
+    if _TRUNKS not in tables:
+        raise UsageError(f"the schema {dataset!r} has no table {_TRUNKS}; name the dataset of the pipeline: dataset=…")
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {DATASET}")
+    for name in tables:
+        connection.execute(f"CREATE OR REPLACE VIEW {DATASET}.{name} AS FROM {quoted(dataset)}.{name}")
 
 
 def _create_macro(connection: duckdb.DuckDBPyConnection, macro: report_schema.Macro, body: str) -> None:
@@ -79,46 +116,21 @@ def _create_macro(connection: duckdb.DuckDBPyConnection, macro: report_schema.Ma
 def _create_view_of(
     connection: duckdb.DuckDBPyConnection, table: schema.Table, stored: Mapping[str, str], kind: str
 ) -> None:
-    names = _ordered(table, stored)
-    derived = {} if table.name not in (_TRUNKS, _HISTORY) else _derived(stored)
-    selected, meanings = [], {}
-    for name in names:
-        selected.append(quoted(name))
-        meanings[name] = describe_column(table, name)
-        for added, (base, expression) in derived.items():
-            if base == name:
-                selected.append(f"{expression} AS {added}")
-                meanings[added] = report_schema.DERIVED[added].column.explanation
-    connection.execute(
-        f"CREATE OR REPLACE VIEW main.{table.name} AS SELECT {', '.join(selected)} FROM {DATASET}.{table.name}"
-    )
+    columns = select_view(table, stored)
+    query = f"SELECT {list_selected(columns)} FROM {DATASET}.{table.name} AS stored"
+    connection.execute(f"CREATE OR REPLACE VIEW main.{table.name} AS {query}")
+    meanings = {name: describe_column(table, name) for name in columns}
     comment_on(connection, "VIEW", f"main.{table.name}", table.grain, meanings)
-    comment_on(connection, kind, f"{DATASET}.{table.name}", table.grain, {n: meanings[n] for n in stored})
-
-
-def _ordered(table: schema.Table, stored: Mapping[str, str]) -> list[str]:
-    """Return the columns in their declared order. Undeclared columns of the API follow `updated_at`."""
-    order = {name: position for position, name in enumerate(table.names)}
-    last = order.get("updated_at", len(order))
-    return sorted(stored, key=lambda name: order.get(name, last + 0.5))
-
-
-def _derived(stored: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return the base column and the SQL of each derived column, by name.
-
-    If the API sends a field with the name of a derived column, the field is kept and the column is not derived.
-    """
-    return {
-        name: (report_schema.DERIVED[name].base, f"main.{macro.name}({report_schema.DERIVED[name].base})")
-        for name, macro in report_schema.IN_VIEWS.items()
-        if name not in stored
-    }
+    meanings = {name: describe_column(table, name_column(table, name)) for name in stored}
+    comment_on(connection, kind, f"{DATASET}.{table.name}", table.grain, meanings)
 
 
 def describe_column(table: schema.Table, name: str) -> str:
-    """Return the meaning of a column, declared or not."""
+    """Return the meaning of a column of a table or its view, declared or not."""
     if name in table.meanings:
         return table.meanings[name]
+    if name in report_schema.IN_VIEWS and has_derived(table):
+        return report_schema.DERIVED[name].column.explanation
     if name.endswith(schema.VARIANT_SUFFIX):
         return f"Values of {name.removesuffix(schema.VARIANT_SUFFIX)} that did not fit its type, as text."
     return "An undeclared field of the API."
@@ -177,26 +189,35 @@ def _spelled_country(code: str) -> str:
 
 # ---------------------------------------------------------------------- queries
 
+
+def _share(total: str, partition: str = "") -> str:
+    """Return the SQL of a share in percent, which equals `trunk_transforms.reports.counts.derive_shares`."""
+    scaled, order = "trunk_count * 10000", "trunk_count DESC, sip_calling_format, country_code, account"
+    missing = f"(sum({scaled} % {total}) OVER ({partition}))::BIGINT // {total}"
+    place = f"row_number() OVER ({partition} ORDER BY {scaled} % {total} DESC, {order})"
+    return f"({scaled} // {total} + CASE WHEN {place} <= {missing} THEN 1 ELSE 0 END) / 100.0::DOUBLE"
+
+
 _COUNTS = f"""
     WITH trunks AS (
         SELECT account, sip_calling_format, {_unified_country("country_code")} AS country_code FROM {TRUNKS}
+    ), counts AS (
+        SELECT *, (sum(trunk_count) OVER ())::BIGINT AS total,
+            (sum(trunk_count) OVER (PARTITION BY account))::BIGINT AS account_total
+        FROM (SELECT account, sip_calling_format, country_code, count(*) AS trunk_count FROM trunks GROUP BY ALL)
     )
-    SELECT account, sip_calling_format, country_code, main.country_name(country_code) AS country_name,
-        count(*) AS trunk_count,
-        round(100.0 * count(*) / sum(count(*)) OVER (PARTITION BY account), 2) AS share_pct
-    FROM trunks GROUP BY account, sip_calling_format, country_code
+    SELECT account, sip_calling_format, country_code, main.country_name(country_code) AS country_name, trunk_count,
+        {_share("total")} AS share_pct, {_share("account_total", "PARTITION BY account")} AS account_share_pct
+    FROM counts
 """
 
 
-def _trunks_as_of(stored: Mapping[str, str]) -> str:
-    derived = [f"{expression} AS {name}" for name, (_, expression) in _derived(stored).items()]
-    # Qualified names, because the API may send a field called like the parameter, `moment`.
-    names = [f"versions.{quoted(name)}" for name in _ordered(schema.SIP_TRUNKS_HISTORY, stored)]
-    moment = "moment::TIMESTAMPTZ"
+def _trunks_as_of(history: Mapping[str, str]) -> str:
+    moment = as_moment("moment")
     return (
-        f"SELECT {', '.join([*names, *derived])} FROM {HISTORY} AS versions "
-        f"WHERE versions.valid_from <= {moment} AND (versions.valid_to > {moment} OR versions.valid_to IS NULL) "
+        f"SELECT {list_selected(select_view(schema.SIP_TRUNKS_HISTORY, history))} FROM {HISTORY} AS stored "
+        f"WHERE stored.valid_from <= {moment} AND (stored.valid_to > {moment} OR stored.valid_to IS NULL) "
         # Before an account's first kept observation, only the versions that lasted until then are still stored.
-        f"AND versions.account IN (SELECT observations.account FROM {OBSERVATIONS} AS observations "
+        f"AND stored.account IN (SELECT observations.account FROM {OBSERVATIONS} AS observations "
         f"WHERE observations.snapshot_at <= {moment})"
     )

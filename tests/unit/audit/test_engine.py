@@ -9,10 +9,12 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
 
 from tests.support.frames import rows, trunks
 from trunk_transforms.audit.engine import audit_trunks
@@ -344,3 +346,10 @@ def test_any_trunks_are_audited_each_rule_once_a_trunk_and_alone_as_together(dif
     assert [SEVERITIES.index(severity) for severity in found["severity"]] == sorted(
         (SEVERITIES.index(severity) for severity in found["severity"]), reverse=True
     )
+
+
+@pytest.mark.parametrize("as_list", [list, np.array, tuple])
+def test_an_allowlist_may_be_a_list_as_in_the_views(as_list: Any) -> None:
+    made = trunks({"id": 1, "allowed_inbound_ips": OPEN}, {"id": 2, "allowed_inbound_ips": None}, {"id": 3})
+    lists = [None if pd.isna(text) else as_list(json.loads(text)) for text in made["allowed_inbound_ips"]]
+    assert_frame_equal(audit(made.assign(allowed_inbound_ips=pd.Series(lists, dtype=object))), audit(made))

@@ -117,7 +117,7 @@ def read_in_turn(
         columns = read_records(raw(*trunks), known, kept, batch_records=batch_records)
         known |= {name: kind for name, kind in columns.types.items() if name not in TRUNK}
         new = [entry for entry in columns.drift if entry.kind == "new_column"]
-        kept = {origin: entry.column_name for entry in new if (origin := origin_of(entry.detail))}
+        kept = {origin: entry.column_name for entry in new if (origin := origin_of(entry.column_name, entry.detail))}
         versions = derive_row_version(columns, "acme").to_pylist()
         own = ({n: v for n, v in row.items() if n not in TRUNK and v is not None} for row in columns.table.to_pylist())
         seen.append(dict(zip(columns.table["id"].to_pylist(), zip(versions, own, strict=True), strict=True)))

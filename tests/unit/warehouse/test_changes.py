@@ -99,6 +99,31 @@ def test_an_update_that_shows_nothing_may_be_one_of_the_credentials() -> None:
     assert changes["note"][0].startswith("possible credential change")
 
 
+@pytest.mark.parametrize(
+    ("steps", "is_shown"),
+    [
+        ([{"country_code": "FR"}, {}], False),
+        ([{"country_code": "FR"}, {"country_code": "FR", "sip_address": "x.example"}, {}], False),
+        ([None, {}], False),
+        ([{"country_code": "FR"}, {"country_code": "FR"}, {}], True),
+        ([{}, {}], True),
+    ],
+    ids=["there and back", "two fields and back", "removed and returned", "touched between", "touched twice"],
+)
+def test_updated_at_that_the_versions_between_explain_suggests_no_change_of_credentials(
+    steps: list[dict[str, Any] | None], is_shown: bool
+) -> None:
+    """Every update moves `updated_at`, so a field that changed and changed back leaves it moved."""
+    stored: list[dict[str, Any]] = [{"days": (0, 1)}]
+    for place, fields in enumerate(steps, 1):
+        if fields is not None:
+            end = place + 1 if place < len(steps) else None
+            stored.append({"days": (place, end), "updated_at": day(place), **fields})
+    seen = (versions(*stored), observations(*range(len(steps) + 1)), drift())
+    changes = derive_changes(*seen, since=day(0), as_of=day(9))
+    assert rows(changes, "change", "field") == [("changed", "updated_at")] * is_shown
+
+
 def test_allowlists_are_compared_and_shown_in_order() -> None:
     changed = versions(
         {"id": 1, "days": (0, 1), "allowed_inbound_ips": '["b", "a", null]'},

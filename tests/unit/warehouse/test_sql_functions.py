@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sip_trunks.warehouse.columns import as_moment
 from sip_trunks.warehouse.sql import DATASET, quoted
 from sip_trunks.warehouse.views import create_views
 from trunk_transforms import schema
@@ -135,3 +137,32 @@ def test_a_country_is_counted_once_in_sql_and_in_reports(functions: duckdb.DuckD
 def test_no_number_is_of_another_kind_in_sql(functions: duckdb.DuckDBPyConnection, numbers: list[str]) -> None:
     derived = derive_numbers(column_of("phone_number", numbers))
     assert in_sql(functions, "number_kind", numbers) == in_frames(derived, "number_kind")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("'2026-10-25'", "2026-10-25T00:00:00"),
+        ("'2026-10-25 00:30'", "2026-10-25T00:30:00"),
+        ("'2026-10-25T00:30Z'", "2026-10-25T00:30:00"),
+        ("'2026-10-25 02:30+02:00'", "2026-10-25T00:30:00"),
+        ("'2026-10-25 02:30+01'", "2026-10-25T01:30:00"),
+        ("'2026-10-24 20:30-04:00'", "2026-10-25T00:30:00"),
+        ("'2026-10-25 00:30:15.25'", "2026-10-25T00:30:15.25"),
+        ("'2026-10-25 00:30:15Z'", "2026-10-25T00:30:15"),
+        ("DATE '2026-10-25'", "2026-10-25T00:00:00"),
+        ("TIMESTAMP '2026-10-25 00:30:00'", "2026-10-25T00:30:00"),
+        ("TIMESTAMPTZ '2026-10-25 00:30:00.000001+00'", "2026-10-25T00:30:00.000001"),
+        ("'infinity'", None),
+    ],
+)
+def test_a_moment_is_read_in_every_form_and_time_zone(zone: str, text: str, expected: str | None) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"SET TimeZone = '{zone}'")
+        connection.execute(f"CREATE MACRO read(moment) AS {as_moment('moment')}")
+        if expected is None:
+            assert connection.execute(f"SELECT isinf(read({text}))").fetchall() == [(True,)]
+        else:
+            ((found,),) = connection.execute(f"SELECT epoch_us(read({text}))").fetchall()
+            assert found == round(datetime.fromisoformat(f"{expected}+00:00").timestamp() * 1_000_000)

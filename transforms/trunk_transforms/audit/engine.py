@@ -39,7 +39,7 @@ def audit_trunks(
     """Return the findings of the rules (default: all rules), the most severe first.
 
     Grain: one row per trunk and rule, with the columns `FINDINGS`. Needs one row per trunk with the columns `AUDITED`,
-    all nullable; `allowed_inbound_ips` is the JSON text of a list. `nickname` is optional. If the columns that
+    all nullable; `allowed_inbound_ips` is a list, or its JSON text. `nickname` is optional. If the columns that
     `derive_numbers` and `derive_provider` add are there, they are used. The age of the provider catalog is counted at
     `as_of`.
 

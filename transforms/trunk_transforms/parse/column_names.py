@@ -6,6 +6,7 @@ import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from trunk_transforms.schema.reports import DERIVED_NAMES
 from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS, VARIANT_SUFFIX
 from trunk_transforms.text import printable
 
@@ -20,7 +21,8 @@ def claim_columns(fields: Iterable[str], kept: Mapping[str, str] | None = None) 
     """Return a unique column name for every undeclared field, independent of their order.
 
     If several fields have the same normalised name, the field that has the column already (`kept`, by `quote_field`)
-    gets it, or else the field whose own name equals it. The others get the name with a tag.
+    gets it, or else the field whose own name equals it. The others get the name with a tag, as does a field with the
+    name of a derived column or of a macro.
     """
     kept = kept or {}
     claimed: dict[str, str] = {}
@@ -28,7 +30,7 @@ def claim_columns(fields: Iterable[str], kept: Mapping[str, str] | None = None) 
     for field in sorted(fields, key=lambda field: (quote_field(field) not in kept, column_name(field) != field, field)):
         column = kept.get(quote_field(field), "")
         if not column or column in used:
-            column = _free_column(field, used)
+            column = _free_column(field, used | DERIVED_NAMES)
         claimed[field] = column
         used.add(column)
     return claimed
@@ -41,6 +43,16 @@ def _free_column(field: str, used: Collection[str]) -> str:
     while column in used:
         column = f"{column[:_LONGEST_NAME].rstrip('_')}_{_tag(column + field)}"
     return column
+
+
+def shown_name(column: str) -> str:
+    """Return the name under which views and frames show a stored column.
+
+    It differs for a field that an early release stored under the name of a derived column: the field has the name that
+    a new field of this name gets.
+    """
+    field = column.removesuffix(VARIANT_SUFFIX)
+    return claim_columns([field])[field] + column[len(field) :] if field in DERIVED_NAMES else column
 
 
 def quote_field(field: str) -> str:

@@ -98,9 +98,12 @@ def read_records(
 _FROM = ", from the field "
 
 
-def origin_of(detail: str) -> str:
-    """Return the field that the detail of a `new_column` quotes; "" if none, or only a part of its name."""
-    origin = detail.partition(_FROM)[2]
+def origin_of(column: str, detail: str) -> str:
+    """Return the quoted field of a `new_column`, which is the column itself unless the detail names another one.
+
+    "" if only a part of its name is known.
+    """
+    origin = detail.partition(_FROM)[2] or quote_field(column)
     return "" if "…" in origin else origin
 
 

@@ -103,7 +103,7 @@ def _mask_revealing(value: str) -> str:
 def _secrets(known: Iterable[object], others: Iterable[object]) -> list[str]:
     """Return the values to mask in text about a trunk, the longest first: a username may begin with the number."""
     values = [value for value in known if isinstance(value, str) and value.strip()]
-    texts = [value for value in others if isinstance(value, str)]
+    texts = [str(value) for value in others]  # an allowlist is a text or a list
     values += [found for text in texts for pattern in (_NUMBER, _USER) for found in pattern.findall(text)]
     return sorted(values, key=len, reverse=True)
 

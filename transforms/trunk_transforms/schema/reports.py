@@ -12,7 +12,8 @@ from trunk_transforms.schema.tables import ACCOUNT, SIP_TRUNKS, TRUNK_ID, Column
 BY_FORMAT_AND_COUNTRY = ("sip_calling_format", "country_code")
 """The default columns to count trunks by."""
 
-COUNT_COLUMNS = ("trunk_count", "share_pct")
+COUNT_COLUMNS = ("trunk_count", "share_pct", "account_share_pct")
+"""The columns that counts of trunks add."""
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 """The severities of a finding, in ascending order."""
@@ -155,7 +156,7 @@ AUDIT_FINDINGS = Table(
 )
 
 _TRUNK_COUNT = own("trunk_count", "bigint", "Trunks with this combination of values.")
-_SHARE = own("share_pct", "double", "Share of all trunks, in percent (0 to 100).")
+_SHARE = own("share_pct", "double", "Share of all trunks, in percent (0 to 100); all rows sum to 100.")
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ _AUDIT = "What is misconfigured, how severe is it, and how is it fixed?"
 REPORTS = {
     report.name: report
     for report in (
-        Report("overview", _OVERVIEW, OVERVIEW, ("trunks", "changes", "observations")),
+        Report("overview", _OVERVIEW, OVERVIEW, ("trunks", "changes", "changed_trunks", "observations")),
         _count_report("counts", "How many trunks are there by calling format and country?", *BY_FORMAT_AND_COUNTRY),
         _count_report("by_country", "How many trunks are there by country?", "country_code", is_on_page=False),
         _count_report("by_provider", "How many trunks are there by provider?", "provider"),
@@ -226,10 +227,57 @@ TRUNK_COUNTS = Table(
     "One row per account, calling format and country: the current number of trunks.",
     (
         ACCOUNT,
-        *REPORTS["counts"].table.columns[:-1],
-        own("share_pct", "double", "Share of the account's trunks, in percent (0 to 100)."),
+        *REPORTS["counts"].table.columns,
+        own("account_share_pct", "double", "Share of the account's trunks, in percent (0 to 100)."),
     ),
     ("account", *BY_FORMAT_AND_COUNTRY),
+)
+
+_ENTRY_GONE = "The first snapshot without the entry (UTC); null if it is on the current list."
+SIP_TRUNK_ALLOWED_IPS_HISTORY = Table(
+    "sip_trunk_allowed_ips_history",
+    "One row per (account, trunk_id, ip, valid_from): an entry of a trunk's allowlist, and an uninterrupted period in "
+    "which it was on the list. Duplicate entries of a list are one row.",
+    (
+        ACCOUNT,
+        TRUNK_ID,
+        own_or_null("ip", "text", "The entry as the API sent it."),
+        own("valid_from", "timestamp", "The first snapshot with the entry (UTC)."),
+        own_or_null("valid_to", "timestamp", _ENTRY_GONE),
+    ),
+    ("account", "trunk_id", "ip", "valid_from"),
+)
+
+TRUNK_LIFETIMES = Table(
+    "trunk_lifetimes",
+    "One row per (account, trunk_id): every trunk that was ever in a snapshot, including removed ones.",
+    (
+        ACCOUNT,
+        TRUNK_ID,
+        own_or_null("created_at", "timestamp", "The last readable created_at of its versions (UTC)."),
+        own("first_seen_at", "timestamp", "The first snapshot with the trunk (UTC)."),
+        own("last_seen_at", "timestamp", "The last snapshot with the trunk (UTC)."),
+        own_or_null("removed_at", "timestamp", "The first snapshot without it (UTC); null if it exists."),
+        own("spell_count", "bigint", "Uninterrupted periods in which it existed; 2 if it vanished and returned once."),
+        own("version_count", "bigint", "Versions."),
+        own("change_count", "bigint", "Snapshots in which it differed from the one before, drift included."),
+    ),
+    ("account", "trunk_id"),
+)
+
+TRUNK_COUNTS_DAILY = Table(
+    "trunk_counts_daily",
+    "One row per day, account, calling format, country and provider with trunks: those known at the end of the day "
+    "(UTC), from each account's first snapshot to today. A day without a snapshot has the trunks of the day before.",
+    (
+        own("day", "date", "The day (UTC)."),
+        ACCOUNT,
+        *(column for column in SIP_TRUNKS.columns if column.name in BY_FORMAT_AND_COUNTRY),
+        DERIVED["country_name"].column,
+        DERIVED["provider"].column,
+        own("trunk_count", "bigint", "Trunks with this combination of values."),
+    ),
+    ("day", "account", *BY_FORMAT_AND_COUNTRY, "provider"),
 )
 
 CURRENT_FINDINGS = Table(
@@ -269,7 +317,10 @@ RUNS = Table(
 )
 """The run log, in the schema `reports`. Unlike the reports, it covers all runs."""
 
-VIEWS = (SIP_TRUNK_CHANGES, TRUNK_COUNTS, CURRENT_FINDINGS, RUNS)
+OF_HISTORY = (SIP_TRUNK_CHANGES, SIP_TRUNK_ALLOWED_IPS_HISTORY, TRUNK_LIFETIMES, TRUNK_COUNTS_DAILY)
+"""The views that are made from the history and the observations."""
+
+VIEWS = (*OF_HISTORY, TRUNK_COUNTS, CURRENT_FINDINGS, RUNS)
 
 
 @dataclass(frozen=True)
@@ -307,3 +358,6 @@ MACROS = (TRUNKS_AS_OF, CHANGES_BETWEEN, NUMBER_KIND, PROVIDER_OF, COUNTRY_NAME)
 
 IN_VIEWS = {"number_kind": NUMBER_KIND, "provider": PROVIDER_OF, "country_name": COUNTRY_NAME}
 """The derived columns in the views of trunks and versions, each after its base column, and their macros."""
+
+DERIVED_NAMES = frozenset({*DERIVED, *COUNT_COLUMNS, *(macro.name for macro in MACROS)})
+"""The names of derived columns and macros. A field of the API with such a name gets another one, and is drift."""

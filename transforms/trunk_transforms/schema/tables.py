@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ColumnType = Literal["text", "bigint", "double", "bool", "date", "timestamp", "json", "text_list"]
-"""The type of a column: `text_list` is a list of strings (JSON in DuckDB), `timestamp` is UTC in microseconds."""
+"""The type of a column: `text_list` is a list of texts (a file stores JSON), `timestamp` is UTC in microseconds."""
 
 Source = Literal["api", "sip-trunks", "dlt"]
 Legs = Literal["both", "outbound", "inbound", "none"]
@@ -130,7 +130,10 @@ SQL_TYPES: dict[ColumnType, str] = {
     "json": "JSON",
     "text_list": "JSON",
 }
-"""The DuckDB type of each column type."""
+"""The DuckDB type in which each column type is stored."""
+
+VIEW_TYPES = SQL_TYPES | {"text_list": "VARCHAR[]"}
+"""The DuckDB type of each column type in a view."""
 
 CALLING_FORMATS = ("+e164", "e164", "national")
 AUTHORIZATION_TYPES = ("auth", "ip")

@@ -188,6 +188,7 @@ def gather_context(
     """
     require_columns(trunks, AUDITED, "trunks")
     require_time_zone(as_of, "as_of")
+    trunks = trunks.assign(allowed_inbound_ips=_lists_as_json(trunks["allowed_inbound_ips"]))
     known = trunks.reset_index(drop=True).assign(**{name: _text(trunks[name]) for name in _TEXTS})
     known = known.reindex(columns=list(dict.fromkeys([*known.columns, *_UNREADABLE])))
     known["account"] = known["account"].fillna("")
@@ -285,6 +286,14 @@ def _combine(columns: Sequence[Codes]) -> tuple[Codes, Codes]:
         groups = groups * (codes.max(initial=-1) + 2) + codes + 1
     groups = pd.factorize(groups)[0]
     return groups, np.flatnonzero(~pd.Series(groups).duplicated())
+
+
+def _lists_as_json(lists: pd.Series) -> pd.Series:
+    """Return allowlists as JSON texts, which they are in stored tables; in a view, they are lists."""
+    if isinstance(lists.dtype, pd.StringDtype):
+        return lists
+    is_list = lists.map(pd.api.types.is_list_like)
+    return lists.astype(object).mask(is_list, lists[is_list].map(lambda entries: json.dumps(list(entries))))
 
 
 def _text(values: pd.Series) -> pd.Series:
