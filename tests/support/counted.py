@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from trunk_transforms.reports.counts import derive_shares
 from trunk_transforms.schema.reports import GROWTH
 
 
@@ -16,7 +17,7 @@ def counts(*rows: tuple[Any, ...], by: tuple[str, ...] = ("sip_calling_format", 
     """Return counts, one row per tuple of values and the number of trunks."""
     made = pd.DataFrame(rows, columns=[*by, "trunk_count"])
     made = made.astype({name: pd.StringDtype("pyarrow", na_value=np.nan) for name in by})
-    return made.assign(share_pct=(made["trunk_count"] * 100 / max(int(made["trunk_count"].sum()), 1)).round(2))
+    return made.assign(share_pct=derive_shares(made["trunk_count"]))
 
 
 def findings(*rows: tuple[str, str, int]) -> pd.DataFrame:

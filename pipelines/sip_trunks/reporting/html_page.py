@@ -100,7 +100,8 @@ def _cards(overview: pd.DataFrame, *, is_counted: bool) -> list[dict[str, Any]]:
 def _heat(counts: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
     grid = summaries.cross(counts, columns, _MOST_COUNTRIES, _MOST_FORMATS)
     title, side = f"Trunks by {summaries.name_columns(grid.by)}", summaries.name_column(grid.by[0])
-    return {"title": title, "side": side, "grid": grid, "total": int(counts["trunk_count"].sum())}
+    shares = summaries.list_shares(list(map(sum, grid.cells)))
+    return {"title": title, "side": side, "grid": grid, "shares": shares, "total": int(counts["trunk_count"].sum())}
 
 
 def _bars(counts: pd.DataFrame, columns: list[str]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from sip_trunks.reporting.summaries import readable
 from sip_trunks.warehouse import frames
 from sip_trunks.warehouse.read_only import refuse_all_but_queries
 from sip_trunks.warehouse.sql import find_tables
+from trunk_transforms import schema
 from trunk_transforms.audit.past import credentials_since
 from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.schema.reports import CHANGES

@@ -15,7 +15,7 @@ from sip_trunks.reporting.formats import number_twins
 from trunk_transforms.enrich.countries import derive_country_name, unify_countries
 from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER
 from trunk_transforms.history.growth import MOST_PERIODS
-from trunk_transforms.reports.counts import count_changes
+from trunk_transforms.reports.counts import count_changes, derive_shares
 from trunk_transforms.schema.reports import COUNT_COLUMNS, SEVERITIES
 from trunk_transforms.text import printable
 
@@ -74,13 +74,18 @@ class Bar:
 def rank(counts: pd.DataFrame, most: int) -> list[Bar]:
     """Return the `most` most frequent rows, then one bar for all others."""
     ordered = counts.sort_values("trunk_count", ascending=False, kind="stable")
-    total = max(int(counts["trunk_count"].sum()), 1)
     head, rest = ordered.head(most), ordered.iloc[most:]
     labels = [" · ".join(_label(row, column) for column in counted_by(counts)) for row in head.to_dict("records")]
     pairs = list(zip(number_twins(labels, "{} ({})"), map(int, head["trunk_count"]), strict=True))
     if len(rest):
         pairs.append((count_of(len(rest), "other"), int(rest["trunk_count"].sum())))
-    return [Bar(label, count, count * 100 / total) for label, count in pairs]
+    shares = list_shares([count for _, count in pairs])
+    return [Bar(label, count, share) for (label, count), share in zip(pairs, shares, strict=True)]
+
+
+def list_shares(counts: Sequence[int]) -> list[float]:
+    """Return the shares of counts as they are shown: in percent with one digit, which sum to 100."""
+    return derive_shares(pd.Series(counts, dtype="int64"), 1).tolist()
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from tests.support.frames import rows, trunks
 from tests.unit.reports.inputs import NOW, TRUNKS, inputs
-from trunk_transforms.reports.counts import count_groups, count_trunks
+from trunk_transforms.reports.counts import count_groups, count_trunks, derive_shares
 from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.reports.registry import derive_report, trunk_columns
 from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, COUNT_REPORTS
@@ -65,3 +67,18 @@ def test_counts_of_partial_counts_are_the_same_with_any_fields(name: str) -> Non
 
 def test_no_trunks_are_no_rows_and_no_division_by_zero() -> None:
     assert rows(count_trunks(trunks(), ("account",))) == []
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=1, max_size=40), st.integers(0, 2))
+def test_shares_sum_to_100_and_are_rounded_up_or_down(counts: list[int], digits: int) -> None:
+    shares = derive_shares(pd.Series(counts), digits)
+    assert round(shares.sum(), 9) == 100
+    exact = [count * 100 / sum(counts) for count in counts]
+    assert all(abs(share - true) < 10.0**-digits for share, true in zip(shares, exact, strict=True))
+    ordered = sorted(zip(counts, shares, strict=True), key=lambda pair: (-pair[0], -pair[1]))
+    assert [share for _, share in ordered] == sorted(shares, reverse=True)
+
+
+def test_the_first_of_three_thirds_gets_the_missing_hundredth() -> None:
+    made = trunks(*({"id": place, "country_code": code} for place, code in enumerate(("US", "DE", "FR"))))
+    assert rows(count_trunks(made, ["country_code"])) == [("DE", 1, 33.34), ("FR", 1, 33.33), ("US", 1, 33.33)]

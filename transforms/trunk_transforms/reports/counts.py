@@ -15,7 +15,7 @@ def count_trunks(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return the number of trunks per combination of the columns `by`, the most frequent first.
 
     Grain: one row per combination that occurs; a missing value is a value of its own. Needs one row per trunk with the
-    columns `by`, each named once. Adds `trunk_count` and `share_pct` (0 to 100, of all trunks, rounded to two digits).
+    columns `by`, each named once. Adds `trunk_count` and `share_pct` (0 to 100, of all trunks; they sum to 100).
 
     Raises ValueError if a column is missing.
     """
@@ -60,5 +60,19 @@ def rank_groups(groups: Iterable[pd.DataFrame], by: Sequence[str]) -> pd.DataFra
     unified = unify_countries(every) if "country_code" in by else every
     grouped = unified.groupby(list(by), dropna=False, sort=False)
     counts = grouped["trunk_count"].sum().astype("int64").reset_index()
-    counts["share_pct"] = (counts["trunk_count"] * 100 / max(counts["trunk_count"].sum(), 1)).round(2)
-    return counts.sort_values(["trunk_count", *by], ascending=[False, *(True for _ in by)], ignore_index=True)
+    counts = counts.sort_values(["trunk_count", *by], ascending=[False, *(True for _ in by)], ignore_index=True)
+    return counts.assign(share_pct=derive_shares(counts["trunk_count"]))
+
+
+def derive_shares(counts: pd.Series, digits: int = 2) -> pd.Series:
+    """Return the share of each count in their sum, in percent, rounded to `digits` so that the shares sum to 100.
+
+    Each share is rounded down, and the ones with the largest remainder get what is missing; of equal ones, the first.
+    The view `trunk_counts` has the same shares.
+    """
+    units, total = 100 * 10**digits, max(int(counts.sum()), 1)
+    shares, remainders = (counts * units) // total, (counts * units) % total
+    order = remainders.sort_values(ascending=False, kind="stable").index
+    rounded_up = pd.Series(1, order[: int(remainders.sum()) // total])
+    percent: pd.Series = shares.add(rounded_up, fill_value=0) / 10**digits
+    return percent
