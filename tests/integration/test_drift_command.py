@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tests.support.builders import TRUNK, trunk
-from tests.support.runs import call, load
+from tests.support.runs import call, load, query
 
 if TYPE_CHECKING:
     from tests.support.api import Api
@@ -37,3 +37,21 @@ def test_drift_shows_since_when_and_what_is_over(api: Api, begin: Begin) -> None
     (over,) = json.loads(call("drift", "--since", "2026-01-01", "--format", "json"))
     assert over["is_current"] is False
     assert "no drift" in call("drift", "--since", "2999-01-01")
+
+
+def test_a_renamed_field_changes_as_many_trunks_everywhere_and_blinds_rules(api: Api, begin: Begin) -> None:
+    trunks = [trunk(id=n) for n in range(5)]
+    begin(*trunks)
+    api.answer([{"numberOfPhone": "1000"} | {n: v for n, v in t.items() if n != "phone_number"} for t in trunks])
+    printed = call("run")
+    assert "trunks     5: 0 new, 5 changed, 0 removed since the last run" in printed
+    (rules,) = (line for line in printed.splitlines() if line.startswith("rules"))
+    assert rules.endswith("find nothing: phone_number is missing")
+    assert "number-malformed" in rules
+    overview = json.loads(call("report", "overview", "--format", "json"))
+    assert [(row["value"], row["detail"]) for row in overview if row["item"] == "changed trunks"] == [
+        (5, "5 only by drift")
+    ]
+    assert query("SELECT value FROM reports.overview WHERE item = 'changed trunks'") == [(5,)]
+    assert query("SELECT changed_count FROM runs ORDER BY started_at DESC LIMIT 1") == [(5,)]
+    assert query("FROM sip_trunk_changes") == []

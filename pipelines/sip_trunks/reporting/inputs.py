@@ -30,6 +30,7 @@ _STORED = {
     "trunks": (schema.SIP_TRUNKS.name,),
     "lifetimes": _HISTORY,
     "changes": (*_HISTORY, schema.SCHEMA_DRIFT.name),
+    "changed_trunks": _HISTORY,
     "observations": (schema.SIP_TRUNK_SNAPSHOTS.name,),
 }
 """The stored tables of each frame of the inputs."""
@@ -80,10 +81,12 @@ def read_inputs(
     With `is_past`, the trunks are those known at `as_of`. Raises ConfigError if a column to count by is not stored.
     """
     as_of, needed = options.as_of, tables_needed(names)
+    moments: dict[str, Any] = {"since": options.changed_since, "as_of": as_of, "is_log": options.is_log}
     readers = {
         "trunks": partial(frames.read_trunks, columns=_trunk_columns(names, options), as_of=as_of if is_past else None),
         "lifetimes": partial(frames.read_lifetimes, as_of=as_of),
-        "changes": partial(frames.read_changes, since=options.changed_since, as_of=as_of, is_log=options.is_log),
+        "changes": partial(frames.read_changes, **moments),
+        "changed_trunks": partial(frames.read_changed_trunks, **moments),
         "observations": partial(frames.read_observations, as_of=as_of),
     }
     tables = {name: read(connection) for name, read in readers.items() if name in needed}

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from sip_trunks.core.errors import name_some
 from sip_trunks.core.settings import DEMO_ACCOUNT
 from sip_trunks.warehouse.state import SeenDrift, StoredAccount  # noqa: TC001 - msgspec reads these types
+from trunk_transforms.audit.needed_columns import list_blind_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sip_trunks.core.settings import Settings
 
@@ -204,6 +205,7 @@ def _print_account(account: AccountResult) -> None:
         print(f"           {entry.column_name}: {entry.detail} ({entry.kind}, {records}{since})")
     if len(account.drift) > _MOST_DRIFT_LINES:
         print(f"           … and {len(account.drift) - _MOST_DRIFT_LINES} more: sip-trunks drift")
+    _print_blind_rules([account])
 
 
 def _print_accounts(result: RunResult) -> None:
@@ -217,3 +219,17 @@ def _print_accounts(result: RunResult) -> None:
     print(f"trunks     {trunks}: {new} new, {changed} changed, {removed} removed since the last run")
     drifting = [entry.account for entry in result.accounts if entry.drift_count]
     print(f"drift      {f'{drift} ({name_some(drifting)}): sip-trunks drift' if drift else 'none'}")
+    _print_blind_rules(result.accounts)
+
+
+def _print_blind_rules(accounts: Sequence[AccountResult]) -> None:
+    """Print the rules of the audit that find nothing, because the API no longer sends a column for any trunk."""
+    missing = dict.fromkeys(
+        entry.column_name
+        for account in accounts
+        for entry in account.drift
+        if entry.kind == "missing_column" and entry.row_count >= (account.trunk_count or 0)
+    )
+    if rules := list_blind_rules(missing):
+        verb = "is" if len(missing) == 1 else "are"
+        print(f"rules      {', '.join(rules)} find nothing: {', '.join(missing)} {verb} missing")

@@ -54,7 +54,8 @@ def select(inputs: ReportInputs, selection: Selection) -> ReportInputs:
     tables["trunks"] = tables["trunks"].loc[selection.matches(tables["trunks"], providers)]
     versions = tables["versions"]
     ever = pd.MultiIndex.from_frame(versions.loc[selection.matches(versions, providers), ["account", "id"]])
-    for name, trunk_id in (("versions", "id"), ("lifetimes", "id"), ("changes", "trunk_id")):
+    for name in tables.keys() & {"versions", "lifetimes", "changes", "changed_trunks"}:
+        trunk_id = "trunk_id" if name.startswith("change") else "id"
         is_wanted = pd.MultiIndex.from_frame(tables[name][["account", trunk_id]]).isin(ever)
         tables[name] = tables[name].loc[is_wanted]
     if selection.accounts:

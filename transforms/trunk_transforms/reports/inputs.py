@@ -68,10 +68,10 @@ class ReportInputs:
     """The stored frames as of `options.as_of`, and every report that follows from them.
 
     `tables` has the frames that `tables_needed` names: `trunks` (current state), `lifetimes` (rows of the history),
-    `changes` (rows of `CHANGES`) and `observations` (`sip_trunk_snapshots`). `log`, the findings published by earlier
-    runs, is optional, as are the frames of `Past`: `recent_versions`, `recent_changes` and `credentials`. Count reports
-    accept `groups` in place of `trunks`: the number of trunks, `trunk_count`, per combination of the columns to count
-    by, or of their base columns.
+    `changes` (rows of `CHANGES`), `changed_trunks` (their trunks, and those of which only drift changed) and
+    `observations` (`sip_trunk_snapshots`). `log`, the findings published by earlier runs, is optional, as are the frames
+    of `Past`: `recent_versions`, `recent_changes` and `credentials`. Count reports accept `groups` in place of `trunks`:
+    the number of trunks, `trunk_count`, per combination of the columns to count by, or of their base columns.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -187,6 +187,7 @@ class ReportInputs:
         return derive_overview(
             counts=self.count(BY_FORMAT_AND_COUNTRY),
             changes=self.changes,
+            changed_count=len(self.tables["changed_trunks"]) if "changed_trunks" in self.tables else None,
             changed_since=self.options.changed_since,
             findings=self.findings,
             freshness=self.freshness,

@@ -23,12 +23,14 @@ def derive_overview(
     changed_since: datetime | None,
     findings: pd.DataFrame,
     freshness: pd.DataFrame,
+    changed_count: int | None = None,
 ) -> pd.DataFrame:
     """Return the accounts, trunks, changes, findings and missed runs on one screen.
 
     Grain: one row per line of the overview, in the order of reading. Needs the reports of these names; the changes are
-    those since `changed_since` (UTC), or since the last snapshot but one if that is None. Has the columns `OVERVIEW`;
-    `value` is null in a row without a count.
+    those since `changed_since` (UTC), or since the last snapshot but one if that is None. `changed_count` is the
+    number of changed trunks, including those of which only drift changed; default: those in `changes`.
+    Has the columns `OVERVIEW`; `value` is null in a row without a count.
     """
     accounts = freshness["account"].loc[freshness["snapshot_at"].notna()].sort_values()
     since = f"since {changed_since:%Y-%m-%d}" if changed_since else "since the last snapshot but one"
@@ -36,7 +38,7 @@ def derive_overview(
         ("accounts", "accounts", len(accounts), enumerate_some(list(accounts), _MOST_ACCOUNTS)),
         ("trunks", "trunks", int(counts["trunk_count"].sum()), None),
         *_list_counts(counts),
-        *_count_changes(changes, since),
+        *_count_changes(changes, changed_count, since),
         *_count_findings(findings),
         *_list_late(freshness),
     ]
@@ -51,13 +53,18 @@ def _list_counts(counts: pd.DataFrame) -> Iterable[_Row]:
         yield "counts", " · ".join(parts), int(row["trunk_count"]), f"{row['share_pct']:g} %"
 
 
-def _count_changes(changes: pd.DataFrame, since: str) -> Iterable[_Row]:
-    if changes.empty:
+def _count_changes(changes: pd.DataFrame, changed_count: int | None, since: str) -> Iterable[_Row]:
+    if changes.empty and not changed_count:
         yield "changes", "changed trunks", 0, f"none added, removed or changed {since}"
         return
+    counts = count_changes(changes)
     fields = ", ".join(changes["field"].dropna().value_counts().index[:3])
     details = {"added trunks": since, "changed fields": fields or None}
-    for item, count in count_changes(changes).items():
+    if changed_count is not None and counts["changed trunks"] < changed_count:
+        drift_count = changed_count - counts["changed trunks"]
+        details["changed trunks"] = f"{drift_count} only by drift"
+        counts["changed trunks"] = changed_count
+    for item, count in counts.items():
         yield "changes", item, count, details.get(item)
     outages = changes.loc[changes["legs"].isin(["inbound", "outbound", "both"])]
     if count := len(outages.drop_duplicates(["account", "trunk_id"])):
