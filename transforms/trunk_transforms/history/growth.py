@@ -48,7 +48,8 @@ def derive_growth(
     is_last = trunks["valid_from"].shift(-1) != ended
     follows = ended.groupby([known["account"], known["id"]], sort=False).shift(1) == known["valid_from"]
     is_first = ~known.duplicated(_KEY)
-    created = known.drop_duplicates(_KEY, keep="last")
+    # A later version may have a created_at that cannot be read.
+    created = known.dropna(subset="created_at").drop_duplicates(_KEY, keep="last")
     events = {
         "snapshot_count": _count(observations, observations["snapshot_at"], period),
         "created_count": _count(created, created["created_at"].where(created["created_at"] <= as_of), period),
