@@ -78,19 +78,23 @@ def test_the_library_works_as_its_page_says(tmp_path_factory: pytest.TempPathFac
     assert [changes, findings] == stored, done.stderr
 
 
-def test_the_source_works_in_a_pipeline_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variable", ["FAMULOR_API_KEY", "SOURCES__FAMULOR__API_TOKEN"])
+def test_the_source_works_in_a_pipeline_of_ones_own(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only the code of the README, in a process of its own, shows that the source works without our commands."""
     (code,) = python_blocks(README)
     work_in(tmp_path, monkeypatch, RUNTIME__DLTHUB_TELEMETRY="false", DLT_DATA_DIR=str(tmp_path / "dlt"))
-    tables = ("sip_trunks", "sip_trunks_history")
-    check = "".join(f"print(pipeline.dataset()['{table}'].arrow().num_rows)\n" for table in tables)
+    counts = "(SELECT count(*) FROM sip_trunks_history), (SELECT count(*) FROM trunks_as_of(now()))"
+    query = f"SELECT count(provider), {counts}, (SELECT sum(share_pct) FROM trunk_counts) FROM sip_trunks"
+    check = f"import duckdb\nprint(*duckdb.connect('mine.duckdb').execute({query!r}).fetchone())\n"
     with serve() as base_url:
         env = os.environ | {
-            "SOURCES__FAMULOR__API_TOKEN": DEMO_TOKEN,
+            variable: DEMO_TOKEN,
             "SOURCES__FAMULOR__BASE_URL": base_url,
             "PYTHONPATH": str(PROJECT),
         }
         done = subprocess.run(
             [sys.executable, "-c", code + check], env=env, capture_output=True, text=True, timeout=PATIENCE_SECONDS
         )
-    assert done.stdout.split() == ["50", "50"], done.stderr
+    assert done.stdout.split() == ["50", "50", "50", "100.0"], done.stderr

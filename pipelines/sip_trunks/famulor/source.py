@@ -13,11 +13,13 @@ were fetched and validated before (`build_resources`).
 from __future__ import annotations
 
 import gc
+import os
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import dlt
+from dlt.common.typing import TSecretStrValue  # noqa: TC002 - dlt reads the types of the arguments
 from dlt.extract.items_transform import MapItem
 
 from sip_trunks.core.errors import ConfigError, UsageError
@@ -173,7 +175,7 @@ build_source = dlt.source(build_resources, name="famulor", schema_contract=CONTR
 
 @dlt.source(name="famulor", schema_contract=CONTRACT)
 def famulor(
-    api_token: str = dlt.secrets.value,
+    api_token: TSecretStrValue | None = None,
     base_url: str = DEFAULT_BASE_URL,
     account: str = DEFAULT_ACCOUNT,
     attempts: int = ApiSettings.attempts,
@@ -181,7 +183,8 @@ def famulor(
 ) -> Any:
     """Return all SIP trunks of one account as resources: current state, history, allowlists, snapshots, drift.
 
-    dlt injects the configuration (`sources.famulor.api_token`, `sources.famulor.base_url`). The request is sent when
+    dlt injects the configuration (`sources.famulor.api_token`, `sources.famulor.base_url`); without it, the token is
+    that of the environment variable FAMULOR_API_KEY. The request is sent when
     the first resource is extracted, and fills all five. Stored trunks of this `account` that the response lacks are
     deleted from the current state and closed in the history. Unlike `sip-trunks run`, the source does not validate the
     response against the stored trunks.
@@ -189,6 +192,9 @@ def famulor(
     The pipeline raises ApiRefusedError, ApiUnreachableError and InvalidResponseError. Before the request, it raises
     ConfigError if the destination cannot merge, and UsageError if a hint or a step would drop or repeat rows.
     """
+    token = api_token or os.environ.get("FAMULOR_API_KEY", "").strip()
+    if not token:
+        raise ConfigError("famulor() has no API token: set FAMULOR_API_KEY, or sources.famulor.api_token for dlt")
     settings = ApiSettings(base_url=base_url, attempts=attempts, total_seconds=total_seconds)
     snapshot_at = datetime.now(UTC)
     dispositions = merging_snapshots([account], snapshot_at)
@@ -196,7 +202,7 @@ def famulor(
     @cache
     def tables() -> Mapping[str, Sequence[pa.Table]]:
         _check_pipeline({table.name: disposition for table, disposition in dispositions.items()})
-        snapshot = fetch_snapshot(checked_account(account, api_token), settings)
+        snapshot = fetch_snapshot(checked_account(account, token), settings)
         parsed = [
             parse_snapshot(
                 records,
