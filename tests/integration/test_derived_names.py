@@ -87,7 +87,11 @@ def test_a_field_that_was_stored_under_a_derived_name_goes_on_under_another(api:
     path.write_bytes(lzma.decompress((PROJECT / "tests" / "support" / "data" / "derived-names.duckdb.xz").read_bytes()))
     theirs, kind = (claim_columns([name])[name] for name in ("provider", "number_kind"))
     sent = TRUNK | {"provider": "Third", "numberKind": "mobile", "trunk_count": 3}
-    api.answer([sent, IP_TRUNK, trunk(id=44, sip_address="sip.telnyx.com")])
+    rest = [IP_TRUNK, trunk(id=44, sip_address="sip.telnyx.com")]
+    api.answer([sent, *rest])
+    api.queue([sent | {"provider": "Other"}, *rest])
+    assert only(load()).status == "unchanged"
+    assert query("SELECT count(*) FROM trunk_lifetimes") == [(3,)]
     account = only(load(with_reports=True))
     assert (account.new_count, account.changed_count) == (0, 1)
     assert query(f"SELECT provider, {theirs}, number_kind, {kind} FROM sip_trunks ORDER BY id") == [

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tests.support.builders import TRUNK
-from tests.support.runs import TOKEN, call, load
+from tests.support.runs import TOKEN, call, load, query
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,3 +49,25 @@ def test_strict_drift_refuses_an_unchanged_response_too(begin: Begin, monkeypatc
     begin(TRUNK | {"zz_label": "x"})
     monkeypatch.setenv("SIP_TRUNKS__DRIFT", "strict")
     assert load().exit_code == 5
+
+
+def test_the_runs_of_an_account_say_why_it_failed(api: Api, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FAMULOR_API_KEY")
+    for name in ("acme", "beta"):
+        monkeypatch.setenv(f"SOURCES__FAMULOR__ACCOUNTS__{name}", f"token-of-{name}")
+    api.answer([TRUNK])
+    load()
+    api.answer_to("token-of-beta", b"", 403)
+    call("run", "--no-reports", code=8)
+    rows = query("SELECT account, status, trunk_count, exit_code, error FROM account_runs")
+    assert sorted(row[:4] for row in rows) == [
+        ("acme", "loaded", 1, None),
+        ("acme", "unchanged", 1, None),
+        ("beta", "failed", None, 3),
+        ("beta", "loaded", 1, None),
+    ]
+    assert "(403)" in next(error for *_, error in rows if error)
+    call("accounts", "forget", "beta", "--yes")
+    monkeypatch.delenv("SOURCES__FAMULOR__ACCOUNTS__beta")
+    load()
+    assert query("SELECT DISTINCT account FROM account_runs") == [("acme",)]

@@ -13,7 +13,7 @@ from sip_trunks.core.errors import QueryError
 from sip_trunks.destinations import open_destination
 from sip_trunks.warehouse.read_only import refuse_all_but_queries
 from sip_trunks.warehouse.sql import find_tables
-from trunk_transforms.schema.reports import CURRENT_FINDINGS, RUNS
+from trunk_transforms.schema.reports import ACCOUNT_RUNS, CURRENT_FINDINGS, RUNS
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _LONGEST_ERROR = 2_000
 _CHUNK = 10_000
 _ABSENT = {
     CURRENT_FINDINGS.name: "findings exists if the last run with new data wrote reports; servers do not have it",
+    ACCOUNT_RUNS.name: "account_runs exists after the first run of this release; servers do not have it",
     RUNS.name: "runs exists after the first run of this release; servers do not have it, state/runs.jsonl has the runs",
 }
 

@@ -169,6 +169,8 @@ class DuckDBFile(Destination):
     def write_observations(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to `sip_trunk_snapshots` for responses that are unchanged."""
         state.insert_observations(connection, f"{sql.DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}", rows)
+        if not sql.has_every_view(connection):  # another release wrote the file
+            self._create_views(connection)
 
     @contextmanager
     def compacting(self, deletions: Mapping[str, str], _moment: datetime) -> Iterator[Compacted]:

@@ -43,8 +43,9 @@ class Deletions(NamedTuple):
 def deletions_of(account: str) -> Deletions:
     """Return the deletion of all data of an account."""
     condition = f"account = {sql.literal(account)}"
-    # The run log has no account names.
-    return Deletions(dict.fromkeys(EVERY_TABLE, condition), {report_tables.FINDINGS: condition})
+    # The table of the runs has no account names.
+    logs = dict.fromkeys((report_tables.FINDINGS, report_tables.FAILURES), condition)
+    return Deletions(dict.fromkeys(EVERY_TABLE, condition), logs)
 
 
 def deletions_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> Deletions:
@@ -77,7 +78,7 @@ def deletions_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> 
         },
         {
             report_tables.FINDINGS: f"is_current = false AND last_seen_at < {_literal(limit)}",
-            report_tables.RUNS: f"started_at < {_literal(limit)}",
+            **dict.fromkeys((report_tables.RUNS, report_tables.FAILURES), f"started_at < {_literal(limit)}"),
         },
     )
 

@@ -35,12 +35,13 @@ _TYPES = {"timestamp": datetime, "text": str, "bigint": int}
 _Line = msgspec.defstruct(
     "_Line",
     [("destination", str), ("started_at", datetime)]
-    + [(column.name, _TYPES[column.type] | None, None) for column in RUNS.columns if column.name != "started_at"],
+    + [(column.name, _TYPES[column.type] | None, None) for column in RUNS.columns if column.name != "started_at"]
+    + [("failures", list[dict[str, str | int | None]], [])],
 )
 
 
 def summarize(result: RunResult) -> dict[str, Any]:
-    """Return the row of `runs` for a run that returned a result."""
+    """Return the row of `runs` for a run that returned a result, and the rows of its failed accounts as `failures`."""
     statuses = [entry.status for entry in result.accounts]
     row: dict[str, Any] = {
         "started_at": result.started_at,
@@ -52,6 +53,8 @@ def summarize(result: RunResult) -> dict[str, Any]:
     }
     row |= result.totals
     row |= {f"{severity}_count": result.count_findings(severity) for severity in SEVERITIES}
+    failed = [entry for entry in result.accounts if entry.status == "failed"]
+    row["failures"] = [{name: getattr(entry, name) for name in ("account", "error", "exit_code")} for entry in failed]
     return row | {"version": __version__}
 
 

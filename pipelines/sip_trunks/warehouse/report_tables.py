@@ -6,9 +6,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
-from sip_trunks.warehouse.sql import comment_on, create_view, file_literal, literal, quoted, read_tables, transaction
+from sip_trunks.warehouse.sql import (
+    OBSERVATIONS,
+    comment_on,
+    create_view,
+    exists,
+    file_literal,
+    literal,
+    quoted,
+    read_tables,
+    transaction,
+)
 from trunk_transforms.schema import reports as report_schema
-from trunk_transforms.schema.tables import SQL_TYPES
+from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS, SQL_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +32,11 @@ if TYPE_CHECKING:
 REPORTS_SCHEMA = "reports"
 FINDINGS = report_schema.AUDIT_FINDINGS.name
 RUNS = report_schema.RUNS.name
-LOGS = (FINDINGS, RUNS)
+FAILURES = report_schema.ACCOUNT_FAILURES.name
+LOGS = (FINDINGS, RUNS, FAILURES)
 """The tables that are logs. Each run replaces the other tables."""
+
+_RUN_LOGS = (report_schema.RUNS, report_schema.ACCOUNT_FAILURES)
 
 
 def write_report(
@@ -54,7 +67,7 @@ def show_report(connection: duckdb.DuckDBPyConnection, name: str, file: str, kin
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
     table = f"{REPORTS_SCHEMA}.{quoted(name)}"
     connection.execute(f"CREATE {kind} {table} AS FROM read_parquet({file_literal(file)}, hive_partitioning = false)")
-    declared = {table.name: table for table in (*(r.table for r in report_schema.REPORTS.values()), report_schema.RUNS)}
+    declared = {table.name: table for table in (*(r.table for r in report_schema.REPORTS.values()), *_RUN_LOGS)}
     if kind == "VIEW" and name in declared:
         comment_on(connection, kind, table, declared[name].grain, declared[name].meanings)
 
@@ -119,29 +132,53 @@ def create_findings(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def write_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[Mapping[str, Any]]) -> None:
-    """Write these runs to the run log. Each replaces the row with the same start; other rows are kept."""
-    declared = report_schema.RUNS
-    table = f"{REPORTS_SCHEMA}.{RUNS}"
-    stored_columns = read_tables(connection, REPORTS_SCHEMA).get(RUNS)
-    missing = [f"{c.name} {SQL_TYPES[c.type]}" for c in declared.columns if c.name not in (stored_columns or ())]
-    if missing:
+    """Write these runs, and their `failures`, to the run logs. Each replaces the rows with the same start.
+
+    The rows of other runs are kept.
+    """
+    stored_tables = read_tables(connection, REPORTS_SCHEMA)
+    if any(set(declared.names) - set(stored_tables.get(declared.name, ())) for declared in _RUN_LOGS):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
-        if stored_columns:  # another release created the table
-            connection.execute("; ".join(f"ALTER TABLE {table} ADD COLUMN {column}" for column in missing))
-        else:
-            connection.execute(f"CREATE TABLE {table} ({', '.join(missing)})")
-        comment_on(connection, "TABLE", table, declared.grain, declared.meanings)
+        for declared in _RUN_LOGS:
+            _create_log(connection, declared, stored_tables.get(declared.name))
         create_runs(connection)
     # A run writes its row shortly before it ends, so the next run writes the final end and exit code.
-    found = connection.execute(f"SELECT started_at, ended_at, exit_code FROM {table}").fetchall()
+    found = connection.execute(f"SELECT started_at, ended_at, exit_code FROM {REPORTS_SCHEMA}.{RUNS}").fetchall()
     stored = {started_at: rest for started_at, *rest in found}
     changed = [run for run in runs if stored.get(run["started_at"]) != [run["ended_at"], run["exit_code"]]]
     if changed:
+        failures = [
+            failure | {"started_at": run["started_at"]}
+            for run in changed
+            if run["started_at"] not in stored
+            for failure in run.get("failures") or ()
+        ]
         replaced = ", ".join(literal(run["started_at"]) for run in changed)
-        rows = ", ".join(f"({', '.join(literal(run.get(name)) for name in declared.names)})" for run in changed)
         with transaction(connection):
-            connection.execute(f"DELETE FROM {table} WHERE started_at IN ({replaced})")
-            connection.execute(f"INSERT INTO {table} ({', '.join(declared.names)}) VALUES {rows}")
+            connection.execute(f"DELETE FROM {REPORTS_SCHEMA}.{RUNS} WHERE started_at IN ({replaced})")
+            for declared, rows in ((report_schema.RUNS, changed), (report_schema.ACCOUNT_FAILURES, failures)):
+                _insert(connection, declared, rows)
+
+
+def _create_log(
+    connection: duckdb.DuckDBPyConnection, declared: schema.Table, stored: Mapping[str, str] | None
+) -> None:
+    """Create a log, or add the columns that the log of another release lacks."""
+    table = f"{REPORTS_SCHEMA}.{declared.name}"
+    missing = [f"{c.name} {SQL_TYPES[c.type]}" for c in declared.columns if c.name not in (stored or ())]
+    if stored:
+        connection.execute("; ".join(f"ALTER TABLE {table} ADD COLUMN {column}" for column in missing) or "SELECT 1")
+    else:
+        connection.execute(f"CREATE TABLE {table} ({', '.join(missing)})")
+    comment_on(connection, "TABLE", table, declared.grain, declared.meanings)
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, declared: schema.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        values = ", ".join(f"({', '.join(literal(row.get(name)) for name in declared.names)})" for row in rows)
+        connection.execute(
+            f"INSERT INTO {REPORTS_SCHEMA}.{declared.name} ({', '.join(declared.names)}) VALUES {values}"
+        )
 
 
 def has_runs(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -150,5 +187,16 @@ def has_runs(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the view `runs` on the run log."""
+    """Create the views `runs` and `account_runs` on the run logs and the observations, if these are stored."""
     create_view(connection, report_schema.RUNS, f"FROM {REPORTS_SCHEMA}.{RUNS}")
+    if FAILURES in read_tables(connection, REPORTS_SCHEMA) and exists(connection, SIP_TRUNK_SNAPSHOTS.name):
+        create_view(connection, report_schema.ACCOUNT_RUNS, _ACCOUNT_RUNS)
+
+
+_ACCOUNT_RUNS = f"""
+    SELECT account, snapshot_at AS ran_at, CASE WHEN is_unchanged THEN 'unchanged' ELSE 'loaded' END AS status,
+        trunk_count, drift_count, NULL::VARCHAR AS error, NULL::BIGINT AS exit_code
+    FROM {OBSERVATIONS}
+    UNION ALL
+    SELECT account, started_at, 'failed', NULL, NULL, error, exit_code FROM {REPORTS_SCHEMA}.{FAILURES}
+"""

@@ -36,6 +36,7 @@ _CHANGES_BEHIND = (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.na
 _TABLES_BEHIND = {
     **{table.name: (table.name,) for table in schema.EVERY_TABLE},
     schema.DRIFT.name: (schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name),
+    report_schema.ACCOUNT_RUNS.name: (schema.SIP_TRUNK_SNAPSHOTS.name,),
     report_schema.TRUNK_COUNTS.name: (schema.SIP_TRUNKS.name,),
     **{view.name: _CHANGES_BEHIND for view in report_schema.OF_HISTORY},
     report_schema.TRUNKS_AS_OF.name: (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.name),
@@ -85,6 +86,11 @@ def read_columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str,
 def exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
     """Whether a stored table with this name exists."""
     return bool(read_columns(connection, table))
+
+
+def has_every_view(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the file has every view on stored tables that this release declares."""
+    return {view.name for view in report_schema.OF_HISTORY} <= read_tables(connection, "main").keys()
 
 
 def file_literal(path: object) -> str:

@@ -317,10 +317,37 @@ RUNS = Table(
 )
 """The run log, in the schema `reports`. Unlike the reports, it covers all runs."""
 
+_ACCOUNT_ERROR = own_or_null("error", "text", "The error message of a failed account.")
+_EXIT_CODE = own_or_null("exit_code", "bigint", "The exit code that the failure alone would have.")
+ACCOUNT_FAILURES = Table(
+    "account_failures",
+    "One row per account and run in which it failed: a log.",
+    (ACCOUNT, own("started_at", "timestamp", "Start of the run (UTC)."), _ACCOUNT_ERROR, _EXIT_CODE),
+    ("account", "started_at"),
+)
+"""A log, in the schema `reports`. Successes are in `sip_trunk_snapshots`."""
+
+_STATUS = "loaded: trunks were stored; unchanged: no trunk had changed; failed: the stored data was kept."
+ACCOUNT_RUNS = Table(
+    "account_runs",
+    "One row per account and run: what happened, and why it failed. Not in it: runs that failed before any account was "
+    "asked; see runs.",
+    (
+        ACCOUNT,
+        own("ran_at", "timestamp", "Time of the snapshot; if the account failed, start of the run (UTC)."),
+        own("status", "text", _STATUS, ("loaded", "unchanged", "failed")),
+        own_or_null("trunk_count", "bigint", "Trunks in the snapshot; null if the account failed."),
+        own_or_null("drift_count", "bigint", "Deviations from the declaration; null if the account failed."),
+        _ACCOUNT_ERROR,
+        _EXIT_CODE,
+    ),
+    ("account", "ran_at"),
+)
+
 OF_HISTORY = (SIP_TRUNK_CHANGES, SIP_TRUNK_ALLOWED_IPS_HISTORY, TRUNK_LIFETIMES, TRUNK_COUNTS_DAILY)
 """The views that are made from the history and the observations."""
 
-VIEWS = (*OF_HISTORY, TRUNK_COUNTS, CURRENT_FINDINGS, RUNS)
+VIEWS = (*OF_HISTORY, TRUNK_COUNTS, CURRENT_FINDINGS, RUNS, ACCOUNT_RUNS)
 
 
 @dataclass(frozen=True)

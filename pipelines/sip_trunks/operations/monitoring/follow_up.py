@@ -48,7 +48,8 @@ def follow_up_failure(settings: Settings, error: BaseException, started_at: date
 
 
 def _as_event(settings: Settings, run: Mapping[str, Any]) -> dict[str, Any]:
-    return {"event": "run", "fields": {**run, "destination": settings.destination}}
+    row = {name: value for name, value in run.items() if name != "failures"}
+    return {"event": "run", "fields": row | {"destination": settings.destination}}
 
 
 def _record(settings: Settings, run: Mapping[str, Any], result: RunResult | None, error: BaseException | None) -> None:
