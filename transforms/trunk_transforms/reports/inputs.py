@@ -69,9 +69,9 @@ class ReportInputs:
 
     `tables` has the frames that `tables_needed` names: `trunks` (current state), `lifetimes` (rows of the history),
     `changes` (rows of `CHANGES`), `changed_trunks` (their trunks, and those of which only drift changed) and
-    `observations` (`sip_trunk_snapshots`). `log`, the findings published by earlier runs, is optional, as are the frames
-    of `Past`: `recent_versions`, `recent_changes` and `credentials`. Count reports accept `groups` in place of `trunks`:
-    the number of trunks, `trunk_count`, per combination of the columns to count by, or of their base columns.
+    `observations` (`sip_trunk_snapshots`). `log`, the findings published by earlier runs, is optional, as are the
+    frames of `Past`: `recent_versions`, `recent_changes` and `credentials`. Count reports accept `groups` in place of
+    `trunks`: the number of trunks, `trunk_count`, per combination of the columns to count by, or of their base columns.
     """
 
     tables: Mapping[str, pd.DataFrame]
