@@ -33,13 +33,13 @@ with app.setup(hide_code=True):
         conclude_counts,
         conclude_findings,
         conclude_growth,
-        count_of,
     )
     from trunk_transforms.history.growth import derive_growth, is_within, list_fitting_periods
     from trunk_transforms.history.timeline import count_versions, derive_timeline, list_moments, state_at
     from trunk_transforms.reports.counts import count_changes, count_providers
     from trunk_transforms.reports.filters import Selection, list_choices, narrow, select
     from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, SEVERITIES
+    from trunk_transforms.text import count_of
 
 
 @app.cell(hide_code=True)

@@ -65,8 +65,8 @@ def make() -> dict[str, Cost]:
     from sip_trunks.destinations import open_destination
     from sip_trunks.reporting.html_page import render_page
     from sip_trunks.reporting.inputs import read_inputs, read_options, stored_tables
-    from sip_trunks.warehouse.report_tables import write_report
-    from trunk_transforms.audit.finding_log import extend_findings
+    from sip_trunks.reporting.publish import write_tables
+    from sip_trunks.warehouse.views import write_audit
     from trunk_transforms.schema.reports import REPORTS
 
     gc.set_threshold(50_000, 20, 20)  # as the command does
@@ -82,13 +82,8 @@ def make() -> dict[str, Cost]:
         derive_report(name, inputs)
         lap(name)
     with duckdb.connect("written.duckdb") as written:
-        for report in REPORTS.values():
-            frame = derive_report(report.name, inputs)
-            if report.name == "audit":
-                frame = extend_findings(
-                    inputs.tables.get("log"), frame, inputs.suppressed, inputs.tables["observations"]
-                )
-            write_report(written, report.table, frame, report.question)
+        written.execute("CREATE SCHEMA famulor")
+        write_tables(written, inputs, write_audit)
     os.remove("written.duckdb")  # noqa: PTH107 - as light as it gets
     lap("writing the tables")
     frames = {name: derive_report(name, inputs) for name, report in REPORTS.items() if report.is_on_page}

@@ -142,7 +142,9 @@ def test_a_duckdb_copy_explains_itself_and_can_be_read_only(source: str, past: P
             assert copy.execute(without).fetchall() == []
         views = copy.execute(f"SELECT view_name FROM duckdb_views() WHERE {ours} ORDER BY 1").fetchall()
         questions = {"drift", "findings", "sip_trunk_changes", "trunk_counts"}
-        tables = {table.name for table in schema.TABLES} | ({SNAPSHOT_ROWS} if source == "parquet" else set())
+        tables = {table.name for table in (*schema.TABLES, *schema.AUDIT_TABLES)} | (
+            {SNAPSHOT_ROWS} if source == "parquet" else set()
+        )
         assert {name for (name,) in views} == tables | questions
         (total,) = copy.execute("SELECT sum(trunk_count) FROM reports.counts").fetchall()
         assert total == copy.execute("SELECT count(*) FROM sip_trunks").fetchone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -18,7 +19,7 @@ from tests.support.published import OPEN
 from tests.support.runs import call, load, query
 from trunk_transforms import schema
 from trunk_transforms.reports.registry import derive_report
-from trunk_transforms.schema.reports import REPORTS
+from trunk_transforms.schema.reports import CURRENT_FINDINGS, REPORTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,13 +34,17 @@ if TYPE_CHECKING:
 def test_every_report_is_a_table_with_documented_columns(published: Published) -> None:
     with published.reading(0) as connection:
         for report in REPORTS.values():
+            if report.name == "audit":  # its table is the view `findings`
+                continue
             described = f"SELECT column_name, column_type FROM (DESCRIBE reports.{report.table.name})"
             declared = [(column.name, schema.SQL_TYPES[column.type]) for column in report.table.columns]
             assert connection.execute(described).fetchall() == declared, report.name
-        found = "SELECT trunk_id, rule, severity, is_current FROM reports.audit_findings"
-        assert connection.execute(found).fetchone() == (43, "allowlist-open", "critical", True)
-        types = "SELECT DISTINCT typeof(first_seen_at), typeof(trunk_id) FROM reports.audit_findings"
-        assert connection.execute(types).fetchall() == [("TIMESTAMP WITH TIME ZONE", "BIGINT")]
+        for table in (CURRENT_FINDINGS, *schema.AUDIT_TABLES):
+            described = f"SELECT column_name, column_type FROM (DESCRIBE main.{table.name})"
+            declared = [(column.name, schema.SQL_TYPES[column.type]) for column in table.columns]
+            assert connection.execute(described).fetchall() == declared, table.name
+        found = "SELECT trunk_id, rule, severity, is_new_rule FROM findings WHERE trunk_id = 43"
+        assert connection.execute(found).fetchone() == (43, "allowlist-open", "critical", False)
     page = published.page(0)
     assert page is not None
     assert "allowlist-open" in page
@@ -54,15 +59,15 @@ def test_a_run_without_reports_leaves_none_that_are_out_of_date(published: Publi
     assert published.page(2) is not None
 
 
-def test_a_finding_keeps_its_age_from_run_to_run_and_stays_when_it_is_over(published: Published) -> None:
-    log = "SELECT first_seen_at, last_seen_at, is_current FROM reports.audit_findings WHERE rule = 'allowlist-open'"
+def test_a_finding_keeps_its_age_from_run_to_run_and_has_another_life_if_it_returns(published: Published) -> None:
+    lives = "SELECT opened_at, closed_at, closed_because FROM findings_history WHERE rule = 'allowlist-open'"
     seen = published.moments
     # The run between them wrote no reports.
-    assert published.query(2, log) == [(seen[0], seen[2], True)]
-    assert published.query(3, log) == [(seen[0], seen[2], False)]
+    assert published.query(2, lives) == [(seen[0], None, None)]
+    assert published.query(3, lives) == [(seen[0], seen[3], "trunk removed")]
     if published.kind == "duckdb":
-        again = [(seen[0], seen[2], False), (seen[4], seen[4], True)]
-        assert published.query(4, f"{log} ORDER BY first_seen_at") == again
+        again = [(seen[0], seen[3], "trunk removed"), (seen[4], None, None)]
+        assert published.query(4, f"{lives} ORDER BY opened_at") == again
 
 
 def test_the_view_of_findings_has_the_current_ones(published: Published) -> None:
@@ -86,7 +91,7 @@ def test_a_run_publishes_what_the_command_derives_and_an_unchanged_one_leaves_it
     )
     api.answer([TRUNK, OPEN, trunk(id=9, country_code=None)])
     moment = load(with_reports=True).snapshot_at
-    found = query("SELECT account, trunk_id, rule FROM reports.audit_findings")
+    found = query("SELECT account, trunk_id, rule FROM findings")
     assert {("acme", 43, "duplicate-across-accounts"), ("beta", 43, "duplicate-across-accounts")} <= set(found)
     assert "allowlist-open" not in {rule for _, _, rule in found}
     assert "0.0.0.0/0" not in read_settings().page_path.read_text("utf-8")
@@ -96,14 +101,38 @@ def test_a_run_publishes_what_the_command_derives_and_an_unchanged_one_leaves_it
         for report in REPORTS.values():
             derived = derive_report(report.name, inputs)
             columns = ", ".join(derived.columns)
-            published = connection.execute(f"SELECT {columns} FROM reports.{report.table.name}").fetchall()
+            place_of = "main" if report.name == "audit" else "reports"
+            published = connection.execute(f"SELECT {columns} FROM {place_of}.{report.table.name}").fetchall()
             assert published == rows(derived), report.name
 
     written = read_settings().page_path.stat().st_mtime_ns
-    before = query("FROM reports.audit_findings")
+    before = query("FROM findings_history")
     assert {account.status for account in load(with_reports=True).accounts} == {"unchanged"}
-    assert query("FROM reports.audit_findings") == before
+    assert query("FROM findings_history") == before
     assert read_settings().page_path.stat().st_mtime_ns == written
+
+
+def test_a_finding_opens_when_its_suppression_ends_though_the_response_is_unchanged(api: Api, place: Path) -> None:
+    def suppress_until(day: date) -> None:
+        (place / ".dlt" / "config.toml").write_text(
+            f'[[sip_trunks.suppressions]]\nrule = "allowlist-open"\ntrunk_id = 43\nreason = "a test"\nuntil = {day}\n'
+        )
+
+    (place / ".dlt").mkdir()
+    lives = "SELECT trunk_id, opened_at, closed_at FROM findings_history WHERE rule = 'allowlist-open'"
+    suppress_until(date(2999, 1, 1))
+    api.answer([OPEN])
+    load(with_reports=True)
+    assert query(lives) == []
+    with duckdb.connect(str(read_settings().warehouse_path)) as connection:
+        connection.execute("UPDATE famulor.audited_rules SET audited_at = audited_at - INTERVAL 9 DAY")
+    suppress_until(datetime.now(UTC).date() - timedelta(days=2))
+    outcome = load(with_reports=True)
+    assert outcome.accounts[0].status == "unchanged"
+    assert query(lives) == [(43, outcome.snapshot_at, None)]
+    again = load(with_reports=True)
+    assert again.findings is not None
+    assert {found.new_count for found in again.findings} == {0}
 
 
 # ---------------------------------------------------------------------- several destinations

@@ -141,6 +141,7 @@ def write(frames: dict[str, pd.DataFrame], output: Path, form: str) -> list[Path
         output=output,
         raw=False,
         suppressed_count=0,
+        coverage=[],
         as_of=datetime(2027, 1, 1, tzinfo=UTC),
         destination=SimpleNamespace(name="duckdb", location="here"),
     )
@@ -341,10 +342,10 @@ def test_a_finding_has_what_was_seen_and_what_to_do(stored: Path) -> None:
     (finding,) = [row for row in findings if row["rule"] == "allowlist-open"]
     assert (finding["trunk_id"], finding["severity"], finding["account"]) == (48, "critical", "default")
     assert "0.0.0.0/0" in finding["seen"]
-    assert datetime.fromisoformat(finding["first_seen_at"]).year >= 2026
+    assert datetime.fromisoformat(finding["opened_at"]).year >= 2026
     lines = call("audit").splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[0] == f"critical  allowlist-open, since {finding['first_seen_at'][:10]}"
+    assert lines[0] == f"critical  allowlist-open, since {finding['opened_at'][:10]}"
     assert "          of    trunk 48, +14155551299, Provider X Main, default" in lines
     count = re.compile(rf"{len(findings)} findings( of \d+ causes)?: 1 critical, ")
     place = next(place for place, line in enumerate(lines) if count.match(line))

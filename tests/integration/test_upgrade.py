@@ -9,10 +9,14 @@ from __future__ import annotations
 import lzma
 from typing import TYPE_CHECKING
 
+import duckdb
 import pytest
 
+from sip_trunks.operations.monitoring.follow_up import describe_run
+from sip_trunks.run.run_log import summarize
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.consistency import assert_history_is_sound, closed_versions, read
+from tests.support.published import OPEN
 from tests.support.runs import PROJECT, load, only
 
 if TYPE_CHECKING:
@@ -39,3 +43,38 @@ def test_what_an_earlier_release_stored_goes_on(api: Api, place: Path, release: 
     assert read(path, "SELECT nickname, zz_floor FROM sip_trunks WHERE id = 42") == [("Back office", 3)]
     assert read(path, "SELECT count(*) FROM sip_trunks_history WHERE id = 44") == [(1,)]
     assert_history_is_sound(path)
+
+
+def test_findings_that_an_earlier_release_logged_go_on(api: Api, place: Path) -> None:
+    """It logged them in `reports.audit_findings` and had fewer rules. The response of the next run is unchanged."""
+    path = place / "data" / "warehouse.duckdb"
+    api.answer([OPEN, TRUNK, trunk(id=9, country_code="XX")])
+    first = load(with_reports=True).snapshot_at
+    api.answer([OPEN, TRUNK, trunk(id=9, country_code="DE")])
+    load(with_reports=True)
+    ((unknown,),) = read(path, "SELECT min(rule) FROM findings WHERE rule <> 'allowlist-open'")
+    with duckdb.connect(path) as connection:
+        connection.execute(f"""
+            CREATE TABLE reports.audit_findings AS
+            SELECT * EXCLUDE (nickname, opened_at, closed_at, closed_because, is_new_rule), opened_at AS first_seen_at,
+                opened_at AS last_seen_at, closed_at IS NULL AS is_current
+            FROM famulor.findings_history WHERE rule <> '{unknown}';
+            DROP VIEW findings; DROP VIEW findings_history; DROP VIEW audited_rules;
+            DROP TABLE famulor.findings_history; DROP TABLE famulor.audited_rules;
+            CREATE VIEW findings AS FROM reports.audit_findings WHERE is_current
+        """)
+    outcome = load(with_reports=True)
+    assert only(outcome).status == "unchanged"
+    lives = "SELECT trunk_id, opened_at, closed_because, is_new_rule FROM findings_history WHERE rule = "
+    assert read(path, f"{lives}'allowlist-open'") == [(43, first, None, False)]
+    assert read(path, f"{lives}'country-unknown'") == [(9, first, "fixed", False)]
+    # A rule without a finding in the log counts as new, and its findings as no news.
+    new = read(path, f"{lives}'{unknown}'")
+    assert new == [(trunk_id, outcome.snapshot_at, None, True) for trunk_id, *_ in new] != []
+    assert outcome.findings is not None
+    counts = {found.rule: (found.new_count, found.new_rule_count) for found in outcome.findings}
+    assert counts[unknown] == (0, len(new))
+    assert sum(news for news, _ in counts.values()) == 0
+    assert f"{len(new)} finding" in describe_run(summarize(outcome))
+    with pytest.raises(duckdb.CatalogException):
+        read(path, "FROM reports.audit_findings")

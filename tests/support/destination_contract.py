@@ -534,6 +534,61 @@ class DestinationContract:
         assert api.requests == []
         assert self.contents() == before
 
+    # ------------------------------------------------------------------ findings
+
+    def test_findings_have_lives_that_are_exported_pruned_and_forgotten(self, api: Api, place: Path) -> None:
+        wide = IP_TRUNK | {"allowed_inbound_ips": ["0.0.0.0/0"]}
+        lives = (
+            "SELECT trunk_id, opened_at, closed_at, closed_because, is_new_rule FROM findings_history "
+            "WHERE rule = 'allowlist-open' ORDER BY ALL"
+        )
+
+        def run_on(*trunks: dict[str, Any]) -> tuple[datetime, dict[str, tuple[int, int, int, int]]]:
+            outcome = load_trunks(api, *trunks, with_reports=True)
+            assert outcome.snapshot_at is not None
+            assert outcome.findings is not None
+            counts = {f.rule: (f.finding_count, f.cause_count, f.new_count, f.added_count) for f in outcome.findings}
+            return outcome.snapshot_at, counts
+
+        first, counts = run_on(TRUNK, wide, wide | {"id": 50, "phone_number": "+14155551298"})
+        assert counts["allowlist-open"] == (2, 1, 2, 0)
+        second, _ = run_on(TRUNK, IP_TRUNK)
+        third, counts = run_on(TRUNK, wide)
+        assert counts["allowlist-open"] == (1, 1, 1, 0)
+        # One more trunk of a known cause.
+        fourth, counts = run_on(TRUNK, wide, wide | {"id": 51, "phone_number": "+14155551297"})
+        assert counts["allowlist-open"] == (2, 1, 1, 1)
+        stored = [
+            (43, first, second, "fixed", False),
+            (43, third, None, None, False),
+            (50, first, second, "trunk removed", False),
+            (51, fourth, None, None, False),
+        ]
+        assert query(lives) == stored
+        opened = "SELECT trunk_id, opened_at FROM findings WHERE rule = 'allowlist-open' ORDER BY ALL"
+        assert query(opened) == [(43, third), (51, fourth)]
+        found = json.loads(call("audit", "--select", "allowlist-open", "--format", "json"))
+        assert [datetime.fromisoformat(finding["opened_at"]) for finding in found] == [third, fourth]
+
+        (place / ".dlt").mkdir(exist_ok=True)
+        (place / ".dlt" / "config.toml").write_text(
+            "[[sip_trunks.suppressions]]\n"
+            'rule = "allowlist-open"\ntrunk_id = 43\nreason = "a test"\nuntil = 2999-01-01\n'
+        )
+        fifth, _ = run_on(TRUNK, wide, wide | {"id": 51})
+        stored[1] = (43, third, fifth, "suppressed", False)
+        assert query(lives) == stored
+        call("export", "--output", "copy", "--as-of", fourth.isoformat())
+        limit = fourth + (fifth - fourth) / 2
+        days = f"{(datetime.now(UTC) - limit) / timedelta(days=1):.9f}d"
+        call("prune", "--older-than", days, "--yes")
+        assert query(lives) == [stored[1], stored[3]]
+        call("accounts", "forget", "default", "--yes")
+        call("import", "copy")
+        # The copy has the lives as of then; the suppression is in force now.
+        stored[1] = (43, third, fourth, "suppressed", False)
+        assert query(lives) == stored
+
     # ------------------------------------------------------------------ what goes
 
     def test_prune_deletes_the_past_and_changes_no_later_moment(self) -> None:

@@ -135,7 +135,8 @@ def find(count: int, texts: tuple[str, ...]) -> pd.DataFrame:
             "cause": seen[(place + 2) % len(seen)],
             "seen": seen[(place + 2) % len(seen)],
             "fix": seen[place // len(codes) % len(seen)],
-            "first_seen_at": pd.Series(pd.Timestamp(day(3)), index=place, dtype="datetime64[us, UTC]"),
+            "opened_at": pd.Series(pd.Timestamp(day(3)), index=place, dtype="datetime64[us, UTC]"),
+            "is_new_rule": pd.Series(place % 7 == 3, dtype="boolean"),
         }
     )
     order = {severity: -number for number, severity in enumerate(SEVERITIES)}

@@ -78,7 +78,7 @@ def store(settings: Settings, answers: Sequence[Answer], *, with_reports: bool =
         with destination.working() as connection:
             destination.initialize(connection, tables_of(answers))
             if with_reports and destination.publishes_reports:
-                publish_tables(connection, settings, moment)
+                publish_tables(connection, settings, moment, destination.write_audit)
         destination.publish(moment)
         destination.discard_work()
         discard_dlt_folder(settings)

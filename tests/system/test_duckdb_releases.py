@@ -55,7 +55,7 @@ SNAPSHOTS = (
     list(LATEST),
 )
 
-REPORT_TABLES = [report.table.name for report in REPORTS.values()]
+REPORT_TABLES = [report.table.name for name, report in REPORTS.items() if name != "audit"]
 
 OF_THE_FILE = (
     *(f"SELECT * FROM {place}.{table} ORDER BY ALL" for place in ("famulor", "main") for table in TABLES),

@@ -27,6 +27,7 @@ from trunk_transforms.schema.reports import CHANGES, FINDINGS
 NOW, CATALOG = day(9), default_providers()
 TRUNKS, HISTORY, SEEN = trunks({}), versions({"days": (0, None)}), observations(0)
 COUNTS = pd.DataFrame({"provider": ["Telnyx"], "trunk_count": [1]})
+HOSTS = COUNTS.assign(sip_address="sip.telnyx.com")
 CHANGED = pd.DataFrame(columns=CHANGES.names, dtype="str")
 FOUND = pd.DataFrame(columns=FINDINGS.names, dtype="str")
 
@@ -41,7 +42,7 @@ FUNCTIONS: dict[str, tuple[Callable[[pd.DataFrame], Any], pd.DataFrame, list[str
     "providers": (count_providers, COUNTS, ["provider"]),
     "changed": (count_changes, CHANGED, ["account", "trunk_id", "change"]),
     "audit": (lambda frame: audit_trunks(frame, providers=CATALOG, as_of=NOW), TRUNKS, ["account", "country_code"]),
-    "coverage": (lambda frame: measure_coverage(frame, CATALOG, NOW), COUNTS, ["provider", "trunk_count"]),
+    "coverage": (lambda frame: measure_coverage(frame, CATALOG, NOW, []), HOSTS, ["provider", "trunk_count"]),
     "suppress": (lambda frame: suppress(frame, [], NOW), FOUND, ["account", "rule", "cause"]),
     "growth": (lambda frame: derive_growth(frame, SEEN, as_of=NOW), HISTORY, ["created_at", "valid_from", "valid_to"]),
     "seen": (lambda frame: derive_growth(HISTORY, frame, as_of=NOW), SEEN, ["account", "snapshot_at"]),

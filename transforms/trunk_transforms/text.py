@@ -1,4 +1,4 @@
-"""Text from the API, escaped for one line of output."""
+"""Text for one line of output: escaped text from the API, and counted nouns."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ def printable(text: str, limit: int) -> str:
     """
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:limit])
     return escaped if len(escaped) <= limit and len(text) <= limit else escaped[: max(limit - 1, 0)] + "…"
+
+
+def count_of(count: int, noun: str) -> str:
+    """Return a number with its noun: `1 trunk`, `2,000 trunks`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

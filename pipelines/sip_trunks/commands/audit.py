@@ -15,6 +15,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--fail-on", choices=SEVERITIES, help="exit with 10 if there is a finding of this severity or above"
     )
+    parser.add_argument(
+        "--coverage", action="store_true", help="add the report coverage: trunks and rules that are not checked"
+    )
     add_report_output(parser)
 
 
@@ -24,7 +27,6 @@ def run(options: Options) -> int:
     from sip_trunks.core.errors import CHECK_FAILED, UsageError
     from sip_trunks.core.settings import read_settings
     from sip_trunks.reporting.output import choose_format
-    from sip_trunks.reporting.terminal import print_wrapped
     from trunk_transforms.audit.rules import select_rules
     from trunk_transforms.audit.suppressions import expired
 
@@ -34,13 +36,12 @@ def run(options: Options) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from None
     failing = SEVERITIES[SEVERITIES.index(options.fail_on) :] if options.fail_on else ()
-    with deriving(settings, options, ["audit"], rules=rules) as inputs:
+    is_whole = options.coverage or choose_format(options.format, options.output) in ("html", "xlsx")
+    names = ["audit", "coverage"] if is_whole else ["audit"]
+    with deriving(settings, options, names, rules=rules) as inputs:
         # Output that cannot be written, such as after `| head`, must not turn a failure into a success.
         options.exit_code = CHECK_FAILED if inputs.findings["severity"].isin(failing).any() else 0
-        output_reports(settings, options, ["audit"], inputs)
-        if choose_format(options.format, options.output) == "table":
-            for gap in inputs.coverage.describe():
-                print_wrapped("coverage  ", gap)
+        output_reports(settings, options, names, inputs)
         sys.stdout.flush()
     for suppression in expired(inputs.options.suppressions, inputs.options.as_of):
         text = f"the suppression of {suppression.subject} has expired on {suppression.until}"

@@ -106,6 +106,7 @@ def deriving(settings: Settings, options: Options, names: list[str], **asked: An
 
 def output_reports(settings: Settings, options: Options, names: list[str], inputs: ReportInputs) -> None:
     """Write the reports in the format and to the file that the options name."""
+    from trunk_transforms.audit.coverage import describe_coverage
     from trunk_transforms.reports.registry import derive_report
 
     write_reports(
@@ -114,6 +115,7 @@ def output_reports(settings: Settings, options: Options, names: list[str], input
         output=options.output,
         raw=options.raw,
         suppressed_count=len(inputs.suppressed) if "audit" in names else 0,
+        coverage=list(describe_coverage(inputs.coverage)) if names == ["audit"] else [],
         as_of=inputs.options.as_of,
         destination=open_destination(settings),
     )

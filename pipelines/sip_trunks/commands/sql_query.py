@@ -26,7 +26,7 @@ T = TypeVar("T")
 _LONGEST_ERROR = 2_000
 _CHUNK = 10_000
 _ABSENT = {
-    CURRENT_FINDINGS.name: "findings exists if the last run with new data wrote reports; servers do not have it",
+    CURRENT_FINDINGS.name: "findings exists if the last run with new data wrote reports",
     ACCOUNT_RUNS.name: "account_runs exists after the first run of this release; servers do not have it",
     RUNS.name: "runs exists after the first run of this release; servers do not have it, state/runs.jsonl has the runs",
 }

@@ -112,6 +112,9 @@ class WritableDestination(NamedDestination, Protocol):
     def write_observations(self, connection: DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to `sip_trunk_snapshots` for responses that are unchanged and need no load."""
 
+    def write_audit(self, connection: DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+        """Replace the tables of the audit by these; the connection then shows them. Raises DestinationError."""
+
     def publish(self, _snapshot_at: datetime) -> str | None:
         """Make the run visible to readers, as a whole if the destination is atomic; do nothing if it already is.
 

@@ -84,7 +84,7 @@ class CopiedDestination(Destination):
         for resource in schema.RESOURCES if tables.columns_of(OBSERVATIONS) else ():
             if tables.columns_of(resource.name):
                 _write_copy(connection, tables, resource.name, tables.fetch_observed_versions(resource))
-        for name in (OBSERVATIONS, schema.SCHEMA_DRIFT.name):
+        for name in (OBSERVATIONS, schema.SCHEMA_DRIFT.name, *(table.name for table in schema.AUDIT_TABLES)):
             _copy(connection, tables, name)
 
     def exists(self) -> bool:

@@ -208,6 +208,13 @@ class DeltaLake(copies.CopiedDestination):
         self._write({OBSERVATIONS: pa.Table.from_pylist(list(rows), schema.SIP_TRUNK_SNAPSHOTS.full_arrow_schema())})
         self.copy_for_run(connection)
 
+    def write_audit(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+        """Replace the tables of the audit, each in one commit, and update the copies in the connection."""
+        with using_dlt(self.settings):
+            for name, rows in tables.items():
+                self.stored_tables.replace(name, rows)
+            self.copy_for_run(connection)
+
     def _write(self, tables: Mapping[str, pa.Table], replaced: Collection[str] = ()) -> str:
         """Write tables with dlt and return the id of the load."""
         self.stored_tables.record_json_columns(tables)

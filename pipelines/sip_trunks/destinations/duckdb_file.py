@@ -172,6 +172,12 @@ class DuckDBFile(Destination):
         if not sql.has_every_view(connection):  # another release wrote the file
             self._create_views(connection)
 
+    def write_audit(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+        """Write the tables of the audit, and their views, into the private copy."""
+        from sip_trunks.warehouse.views import write_audit
+
+        write_audit(connection, tables)
+
     @contextmanager
     def compacting(self, deletions: Mapping[str, str], _moment: datetime) -> Iterator[Compacted]:
         """Yield a writing connection to a private copy without the deleted rows, which is rewritten afterwards."""

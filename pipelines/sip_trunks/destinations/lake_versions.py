@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from sip_trunks.destinations.lake_storage import LakeFiles
 
 SNAPSHOT_ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
+_AUDIT_TABLES = [table.name for table in schema.AUDIT_TABLES]
+_TABLES = [*(table.name for table in schema.TABLES), *_AUDIT_TABLES]
 _VERSION_FORMAT = "%Y%m%dT%H%M%S%fZ"
 _VERSION = re.compile(r"\d{8}T\d{12}Z")
 _DATE_FOLDER = re.compile(r"snapshot_date=\d{4}-\d\d-\d\d")
@@ -90,7 +92,8 @@ class LakeVersions:
             files = self.files.find(self.rows_folder(self.current))
             return [file for file in files if name_of(file) <= self.current]
         files = self.files.find(f"versions/{self.current}/{table}")
-        if not files:
+        # A lake without an audit has no tables of it.
+        if not files and table not in _AUDIT_TABLES:
             raise DestinationError(
                 f"the lake at {self.files.location} lacks the files of {table} in versions/{self.current}; restore "
                 "them from a backup, or move the lake away to start again"
@@ -140,7 +143,7 @@ class LakeVersions:
                 shutil.rmtree(draft / SNAPSHOT_ROWS)
             target = f"versions/{version}"
             if before is not None:
-                unchanged = [t.name for t in schema.TABLES if not any((draft / t.name).glob("*.parquet"))]
+                unchanged = [name for name in _TABLES if not any((draft / name).glob("*.parquet"))]
                 for folder in unchanged:
                     files.share(files.find(f"versions/{before}/{folder}"), f"{target}/{folder}")
             files.adopt(draft, target)
@@ -220,9 +223,9 @@ class Compaction:
     def write(self, deletions: Mapping[str, str]) -> dict[str, int]:
         """Write the version and return the number of deleted rows by table; `deletions` maps tables to conditions."""
         counts = {
-            table.name: self._write_table(table.name, deletions[table.name])
-            for table in schema.TABLES
-            if table.name in deletions
+            name: self._write_table(name, deletions[name])
+            for name in _TABLES
+            if name in deletions and self.versions.find_files(name)
         }
         return counts | {SNAPSHOT_ROWS: self._write_generation(deletions.get(SNAPSHOT_ROWS, "false"))}
 

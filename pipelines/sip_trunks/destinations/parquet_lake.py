@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
-_TABLES = [table.name for table in schema.TABLES]
+_TABLES = [table.name for table in (*schema.TABLES, *schema.AUDIT_TABLES)]
 _DLT_CONFIG = KEEPING_LOAD_IDS | {
     # Files stay as dlt writes them: small, and with row groups that a query can skip.
     "DATA_WRITER__COMPRESSION": "zstd",
@@ -194,13 +194,25 @@ class ParquetLake(Destination):
         """Write `sip_trunk_snapshots` as a whole, with these rows for responses that are unchanged."""
         connection.execute(f"CREATE OR REPLACE TEMP TABLE observations AS FROM {sql.DATASET}.{_OBSERVATIONS}")
         state.insert_observations(connection, "observations", rows)
-        for draft in self._drafted(_OBSERVATIONS):
-            Path(draft).unlink()
-        folder = self._draft / _OBSERVATIONS
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{version_at(max(row['snapshot_at'] for row in rows))}.parquet"
+        file = self._new_file(_OBSERVATIONS, version_at(max(row["snapshot_at"] for row in rows)))
         connection.execute(f"COPY observations TO {sql.literal(file)} (FORMAT parquet, COMPRESSION zstd)")
         self._show_for_run(connection, [_OBSERVATIONS])
+
+    def write_audit(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+        """Draft the tables of the audit."""
+        import pyarrow.parquet as pq
+
+        for name, rows in tables.items():
+            pq.write_table(rows, self._new_file(name, name), compression="zstd")
+        self._show_for_run(connection, tables)
+
+    def _new_file(self, table: str, name: str) -> Path:
+        """Return the path of the only file of a table in the draft."""
+        for draft in self._drafted(table):
+            Path(draft).unlink()
+        folder = self._draft / table
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{name}.parquet"
 
     def publish(self, snapshot_at: datetime) -> None:
         """Make the draft the current version. Raises RunActiveError if another run has published meanwhile."""
@@ -259,10 +271,8 @@ class ParquetLake(Destination):
             for table in (*_TABLES, SNAPSHOT_ROWS):
                 if (tables is None or table in tables) and (files := self._versions.find_files(table)):
                     sql.show_files(connection, table, files)
-            create_views(connection, partial(read_provider_catalog, self.settings), kind="VIEW")
             self._show_reports(connection, kind="VIEW")
-            if report_tables.has_reports(connection):
-                report_tables.create_findings(connection)
+            create_views(connection, partial(read_provider_catalog, self.settings), kind="VIEW")
             if report_tables.has_runs(connection):
                 report_tables.create_runs(connection)
             self._versions.files.confine(connection)

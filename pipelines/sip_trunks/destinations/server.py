@@ -27,6 +27,7 @@ from sip_trunks.destinations.dlt_pipeline import (
 from sip_trunks.warehouse import sql, state
 from sip_trunks.warehouse.sql import quoted
 from trunk_transforms import schema
+from trunk_transforms.schema.reports import AUDITED_RULES, FINDINGS_HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -199,6 +200,23 @@ class DatabaseServer(copies.CopiedDestination):
             # This also replaces the rows of an interrupted run.
             loaded = self._run_dlt(partial(writing_source, part, replaced=list(part)), config)
         self._delete_old_schemas(loaded.schema_hash)
+        self.copy_for_run(connection)
+
+    def write_audit(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+        """Merge the history of findings and replace the list of rules, then update the copies in the connection.
+
+        An interruption counts as an interrupted load, which the next run repeats.
+        """
+        from sip_trunks.famulor.source import UPSERT, build_source
+
+        for table in tables.values():
+            _refuse_nul(table)
+        is_half_done = self.is_half_done()
+        dispositions = {FINDINGS_HISTORY: UPSERT, AUDITED_RULES: "replace"}
+        source = partial(build_source, lambda name: [tables[name]], dispositions)
+        loaded = self._run_dlt(source, _DLT_CONFIG | KEEPING_LOAD_IDS)
+        if not is_half_done:
+            self._delete_old_schemas(loaded.schema_hash)
         self.copy_for_run(connection)
 
     def _run_dlt(self, source: Callable[[], DltSource], config: Mapping[str, str]) -> Loaded:

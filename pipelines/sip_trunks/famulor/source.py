@@ -44,6 +44,9 @@ _STRATEGIES = {"cdc", "scd2", "upsert"}
 _HISTORIES = {resource.history for resource in schema.RESOURCES}
 _ROWS_WORTH_COLLECTING = 100_000
 
+UPSERT: Any = {"disposition": "merge", "strategy": "upsert"}
+"""The write disposition of a table with a key, from which rows do not disappear."""
+
 CONTRACT: Any = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
 """New columns are added. A value of the wrong type fails the load before anything is written."""
 
@@ -80,8 +83,7 @@ def merging_snapshots(accounts: Sequence[str], snapshot_at: datetime) -> dict[sc
     accounts are not changed. Versions begin and end at `snapshot_at`.
     """
     scope = f"account IN ({', '.join(_quoted(name) for name in accounts)})"
-    upsert: Any = {"disposition": "merge", "strategy": "upsert"}
-    dispositions = dict.fromkeys(schema.TABLES, upsert)
+    dispositions = dict.fromkeys(schema.TABLES, UPSERT)
     for resource in schema.RESOURCES:
         dispositions |= _merging(resource, lambda _: scope, snapshot_at)
     return dispositions

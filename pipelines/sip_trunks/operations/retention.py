@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from sip_trunks.core.logs import logger, say
 from sip_trunks.destinations import open_destination
 from sip_trunks.run.pending import delete_unnamed_page, mark_page, unmark_page
-from sip_trunks.warehouse import report_tables, sql, state
+from sip_trunks.warehouse import findings, report_tables, sql, state
+from sip_trunks.warehouse.findings import OLD_LOG
 from trunk_transforms import schema
+from trunk_transforms.schema.reports import FINDINGS_HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +46,7 @@ def deletions_of(account: str) -> Deletions:
     """Return the deletion of all data of an account."""
     condition = f"account = {sql.literal(account)}"
     # The table of the runs has no account names.
-    logs = dict.fromkeys((report_tables.FINDINGS, report_tables.FAILURES), condition)
+    logs = dict.fromkeys((OLD_LOG, report_tables.FAILURES), condition)
     return Deletions(dict.fromkeys(EVERY_TABLE, condition), logs)
 
 
@@ -75,9 +77,10 @@ def deletions_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> 
             _OBSERVATIONS: _any_of(observations_before),
             schema.SCHEMA_DRIFT.name: responses,
             schema.SIP_TRUNK_SNAPSHOT_ROWS.name: responses,
+            FINDINGS_HISTORY.name: f"closed_at < {_literal(limit)}",
         },
         {
-            report_tables.FINDINGS: f"is_current = false AND last_seen_at < {_literal(limit)}",
+            OLD_LOG: f"is_current = false AND last_seen_at < {_literal(limit)}",
             **dict.fromkeys((report_tables.RUNS, report_tables.FAILURES), f"started_at < {_literal(limit)}"),
         },
     )
@@ -106,7 +109,7 @@ def compact(settings: Settings, destination: Destination, deletions: Deletions) 
 
     The caller holds the lock. Raises DestinationError.
     """
-    from sip_trunks.reporting.publish import publish_page, publish_tables
+    from sip_trunks.reporting.publish import publish_findings, publish_page, publish_tables
     from sip_trunks.run.run import clean_work
 
     moment = datetime.now(UTC)
@@ -119,9 +122,12 @@ def compact(settings: Settings, destination: Destination, deletions: Deletions) 
                 counts.update(report_tables.apply_to_logs(connection, "DELETE", deletions.logs))
                 if span and report_tables.has_reports(connection):
                     with _logging_errors("the reports"):
-                        inputs = publish_tables(connection, settings, span[1])
+                        inputs = publish_tables(connection, settings, span[1], destination.write_audit)
                 if inputs is None:
                     report_tables.drop_reports(connection)
+            elif span and findings.has_audit(connection):
+                with _logging_errors("the findings"):
+                    inputs = publish_findings(connection, settings, span[1], destination)
         mark_page(settings)
         if warning := destination.publish(moment):
             say(logging.WARNING, warning)

@@ -18,8 +18,10 @@ from sip_trunks.operations.unfinished import read_unfinished
 from sip_trunks.reporting.formats import as_size, print_table
 from sip_trunks.run.result import describe_failures, format_moment
 from sip_trunks.run.size_log import read_growth
-from sip_trunks.warehouse import state
+from sip_trunks.warehouse import findings, state
 from trunk_transforms import schema
+from trunk_transforms.schema.reports import SEVERITIES
+from trunk_transforms.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from sip_trunks.operations.scheduling.job import Installed
 
 _MOST_NAMES = 5
+_TABLES = [table.name for table in (schema.SIP_TRUNK_SNAPSHOTS, schema.SCHEMA_DRIFT, *schema.AUDIT_TABLES)]
 _DRIFT_COLUMNS = ("column_name", "kind", "detail", "row_count", "first_seen_at")
 
 
@@ -36,11 +39,13 @@ def read_status(settings: Settings) -> dict[str, Any]:
     destination = open_destination(settings)
     stored: dict[str, state.StoredAccount] = {}
     drift: list[state.SeenDrift] = []
+    counts: list[tuple[str, int, int, datetime]] | None = None
     free_bytes, size = None, destination.size_bytes()
     if destination.exists():
-        with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)) as connection:
+        with destination.reading(_TABLES) as connection:
             stored = state.read_stored_accounts(connection)
             drift = state.read_drift(connection)
+            counts = findings.count_severities(connection)
             free_bytes = state.read_free_bytes(connection) or None
     # After reading, because a run may publish meanwhile.
     now = datetime.now(UTC)
@@ -73,6 +78,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
         "is_work_pending": destination.is_work_pending() and not is_active,
         "leftovers": [str(draft) for draft in find_leftovers(settings.data_dir)],
         "unfinished": [f"accounts forget {name}" for name in read_unfinished(settings, destination)],
+        "findings": None if counts is None else _describe_findings(counts),
         "accounts": accounts,
         "last_run": _read_last_run(settings),
         "schedules": [
@@ -88,6 +94,13 @@ def _schedules(settings: Settings) -> list[Installed]:
         folder = str(home_of(settings.config_dir))
         return [found for found in find_schedules(settings) if found.folder == folder]
     return []
+
+
+def _describe_findings(counts: Iterable[tuple[str, int, int, datetime]]) -> list[dict[str, Any]]:
+    """Return the open findings by severity, the worst first."""
+    names = ("severity", "finding_count", "cause_count", "oldest_at")
+    found = [dict(zip(names, (*counted, format_moment(opened_at)), strict=True)) for *counted, opened_at in counts]
+    return sorted(found, key=lambda entry: SEVERITIES.index(entry["severity"]), reverse=True)
 
 
 def watched_accounts(settings: Settings, stored: Iterable[str]) -> list[str]:
@@ -155,6 +168,7 @@ def print_status(status: dict[str, Any]) -> None:
         print(f"schedule   {schedule['name']}, by {schedule['scheduler']}; next run {schedule['next_at']}")
     if not status["schedules"]:
         print("schedule   none on this machine: sip-trunks schedule install --every 1h")
+    _print_findings(status["findings"] or ())
     if not status["accounts"]:
         print("accounts   none yet: sip-trunks run, or sip-trunks run --demo")
         return
@@ -166,6 +180,13 @@ def print_status(status: dict[str, Any]) -> None:
     if drifting:
         print("\nstill drifting")
         print_table(["account", *_DRIFT_COLUMNS], drifting)
+
+
+def _print_findings(findings: Sequence[dict[str, Any]]) -> None:
+    for place, found in enumerate(findings):
+        causes = count_of(found["cause_count"], "cause")
+        text = f"{found['finding_count']} {found['severity']} of {causes}, since {found['oldest_at'][:10]}"
+        print(f"{'' if place else 'findings':<9}  {text}")
 
 
 def _describe_size(status: dict[str, Any]) -> str:

@@ -26,16 +26,16 @@ from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.logs import say
 from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.duckdb_file import attach_new_file
-from sip_trunks.reporting.publish import publish_page, publish_tables
+from sip_trunks.reporting.publish import publish_findings, publish_page, publish_tables
 from sip_trunks.run.result import format_moment
 from sip_trunks.run.run import clean_work
 from sip_trunks.warehouse import sql, state
 from sip_trunks.warehouse.provider_catalog import read_usable_catalog
 from sip_trunks.warehouse.sql import DATASET, file_literal, literal, quoted
-from sip_trunks.warehouse.views import create_views
+from sip_trunks.warehouse.views import create_views, write_audit
 from trunk_transforms import schema
 from trunk_transforms.parse.column_names import claim_columns
-from trunk_transforms.schema.reports import DERIVED_NAMES
+from trunk_transforms.schema.reports import AUDITED_RULES, DERIVED_NAMES, FINDINGS_HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 CopyFormat = Literal["parquet", "csv", "duckdb"]
 COPY_FORMATS: tuple[CopyFormat, ...] = get_args(CopyFormat)
 _TABLES = {table.name: table for table in schema.EVERY_TABLE}
+_AUDIT_TABLES = {table.name for table in schema.AUDIT_TABLES}
 _MANIFEST = "manifest.json"
 _WAREHOUSE = "warehouse.duckdb"
 _ROWS_AT_ONCE = 100_000
@@ -122,7 +123,7 @@ def _write_tables(
                 copy.execute("SET TimeZone = 'UTC'")
                 create_views(copy, partial(read_usable_catalog, settings))
                 if span := state.read_observation_span(copy):
-                    publish_tables(copy, settings, span[1])
+                    publish_tables(copy, settings, span[1], write_audit)
                 copy.execute("CHECKPOINT")
     except duckdb.Error as error:
         reason = str(error).partition("\n")[0]
@@ -157,6 +158,12 @@ def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as
         special[resource.history.name] = f"SELECT * REPLACE ({ended}) FROM {history} WHERE {was_known}"
         if resource.entries:
             special[resource.entries.table.name] = _select_entries(connection, resource.entries, rows)
+    special[FINDINGS_HISTORY.name] = (
+        f"SELECT * REPLACE (CASE WHEN closed_at <= {moment} THEN closed_at END AS closed_at, "
+        f"CASE WHEN closed_at <= {moment} THEN closed_because END AS closed_because) "
+        f"FROM {DATASET}.{FINDINGS_HISTORY.name} WHERE opened_at <= {moment}"
+    )
+    special[AUDITED_RULES.name] = f"FROM {DATASET}.{AUDITED_RULES.name} WHERE audited_at <= {moment}"
     return {name: special.get(name, f"SELECT * FROM {DATASET}.{name} WHERE snapshot_at <= {moment}") for name in names}
 
 
@@ -244,8 +251,12 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
         tables = _read_tables(folder, manifest)
         snapshot_at = max(tables[schema.SIP_TRUNK_SNAPSHOTS.name]["snapshot_at"].to_pylist())
         with destination.working() as connection:
-            destination.initialize(connection, tables)
-            inputs = publish_tables(connection, settings, snapshot_at) if destination.publishes_reports else None
+            destination.initialize(connection, {n: rows for n, rows in tables.items() if n not in _AUDIT_TABLES})
+            destination.write_audit(connection, {n: rows for n, rows in tables.items() if n in _AUDIT_TABLES})
+            if destination.publishes_reports:
+                inputs = publish_tables(connection, settings, snapshot_at, destination.write_audit)
+            else:
+                inputs = publish_findings(connection, settings, snapshot_at, destination)
         if warning := destination.publish(snapshot_at):
             say(logging.WARNING, warning)
         try:

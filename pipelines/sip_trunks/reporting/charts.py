@@ -18,6 +18,7 @@ from sip_trunks.core.errors import UsageError
 from sip_trunks.reporting import summaries
 from sip_trunks.reporting.chart_style import IN_NOTEBOOK, ON_WHITE, config_of, layer, nominal, sentence_chart
 from trunk_transforms.schema.reports import REPORTS
+from trunk_transforms.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -134,7 +135,7 @@ def _picture_counts(counts: pd.DataFrame, style: Style) -> Spec:
     title = f"Trunks by {summaries.name_columns(columns)}"
     if counts.empty:
         return sentence_chart(title, "No trunks are stored.")
-    heading = _heading(title, summaries.count_of(int(counts["trunk_count"].sum()), "trunk"))
+    heading = _heading(title, count_of(int(counts["trunk_count"].sum()), "trunk"))
     if len(columns) == 2:
         return heading | _grid_spec(summaries.cross(counts, columns, _MOST_BARS, _MOST_COLUMNS), style)
     return heading | _bars_spec(
@@ -209,9 +210,7 @@ def _picture_findings(findings: pd.DataFrame, style: Style) -> Spec:
     rules = _pair_rules(findings, style)
     bars = list({bar["label"]: bar for _, bar in rules}.values())
     scale = {"domain": list(style.severities), "range": list(style.severities.values())}
-    subtitle = (
-        f"{summaries.count_of(len(findings), 'finding')} of {summaries.count_of(findings['rule'].nunique(), 'rule')}"
-    )
+    subtitle = f"{count_of(len(findings), 'finding')} of {count_of(findings['rule'].nunique(), 'rule')}"
     return _heading(title, subtitle) | _bars_spec(bars, nominal("severity", scale=scale, legend=style.legend), style)
 
 
@@ -232,7 +231,7 @@ def _pair_rules(findings: pd.DataFrame, style: Style) -> list[tuple[tuple[str, s
     rest = rules[_MOST_BARS:]
     hidden = sum(count for _, _, count in rest)
     for _ in rest:
-        label = summaries.count_of(len(rest), "other")
+        label = count_of(len(rest), "other")
         bars.append({"label": label, "severity": rest[0][0], "count": hidden, "text": f"{hidden:,}"})
     return list(zip(rules, bars, strict=True))
 

@@ -22,6 +22,7 @@ from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.inputs import read_inputs, stored_tables
 from sip_trunks.warehouse import frames, state
 from trunk_transforms.reports.partitioned import KEY, REPORTS_IN_PARTS, PartitionedInputs
+from trunk_transforms.schema.reports import FINDINGS_HISTORY
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ def reporting_in_parts(
             f"--engine dask reads a lake of Parquet files, not {destination.location}; use --destination parquet "
             "without table_format"
         )
-    with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+    with destination.reading((SIP_TRUNK_SNAPSHOTS.name, FINDINGS_HISTORY.name)) as connection:
         stored = state.read_stored_accounts(connection)
-        log = None if is_past or "audit" not in names else frames.read_findings(connection)
+        history = None if is_past or "audit" not in names else frames.read_findings(connection)
         if options.by and "counts" in names:
             # An unknown column is an error here, not in a worker.
             with parts.reading((), stored_tables(["counts"], is_past=is_past)) as empty:
@@ -77,7 +78,7 @@ def reporting_in_parts(
     groups = _group({name: account.trunk_count for name, account in stored.items()}, settings.dask.partition_rows)
     with _connecting(settings, scheduler) as client:
         engine = DaskEngine(client, parts, groups, is_past)
-        yield PartitionedInputs({} if log is None else {"log": log}, options, engine)
+        yield PartitionedInputs({} if history is None else {"findings_history": history}, options, engine)
 
 
 @dataclass(frozen=True)

@@ -152,12 +152,12 @@ def _as_json(value: Any) -> Any:
 
 def as_markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return a table in Markdown; markup in its values is escaped."""
-    lines = [[_in_markdown(_as_text(name)) for name in columns], ["---"] * len(columns)]
-    lines += [[_in_markdown(_as_text(value)) for value in row] for row in rows]
+    lines = [[in_markdown(_as_text(name)) for name in columns], ["---"] * len(columns)]
+    lines += [[in_markdown(_as_text(value)) for value in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _in_markdown(text: str) -> str:
+def in_markdown(text: str) -> str:
     """Return text that Markdown renders literally: without markup, HTML or automatic links."""
     # An underscore between letters is not markup.
     escaped = re.sub(r"([\\`*\[\]<>|~#&]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", text)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sip_trunks import __version__
 from sip_trunks.reporting import summaries
 from sip_trunks.reporting.formats import frame_records
+from trunk_transforms.audit.coverage import describe_coverage
 from trunk_transforms.audit.rules import RULES
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def _parts(reports: Frames) -> dict[str, Any]:
                 parts[name] = _growth(frame)
             case "audit":
                 parts[name] = _findings(frame)
+            case "coverage":
+                parts[name] = list(describe_coverage(frame))
             case "changes":
                 parts[name] = {"text": summaries.describe_changes(frame)} | _first_rows(frame, _MOST_ROWS)
             case "freshness":
@@ -234,10 +237,22 @@ def _findings(findings: pd.DataFrame) -> dict[str, Any]:
         group = groups.get_group((severity, code))
         fix = group["fix"].iloc[0] if group["fix"].nunique(dropna=False) == 1 else None
         rule = {"severity": severity, "code": code, "declared": RULES.get(code), "fix": fix, "count": count}
-        rules.append(rule | {"causes": group["cause"].nunique(dropna=False)} | _first_rows(group, most))
+        rule["new_count"] = int(group["is_new_rule"].fillna(value=False).sum())
+        rules.append(rule | _causes(group, most))
     # The age of a finding is known only if findings are logged.
-    is_logged = findings["first_seen_at"].notna().any()
+    is_logged = findings["opened_at"].notna().any()
     return {"rules": rules, "unaged": "new" if is_logged else "–"}
+
+
+def _causes(findings: pd.DataFrame, most: int) -> dict[str, Any]:
+    """Return the findings of a rule by cause: the number of causes, and the first findings of each, `most` in total."""
+    causes: list[dict[str, Any]] = []
+    for group in summaries.group_by_cause(findings):
+        room = most - sum(len(cause["rows"]) for cause in causes)
+        if room > 0:
+            causes.append({"text": group.text, "count": len(group.rows), "rows": _records(group.rows.head(room))})
+    shown = sum(len(cause["rows"]) for cause in causes)
+    return {"causes": causes, "cause_count": findings["cause"].nunique(dropna=False), "more": len(findings) - shown}
 
 
 def _first_rows(frame: pd.DataFrame, most: int) -> dict[str, Any]:

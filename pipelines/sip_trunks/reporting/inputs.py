@@ -58,7 +58,8 @@ def read_options(settings: Settings, **asked: Any) -> Options:
 def stored_tables(names: Sequence[str], *, is_past: bool = False) -> set[str]:
     """Return the stored tables that these reports need; reports on the past also need the history."""
     needed = {table for need in tables_needed(names) for table in _STORED[need]}
-    needed |= set(_STORED["changes"] if AUDIT_REPORTS & set(names) else ())
+    if AUDIT_REPORTS & set(names):
+        needed |= {*_STORED["changes"], *(table.name for table in schema.AUDIT_TABLES if not is_past)}
     return needed | set(_HISTORY if is_past else ())
 
 
@@ -92,8 +93,8 @@ def read_inputs(
     tables = {name: read(connection) for name, read in readers.items() if name in needed}
     if AUDIT_REPORTS & set(names) and any(rule.needs_past for rule in options.rules):
         tables |= _read_past(connection, as_of, tables.get("changes") if options.is_log else None)
-    log = frames.read_findings(connection) if "trunks" in needed and not is_past else None
-    return ReportInputs(tables if log is None else tables | {"log": log}, options)
+    history = frames.read_findings(connection) if AUDIT_REPORTS & set(names) and not is_past else None
+    return ReportInputs(tables if history is None else tables | {"findings_history": history}, options)
 
 
 def _trunk_columns(names: Sequence[str], options: Options) -> list[str]:

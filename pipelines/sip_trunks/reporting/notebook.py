@@ -84,8 +84,8 @@ def read_stored() -> ReportInputs:
             "credentials": frames.read_credentials(connection, credentials_since(options.as_of), options.as_of),
             "changed_trunks": frames.read_changed_trunks(connection, None, options.as_of, is_log=True),
         }
-        log = frames.read_findings(connection)
-    return ReportInputs(tables if log is None else tables | {"log": log}, options)
+        lives = frames.read_findings(connection)
+    return ReportInputs(tables if lives is None else tables | {"findings_history": lives}, options)
 
 
 def read_or_explain() -> tuple[ReportInputs, str]:

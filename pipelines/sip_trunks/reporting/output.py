@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from sip_trunks.core.errors import UsageError
 from sip_trunks.core.files import write_whole
 from sip_trunks.reporting.formats import frame_rows, print_json, rows_as_json, write_frame
-from sip_trunks.reporting.terminal import print_tables
+from sip_trunks.reporting.terminal import print_findings_as_markdown, print_tables, print_wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -38,13 +38,14 @@ def write_reports(
     output: Path | None,
     raw: bool,
     suppressed_count: int,
+    coverage: Sequence[str],
     as_of: datetime,
     destination: NamedDestination,
 ) -> None:
     """Write the reports on the data in `destination` to a file or, without `output`, to standard output.
 
     A CSV or PNG file holds one report: several are written into a folder, each to a file with its name. `raw` turns off
-    the guard against formulas in CSV.
+    the guard against formulas in CSV. `coverage` has the gaps of the audit, for a table or Markdown.
 
     Raises UsageError if the reports do not fit the format, or a file cannot be written.
     """
@@ -60,7 +61,7 @@ def write_reports(
         if format_name in ("html", "xlsx", "png"):
             write_bytes(path, format_name, partial(_render, shown, format_name, as_of, destination))
         else:
-            write_text(path, partial(_print_reports, shown, format_name, raw, suppressed_count))
+            write_text(path, partial(_print_reports, shown, format_name, raw, suppressed_count, coverage))
 
 
 def _render(frames: Frames, format_name: str, as_of: datetime, destination: NamedDestination) -> bytes:
@@ -78,16 +79,21 @@ def _render(frames: Frames, format_name: str, as_of: datetime, destination: Name
     return draw_png(name, frame)
 
 
-def _print_reports(frames: Frames, format_name: str, raw: bool, suppressed_count: int) -> None:
+def _print_reports(frames: Frames, format_name: str, raw: bool, suppressed_count: int, coverage: Sequence[str]) -> None:
     if format_name == "table":
         print_tables(frames, suppressed_count)
+        for gap in coverage:
+            print_wrapped("coverage  ", gap)
     elif format_name == "json" and len(frames) > 1:
         print_json({name: rows_as_json(list(frame.columns), frame_rows(frame)) for name, frame in frames.items()})
     else:
         for name, frame in frames.items():
             if len(frames) > 1:
                 print(f"\n## {name}\n")
-            write_frame(frame, format_name=format_name, raw=raw)
+            if name == "audit" and format_name == "markdown":
+                print_findings_as_markdown(frame, suppressed_count, coverage)
+            else:
+                write_frame(frame, format_name=format_name, raw=raw)
 
 
 def write_text(output: Path | None, show: Callable[[], None]) -> None:

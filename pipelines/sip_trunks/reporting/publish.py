@@ -1,41 +1,86 @@
-"""Report frames → published reports: the tables of the schema `reports`, and the HTML page."""
+"""Report frames → what a run stores and publishes: the findings, the tables of the schema `reports`, the HTML page."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sip_trunks.core.files import write_whole
-from sip_trunks.reporting.inputs import read_inputs, read_inputs_of, read_options
-from sip_trunks.warehouse import report_tables, sql
-from trunk_transforms.audit.finding_log import extend_findings
+from sip_trunks.reporting.inputs import read_inputs, read_inputs_of, read_options, stored_tables
+from sip_trunks.warehouse import frames, report_tables, sql
+from trunk_transforms.audit.finding_log import continue_lives, note_rules
 from trunk_transforms.reports.registry import derive_report
-from trunk_transforms.schema.reports import REPORTS
+from trunk_transforms.schema.reports import AUDITED_RULES, FINDINGS_HISTORY, REPORTS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     import duckdb
+    import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import Destination
     from trunk_transforms.reports.inputs import Options, ReportInputs
 
 
-def publish_tables(connection: duckdb.DuckDBPyConnection, settings: Settings, snapshot_at: datetime) -> ReportInputs:
-    """Replace every table of the schema `reports`; return the inputs of the reports.
+WriteAudit = Callable[["duckdb.DuckDBPyConnection", "Mapping[str, pa.Table]"], None]
 
-    The findings are a log: findings of earlier runs stay, with the time when they were last seen.
-    """
+
+def publish_tables(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, snapshot_at: datetime, write_audit: WriteAudit
+) -> ReportInputs:
+    """Replace every table of the schema `reports` and the tables of the audit; return the inputs of the reports."""
     inputs = read_inputs(connection, list(REPORTS), _options(settings, snapshot_at))
+    write_tables(connection, inputs, write_audit)
+    return inputs
+
+
+def write_tables(connection: duckdb.DuckDBPyConnection, inputs: ReportInputs, write_audit: WriteAudit) -> None:
+    """Replace every table of the schema `reports` and the tables of the audit by those of the inputs."""
+    audit = _audit_tables(connection, inputs)
     with sql.transaction(connection):
         for name, report in REPORTS.items():
-            frame = derive_report(name, inputs)
-            if name == "audit":
-                log, observations = inputs.tables.get("log"), inputs.tables["observations"]
-                frame = extend_findings(log, frame, inputs.suppressed, observations)
-            report_tables.write_report(connection, report.table, frame, report.question)
-        report_tables.create_findings(connection)
+            if name != "audit":
+                report_tables.write_report(connection, report.table, derive_report(name, inputs), report.question)
+        write_audit(connection, audit)
+        report_tables.drop_old_log(connection)
+
+
+def publish_findings(
+    connection: duckdb.DuckDBPyConnection, settings: Settings, snapshot_at: datetime, destination: Destination
+) -> ReportInputs:
+    """Replace the tables of the audit at a destination that stores no reports; return the inputs of the reports.
+
+    `connection` is that of the run. It has only a part of the stored tables, so all of them are read again.
+    """
+    with destination.reading(stored_tables(list(REPORTS))) as stored:
+        inputs = read_inputs(stored, list(REPORTS), _options(settings, snapshot_at))
+        audit = _audit_tables(stored, inputs)
+    destination.write_audit(connection, audit)
     return inputs
+
+
+def _audit_tables(connection: duckdb.DuckDBPyConnection, inputs: ReportInputs) -> dict[str, pa.Table]:
+    """Return the tables of the audit as they are after one more audit, which `inputs` has."""
+    import pyarrow as pa
+
+    rules, audited = [rule.code for rule in inputs.options.rules], frames.read_audited_rules(connection)
+    observations = inputs.tables["observations"]
+    lives = continue_lives(
+        inputs.tables.get("findings_history"),
+        inputs.findings,
+        inputs.suppressed,
+        trunks=inputs.tables["trunks"],
+        observations=observations,
+        audited=audited,
+        rules=rules,
+    )
+    noted = note_rules(audited, observations, rules)
+    return {
+        table.name: pa.Table.from_pandas(frame[table.names], table.full_arrow_schema(), preserve_index=False)
+        for table, frame in ((FINDINGS_HISTORY, lives), (AUDITED_RULES, noted))
+    }
 
 
 def publish_page(

@@ -17,7 +17,7 @@ from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER
 from trunk_transforms.history.growth import MOST_PERIODS
 from trunk_transforms.reports.counts import count_changes, derive_shares
 from trunk_transforms.schema.reports import COUNT_COLUMNS, SEVERITIES
-from trunk_transforms.text import printable
+from trunk_transforms.text import count_of, printable
 
 _LONGEST_LABEL = 60
 _WEEK = 7
@@ -175,6 +175,37 @@ def group_findings(findings: pd.DataFrame) -> list[tuple[str, str, int]]:
     return sorted(rules, key=lambda rule: (-SEVERITIES.index(rule[0]), -rule[2], rule[1]))
 
 
+@dataclass(frozen=True)
+class FindingGroup:
+    """The findings of a rule with one severity, cause and fix: one row per trunk.
+
+    `text` is the observed value if it is the same for all of them (`is_one`), else the cause. `opened_at` is the start
+    of the oldest finding; `is_new_rule` says that a new release opened all of them.
+    """
+
+    severity: str
+    rule: str
+    text: str
+    fix: str
+    is_one: bool
+    opened_at: datetime | None
+    is_new_rule: bool
+    rows: pd.DataFrame
+
+
+def group_by_cause(findings: pd.DataFrame) -> list[FindingGroup]:
+    """Return the findings by rule and cause, in the order of `group_findings`."""
+    order = {(severity, rule): place for place, (severity, rule, _) in enumerate(group_findings(findings))}
+    groups = []
+    grouped: Any = findings.groupby(["severity", "rule", "cause", "fix"], sort=False, dropna=False)
+    for (severity, rule, cause, fix), rows in grouped:
+        is_one = rows["seen"].nunique() == 1
+        text, opened_at = rows["seen"].iloc[0] if is_one else cause, min(rows["opened_at"].dropna(), default=None)
+        is_new_rule = bool(rows["is_new_rule"].fillna(value=False).all())
+        groups.append(FindingGroup(severity, rule, text, fix, is_one, opened_at, is_new_rule, rows))
+    return sorted(groups, key=lambda group: order[group.severity, group.rule])
+
+
 def sum_growth(growth: pd.DataFrame) -> pd.DataFrame:
     """Return the growth of all accounts together. Grain: one row per period, the last `MOST_PERIODS` of them.
 
@@ -196,11 +227,6 @@ def describe_growth(periods: pd.DataFrame) -> str:
         f"Growth of the trunks from {periods['period'].iloc[0]} to {periods['period'].iloc[-1]}: {created:,} created, "
         f"{int(seen.iloc[-1]):,} in the last snapshot. The table below has every number."
     )
-
-
-def count_of(count: int, noun: str) -> str:
-    """Return a number with its noun: `1 trunk`, `2,000 trunks`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 # ---------------------------------------------------------------------- conclusions: one sentence on a report

@@ -6,8 +6,8 @@ from collections import Counter
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.reporting.formats import frame_records, frame_rows, write_frame
-from trunk_transforms.text import printable
+from sip_trunks.reporting.formats import frame_records, frame_rows, in_markdown, write_frame, write_rows
+from trunk_transforms.text import count_of, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,31 +86,55 @@ def _visible(value: str | None) -> str:
 
 def _print_findings(findings: pd.DataFrame, suppressed_count: int) -> None:
     """Print findings by rule and cause, worst first, with the first trunks of each, then their number by severity."""
-    from sip_trunks.reporting.summaries import group_findings
+    from sip_trunks.reporting.summaries import group_by_cause
 
-    groups = findings.groupby(["severity", "rule", "cause", "fix"], sort=False, dropna=False)
-    rules = [(severity, rule) for severity, rule, _ in group_findings(findings)]
-    named: list[tuple[Any, pd.DataFrame]] = sorted(groups, key=lambda entry: rules.index(entry[0][:2]))
-    for (severity, rule, cause, fix), group in named:
-        first_seen_at = min(group["first_seen_at"].dropna(), default=None)
-        print(f"{severity:<8}  {rule}{f', since {first_seen_at:%Y-%m-%d}' if first_seen_at else ''}")
-        is_one = group["seen"].nunique() == 1
-        print_indented("seen" if is_one else "with", group["seen"].iloc[0] if is_one else cause)
-        print_indented("fix", fix)
-        for place, row in enumerate(frame_records(group.head(_MOST_TRUNKS))):
+    for group in group_by_cause(findings):
+        since = f", since {group.opened_at:%Y-%m-%d}" if group.opened_at else ""
+        print(f"{group.severity:<8}  {group.rule}{since}{', a new rule' if group.is_new_rule else ''}")
+        print_indented("seen" if group.is_one else "with", group.text)
+        print_indented("fix", group.fix)
+        for place, row in enumerate(frame_records(group.rows.head(_MOST_TRUNKS))):
             names = [printable(row[name], 50) for name in ("phone_number", "nickname") if row[name]]
             print_indented("" if place else "of", ", ".join((f"trunk {row['trunk_id']}", *names, row["account"])))
-        if len(group) > _MOST_TRUNKS:
-            print_indented("", f"and {len(group) - _MOST_TRUNKS} more; --format csv lists them all")
+        if len(group.rows) > _MOST_TRUNKS:
+            print_indented("", f"and {len(group.rows) - _MOST_TRUNKS} more; --format csv lists them all")
+    print(_sum_findings(findings, suppressed_count))
+
+
+def print_findings_as_markdown(findings: pd.DataFrame, suppressed_count: int, coverage: Sequence[str]) -> None:
+    """Print a table with one row per rule and cause, worst first, then the sums and the gaps of the audit."""
+    from sip_trunks.reporting.summaries import group_by_cause
+    from trunk_transforms.audit.rules.wording import enumerate_some
+
+    rows = []
+    for group in group_by_cause(findings):
+        listed = enumerate_some(
+            [f"{row['account']} {row['trunk_id']}" for row in frame_records(group.rows)], _MOST_TRUNKS
+        )
+        since = group.opened_at and f"{group.opened_at:%Y-%m-%d}"
+        rows.append([group.severity, group.rule, len(group.rows), listed, since, group.text, group.fix])
+    if rows:
+        write_rows(["severity", "rule", "trunks", "of", "since", "seen", "fix"], rows, format_name="markdown")
+        print()
+    print(_sum_findings(findings, suppressed_count))
+    for gap in coverage:
+        print(f"\nCoverage: {in_markdown(printable(gap, 2_000))}")
+
+
+def _sum_findings(findings: pd.DataFrame, suppressed_count: int) -> str:
+    """Return the number of findings and causes, and the findings by severity, in words."""
+    from sip_trunks.reporting.summaries import group_by_cause
+
     suppressed = f"; {suppressed_count} suppressed" if suppressed_count else ""
-    total = len(findings)
-    if not total:
-        print(f"no findings{suppressed}")
-        return
+    if findings.empty:
+        return f"no findings{suppressed}"
     counts = Counter(findings["severity"])
     found = ", ".join(f"{count} {severity}" for severity, count in counts.items())
-    causes = f" of {groups.ngroups} cause{'s' if groups.ngroups > 1 else ''}" if groups.ngroups < total else ""
-    print(f"{total} finding{'s' if total > 1 else ''}{causes}: {found}{suppressed}")
+    causes = len(group_by_cause(findings))
+    of_causes = f" of {count_of(causes, 'cause')}" if causes < len(findings) else ""
+    new = int(findings["is_new_rule"].fillna(value=False).sum())
+    of_new_rules = f"; {count_of(new, 'finding')} of new rules" if new else ""
+    return f"{count_of(len(findings), 'finding')}{of_causes}: {found}{of_new_rules}{suppressed}"
 
 
 def print_indented(head: str, text: str) -> None:

@@ -49,12 +49,22 @@ class AccountResult:
 
 @dataclass(frozen=True)
 class RuleFindings:
-    """The number of findings of a rule, and the number of those that are new with this snapshot."""
+    """The open findings of a rule with a severity, one per trunk, and their causes; and what this snapshot opened.
+
+    `new_count` are the findings that are news. Their causes are either new as well (`new_cause_count`) or were known
+    (`known_cause_count`, with `added_count` of the new findings). `new_rule_count` are the findings that a new release
+    opened, which are no news about the account.
+    """
 
     severity: str
     rule: str
     finding_count: int
     new_count: int
+    cause_count: int = 0
+    new_cause_count: int = 0
+    known_cause_count: int = 0
+    added_count: int = 0
+    new_rule_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,11 +108,12 @@ class RunResult:
         done = [entry for entry in self.accounts if entry.status != "failed"]
         return {name: sum(getattr(entry, name) or 0 for entry in done) if done else None for name in names}
 
-    def count_findings(self, severity: str) -> int | None:
-        """Return the number of findings of a severity; None if it is unknown."""
+    def count_findings(self, severity: str | None = None, counted: str = "finding_count") -> int | None:
+        """Return the number of findings of a severity (default: all), or another sum; None if it is unknown."""
         if self.findings is None:
             return None
-        return sum(found.finding_count for found in self.findings if found.severity == severity)
+        counts: list[int] = [getattr(f, counted) for f in self.findings if severity in (None, f.severity)]
+        return sum(counts)
 
     @property
     def failures(self) -> list[str]:

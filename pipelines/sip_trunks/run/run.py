@@ -17,9 +17,11 @@ import sys
 from collections import defaultdict
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, date
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
+import msgspec
 
 from sip_trunks.core.accounts import find_shared_tokens, with_pseudonym_key
 from sip_trunks.core.errors import (
@@ -41,7 +43,7 @@ from sip_trunks.run.pending import delete_unnamed_page, is_page_pending, mark_pa
 from sip_trunks.run.result import AccountResult, RuleFindings, RunResult, format_moment
 from sip_trunks.run.run_log import note_death, store_runs, summarize
 from sip_trunks.run.size_log import note_size
-from sip_trunks.warehouse import report_tables, state
+from sip_trunks.warehouse import findings, report_tables, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -222,9 +224,7 @@ def _load_and_publish(context: RunContext) -> _Progress:
             for entry in extracted.accounts
         ]
         done = _Progress(accounts, snapshot_at, before=before)
-        inputs = None
-        if destination.publishes_reports:
-            inputs = _write_reports(context, connection, done, snapshot_at, has_loaded=has_loaded)
+        inputs = _write_reports(context, connection, done, snapshot_at, has_loaded=has_loaded)
     context.note(_result(context, done))
     context.announce("publishing")
     done.publish_warning = destination.publish(snapshot_at)
@@ -272,25 +272,43 @@ def _write_reports(
     *,
     has_loaded: bool,
 ) -> ReportInputs | None:
-    """Write the report tables and the table of the runs; return the inputs of the reports."""
-    inputs = None
-    if context.with_reports and (has_loaded or not report_tables.has_reports(connection)):
+    """Write the findings, the report tables and the table of the runs; return the inputs of the reports."""
+    inputs, settings, destination = None, context.settings, context.destination
+    has_reports = not destination.publishes_reports or report_tables.has_reports(connection)
+    is_due = has_loaded or not has_reports or not findings.is_audited(connection)
+    if context.with_reports and (is_due or _has_suppression_ended(settings, connection, snapshot_at)):
 
         def write_tables() -> ReportInputs:
-            from sip_trunks.reporting.publish import publish_tables
+            from sip_trunks.reporting.publish import publish_findings, publish_tables
 
-            return publish_tables(connection, context.settings, snapshot_at)
+            if destination.publishes_reports:
+                return publish_tables(connection, settings, snapshot_at, destination.write_audit)
+            return publish_findings(connection, settings, snapshot_at, open_destination(settings))
 
         context.announce("writing reports")
         inputs, done.report_failure = _attempt(write_tables)
     if has_loaded and inputs is None:
         # Reports of an earlier snapshot would be misleading.
         report_tables.drop_reports(connection)
-    counts = report_tables.count_current_findings(connection, snapshot_at)
+    counts = findings.count_open_findings(connection, snapshot_at)
     done.findings = None if counts is None else tuple(RuleFindings(*found) for found in counts)
-    summary = summarize(_result(context, done))
-    _attempt(lambda: store_runs(context.settings, connection, summary), subject="the table of the runs")
+    if destination.publishes_reports:
+        summary = summarize(_result(context, done))
+        _attempt(lambda: store_runs(settings, connection, summary), subject="the table of the runs")
     return inputs
+
+
+def _has_suppression_ended(settings: Settings, connection: duckdb.DuckDBPyConnection, now: datetime) -> bool:
+    """Whether the last day of a suppression has passed since the last audit."""
+    audited_at = findings.read_audited_at(connection)
+    if audited_at is None:
+        return False
+    for entry in settings.suppressions:
+        with suppress(msgspec.ValidationError):
+            until = msgspec.convert(entry.get("until"), date)
+            if audited_at.astimezone(UTC).date() <= until < now.date():
+                return True
+    return False
 
 
 _FATAL = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException)

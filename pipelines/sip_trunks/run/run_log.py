@@ -55,6 +55,7 @@ def summarize(result: RunResult) -> dict[str, Any]:
     row |= {f"{severity}_count": result.count_findings(severity) for severity in SEVERITIES}
     failed = [entry for entry in result.accounts if entry.status == "failed"]
     row["failures"] = [{name: getattr(entry, name) for name in ("account", "error", "exit_code")} for entry in failed]
+    row |= {name: result.count_findings(counted=name) for name in ("cause_count", "new_rule_count")}
     return row | {"version": __version__}
 
 

@@ -35,6 +35,7 @@ def list_entries(stored: Mapping[str, Mapping[str, str]] | None = None) -> list[
         *(
             Entry(f"reports.{report.table.name}", "report", report.table.grain, _columns(report.table, {}))
             for report in report_schema.REPORTS.values()
+            if report.table not in report_schema.VIEWS
         ),
     ]
 

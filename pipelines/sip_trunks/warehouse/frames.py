@@ -15,7 +15,7 @@ from sip_trunks.warehouse.changes import (
     steps_query,
 )
 from sip_trunks.warehouse.columns import list_selected, show_columns
-from sip_trunks.warehouse.report_tables import FINDINGS, REPORTS_SCHEMA
+from sip_trunks.warehouse.findings import lives_query, rules_query
 from sip_trunks.warehouse.sql import DATASET, DRIFT, HISTORY, OBSERVATIONS, TRUNKS, literal, quoted, read_columns
 from sip_trunks.warehouse.state import known_accounts, refuse_unknown_columns
 from trunk_transforms import schema
@@ -184,11 +184,18 @@ def read_observations(connection: duckdb.DuckDBPyConnection, as_of: datetime) ->
 
 
 def read_findings(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame | None:
-    """Return the findings log; None if no run has published reports."""
-    try:
-        return _frame(connection, f"FROM {REPORTS_SCHEMA}.{FINDINGS}")
-    except duckdb.CatalogException:
-        return None
+    """Return the lives of findings with the columns `FINDINGS_HISTORY`; None if no audit is stored."""
+    query = lives_query(connection)
+    return _frame(connection, query) if query else None
+
+
+def read_audited_rules(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame | None:
+    """Return the rules of the last audit with the columns `AUDITED_RULES`; None if no audit is stored.
+
+    A null rule stands for an audit with unknown rules.
+    """
+    query = rules_query(connection)
+    return _frame(connection, query) if query else None
 
 
 def _frame(connection: duckdb.DuckDBPyConnection, query: str) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import duckdb
 
+from sip_trunks.warehouse.findings import OLD_LOG, create_findings
 from sip_trunks.warehouse.sql import (
     OBSERVATIONS,
     comment_on,
@@ -22,7 +23,6 @@ from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS, SQL_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
     from pathlib import Path
 
     import pandas as pd
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     from trunk_transforms import schema
 
 REPORTS_SCHEMA = "reports"
-FINDINGS = report_schema.AUDIT_FINDINGS.name
 RUNS = report_schema.RUNS.name
 FAILURES = report_schema.ACCOUNT_FAILURES.name
-LOGS = (FINDINGS, RUNS, FAILURES)
+LOGS = (OLD_LOG, RUNS, FAILURES)
 """The tables that are logs. Each run replaces the other tables."""
 
 _RUN_LOGS = (report_schema.RUNS, report_schema.ACCOUNT_FAILURES)
@@ -69,7 +68,9 @@ def show_report(connection: duckdb.DuckDBPyConnection, name: str, file: str, kin
     connection.execute(f"CREATE {kind} {table} AS FROM read_parquet({file_literal(file)}, hive_partitioning = false)")
     declared = {table.name: table for table in (*(r.table for r in report_schema.REPORTS.values()), *_RUN_LOGS)}
     if kind == "VIEW" and name in declared:
-        comment_on(connection, kind, table, declared[name].grain, declared[name].meanings)
+        stored = read_tables(connection, REPORTS_SCHEMA)[name]  # another release may have written other columns
+        meanings = {column: text for column, text in declared[name].meanings.items() if column in stored}
+        comment_on(connection, kind, table, declared[name].grain, meanings)
 
 
 def copy_reports(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
@@ -85,13 +86,16 @@ def has_reports(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def drop_reports(connection: duckdb.DuckDBPyConnection) -> None:
-    """Delete the reports, but keep the logs. Which findings are current is unknown afterwards (null)."""
-    connection.execute(f"DROP VIEW IF EXISTS main.{report_schema.CURRENT_FINDINGS.name}")
+    """Delete the reports, but keep the logs."""
     for name in read_tables(connection, REPORTS_SCHEMA):
-        if name == FINDINGS:
-            connection.execute(f"UPDATE {REPORTS_SCHEMA}.{name} SET is_current = NULL WHERE is_current")
-        elif name not in LOGS:
+        if name not in LOGS:
             connection.execute(f"DROP TABLE {REPORTS_SCHEMA}.{quoted(name)}")
+    create_findings(connection)
+
+
+def drop_old_log(connection: duckdb.DuckDBPyConnection) -> None:
+    """Delete the log of findings of earlier releases."""
+    connection.execute(f"DROP TABLE IF EXISTS {REPORTS_SCHEMA}.{OLD_LOG}")
 
 
 def apply_to_logs(
@@ -107,28 +111,6 @@ def apply_to_logs(
             query = f"{action} FROM {REPORTS_SCHEMA}.{name} WHERE {conditions[name]}"
             ((counts[name],),) = connection.execute(query).fetchall()
     return counts
-
-
-def count_current_findings(
-    connection: duckdb.DuckDBPyConnection, snapshot_at: datetime
-) -> list[tuple[str, str, int, int]] | None:
-    """Return the number of current findings, and of those first seen in this snapshot, by severity and rule.
-
-    None if the last run that loaded a changed response published no reports.
-    """
-    if not has_reports(connection):
-        return None
-    return connection.execute(
-        f"SELECT severity, rule, count(*), count(*) FILTER (first_seen_at = {literal(snapshot_at)}) "
-        f"FROM {REPORTS_SCHEMA}.{FINDINGS} WHERE is_current GROUP BY ALL ORDER BY ALL"
-    ).fetchall()
-
-
-def create_findings(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the view `findings`, the current rows of the findings log; columns that an old log lacks are null."""
-    table, stored = report_schema.CURRENT_FINDINGS, read_tables(connection, REPORTS_SCHEMA)[FINDINGS]
-    names = [c.name if c.name in stored else f"NULL::{SQL_TYPES[c.type]} AS {c.name}" for c in table.columns]
-    create_view(connection, table, f"SELECT {', '.join(names)} FROM {REPORTS_SCHEMA}.{FINDINGS} WHERE is_current")
 
 
 def write_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[Mapping[str, Any]]) -> None:
@@ -187,9 +169,15 @@ def has_runs(connection: duckdb.DuckDBPyConnection) -> bool:
 
 
 def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the views `runs` and `account_runs` on the run logs and the observations, if these are stored."""
-    create_view(connection, report_schema.RUNS, f"FROM {REPORTS_SCHEMA}.{RUNS}")
-    if FAILURES in read_tables(connection, REPORTS_SCHEMA) and exists(connection, SIP_TRUNK_SNAPSHOTS.name):
+    """Create the views `runs` and `account_runs` on the run logs and the observations, if these are stored.
+
+    Columns that the run log of an earlier release lacks are null.
+    """
+    stored = read_tables(connection, REPORTS_SCHEMA)
+    columns = report_schema.RUNS.columns
+    names = [c.name if c.name in stored[RUNS] else f"NULL::{SQL_TYPES[c.type]} AS {c.name}" for c in columns]
+    create_view(connection, report_schema.RUNS, f"SELECT {', '.join(names)} FROM {REPORTS_SCHEMA}.{RUNS}")
+    if FAILURES in stored and exists(connection, SIP_TRUNK_SNAPSHOTS.name):
         create_view(connection, report_schema.ACCOUNT_RUNS, _ACCOUNT_RUNS)
 
 

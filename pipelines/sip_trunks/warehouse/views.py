@@ -17,6 +17,7 @@ from sip_trunks.core.errors import UsageError
 from sip_trunks.warehouse import sql
 from sip_trunks.warehouse.changes import difference_query, steps_query
 from sip_trunks.warehouse.columns import as_moment, has_derived, list_selected, name_column, select_view
+from sip_trunks.warehouse.findings import create_findings
 from sip_trunks.warehouse.past_views import create_past_views
 from sip_trunks.warehouse.sql import DATASET, HISTORY, OBSERVATIONS, TRUNKS, comment_on, create_view, literal, quoted
 from sip_trunks.warehouse.state import DRIFT_QUERY
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import duckdb
+    import pyarrow as pa
 
     from trunk_transforms.enrich.providers import Providers
 
@@ -78,6 +80,7 @@ def create_views(
                 create_view(connection, report_schema.SIP_TRUNK_CHANGES, steps)
                 between = difference_query(history, as_moment("since"), as_moment("as_of"))
                 _create_macro(connection, report_schema.CHANGES_BETWEEN, _joining(between, has_load_ids=has_load_ids))
+        create_findings(connection)
         for name, (meaning, meanings) in schema.DLT_TABLES.items():
             if name in stored:
                 comments = {column: meanings.get(column, "") for column in stored[name]}
@@ -102,6 +105,17 @@ def _show_dataset(connection: duckdb.DuckDBPyConnection, dataset: str) -> None:
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {DATASET}")
     for name in tables:
         connection.execute(f"CREATE OR REPLACE VIEW {DATASET}.{name} AS FROM {quoted(dataset)}.{name}")
+
+
+def write_audit(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+    """Create or replace the tables of an audit and their views, in a database that can be written."""
+    for table in schema.AUDIT_TABLES:
+        if table.name in tables:
+            connection.register("audit_rows", tables[table.name])
+            connection.execute(f"CREATE OR REPLACE TABLE {DATASET}.{table.name} AS FROM audit_rows")
+            connection.unregister("audit_rows")
+            _create_view_of(connection, table, sql.read_columns(connection, table.name), "TABLE")
+    create_findings(connection)
 
 
 def _create_macro(connection: duckdb.DuckDBPyConnection, macro: report_schema.Macro, body: str) -> None:

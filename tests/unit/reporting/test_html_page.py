@@ -78,13 +78,13 @@ def test_the_sums_of_a_table_include_the_rows_that_it_leaves_out() -> None:
 
 
 def test_a_fix_that_is_the_same_for_all_is_said_once() -> None:
-    findings = find(len(RULES) * 4, ("text",))
-    assert render({"audit": findings}).count("text 0") > 4 * len(RULES)
+    findings = find(len(RULES) * 3, ("text",))
+    assert render({"audit": findings}).count("text 0") > 3 * len(RULES)
     once = findings.assign(fix="do this about it")
     assert render({"audit": once}).count("do this about it") == len(RULES)
     last = once["fix"].where(once.index < len(once) - 1, "do another thing")
     page = render({"audit": once.assign(fix=last)})
-    assert page.count("do this about it") == len(RULES) - 1 + 3
+    assert page.count("do this about it") == len(RULES) - 1 + 2
     assert page.count("do another thing") == 1
 
 
@@ -97,6 +97,7 @@ EMPTY = {
     "growth": "No snapshots are stored.",
     "changes": "No changes in this period.",
     "audit": "The audit has no findings.",
+    "coverage": "Every rule checks every trunk, by facts of the last twelve months.",
     "freshness": "No snapshots are stored.",
 }
 
@@ -125,7 +126,7 @@ def test_a_report_alone_is_a_page(name: str) -> None:
     assert_inert(page)
     tags = [tag for tag, _ in Tags(page).seen]
     assert tags.count("h1") == tags.count("h2") == 1
-    assert tags.count("table") + tags.count("li") > 0
+    assert tags.count("table") + tags.count("li") > 0 or name == "coverage"  # no gaps
     assert "Data as of <strong>2026-03-12 09:00 UTC</strong>" in page
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sip_trunks.reporting.terminal import print_tables
 from tests.support.frames import frame
-from trunk_transforms.schema.reports import FINDINGS
+from trunk_transforms.schema.reports import CURRENT_FINDINGS
 
 if TYPE_CHECKING:
     import pytest
@@ -19,8 +19,10 @@ def test_a_hundred_findings_of_one_cause_take_a_screen(capsys: pytest.CaptureFix
         base | {"trunk_id": 7, "rule": "host-ip", "cause": "c", "seen": "a bare address", "severity": "high"},
         *(shared | {"trunk_id": number, "seen": f"same username as trunk {number + 1}"} for number in range(100)),
     ]
-    findings = frame(rows, [*FINDINGS.names, "first_seen_at"])
-    print_tables({"audit": findings.astype({"first_seen_at": "datetime64[us, UTC]"})}, suppressed_count=2)
+    findings = frame(rows, CURRENT_FINDINGS.names)
+    print_tables(
+        {"audit": findings.astype({"opened_at": "datetime64[us, UTC]", "is_new_rule": "boolean"})}, suppressed_count=2
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines[:4] == [
         "high      host-ip",

@@ -28,7 +28,7 @@ def test_every_column_of_a_report_is_documented_with_and_without_rows(name: str)
 @pytest.mark.parametrize("name", REPORTS)
 def test_a_report_needs_no_more_than_it_says(name: str) -> None:
     whole = inputs()
-    narrow = {table: whole.tables[table] for table in tables_needed([name])}
+    narrow = {table: whole.tables[table] for table in tables_needed([name]) & whole.tables.keys()}
     if "trunks" in narrow:
         narrow["trunks"] = narrow["trunks"][trunk_columns([name], whole.options.by)]
     report = REPORTS[name]

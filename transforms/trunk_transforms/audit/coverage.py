@@ -1,58 +1,89 @@
-"""The coverage of the audit: trunks and facts on which its rules know too little."""
+"""The coverage of the audit: trunks on which rules are silent, and facts that may be out of date."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 import pandas as pd
 
 from trunk_transforms.audit.past import CREDENTIAL_AGE
+from trunk_transforms.audit.rules.rule import Rule
 from trunk_transforms.audit.rules.wording import agree, enumerate_some
 from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER, Providers, is_old
 from trunk_transforms.schema.arguments import require_columns
+from trunk_transforms.schema.reports import COVERAGE, COVERAGE_GAPS
+from trunk_transforms.text import count_of
+
+_OTHER_RULES_ON_PROVIDERS = {"exposure-password", "inbound-auth-unsupported", "proxy-unneeded"}
+_CREDENTIAL_AGE = "credential-age"
+_UNKNOWN, _OLD, _SHORT, _NONE = COVERAGE_GAPS
 
 
-class Coverage(NamedTuple):
-    """The number of trunks, those with an unknown provider, and the facts on the others older than twelve months.
+def measure_coverage(
+    counts: pd.DataFrame, providers: Providers, as_of: datetime, rules: Sequence[Rule], known_count: int | None = None
+) -> pd.DataFrame:
+    """Return the gaps of an audit by these rules on a day.
 
-    `known_count` trunks have a history of a year; None stands for no history at all.
+    Gaps are hosts of unknown providers, facts older than a year, and trunks without the history that a rule needs.
+    Grain and columns: those of `COVERAGE`, most trunks first. Needs the number of trunks, `trunk_count`, by `provider`
+    and `sip_address`. A trunk without a host has a finding instead. `known_count` trunks have a history of a year; None
+    if no history was read. Raises ValueError if a column is missing.
     """
-
-    trunk_count: int
-    unknown_count: int
-    old_facts: list[str]
-    known_count: int | None
-
-    def describe(self) -> Iterator[str]:
-        """Yield a sentence for each gap."""
-        if self.unknown_count:
-            have, them = agree(self.unknown_count, "has", "have"), agree(self.unknown_count, "it", "them")
-            yield (
-                f"{self.unknown_count} of {self.trunk_count} trunks {have} an unknown provider, "
-                f"so the rules on providers are silent on {them}"
-            )
-        if self.old_facts:
-            yield f"facts older than 12 months, to be checked: {enumerate_some(self.old_facts)}"
-        if self.known_count is None:
-            yield "no history was read, so the rules on recent changes and credential-age are silent"
-        elif short_count := self.trunk_count - self.known_count:
-            yield (
-                f"{short_count} of {self.trunk_count} trunks have a history shorter than {CREDENTIAL_AGE.days} days, "
-                "so the age of their credentials is unknown"
-            )
+    require_columns(counts, ("provider", "sip_address", "trunk_count"), "counts")
+    silent = [rule.code for rule in rules if needs_provider(rule)]
+    by_provider = counts.groupby("provider")["trunk_count"].sum()
+    hosts = counts.loc[counts["provider"] == UNKNOWN_PROVIDER].sort_values(
+        "trunk_count", ascending=False, kind="stable"
+    )
+    gaps = [(_UNKNOWN, host, count) for host, count in zip(hosts["sip_address"], hosts["trunk_count"], strict=True)]
+    gaps += [
+        (_OLD, f"{fact} of {day}", by_provider[name])
+        for name in dict.fromkeys(counts["provider"].dropna())
+        if name in providers.by_name
+        for fact, day in providers.by_name[name].dates.items()
+        if is_old(day, as_of)
+    ]
+    total, named = int(counts["trunk_count"].sum()), ", ".join(silent)
+    rows = [(gap, item, int(count), total, named) for gap, item, count in gaps if silent]
+    rows += _list_history_gaps(rules, total, known_count)
+    types = dict.fromkeys(COVERAGE.names, "str") | {"trunk_count": "Int64", "audited_count": "Int64"}
+    return pd.DataFrame(rows, columns=COVERAGE.names).astype(types)
 
 
-def measure_coverage(counts: pd.DataFrame, providers: Providers, as_of: datetime) -> Coverage:
-    """Return the coverage of an audit on a day, from the number of trunks, `trunk_count`, per `provider`.
+def _list_history_gaps(
+    rules: Sequence[Rule], total: int, known_count: int | None
+) -> Iterator[tuple[str, str, int, int, str]]:
+    if known_count is None:
+        if total and (named := ", ".join(rule.code for rule in rules if rule.needs_past)):
+            yield _NONE, "no history was read", total, total, named
+    elif known_count < total and any(rule.code == _CREDENTIAL_AGE for rule in rules):
+        yield _SHORT, f"shorter than {CREDENTIAL_AGE.days} days", total - known_count, total, _CREDENTIAL_AGE
 
-    A trunk without a SIP address has no provider, so its provider is not unknown. The history counts as complete.
-    """
-    require_columns(counts, ("provider", "trunk_count"), "counts")
-    used = [providers.by_name[name] for name in counts["provider"].dropna() if name in providers.by_name]
-    dates = {fact: day for provider in used for fact, day in provider.dates.items()}
-    unknown = counts.loc[counts["provider"] == UNKNOWN_PROVIDER, "trunk_count"]
-    old_facts = [f"{fact} of {day}" for fact, day in dates.items() if is_old(day, as_of)]
-    trunk_count = int(counts["trunk_count"].sum())
-    return Coverage(trunk_count, int(unknown.sum()), old_facts, trunk_count)
+
+def needs_provider(rule: Rule) -> bool:
+    """Whether the rule has findings only on trunks whose provider is in the catalog."""
+    return rule.family == "provider" or rule.code in _OTHER_RULES_ON_PROVIDERS
+
+
+def describe_coverage(coverage: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each kind of gap."""
+    by_gap = {gap: rows.to_dict("records") for gap, rows in coverage.groupby("gap")}
+    if unknown := by_gap.get(_UNKNOWN):
+        count = sum(row["trunk_count"] for row in unknown)
+        have, them = agree(count, "has", "have"), agree(count, "it", "them")
+        hosts = [f"{row['item']} ({row['trunk_count']})" for row in unknown]
+        yield (
+            f"{count} of {count_of(unknown[0]['audited_count'], 'trunk')} {have} an unknown provider, so the rules on "
+            f"providers are silent on {them}: {unknown[0]['rules']}. Hosts: {enumerate_some(hosts)}"
+        )
+    if old := by_gap.get(_OLD):
+        yield f"facts older than 12 months, to be checked: {enumerate_some([row['item'] for row in old])}"
+    for row in by_gap.get(_SHORT, ()):
+        count, total = row["trunk_count"], count_of(row["audited_count"], "trunk")
+        yield (
+            f"{count} of {total} {agree(count, 'has', 'have')} a history {row['item']}, so the age of "
+            f"{agree(count, 'its credential', 'their credentials')} is unknown"
+        )
+    for row in by_gap.get(_NONE, ()):
+        yield f"no history was read, so these rules are silent: {row['rules']}"

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from trunk_transforms.audit.coverage import Coverage, measure_coverage
+from trunk_transforms.audit.coverage import measure_coverage
 from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.audit.finding_log import with_ages
 from trunk_transforms.audit.office_hours import OfficeHours
@@ -69,9 +69,10 @@ class ReportInputs:
 
     `tables` has the frames that `tables_needed` names: `trunks` (current state), `lifetimes` (rows of the history),
     `changes` (rows of `CHANGES`), `changed_trunks` (their trunks, and those of which only drift changed) and
-    `observations` (`sip_trunk_snapshots`). `log`, the findings published by earlier runs, is optional, as are the
-    frames of `Past`: `recent_versions`, `recent_changes` and `credentials`. Count reports accept `groups` in place of
-    `trunks`: the number of trunks, `trunk_count`, per combination of the columns to count by, or of their base columns.
+    `observations` (`sip_trunk_snapshots`). `findings_history`, the lives of findings that runs have stored, is
+    optional, as are the frames of `Past`: `recent_versions`, `recent_changes` and `credentials`. Count reports accept
+    `groups` in place of `trunks`: the number of trunks, `trunk_count`, per combination of the columns to count by, or
+    of their base columns.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -160,22 +161,18 @@ class ReportInputs:
     @cached_property
     def findings(self) -> pd.DataFrame:
         """The findings to act on, with their ages."""
-        return with_ages(self._audited[0], self.tables.get("log"))
+        return with_ages(self._audited[0], self.tables.get("findings_history"))
 
     @property
     def suppressed(self) -> pd.DataFrame:
         """The suppressed findings."""
         return self._audited[1]
 
-    @property
-    def coverage(self) -> Coverage:
-        """What the selected rules cannot judge."""
-        options, rules = self.options, self.options.rules
-        counts = self.count(["provider"])
-        coverage = measure_coverage(counts, options.providers, options.as_of)
-        if not any(rule.family == "provider" for rule in rules):
-            coverage = coverage._replace(unknown_count=0, old_facts=[])
-        return coverage._replace(known_count=self.count_known()) if any(rule.needs_past for rule in rules) else coverage
+    @cached_property
+    def coverage(self) -> pd.DataFrame:
+        """The gaps of the audit: trunks on which its rules are silent, and old facts."""
+        options, counts = self.options, self.count(["provider", "sip_address"])
+        return measure_coverage(counts, options.providers, options.as_of, options.rules, self.count_known())
 
     def count_known(self) -> int | None:
         """Return the number of trunks with a history of a year; None if it was not read."""

@@ -10,6 +10,7 @@ import pandas as pd
 from trunk_transforms.audit.rules.wording import enumerate_some
 from trunk_transforms.reports.counts import count_changes
 from trunk_transforms.schema.reports import OVERVIEW, SEVERITIES
+from trunk_transforms.text import count_of
 
 _MOST_COUNTS = 5
 _MOST_ACCOUNTS = 5
@@ -39,7 +40,7 @@ def derive_overview(
         ("trunks", "trunks", int(counts["trunk_count"].sum()), None),
         *_list_counts(counts),
         *_count_changes(changes, changed_count, since),
-        *_count_findings(findings),
+        *_count_findings(findings, freshness),
         *_list_late(freshness),
     ]
     overview = pd.DataFrame(rows, columns=OVERVIEW.names)
@@ -71,15 +72,23 @@ def _count_changes(changes: pd.DataFrame, changed_count: int | None, since: str)
         yield "changes", "re-created trunks", count, "trunks whose leg was down briefly"
 
 
-def _count_findings(findings: pd.DataFrame) -> Iterable[_Row]:
+def _count_findings(findings: pd.DataFrame, freshness: pd.DataFrame) -> Iterable[_Row]:
     if findings.empty:
         yield "findings", "findings", 0, None
         return
     for severity in reversed(SEVERITIES):
-        rules = findings.loc[findings["severity"] == severity, "rule"].value_counts()
+        severe = findings.loc[findings["severity"] == severity]
+        rules, causes = severe["rule"].value_counts(), dict(severe.groupby("rule")["cause"].nunique())
         if len(rules):
-            shown = ", ".join(f"{rule} ({count})" for rule, count in rules.head(2).items())
+            shown = ", ".join(f"{rule} ({_count_causes(causes[rule], count)})" for rule, count in rules.head(2).items())
             yield "findings", severity, int(rules.sum()), shown + (" …" if len(rules) > 2 else "")
+    is_latest = findings["opened_at"] == findings["account"].map(freshness.set_index("account")["snapshot_at"])
+    if count := int((is_latest & findings["is_new_rule"].fillna(value=False)).sum()):
+        yield "findings", "of new rules", count, "opened by a new release, not by a change of the account"
+
+
+def _count_causes(causes: int, trunks: int) -> str:
+    return f"{count_of(causes, 'cause')}, {count_of(trunks, 'trunk')}" if causes < trunks else str(trunks)
 
 
 def _list_late(freshness: pd.DataFrame) -> Iterable[_Row]:

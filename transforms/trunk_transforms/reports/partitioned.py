@@ -29,7 +29,7 @@ from trunk_transforms.schema.reports import COUNT_REPORTS
 
 Job = Callable[[ReportInputs], pd.DataFrame]
 
-REPORTS_IN_PARTS = (*sorted(COUNT_REPORTS), "changes", "audit")
+REPORTS_IN_PARTS = (*sorted(COUNT_REPORTS), "changes", "audit", "coverage")
 """The reports that can be computed in parts."""
 
 KEY = "key"
@@ -48,7 +48,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class PartitionedInputs(ReportInputs):
-    """Report inputs in parts; `tables` has only `log`, the findings published by earlier runs, if there are any."""
+    """Report inputs in parts; `tables` has only `findings_history`, if an audit is stored."""
 
     engine: Engine
 

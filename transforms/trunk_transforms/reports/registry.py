@@ -30,4 +30,5 @@ def trunk_columns(names: Sequence[str], by: Sequence[str]) -> list[str]:
         wanted = [*AUDITED, "nickname", *by]
     else:
         wanted = [column for name in names for column in (by if name == "counts" else REPORTS[name].by)]
+        wanted += ["sip_address"] if "coverage" in names else []
     return list(dict.fromkeys(DERIVED[name].base if name in DERIVED else name for name in wanted))

@@ -139,20 +139,62 @@ FINDINGS = Table(
 )
 """The findings of one audit."""
 
-_LAST_SEEN = "The last audited snapshot with the finding (UTC); unchanged responses are not audited."
-_IS_CURRENT = "Whether the last audit found it; null if it is suppressed or the last run wrote no reports."
-FINDING_AGES = (
-    own("first_seen_at", "timestamp", "The first audited snapshot in an unbroken series with the finding (UTC)."),
-    own("last_seen_at", "timestamp", _LAST_SEEN),
-    own_or_null("is_current", "bool", _IS_CURRENT),
+_OPENED = own("opened_at", "timestamp", "The audited snapshot that first showed it (UTC).")
+_IS_NEW_RULE = own(
+    "is_new_rule",
+    "bool",
+    "Whether a new release opened it: no audit of the account before had the rule. The account need not have changed.",
 )
-"""The columns that the log of findings adds."""
+CURRENT_FINDINGS = Table(
+    "findings",
+    "One row per trunk and rule: an open finding, and since when. Exists only if the last snapshot with changes was "
+    "audited.",
+    (*FINDINGS.columns, _OPENED, _IS_NEW_RULE),
+    FINDINGS.primary_key,
+)
+"""The open findings: a view, and the report `audit`."""
 
-AUDIT_FINDINGS = Table(
-    "audit_findings",
-    "One row per trunk, rule and first_seen_at: a log that includes resolved findings.",
-    (*FINDINGS.columns, *FINDING_AGES),
-    ("account", "trunk_id", "rule", "first_seen_at"),
+CLOSING_REASONS = ("fixed", "trunk removed", "suppressed", "rule removed")
+FINDINGS_HISTORY = Table(
+    "findings_history",
+    "One row per account, trunk, rule and life of a finding. A closed finding that is found again has another life.",
+    (
+        *FINDINGS.columns,
+        _OPENED,
+        own_or_null("closed_at", "timestamp", "The audited snapshot that no longer showed it (UTC); null while open."),
+        own_or_null("closed_because", "text", "Why it was closed; null while open.", CLOSING_REASONS),
+        _IS_NEW_RULE,
+    ),
+    ("account", "trunk_id", "rule", "opened_at"),
+)
+AUDITED_RULES = Table(
+    "audited_rules",
+    "One row per account and rule of its last audit.",
+    (
+        ACCOUNT,
+        own("rule", "text", "Code of the rule; `sip-trunks rules` explains it."),
+        own("since", "timestamp", "The first snapshot in an unbroken series of audits with the rule (UTC)."),
+        own("audited_at", "timestamp", "The snapshot of the last audit (UTC); unchanged responses are not audited."),
+        Column("_dlt_load_id", "text", "The load of that snapshot.", source="dlt"),
+    ),
+    ("account", "rule"),
+)
+AUDIT_TABLES = (FINDINGS_HISTORY, AUDITED_RULES)
+"""The stored tables that an audit writes."""
+
+COVERAGE_GAPS = ("unknown provider", "old fact", "short history", "no history")
+COVERAGE = Table(
+    "coverage",
+    "One row per gap of the audit: a host of an unknown provider, a fact older than twelve months, or a history too "
+    "short for a rule.",
+    (
+        own("gap", "text", "The kind of gap.", COVERAGE_GAPS),
+        own("item", "text", "The host, the fact with its date, or the history that is missing."),
+        own("trunk_count", "bigint", "Trunks that the gap concerns."),
+        own("audited_count", "bigint", "Trunks that were audited."),
+        own("rules", "text", "The rules that are silent on these trunks, or may be wrong, separated by commas."),
+    ),
+    ("gap", "item"),
 )
 
 _TRUNK_COUNT = own("trunk_count", "bigint", "Trunks with this combination of values.")
@@ -189,6 +231,7 @@ _GROWTH = "How many trunks were created, came and went, month by month?"
 _CHANGES = "Which trunks were added, removed or changed, and which legs did that re-create?"
 _FRESHNESS = "When was the last snapshot of each account, and which runs are missing?"
 _AUDIT = "What is misconfigured, how severe is it, and how is it fixed?"
+_COVERAGE = "Which trunks does the audit not fully check, and by which rules?"
 
 REPORTS = {
     report.name: report
@@ -202,16 +245,17 @@ REPORTS = {
         Report("growth", _GROWTH, GROWTH, ("lifetimes", "observations"), has_picture=True),
         Report("changes", _CHANGES, CHANGES, ("changes",)),
         Report("freshness", _FRESHNESS, FRESHNESS, ("observations",)),
-        Report("audit", _AUDIT, AUDIT_FINDINGS, has_picture=True),
+        Report("audit", _AUDIT, CURRENT_FINDINGS, has_picture=True),
+        Report("coverage", _COVERAGE, COVERAGE),
     )
 }
-"""Every report by its name, in reading order. Runs write their tables to the schema `reports`."""
+"""Every report by its name, in reading order. Runs write their tables to the schema `reports`, except the findings."""
 
 COUNT_REPORTS = frozenset(report.name for report in REPORTS.values() if report.by)
 """The reports that count trunks. Their only input is `groups`."""
 
-AUDIT_REPORTS = frozenset({"overview", "audit"})
-"""The reports with findings. If there is a history, they also need the past of the trunks."""
+AUDIT_REPORTS = frozenset({"overview", "audit", "coverage"})
+"""The reports on findings and rules. If there is a history, they also need the past of the trunks."""
 
 # ---------------------------------------------------------------------- views of the schema `main`
 
@@ -280,14 +324,6 @@ TRUNK_COUNTS_DAILY = Table(
     ("day", "account", *BY_FORMAT_AND_COUNTRY, "provider"),
 )
 
-CURRENT_FINDINGS = Table(
-    "findings",
-    "One row per trunk and rule: a current misconfiguration, and since when. Exists only if the last run with a new "
-    "snapshot wrote reports.",
-    (*FINDINGS.columns, *FINDING_AGES[:-1]),
-    FINDINGS.primary_key,
-)
-
 _ERROR = "The error message, without the names of configured accounts; null if there was no error."
 RUNS = Table(
     "runs",
@@ -311,6 +347,8 @@ RUNS = Table(
             own_or_null(f"{severity}_count", "bigint", f"Findings of severity {severity}; null if unknown.")
             for severity in reversed(SEVERITIES)
         ),
+        own_or_null("cause_count", "bigint", "Causes of these findings; null if unknown."),
+        own_or_null("new_rule_count", "bigint", "Findings that the run opened by new rules; null if unknown."),
         own_or_null("version", "text", "The release of sip-trunks; null if the run was killed."),
     ),
     ("started_at",),

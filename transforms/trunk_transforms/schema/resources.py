@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trunk_transforms.schema.reports import AUDIT_TABLES
 from trunk_transforms.schema.tables import (
     SCHEMA_DRIFT,
     SIP_TRUNK_ALLOWED_IPS,
@@ -81,7 +82,7 @@ TABLES: tuple[Table, ...] = (
     SIP_TRUNK_SNAPSHOTS,
     SCHEMA_DRIFT,
 )
-"""The tables of every destination, in the order in which a load writes them."""
+"""The tables that a load writes, in this order, in every destination."""
 
-EVERY_TABLE: tuple[Table, ...] = (*TABLES, SIP_TRUNK_SNAPSHOT_ROWS)
-"""The tables of a lake."""
+EVERY_TABLE: tuple[Table, ...] = (*TABLES, *AUDIT_TABLES, SIP_TRUNK_SNAPSHOT_ROWS)
+"""The tables of a lake. The other destinations have all but the full snapshots."""

@@ -16,6 +16,7 @@ from sip_trunks.operations.monitoring.prometheus import write_metrics
 from sip_trunks.operations.monitoring.webhook import TOTAL_SECONDS, notify
 from sip_trunks.run.run_log import note_run, summarize, summarize_failure
 from trunk_transforms.schema.reports import SEVERITIES
+from trunk_transforms.text import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,5 +96,8 @@ def describe_run(run: Mapping[str, Any]) -> str:
     counts = [(name, run[f"{name}_count"]) for name in reversed(SEVERITIES)]
     if counts[0][1] is not None:
         found = ", ".join(f"{count} {name}" for name, count in counts if count)
-        parts.append(f"findings {found or 'none'}")
+        causes = f" of {count_of(run['cause_count'], 'cause')}" if run["cause_count"] else ""
+        parts.append(f"findings {found + causes if found else 'none'}")
+    if run["new_rule_count"]:
+        parts.append(f"{count_of(run['new_rule_count'], 'finding')} of new rules")
     return "; ".join(parts)

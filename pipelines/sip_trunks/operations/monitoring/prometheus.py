@@ -14,11 +14,11 @@ from sip_trunks.core.files import write_whole
 from trunk_transforms.schema.reports import SEVERITIES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.run.result import RunResult
+    from sip_trunks.run.result import RuleFindings, RunResult
 
     Samples = dict[str, list[tuple[dict[str, str], float]]]
 
@@ -31,9 +31,14 @@ _MEANINGS = {
     "account_seen_timestamp_seconds": "Time of the account's last observation, in seconds since 1970.",
     "trunks": "Number of trunks in the account's last observation.",
     "drift": "Number of deviations from the declaration in the account's last response.",
-    "findings": "Number of current findings with this severity.",
+    "findings": "Number of open findings with this severity.",
+    "causes": "Number of causes of the open findings with this severity.",
+    "rule_findings": "Number of open findings of this rule with this severity, one per trunk.",
+    "rule_causes": "Number of causes of the open findings of this rule with this severity.",
 }
 _PREFIX = "sip_trunks_"
+_OF_FINDINGS = {"findings": "finding_count", "causes": "cause_count"}
+_OF_FINDINGS |= {f"rule_{name}": counted for name, counted in _OF_FINDINGS.items()}
 _SAMPLE = re.compile(rf"{_PREFIX}(\w+)(?:\{{.*\}})? \S+")
 _ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -54,10 +59,10 @@ def write_metrics(settings: Settings, run: Mapping[str, Any], result: RunResult 
     if result is not None:
         samples |= _describe_accounts(result)
         if result.findings is not None:
-            samples["findings"] = [({"severity": name}, result.count_findings(name) or 0) for name in SEVERITIES]
+            samples |= _describe_findings(result, result.findings)
         elif result.snapshot_at is not None:
             # The previous findings are from another response or another destination, so they are not current.
-            samples["findings"] = []
+            samples |= {name: [] for name in _OF_FINDINGS}
     before = _read_lines(settings)
     lines: list[str] = []
     for name, meaning in _MEANINGS.items():
@@ -72,11 +77,25 @@ def write_metrics(settings: Settings, run: Mapping[str, Any], result: RunResult 
 
 def forget_metrics(settings: Settings, account: str) -> None:
     """Delete the account's metrics, and the findings, because they include the account's. Raises OSError."""
-    gone = (_labels({"account": account}), f"{_PREFIX}findings{{")
+    gone = (_labels({"account": account}), *(f"{_PREFIX}{name}{{" for name in _OF_FINDINGS))
     with suppress(FileNotFoundError):
         lines = settings.metrics_path.read_text("utf-8").splitlines(keepends=True)
         kept = [line for line in lines if not any(text in line for text in gone)]
         write_whole(settings.metrics_path, "".join(kept).encode())
+
+
+def _describe_findings(result: RunResult, findings: Sequence[RuleFindings]) -> Samples:
+    """Return the numbers of open findings and causes by severity, zeros included, and those above zero by rule.
+
+    No label has text from the API, so the number of series is bounded by the number of rules.
+    """
+    samples: Samples = {}
+    for name, counted in _OF_FINDINGS.items():
+        if name.startswith("rule_"):
+            samples[name] = [({"rule": f.rule, "severity": f.severity}, getattr(f, counted)) for f in findings]
+        else:
+            samples[name] = [({"severity": s}, result.count_findings(s, counted) or 0) for s in SEVERITIES]
+    return samples
 
 
 def _describe_accounts(result: RunResult) -> Samples:

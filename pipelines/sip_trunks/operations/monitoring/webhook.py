@@ -1,7 +1,8 @@
 """Notifications of a run for a webhook, in the JSON that Slack and compatible services accept: `{"text": "…"}`.
 
-A message reports a failure (once, then once a day), a recovery, new findings, new drift and changed trunks. A run
-without any of these sends nothing. If sending fails, the next run sends the message.
+A message reports a failure (once, then once a day), a recovery, new findings, new drift and changed trunks. Findings
+that a new release opened are no news about an account, and are not sent. A run without any of these sends nothing. If
+sending fails, the next run sends the message.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from sip_trunks.core.urls import check_webhook_url
 from sip_trunks.run.result import without_name
 from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.schema.reports import SEVERITIES
-from trunk_transforms.text import printable
+from trunk_transforms.text import count_of, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.run.result import AccountResult, RunResult
+    from sip_trunks.run.result import AccountResult, RuleFindings, RunResult
 
 TOTAL_SECONDS = 10.0
 """Time limit for sending a message, in seconds."""
@@ -155,7 +156,7 @@ def _describe_events(settings: Settings, result: RunResult) -> Iterator[str]:
         severe = [f for f in result.findings or () if f.new_count and SEVERITIES.index(f.severity) >= least]
         severe.sort(key=lambda found: SEVERITIES.index(found.severity), reverse=True)
         if severe:
-            listed = ", ".join(f"{found.new_count} {found.severity} of {found.rule}" for found in severe)
+            listed = ", ".join(map(_describe_news, severe))
             total = sum(found.new_count for found in severe)
             yield f"{total} new {'finding' if total == 1 else 'findings'}: {listed}"
     if "drift" in settings.notify_on:
@@ -170,6 +171,17 @@ def _describe_events(settings: Settings, result: RunResult) -> Iterator[str]:
             new, changed, removed = map(sum, zip(*map(_changes, loaded), strict=True))
             names = name_some([entry.account for entry in loaded])
             yield f"trunks: {new} new, {changed} changed, {removed} removed ({names})"
+
+
+def _describe_news(found: RuleFindings) -> str:
+    """Return the new findings of a rule in words: how many causes are new, and how many known ones have more trunks.
+
+    Causes are counted and not quoted, because they name hosts and usernames.
+    """
+    trunks = [(found.new_count - found.added_count, "trunk"), (found.added_count, "more trunk")]
+    causes = [(found.new_cause_count, "cause"), (found.known_cause_count, "known cause")]
+    parts = [f"{count_of(*cause)}, {count_of(*trunk)}" for cause, trunk in zip(causes, trunks, strict=True) if cause[0]]
+    return f"{found.new_count} {found.severity} of {found.rule}" + (f" ({'; '.join(parts)})" if parts else "")
 
 
 def _changes(entry: AccountResult) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.frames import day, rows
 from tests.support.stories import AUTH, PBX, inputs_of, ips, listed
+from trunk_transforms.audit.coverage import describe_coverage
 from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.audit.office_hours import read_office_hours
 from trunk_transforms.audit.rules import RULES
@@ -226,10 +227,8 @@ def test_a_credential_is_old_after_a_year_without_a_sign_of_a_new_one(
     assert rows(inputs.findings, "severity", "seen") == (
         [("low", "no sign of a new credential in the last 365 days")] if found else []
     )
-    assert list(inputs.coverage.describe()) == (
-        []
-        if known
-        else ["1 of 1 trunks have a history shorter than 365 days, so the age of their credentials is unknown"]
+    assert list(describe_coverage(inputs.coverage)) == (
+        [] if known else ["1 of 1 trunk has a history shorter than 365 days, so the age of its credential is unknown"]
     )
 
 
@@ -277,12 +276,12 @@ def test_an_audit_without_history_finds_nothing_in_it_and_says_so() -> None:
     alone = ReportInputs({"trunks": inputs.tables["trunks"]}, inputs.options)
     assert not inputs.findings.empty
     assert alone.findings.empty
-    assert list(alone.coverage.describe()) == [
-        "no history was read, so the rules on recent changes and credential-age are silent"
+    assert list(describe_coverage(alone.coverage)) == [
+        f"no history was read, so these rules are silent: {', '.join(rule.code for rule in HISTORY)}"
     ]
     assert audit_trunks(alone.trunks, providers=default_providers(), as_of=day(2), rules=HISTORY).empty
     others = Options(as_of=day(2), rules=[RULES["host-ip"]])
-    assert list(ReportInputs(alone.tables, others).coverage.describe()) == []
+    assert list(describe_coverage(ReportInputs(alone.tables, others).coverage)) == []
 
 
 def test_a_field_that_no_trunk_has_any_more_is_no_change() -> None:

@@ -82,6 +82,30 @@ def test_a_forgotten_account_is_in_no_metric_and_findings_wait_for_the_next_run(
     assert samples['sip_trunks_trunks{account="beta"}'] == 2
 
 
+def test_findings_and_causes_are_counted_by_severity_and_by_rule(settings: Settings) -> None:
+    found = (
+        RuleFindings("high", "host-ip", 23, 0, cause_count=1),
+        RuleFindings("high", "provider-host", 4, 0, cause_count=2),
+        RuleFindings("low", "provider-host", 1, 0, cause_count=1),
+    )
+    samples = after(settings, outcome_of(GOOD, findings=found))
+    of_findings = {name: value for name, value in samples.items() if "findings" in name or "causes" in name}
+    assert of_findings == {
+        **{f'sip_trunks_findings{{severity="{name}"}}': 0 for name in ("info", "medium", "critical")},
+        **{f'sip_trunks_causes{{severity="{name}"}}': 0 for name in ("info", "medium", "critical")},
+        'sip_trunks_findings{severity="high"}': 27,
+        'sip_trunks_findings{severity="low"}': 1,
+        'sip_trunks_causes{severity="high"}': 3,
+        'sip_trunks_causes{severity="low"}': 1,
+        'sip_trunks_rule_findings{rule="host-ip",severity="high"}': 23,
+        'sip_trunks_rule_findings{rule="provider-host",severity="high"}': 4,
+        'sip_trunks_rule_findings{rule="provider-host",severity="low"}': 1,
+        'sip_trunks_rule_causes{rule="host-ip",severity="high"}': 1,
+        'sip_trunks_rule_causes{rule="provider-host",severity="high"}': 2,
+        'sip_trunks_rule_causes{rule="provider-host",severity="low"}': 1,
+    }
+
+
 @pytest.mark.parametrize("account", ['say "hi"', "back\\slash", "line\nbreak", "ünï"])
 def test_the_name_of_an_account_is_escaped(account: str, settings: Settings) -> None:
     samples = after(settings, outcome_of(replace(GOOD, account=account)))

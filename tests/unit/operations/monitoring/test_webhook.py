@@ -89,6 +89,24 @@ def test_new_findings_drift_and_changes_are_sent_without_any_phone_number(settin
     assert "10 new findings: 1 critical of allowlist-open, 9 low of number-format" in hook.take_texts()
 
 
+def test_new_findings_are_told_by_rule_and_cause_and_those_of_new_rules_are_no_news(
+    settings: Settings, hook: Hook
+) -> None:
+    findings = [
+        RuleFindings("high", "provider-host", 23, 23, cause_count=1, new_cause_count=1),
+        RuleFindings("high", "host-ip", 9, 3, cause_count=2, known_cause_count=1, added_count=3),
+        RuleFindings("critical", "allowlist-open", 5, 4, 3, new_cause_count=2, known_cause_count=1, added_count=1),
+        RuleFindings("high", "number-missing", 8, 0, cause_count=8, new_rule_count=8),
+    ]
+    send(settings, outcome_of(QUIET, findings=findings))
+    assert hook.take_texts().endswith(
+        "30 new findings: 4 critical of allowlist-open (2 causes, 3 trunks; 1 known cause, 1 more trunk), "
+        "23 high of provider-host (1 cause, 23 trunks), 3 high of host-ip (1 known cause, 3 more trunks)"
+    )
+    send(settings, outcome_of(QUIET, findings=findings[3:]))
+    assert hook.take_texts() == ""
+
+
 def test_a_message_has_no_phone_number_however_it_is_written_and_keeps_hosts_and_dates(
     settings: Settings, hook: Hook
 ) -> None:
