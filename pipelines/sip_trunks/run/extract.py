@@ -60,6 +60,11 @@ class RunContext:
     _clock: float = field(default_factory=time.monotonic, repr=False)
 
     @property
+    def watched(self) -> set[str]:
+        """The names of the accounts that are configured, or part of this run."""
+        return {account.name for account in (*self.settings.accounts, *self.accounts)}
+
+    @property
     def duration_seconds(self) -> float:
         """Time since the run began."""
         return round(time.monotonic() - self._clock, 3)

@@ -290,7 +290,7 @@ def _write_reports(
     if has_loaded and inputs is None:
         # Reports of an earlier snapshot would be misleading.
         report_tables.drop_reports(connection)
-    counts = findings.count_open_findings(connection, snapshot_at)
+    counts = findings.count_open_findings(connection, snapshot_at, context.watched)
     done.findings = None if counts is None else tuple(RuleFindings(*found) for found in counts)
     if destination.publishes_reports:
         summary = summarize(_result(context, done))

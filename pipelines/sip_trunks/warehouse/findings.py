@@ -21,6 +21,7 @@ from trunk_transforms import schema
 from trunk_transforms.schema import reports as report_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     import duckdb
@@ -142,22 +143,22 @@ def count_severities(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, i
 
 
 def count_open_findings(
-    connection: duckdb.DuckDBPyConnection, snapshot_at: datetime
+    connection: duckdb.DuckDBPyConnection, snapshot_at: datetime, accounts: Iterable[str]
 ) -> list[tuple[str, str, int, int, int, int, int, int, int]] | None:
-    """Return the numbers of open findings by severity and rule; None if the last snapshot with changes was not audited.
+    """Return the numbers of open findings of these accounts; None if the last snapshot with changes was not audited.
 
-    The numbers are those of `RuleFindings`; the findings of this snapshot are new.
+    Grain: one row per severity and rule. The numbers are those of `RuleFindings`; the findings of this snapshot are new.
     """
     if not is_audited(connection):
         return None
-    moment = literal(snapshot_at)
+    moment, names = literal(snapshot_at), ", ".join(map(literal, accounts))
     return connection.execute(f"""
         WITH causes AS (
             SELECT severity, rule, cause, count(*) AS finding_count,
                 count(*) FILTER (opened_at = {moment} AND NOT is_new_rule) AS new_count,
                 count(*) FILTER (opened_at = {moment} AND is_new_rule) AS new_rule_count,
                 count(*) FILTER (opened_at <> {moment}) > 0 AS is_known
-            FROM {LIVES} WHERE closed_at IS NULL GROUP BY ALL
+            FROM {LIVES} WHERE closed_at IS NULL AND account IN ({names}) GROUP BY ALL
         )
         SELECT severity, rule, sum(finding_count)::BIGINT, sum(new_count)::BIGINT, count(*),
             count(*) FILTER (new_count > 0 AND NOT is_known), count(*) FILTER (new_count > 0 AND is_known),

@@ -344,7 +344,11 @@ RUNS = Table(
         own_or_null("removed_count", "bigint", "Trunks that were removed."),
         own_or_null("drift_count", "bigint", "Deviations from the declaration."),
         *(
-            own_or_null(f"{severity}_count", "bigint", f"Findings of severity {severity}; null if unknown.")
+            own_or_null(
+                f"{severity}_count",
+                "bigint",
+                f"Findings of severity {severity} in configured accounts; null if unknown.",
+            )
             for severity in reversed(SEVERITIES)
         ),
         own_or_null("cause_count", "bigint", "Causes of these findings; null if unknown."),

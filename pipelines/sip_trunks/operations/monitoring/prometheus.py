@@ -57,7 +57,7 @@ def write_metrics(settings: Settings, run: Mapping[str, Any], result: RunResult 
     if run["exit_code"] == 0:
         samples["last_success_timestamp_seconds"] = [({}, run["ended_at"].timestamp())]
     if result is not None:
-        samples |= _describe_accounts(result)
+        samples |= _describe_accounts(settings, result)
         if result.findings is not None:
             samples |= _describe_findings(result, result.findings)
         elif result.snapshot_at is not None:
@@ -98,10 +98,16 @@ def _describe_findings(result: RunResult, findings: Sequence[RuleFindings]) -> S
     return samples
 
 
-def _describe_accounts(result: RunResult) -> Samples:
-    """Return the metrics of all stored accounts, including those that failed or were not part of the run."""
+def _describe_accounts(settings: Settings, result: RunResult) -> Samples:
+    """Return the metrics of the configured accounts, including those that failed or were not part of the run.
+
+    A series of an account that gets no more observations would fire an alert forever.
+    """
+    watched = {account.name for account in settings.accounts} | {entry.account for entry in result.accounts}
     known: dict[str, tuple[datetime, int, int]] = {
-        name: (account.snapshot_at, account.trunk_count, account.drift_count) for name, account in result.stored.items()
+        name: (account.snapshot_at, account.trunk_count, account.drift_count)
+        for name, account in result.stored.items()
+        if name in watched
     }
     known |= {
         entry.account: (result.snapshot_at, entry.trunk_count or 0, entry.drift_count or 0)

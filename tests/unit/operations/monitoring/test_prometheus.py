@@ -12,6 +12,7 @@ from sip_trunks.core.settings import Settings, read_settings
 from sip_trunks.operations.monitoring.prometheus import forget_metrics, write_metrics
 from sip_trunks.run.result import AccountResult, RuleFindings, RunResult
 from sip_trunks.run.run_log import summarize, summarize_failure
+from sip_trunks.warehouse.state import StoredAccount
 from tests.support.hook import NOON, QUIET, REFUSED, outcome_of
 from tests.support.prometheus import samples_of
 
@@ -104,6 +105,14 @@ def test_findings_and_causes_are_counted_by_severity_and_by_rule(settings: Setti
         'sip_trunks_rule_causes{rule="provider-host",severity="high"}': 2,
         'sip_trunks_rule_causes{rule="provider-host",severity="low"}': 1,
     }
+
+
+def test_an_account_that_is_no_longer_configured_has_no_metrics_after_the_next_run(settings: Settings) -> None:
+    stored = {name: StoredAccount(NOON, 7, "", 0, "", "") for name in ("default", "left")}
+    after(settings, outcome_of(replace(GOOD, account="left")))
+    samples = after(settings, replace(outcome_of(GOOD), stored=stored))
+    assert samples['sip_trunks_trunks{account="default"}'] == 7  # configured, but not part of this run
+    assert not [name for name in samples if "left" in name]
 
 
 @pytest.mark.parametrize("account", ['say "hi"', "back\\slash", "line\nbreak", "ünï"])
