@@ -17,7 +17,7 @@ from sip_trunks.run.run_log import summarize
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.consistency import assert_history_is_sound, closed_versions, read
 from tests.support.published import OPEN
-from tests.support.runs import PROJECT, load, only
+from tests.support.runs import PROJECT, call, load, only
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,11 +27,17 @@ if TYPE_CHECKING:
 RELEASES = sorted((PROJECT / "tests" / "support" / "data").glob("warehouse-*.duckdb.xz"))
 
 
+@pytest.mark.parametrize("is_renamed", [False, True])
 @pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name)
-def test_what_an_earlier_release_stored_goes_on(api: Api, place: Path, release: Path) -> None:
+def test_what_an_earlier_release_stored_goes_on(
+    api: Api, place: Path, monkeypatch: pytest.MonkeyPatch, release: Path, is_renamed: bool
+) -> None:
     path = place / "data" / "warehouse.duckdb"
     path.parent.mkdir()
     path.write_bytes(lzma.decompress(release.read_bytes()))
+    if is_renamed:
+        call("accounts", "rename", "default", "acme")
+        monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__ACME", "token")
     stored = closed_versions(path)
     assert len(stored) == 3
     # The file has a column `nickname`, which was not declared when it was written.

@@ -21,14 +21,17 @@ from sip_trunks.core.errors import RunActiveError
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import Account, read_settings
 from sip_trunks.destinations import open_destination
+from sip_trunks.operations.renaming import rename_account
 from sip_trunks.operations.retention import compact, deletions_of
 from sip_trunks.operations.unfinished import noting_unfinished
 from sip_trunks.run.run import run
+from sip_trunks.warehouse.renaming import Renaming
 from tests.support import story
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, body, trunk
 from tests.support.consistency import assert_answers_are_whole, reads_back
-from tests.support.past import store
+from tests.support.past import store, tables_of
 from tests.support.runs import call, load, only, query
+from tests.support.transfers import answers
 from trunk_transforms import schema
 from trunk_transforms.schema.reports import REPORTS
 
@@ -689,6 +692,80 @@ class DestinationContract:
         assert self.rows_of_trunks("account = 'acme'") == of_acme
         assert "was killed" not in call("status")
         assert "stored: acme" in call("accounts", "forget", "beta", "--yes", code=2)
+
+    # ------------------------------------------------------------------ renamed accounts
+
+    def test_a_renamed_account_has_the_versions_that_runs_under_its_new_name_would_have_stored(self) -> None:
+        """Of rows with columns that came later, columns that are gone, and values of the wrong type."""
+        settings, given = read_settings(), answers()
+        store(settings, given, with_reports=open_destination(settings).publishes_reports)
+        of_beta, findings = self.rows_of_trunks("account = 'beta'"), findings_of("acme")
+        printed = call("accounts", "rename", "acme", "zeta")
+        assert all(table in printed for table in ("sip_trunks_history", "schema_drift", "backups and exports"))
+        assert self.rows_of_trunks("account = 'beta'") == of_beta
+        assert findings_of("zeta") == findings
+        expected = tables_of([(name.replace("acme", "zeta"), moment, trunks) for name, moment, trunks in given])
+        with reading() as stored:
+            for table in schema.EVERY_TABLE:
+                if not stored.rows(f"SELECT 1 FROM duckdb_columns() WHERE table_name = '{table.name}'"):
+                    continue
+                key = [name for name in (*table.primary_key, "row_version") if name in table.names]
+                rows = expected[table.name].select(key).to_pylist()
+                found = stored.rows(f"SELECT {', '.join(key)} FROM famulor.{table.name}")
+                assert sorted(found) == sorted(tuple(row.values()) for row in rows), table.name
+        assert "stored: beta, zeta" in call("accounts", "rename", "acme", "other", code=2)
+        assert "already has an account named 'beta'" in call("accounts", "rename", "zeta", "beta", code=2)
+
+    def test_the_run_after_a_renaming_opens_no_version(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        names = {name: f"value {number}" for number, name in enumerate(NAMES)}
+        odd = json.dumps(trunk(id=44, **names))[:-1] + f", {VALUES}}}"
+        records = [*map(json.dumps, FIRST), odd]
+        api.answer(f'{{"data": [{", ".join(records)}]}}'.encode())
+        assert load().exit_code == 0
+        before = query("SELECT * EXCLUDE (account, row_version) FROM sip_trunks_history ORDER BY id")
+        monkeypatch.setenv("SOURCES__FAMULOR__ACCOUNTS__ACME", "token-a")
+        contents = self.contents()
+        refused = only(load())
+        assert refused.exit_code == 5
+        assert "sip-trunks accounts rename default acme" in (refused.error or "")
+        assert self.contents() == contents
+        call("accounts", "rename", "default", "acme")
+        assert query("SELECT * EXCLUDE (account, row_version) FROM sip_trunks_history ORDER BY id") == before
+        assert only(load()).status == "unchanged"
+        # The same trunks in another order.
+        api.answer(f'{{"data": [{", ".join(reversed(records))}]}}'.encode())
+        outcome = load()
+        assert (only(outcome).status, counts_of(outcome)) == ("loaded", (0, 0, 0))
+        records[0] = json.dumps(trunk(nickname="Renamed"))
+        api.answer(f'{{"data": [{", ".join(records)}]}}'.encode())
+        assert counts_of(load()) == (0, 1, 0)
+        assert query("SELECT account, count(*) FROM sip_trunks_history GROUP BY ALL") == [("acme", 6)]
+
+    @pytest.mark.usefixtures("accounts")
+    def test_a_killed_command_that_renames_an_account_is_finished_by_calling_it_again(self, api: Api) -> None:
+        """As a command leaves it that dies at its very end; test_kills.py kills it anywhere."""
+        for account, token in ACCOUNTS.items():
+            api.answer_to(token, [*FIRST, IP_TRUNK | {"id": 60, "nickname": account}])
+        assert load().exit_code == 0
+        settings, destination = read_settings(), open_destination(read_settings())
+        with holding_lock(settings), ExitStack() as stack:
+            stack.enter_context(noting_unfinished(settings, destination, "beta", "gamma"))
+            rename_account(settings, destination, Renaming("beta", "gamma"))
+            stack.pop_all()  # the commands of this block did not end as planned
+        assert "accounts rename beta gamma was killed; call it again" in call("status")
+        assert "no account named 'nobody'" in call("accounts", "rename", "nobody", "gamma", code=2)
+        call("accounts", "rename", "beta", "gamma")
+        assert query("SELECT DISTINCT account FROM sip_trunks ORDER BY 1") == [("acme",), ("gamma",)]
+        assert "was killed" not in call("status")
+        assert "already has" in call("accounts", "rename", "acme", "gamma", code=2)
+
+
+def findings_of(account: str) -> Rows:
+    """Return the findings of an account that are published, if the destination publishes any."""
+    if not open_destination(read_settings()).publishes_reports:
+        return []
+    columns = "trunk_id, rule, severity, first_seen_at, last_seen_at"
+    return query(f"SELECT {columns} FROM findings WHERE account = '{account}' ORDER BY ALL")
 
 
 class AtomicDestinationContract(DestinationContract):

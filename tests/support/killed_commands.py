@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": ["run", "--accept-shrink", "--no-reports"],
     "forget": ["accounts", "forget", "beta", "--yes"],
+    "rename": ["accounts", "rename", "beta", "gamma"],
     "prune": ["prune", "--older-than", "400d", "--yes"],
     "import": ["import", "source"],
     "export": ["export", "--output", "copy"],

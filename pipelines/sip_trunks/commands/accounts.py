@@ -1,4 +1,4 @@
-"""The command `accounts`: list configured and stored accounts, and forget one."""
+"""The command `accounts`: list configured and stored accounts, rename one, forget one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sip_trunks.core.accounts import find_shared_tokens
 from sip_trunks.core.errors import UsageError, suggest
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.lock import holding_lock
-from sip_trunks.core.settings import Settings, read_settings
+from sip_trunks.core.settings import Settings, is_account_name, read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.operations.monitoring.prometheus import forget_metrics
 from sip_trunks.operations.monitoring.webhook import forget_notifications
@@ -25,6 +25,8 @@ from sip_trunks.warehouse import state
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sip_trunks.destinations.base import Destination
 
 COLUMNS = ("account", "is_configured", "is_stored", "first_seen_at", "last_seen_at", "trunk_count", "same_token_as")
@@ -40,17 +42,23 @@ def add_arguments(parser: Parser) -> None:
     forget = actions.add_parser("forget", help="delete all stored data of one account, including its history")
     forget.add_argument("name", metavar="NAME", help="the account, as `accounts` lists it")
     add_yes(forget)
-    # The default must not replace a --destination before the action.
-    add_destination(forget, default=argparse.SUPPRESS)
+    rename = actions.add_parser("rename", help="give a stored account another name, and keep its history")
+    rename.add_argument("name", metavar="OLD", help="the stored account, as `accounts` lists it")
+    rename.add_argument("new_name", metavar="NEW", help="the name that it has, or will have, in the settings")
+    for action in (forget, rename):
+        # The default must not replace a --destination before the action.
+        add_destination(action, default=argparse.SUPPRESS)
 
 
 def run(options: Options) -> int:
-    """List the accounts, or forget one."""
+    """List the accounts, rename one, or forget one."""
     settings = read_settings(options.destination)
-    if options.action == "forget":
+    if options.action:
         from sip_trunks.core.logs import logging_to_file
 
         with logging_to_file(settings):
+            if options.action == "rename":
+                return _rename_account(settings, options.name, options.new_name)
             return _forget_account(settings, options.name, is_agreed=options.yes)
     show = partial(_list_accounts, settings, format_name=options.format, raw=options.raw)
     write_text(options.output, show)
@@ -86,12 +94,12 @@ def _forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
     from sip_trunks.run.run import clean_work
 
     destination = open_destination(settings)
-    if not is_agreed and name not in read_unfinished(settings, destination):
+    if not is_agreed and (name,) not in read_unfinished(settings, destination):
         _ask_for_name(destination, name)
     with holding_lock(settings):
         destination = open_destination(settings)
         with clean_work(settings, destination):
-            if name not in read_unfinished(settings, destination):
+            if (name,) not in read_unfinished(settings, destination):
                 _read_span(destination, name)
         with noting_unfinished(settings, destination, name):
             counts = compact(settings, destination, deletions_of(name))
@@ -103,10 +111,56 @@ def _forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
     print_table(["table", "rows"], list(counts.items()))
     print(f"forgotten  {name}, in {destination.location}")
     print("kept       the logs, which can contain names of accounts but no trunks")
-    unreached = ["existing backups and exports", f"destinations other than {destination.name}"]
-    print("unreached  " + "; ".join([*unreached, *filter(None, [destination.residual_data])]))
+    _print_unreached(destination, destination.residual_data)
     if any(account.name == name for account in settings.accounts):
         print(f"sip-trunks: {name} is still configured; the next run loads it again", file=sys.stderr)
+    return 0
+
+
+def _print_unreached(destination: Destination, *others: str | None) -> None:
+    unreached = ["existing backups and exports", f"destinations other than {destination.name}"]
+    print("unreached  " + "; ".join([*unreached, *filter(None, others)]))
+
+
+def _rename_account(settings: Settings, old: str, new: str) -> int:
+    """Give a stored account another name; print the renamed rows and the data out of reach.
+
+    It also finishes what a killed command has begun.
+
+    Raises UsageError for names that cannot be used, RunActiveError, DestinationError.
+    """
+    from sip_trunks.operations.renaming import rename_account
+    from sip_trunks.operations.unfinished import noting_unfinished, read_unfinished
+    from sip_trunks.run.run import clean_work
+    from sip_trunks.warehouse.renaming import Renaming
+
+    if not is_account_name(new):
+        raise UsageError(f"{new!r} cannot be the name of an account; letters, digits, '.', '-' and '_' are allowed")
+    with holding_lock(settings):
+        destination = open_destination(settings)
+        with clean_work(settings, destination):
+            stored = _read_spans(destination)
+        is_begun = (old, new) in read_unfinished(settings, destination)
+        if not is_begun and old not in stored:
+            raise _unknown_account(destination, old, stored)
+        if new in stored and (old in stored or not is_begun):
+            raise UsageError(
+                f"{destination.location} already has an account named {new!r}; two histories cannot be merged: choose "
+                f"another name, or delete that account first: sip-trunks accounts forget {new}"
+            )
+        with noting_unfinished(settings, destination, old, new):
+            counts = rename_account(settings, destination, Renaming(old, new))
+    print_table(["table", "rows"], list(counts.items()))
+    print(f"renamed    {old} to {new}, in {destination.location}")
+    print("kept       the logs, which have the old name")
+    _print_unreached(destination)
+    configured = {account.name for account in settings.accounts}
+    if old in configured or (configured and new not in configured):
+        problem = f"{old} is still configured" if old in configured else f"{new} is not configured"
+        advice = f"before the next run, name it {new} under [sources.famulor.accounts]"
+        print(f"sip-trunks: {problem}; {advice}", file=sys.stderr)
+    if any(entry.get("account") == old for entry in settings.suppressions):
+        print(f"sip-trunks: [[sip_trunks.suppressions]] has the account {old}: change it to {new}", file=sys.stderr)
     return 0
 
 
@@ -131,10 +185,14 @@ def _read_span(destination: Destination, name: str) -> Any:
     """Return the first and last time of an account and its number of trunks. Raises UsageError if it is not stored."""
     stored = _read_spans(destination)
     if name not in stored:
-        names = ", ".join(stored) or "no account"
-        near = suggest(name, stored)
-        raise UsageError(f"{destination.location} has no account named {name!r}; stored: {names}{near}")
+        raise _unknown_account(destination, name, stored)
     return stored[name]
+
+
+def _unknown_account(destination: Destination, name: str, stored: Iterable[str]) -> UsageError:
+    names = ", ".join(stored) or "no account"
+    near = suggest(name, stored)
+    return UsageError(f"{destination.location} has no account named {name!r}; stored: {names}{near}")
 
 
 def _ask_for_name(destination: Destination, name: str) -> None:

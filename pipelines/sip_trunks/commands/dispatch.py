@@ -27,7 +27,7 @@ COMMANDS = {
     "drift": "list deviations of responses from the declaration",
     "sql": "run a read-only SQL query on the stored data",
     "status": "show when each account was last seen, and the last run",
-    "accounts": "list configured and stored accounts; forget one",
+    "accounts": "list configured and stored accounts; rename or forget one",
     "prune": "delete old data and compact the rest; shows the effect first",
     "check": "check settings, token, API and data directory",
     "schedule": "install, show or remove a schedule in cron or systemd",

@@ -25,6 +25,11 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--accept-shrink", action="store_true", help="accept a response that lost many trunks, this once"
     )
+    parser.add_argument(
+        "--accept-new-account",
+        action="store_true",
+        help="store an account that has the trunks of one that is no longer configured",
+    )
     parser.add_argument("--no-reports", action="store_true", help="skip the reports, and delete stale ones")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument(
@@ -100,6 +105,7 @@ def _load(settings: Settings, options: Options, **pending: Any) -> RunResult:
             settings,
             accounts,
             accept_shrink=options.accept_shrink,
+            accept_new_account=options.accept_new_account,
             with_reports=not options.no_reports,
             announce=stack.enter_context(showing_progress()),
             **pending,

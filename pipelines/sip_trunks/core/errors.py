@@ -57,7 +57,7 @@ class ApiUnreachableError(SipTrunksError):
 
 
 class RefusedSnapshotError(SipTrunksError):
-    """The response is valid, but it lost so many trunks, or has such drift, that it was not loaded."""
+    """The response is valid, but was not loaded: it lost many trunks, has drift, or has another account's trunks."""
 
     exit_code = 5
 

@@ -295,9 +295,14 @@ def read_settings(destination: str | None = None) -> Settings:
     )
 
 
+def is_account_name(name: str) -> bool:
+    """Whether an account can be configured under this name, or have it as the demo account."""
+    return bool(_ACCOUNT_NAME.fullmatch(name))
+
+
 def _read_accounts(api_token: object, accounts: dict[str, object]) -> tuple[Account, ...]:
     for name in accounts:
-        if not _ACCOUNT_NAME.fullmatch(name):
+        if not is_account_name(name):
             raise ConfigError(
                 f"[sources.famulor.accounts] has the name {name!r}; letters, digits, '.', '-' and '_' are allowed"
             )

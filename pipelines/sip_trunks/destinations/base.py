@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
+    from sip_trunks.warehouse.renaming import Renaming
     from trunk_transforms.parse.batch import SnapshotBatch
 
     Compacted: TypeAlias = tuple[DuckDBPyConnection, dict[str, int]]
@@ -103,6 +104,10 @@ class WritableDestination(NamedDestination, Protocol):
     def working(self) -> AbstractContextManager[DuckDBPyConnection]:
         """Yield a connection to the stored tables for one run to work on."""
 
+    def read_numbers(self, connection: DuckDBPyConnection, accounts: Collection[str]) -> pa.Table:
+        """Return account, id and phone_number of the current trunks of these accounts."""
+        return state.read_numbers(connection, accounts)
+
     def load(self, connection: DuckDBPyConnection, batch: SnapshotBatch) -> None:
         """Store the batch with dlt; the connection then shows the tables as they will be published.
 
@@ -164,6 +169,12 @@ class MaintainableDestination(NamedDestination, Protocol):
         """Yield a connection to the compacted tables without the deleted rows, and the number of those by table.
 
         `deletions` maps tables to SQL conditions. Call `publish` with the same `moment` afterwards.
+        """
+
+    def renaming(self, renaming: Renaming, moment: datetime) -> AbstractContextManager[Compacted]:
+        """Yield a connection to the tables with the account renamed, and the number of its rows by table.
+
+        Call `publish` with the same `moment` afterwards. After it was killed, it can be called again.
         """
 
     def expire_old_versions(self) -> None:

@@ -16,7 +16,8 @@ import duckdb
 from sip_trunks.core.errors import nothing_stored
 from sip_trunks.destinations.base import Destination
 from sip_trunks.destinations.dlt_pipeline import using_dlt
-from sip_trunks.warehouse import sql
+from sip_trunks.warehouse import sql, state
+from sip_trunks.warehouse.renaming import VERSIONED_TABLES
 from sip_trunks.warehouse.sql import quoted
 from trunk_transforms import schema
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
+    from sip_trunks.warehouse.renaming import Renaming
 
 OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
 TABLES = [table.name for table in schema.EVERY_TABLE]
@@ -87,6 +89,18 @@ class CopiedDestination(Destination):
         for name in (OBSERVATIONS, schema.SCHEMA_DRIFT.name, *(table.name for table in schema.AUDIT_TABLES)):
             _copy(connection, tables, name)
 
+    def derive_versions(self, connection: duckdb.DuckDBPyConnection, renaming: Renaming) -> None:
+        """Have `renaming` derive the versions of the account, from copies of the stored rows in the connection."""
+        for name in VERSIONED_TABLES:
+            _copy(connection, self.stored_tables, name, json_as="")  # `json` would round large numbers
+        renaming.derive_versions(connection)
+
+    def read_numbers(self, _connection: duckdb.DuckDBPyConnection, accounts: Collection[str]) -> pa.Table:
+        """Return account, id and phone_number of these accounts' current trunks; a run has no copy of the numbers."""
+        with using_dlt(self.settings), connecting() as connection:
+            _copy(connection, self.stored_tables, schema.TRUNKS.name)
+            return state.read_numbers(connection, accounts)
+
     def exists(self) -> bool:
         """Whether a load was completed. Raises DestinationError if the destination cannot be reached."""
         with using_dlt(self.settings):
@@ -124,13 +138,15 @@ def connecting() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, tables: StoredTables, name: str) -> None:
+def _copy(connection: duckdb.DuckDBPyConnection, tables: StoredTables, name: str, json_as: str = "json") -> None:
     columns = tables.columns_of(name)
     if columns:
-        _write_copy(connection, tables, name, tables.fetch(name, list(columns)))
+        _write_copy(connection, tables, name, tables.fetch(name, list(columns)), json_as)
 
 
-def _write_copy(connection: duckdb.DuckDBPyConnection, tables: StoredTables, name: str, rows: pa.Table) -> None:
+def _write_copy(
+    connection: duckdb.DuckDBPyConnection, tables: StoredTables, name: str, rows: pa.Table, json_as: str = "json"
+) -> None:
     """Write the rows of a table into the connection; columns that the rows lack are null."""
     import pyarrow as pa
 
@@ -140,7 +156,7 @@ def _write_copy(connection: duckdb.DuckDBPyConnection, tables: StoredTables, nam
         if schema.SQL_TYPES[kind] == "JSON" and value != "NULL":
             # Lists become JSON. `json` removes blanks, which each database adds in its own way.
             is_list = isinstance(rows.schema.field(column).type, pa.ListType)
-            value = f"{'to_json' if is_list else 'json'}({value})"
+            value = f"{'to_json' if is_list else json_as}({value})"
         values.append(f"{value}::{schema.SQL_TYPES[kind]} AS {quoted(column)}")
     connection.register("copied", rows)
     table = f"{sql.DATASET}.{quoted(name)}"

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sip_trunks.destinations.base import Compacted
+    from sip_trunks.warehouse.renaming import Renaming
     from trunk_transforms.parse.batch import SnapshotBatch
 
 T = TypeVar("T")
@@ -256,12 +257,38 @@ class DeltaLake(copies.CopiedDestination):
             for name in sorted(TABLES, key=lambda name: name != OBSERVATIONS):
                 if columns := tables.columns_of(name):
                     stored = tables.fetch(name, columns)
-                    kept = _without(stored, deletions.get(name, "false"))
+                    condition = deletions.get(name, "false")
+                    kept = _query(connection, stored, f"FROM stored WHERE ({condition}) IS NOT TRUE")
                     if name in deletions:
                         counts[name] = len(stored) - len(kept)
                     tables.replace(name, kept)
             self.copy_for_run(connection)
             yield connection, counts
+
+    @contextmanager
+    def renaming(self, renaming: Renaming, moment: datetime) -> Iterator[Compacted]:
+        """Add rows with the new name to each table, rename the observations in one commit, then delete the old rows.
+
+        Rows that belong to no observation count as those of an interrupted load, so that a run may come in between.
+        """
+        tables = self.stored_tables
+        with using_dlt(self.settings), copies.connecting() as connection:
+            observations = tables.fetch(OBSERVATIONS, tables.columns_of(OBSERVATIONS))
+            if renaming.old in observations["account"].to_pylist():
+                self.derive_versions(connection, renaming)
+                for name in TABLES:
+                    if name != OBSERVATIONS and (columns := tables.columns_of(name)):
+                        stored = tables.fetch(name, columns)
+                        others = f"account <> {sql.literal(renaming.new)}"
+                        added = renaming.select(list(columns), f"stored WHERE {renaming.condition}")
+                        tables.replace(
+                            name, _query(connection, stored, f"FROM stored WHERE {others} UNION ALL {added}")
+                        )
+                renamed = _query(connection, observations, renaming.select(observations.column_names, "stored"))
+                tables.replace(OBSERVATIONS, renamed)
+        with self.compacting(dict.fromkeys(TABLES, renaming.condition), moment) as (connection, counts):
+            counted = len([name for name in observations["account"].to_pylist() if name == renaming.old])
+            yield connection, counts | {OBSERVATIONS: counted}
 
     @property
     def _set_aside(self) -> Path:
@@ -285,15 +312,12 @@ class DeltaLake(copies.CopiedDestination):
         )
 
 
-def _without(table: pa.Table, condition: str) -> pa.Table:
-    """Return the rows of a table that do not match a condition in SQL."""
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.register("stored", table)
-        kept = connection.execute(f"FROM stored WHERE ({condition}) IS NOT TRUE").to_arrow_table()
-    return kept.cast(table.schema)
+def _query(connection: duckdb.DuckDBPyConnection, table: pa.Table, query: str) -> pa.Table:
+    """Return the result of a query of a table, which it calls `stored`, with the same columns."""
+    connection.register("stored", table)
+    found = connection.execute(query).to_arrow_table()
+    connection.unregister("stored")
+    return found.cast(table.schema)
 
 
 def _type_of(field: pa.Field) -> schema.ColumnType:

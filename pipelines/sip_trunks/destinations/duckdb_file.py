@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import Compacted
+    from sip_trunks.warehouse.renaming import Renaming
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _ROWS_WORTH_THREADS = 300_000
@@ -182,13 +183,20 @@ class DuckDBFile(Destination):
     def compacting(self, deletions: Mapping[str, str], _moment: datetime) -> Iterator[Compacted]:
         """Yield a writing connection to a private copy without the deleted rows, which is rewritten afterwards."""
         with self.working() as connection:
-            counts: dict[str, int] = {}
-            with sql.transaction(connection):
-                for table, condition in deletions.items():
-                    if sql.exists(connection, table):
-                        query = f"DELETE FROM {sql.DATASET}.{table} WHERE {condition}"
-                        ((counts[table],),) = connection.execute(query).fetchall()
-            yield connection, counts
+            stored = sql.read_tables(connection)
+            statements = {n: f"DELETE FROM {sql.DATASET}.{n} WHERE {deletions[n]}" for n in deletions if n in stored}
+            yield connection, _change(connection, statements)
+        self._rewrite()
+
+    @contextmanager
+    def renaming(self, renaming: Renaming, _moment: datetime) -> Iterator[Compacted]:
+        """Yield a writing connection to a private copy with the account renamed, which is rewritten afterwards."""
+        with self.working() as connection:
+            renaming.derive_versions(connection)
+            stored = sql.read_tables(connection)
+            names = [table.name for table in schema.EVERY_TABLE if table.name in stored]
+            statements = {name: renaming.update(f"{sql.DATASET}.{name}", stored[name]) for name in names}
+            yield connection, _change(connection, statements)
         self._rewrite()
 
     def _rewrite(self) -> None:
@@ -281,6 +289,15 @@ def attach_new_file(connection: duckdb.DuckDBPyConnection, path: Path, name: str
     """
     block_bytes = 2**18 if row_count >= _ROWS_WORTH_LARGE_BLOCKS else 2**14
     connection.execute(f"ATTACH {sql.literal(path)} AS {name} (BLOCK_SIZE {block_bytes})")
+
+
+def _change(connection: duckdb.DuckDBPyConnection, statements: Mapping[str, str]) -> dict[str, int]:
+    """Execute one statement for each table; return the number of changed rows by table."""
+    counts = {}
+    with sql.transaction(connection):
+        for table, statement in statements.items():
+            ((counts[table],),) = connection.execute(statement).fetchall()
+    return counts
 
 
 def _checkpoint(connection: duckdb.DuckDBPyConnection) -> None:

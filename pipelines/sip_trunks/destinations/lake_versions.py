@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sip_trunks.core.errors import DestinationError, RunActiveError
 from sip_trunks.warehouse import sql
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
@@ -207,9 +207,28 @@ def name_of(file: str) -> str:
 # ---------------------------------------------------------------------- compaction
 
 
+class Change(NamedTuple):
+    """A change of a table: the SQL condition for the rows that it concerns.
+
+    `select` gets names of columns and a source, and returns the query of the rows that remain.
+    """
+
+    condition: str
+    select: Callable[[Sequence[str], str], str]
+
+
+def deletion_of(condition: str) -> Change:
+    """Return the deletion of the rows that match a condition."""
+
+    def select(names: Sequence[str], source: str) -> str:
+        return f"SELECT {', '.join(map(sql.quoted, names))} FROM {source} WHERE ({condition}) IS NOT TRUE"
+
+    return Change(condition, select)
+
+
 @dataclass(frozen=True)
 class Compaction:
-    """Writes one version of a lake without some rows: tables into `draft`, full snapshots into the lake.
+    """Writes one version of a lake with some changes: tables into `draft`, full snapshots into the lake.
 
     `draft` is a folder for the tables that change; `staging` is a folder on this machine for temporary files.
     """
@@ -220,33 +239,33 @@ class Compaction:
     staging: Path
     connection: duckdb.DuckDBPyConnection
 
-    def write(self, deletions: Mapping[str, str]) -> dict[str, int]:
-        """Write the version and return the number of deleted rows by table; `deletions` maps tables to conditions."""
+    def write(self, changes: Mapping[str, Change]) -> dict[str, int]:
+        """Write the version and return the number of changed rows by table."""
         counts = {
-            name: self._write_table(name, deletions[name])
+            name: self._write_table(name, changes[name])
             for name in _TABLES
-            if name in deletions and self.versions.find_files(name)
+            if name in changes and self.versions.find_files(name)
         }
-        return counts | {SNAPSHOT_ROWS: self._write_generation(deletions.get(SNAPSHOT_ROWS, "false"))}
+        return counts | {SNAPSHOT_ROWS: self._write_generation(changes.get(SNAPSHOT_ROWS, deletion_of("false")))}
 
-    def _write_table(self, table: str, deletion: str) -> int:
-        """Draft a table without the rows that match a condition, if there are any; return the number of those rows."""
+    def _write_table(self, table: str, change: Change) -> int:
+        """Draft a changed table, if there are rows to change; return the number of those rows."""
         files = self.versions.find_files(table)
-        count = sum(self._count_by_file(files, deletion).values())
+        count = sum(self._count_by_file(files, change.condition).values())
         if count:
             folder = self.draft / table
             folder.mkdir()
-            self._copy(files, deletion, folder / f"{self.version}.parquet")
+            self._copy(files, change, folder / f"{self.version}.parquet")
         return count
 
-    def _write_generation(self, deletion: str) -> int:
-        """Write the full snapshots without some rows, in as few files as possible; return the number of deleted rows.
+    def _write_generation(self, change: Change) -> int:
+        """Write the changed full snapshots, in as few files as possible; return the number of changed rows.
 
         The new files are in a separate folder, so that readers of earlier versions see each row exactly once.
         """
         files, storage = self.versions.find_files(SNAPSHOT_ROWS), self.versions.files
-        deleted = self._count_by_file(files, deletion)
-        rewritten = [group for group in self.versions.mergeable_groups() if len(group) > 1 or deleted.get(group[0])]
+        changed = self._count_by_file(files, change.condition)
+        rewritten = [group for group in self.versions.mergeable_groups() if len(group) > 1 or changed.get(group[0])]
         if not rewritten:
             return 0
         folder = f"{SNAPSHOT_ROWS}-{self.version}"
@@ -256,23 +275,21 @@ class Compaction:
             storage.share(others, f"{folder}/{date}")
         draft = self.staging / f"{self.version}.parquet"
         for group in rewritten:
-            has_rows = self._copy(group, deletion, draft)
+            has_rows = self._copy(group, change, draft)
             # The newest file has every column, so it is kept even without rows.
             if has_rows or group[-1] == files[-1]:
                 storage.adopt(draft, f"{folder}/{_folder_of(group[-1])}/{name_of(group[-1])}.parquet")
-        return sum(deleted.values())
+        return sum(changed.values())
 
-    def _copy(self, files: Sequence[str], deletion: str, target: Path) -> int:
-        """Write the rows that do not match a condition into one file; return their number.
+    def _copy(self, files: Sequence[str], change: Change, target: Path) -> int:
+        """Write the rows of the files, changed, into one file; return their number.
 
         The last of the files has every column of the others.
         """
         import pyarrow.parquet as pq
 
         arrow_schema = pq.ParquetFile(files[-1], filesystem=self.versions.files.arrow).schema_arrow
-        names = ", ".join(map(sql.quoted, arrow_schema.names))
-        query = f"SELECT {names} FROM {_parquet(files)} WHERE ({deletion}) IS NOT TRUE"
-        count = 0
+        query, count = change.select(arrow_schema.names, _parquet(files)), 0
         with pq.ParquetWriter(target, arrow_schema, compression="zstd") as writer:
             for batch in self.connection.execute(query).to_arrow_reader(_GROUP_ROWS):
                 count += len(batch)

@@ -24,7 +24,15 @@ from sip_trunks.core.errors import DestinationError, nothing_stored
 from sip_trunks.destinations.base import Destination, ReclaimableSpace
 from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
 from sip_trunks.destinations.lake_storage import open_lake_files
-from sip_trunks.destinations.lake_versions import SNAPSHOT_ROWS, Compaction, LakeVersions, name_of, version_at
+from sip_trunks.destinations.lake_versions import (
+    SNAPSHOT_ROWS,
+    Change,
+    Compaction,
+    LakeVersions,
+    deletion_of,
+    name_of,
+    version_at,
+)
 from sip_trunks.warehouse import report_tables, sql, state
 from trunk_transforms import schema
 from trunk_transforms.history.after_load import tables_after
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
     from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import Compacted
     from sip_trunks.destinations.lake_storage import LakeFiles
+    from sip_trunks.warehouse.renaming import Renaming
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
@@ -233,13 +242,29 @@ class ParquetLake(Destination):
     @contextmanager
     def compacting(self, deletions: Mapping[str, str], moment: datetime) -> Iterator[Compacted]:
         """Draft the tables without the deleted rows, and full snapshots with one file for each day that is over."""
-        version = self._versions.name_next(moment)
         with self.working() as connection:
-            self._draft.mkdir(parents=True)
-            compaction = Compaction(self._versions, version, self._draft, self._staging, connection)
-            counts = compaction.write(deletions)
-            self._show_for_run(connection, _TABLES)
-            yield connection, counts
+            changes = {table: deletion_of(condition) for table, condition in deletions.items()}
+            yield connection, self._draft_changes(connection, changes, moment)
+
+    @contextmanager
+    def renaming(self, renaming: Renaming, moment: datetime) -> Iterator[Compacted]:
+        """Draft the tables and the full snapshots with the account renamed."""
+        with self.working() as connection:
+            if files := self._versions.find_files(SNAPSHOT_ROWS):
+                sql.show_files(connection, SNAPSHOT_ROWS, files)
+            renaming.derive_versions(connection)
+            changes = dict.fromkeys([*_TABLES, SNAPSHOT_ROWS], Change(renaming.condition, renaming.select))
+            yield connection, self._draft_changes(connection, changes, moment)
+
+    def _draft_changes(
+        self, connection: duckdb.DuckDBPyConnection, changes: Mapping[str, Change], moment: datetime
+    ) -> dict[str, int]:
+        """Draft a version with these changes; the connection then shows it. Return the number of changed rows."""
+        version = self._versions.name_next(moment)
+        self._draft.mkdir(parents=True)
+        counts = Compaction(self._versions, version, self._draft, self._staging, connection).write(changes)
+        self._show_for_run(connection, _TABLES)
+        return counts
 
     def expire_old_versions(self) -> None:
         """Delete the earlier versions that were kept for readers."""

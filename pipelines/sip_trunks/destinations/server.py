@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from sip_trunks.destinations.base import Compacted
     from sip_trunks.destinations.dlt_pipeline import Loaded
+    from sip_trunks.warehouse.renaming import Renaming
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _OUR_SCHEMA = "schema_name = 'famulor'"
@@ -242,28 +243,48 @@ class DatabaseServer(copies.CopiedDestination):
         """Delete these rows in one transaction, and yield a connection to copies of the tables that are left."""
         with self.working() as connection:
             with using_dlt(self.settings):
-                counts = self._delete(deletions)
+                counts = self._change(deletions, lambda name, table: f"DELETE FROM {table} WHERE {deletions[name]}")
             self.copy_for_run(connection)
             yield connection, counts
 
-    def _delete(self, deletions: Mapping[str, str]) -> dict[str, int]:
-        """Delete rows, and the staged rows of an interrupted load; return the number of deleted rows by table.
+    @contextmanager
+    def renaming(self, renaming: Renaming, _moment: datetime) -> Iterator[Compacted]:
+        """Rename the account in one transaction, and yield a connection to copies of the tables."""
+        with self.working() as connection:
+            with using_dlt(self.settings):
+                self.derive_versions(connection, renaming)
+                counts = self._change(
+                    # The entries first, because their versions are derived from the rows of the other tables.
+                    dict.fromkeys(reversed(copies.TABLES), renaming.condition),
+                    lambda name, table: renaming.update(table, self.stored_tables.columns_of(name)),
+                    renaming.list_inserts(connection),
+                )
+            self.copy_for_run(connection)
+            yield connection, counts
 
-        The observations are deleted last: while they exist, the command can be repeated on a database without
-        transactions.
+    def _change(
+        self, conditions: Mapping[str, str], statement: Callable[[str, str], str], prepared: Sequence[str] = ()
+    ) -> dict[str, int]:
+        """Change the rows that match a condition, and delete the staged rows of an interrupted load.
+
+        `statement` gets the name of a table and its qualified name, and returns SQL that may need the statements
+        `prepared`. Returns the number of changed rows by table. The observations are changed last: until then, the
+        command can be repeated on a database without transactions.
         """
-        stored = [name for name in deletions if self.stored_tables.columns_of(name)]
+        stored = [name for name in conditions if self.stored_tables.columns_of(name)]
         stored.sort(key=lambda name: name == OBSERVATIONS)
         from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
         counts: dict[str, int] = {}
         with self.stored_tables.dataset.sql_client as client:
             with client.begin_transaction():
+                for text in prepared:
+                    client.execute_sql(text)
                 for name in stored:
                     table = client.make_qualified_table_name(name)
-                    ((count,),) = client.execute_sql(f"SELECT count(*) FROM {table} WHERE {deletions[name]}")
+                    ((count,),) = client.execute_sql(f"SELECT count(*) FROM {table} WHERE {conditions[name]}")
                     counts[name] = int(count)
-                    client.execute_sql(f"DELETE FROM {table} WHERE {deletions[name]}")
+                    client.execute_sql(statement(name, table))
             with client.with_staging_dataset():
                 for name in stored:
                     # A table has no staging table before the first load that merges into it.

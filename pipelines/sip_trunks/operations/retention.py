@@ -13,6 +13,7 @@ import logging
 from collections import defaultdict
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from sip_trunks.core.logs import logger, say
@@ -24,12 +25,13 @@ from trunk_transforms import schema
 from trunk_transforms.schema.reports import FINDINGS_HISTORY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     import duckdb
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Destination
+    from sip_trunks.destinations.base import Compacted, Destination
 
 EVERY_TABLE = tuple(table.name for table in schema.EVERY_TABLE)
 _OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
@@ -109,17 +111,34 @@ def compact(settings: Settings, destination: Destination, deletions: Deletions) 
 
     The caller holds the lock. Raises DestinationError.
     """
+    change_logs = partial(report_tables.apply_to_logs, action="DELETE", conditions=deletions.logs)
+    counts = rewrite(settings, destination, partial(destination.compacting, deletions.tables), change_logs)
+    deleted = ", ".join(f"{count} of {table}" for table, count in counts.items() if count)
+    logger.info("deleted from %s: %s", destination.location, deleted or "no rows")
+    return counts
+
+
+def rewrite(
+    settings: Settings,
+    destination: Destination,
+    rewriting: Callable[[datetime], AbstractContextManager[Compacted]],
+    change_logs: Callable[[duckdb.DuckDBPyConnection], dict[str, int]],
+) -> dict[str, int]:
+    """Rewrite the tables and the logs, publish them with new reports; return the number of changed rows by table.
+
+    `rewriting` gets the time of the publication. The caller holds the lock. Raises DestinationError.
+    """
     from sip_trunks.reporting.publish import publish_findings, publish_page, publish_tables
     from sip_trunks.run.run import clean_work
 
     moment = datetime.now(UTC)
     inputs, span, is_page_current = None, None, False
     with clean_work(settings, destination):
-        with destination.compacting(deletions.tables, moment) as (connection, counts):
+        with rewriting(moment) as (connection, counts):
             if sql.exists(connection, _OBSERVATIONS):
                 span = state.read_observation_span(connection)
             if destination.publishes_reports:
-                counts.update(report_tables.apply_to_logs(connection, "DELETE", deletions.logs))
+                counts.update(change_logs(connection))
                 if span and report_tables.has_reports(connection):
                     with _logging_errors("the reports"):
                         inputs = publish_tables(connection, settings, span[1], destination.write_audit)
@@ -131,8 +150,6 @@ def compact(settings: Settings, destination: Destination, deletions: Deletions) 
         mark_page(settings)
         if warning := destination.publish(moment):
             say(logging.WARNING, warning)
-        deleted = ", ".join(f"{count} of {table}" for table, count in counts.items() if count)
-        logger.info("deleted from %s: %s", destination.location, deleted or "no rows")
         if span and settings.page_path.exists():
             with _logging_errors("the report page"):
                 publish_page(settings, open_destination(settings), span[1], inputs)

@@ -14,7 +14,7 @@ from sip_trunks.core.files import find_leftovers
 from sip_trunks.core.lock import is_run_active
 from sip_trunks.destinations import open_destination
 from sip_trunks.operations.scheduling.installed import find_schedules
-from sip_trunks.operations.unfinished import read_unfinished
+from sip_trunks.operations.unfinished import describe_unfinished, read_unfinished
 from sip_trunks.reporting.formats import as_size, print_table
 from sip_trunks.run.result import describe_failures, format_moment
 from sip_trunks.run.size_log import read_growth
@@ -77,7 +77,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
         "is_run_active": is_active,
         "is_work_pending": destination.is_work_pending() and not is_active,
         "leftovers": [str(draft) for draft in find_leftovers(settings.data_dir)],
-        "unfinished": [f"accounts forget {name}" for name in read_unfinished(settings, destination)],
+        "unfinished": [describe_unfinished(names) for names in read_unfinished(settings, destination)],
         "findings": None if counts is None else _describe_findings(counts),
         "accounts": accounts,
         "last_run": _read_last_run(settings),

@@ -1,4 +1,4 @@
-"""Accounts that a killed `accounts forget` has forgotten only in part, until it is called again."""
+"""Accounts that a killed `accounts forget` or `accounts rename` has changed only in part, until it is called again."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ if TYPE_CHECKING:
     from sip_trunks.core.settings import Settings
     from sip_trunks.destinations.base import NamedDestination
 
-_FORGETTING = "forgetting.json"
+_FILE = "forgetting.json"  # older than the renaming of accounts
 
 
-def read_unfinished(settings: Settings, destination: NamedDestination) -> list[str]:
-    """Return the accounts of a destination that a killed command has forgotten only in part."""
-    return [name for location, name in _read_begun(settings) if location == destination.location]
+def read_unfinished(settings: Settings, destination: NamedDestination) -> list[tuple[str, ...]]:
+    """Return what killed commands have begun at a destination: the forgotten account, or the old and the new name."""
+    return [tuple(names) for location, *names in _read_begun(settings) if location == destination.location]
+
+
+def describe_unfinished(names: tuple[str, ...]) -> str:
+    """Return the command that has begun with these accounts."""
+    return f"accounts {'forget' if len(names) == 1 else 'rename'} {' '.join(names)}"
 
 
 @contextmanager
-def noting_unfinished(settings: Settings, destination: NamedDestination, account: str) -> Iterator[None]:
-    """Have `read_unfinished` return the account until this context ends without an error."""
-    path, entry = settings.state_dir / _FORGETTING, [destination.location, account]
+def noting_unfinished(settings: Settings, destination: NamedDestination, *names: str) -> Iterator[None]:
+    """Have `read_unfinished` return the accounts until this context ends without an error."""
+    path, entry = settings.state_dir / _FILE, [destination.location, *names]
     begun = [other for other in _read_begun(settings) if other != entry]
     write_whole(path, msgspec.json.encode([*begun, entry]))
     yield
@@ -38,6 +43,6 @@ def noting_unfinished(settings: Settings, destination: NamedDestination, account
 
 def _read_begun(settings: Settings) -> list[list[str]]:
     try:
-        return msgspec.json.decode((settings.state_dir / _FORGETTING).read_bytes(), type=list[list[str]])
+        return msgspec.json.decode((settings.state_dir / _FILE).read_bytes(), type=list[list[str]])
     except (OSError, ValueError):
         return []

@@ -21,6 +21,7 @@ from sip_trunks.core.logs import logger
 from sip_trunks.core.settings import PSEUDONYM_MARK
 from sip_trunks.famulor.client import RawSnapshot
 from sip_trunks.famulor.fetch_many import fetching
+from sip_trunks.run.left_accounts import find_match, hide_plain_numbers, refuse
 from sip_trunks.run.result import AccountResult
 from sip_trunks.warehouse import sql, state
 from trunk_transforms import schema
@@ -29,6 +30,8 @@ from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
+
+    import pyarrow as pa
 
     from sip_trunks.core.settings import Account, Settings
     from sip_trunks.destinations.base import Destination
@@ -56,6 +59,7 @@ class RunContext:
     announce: Callable[[str], None] = lambda _: None
     interrupted: Sequence[RunResult] = ()
     note: Callable[[RunResult | None], None] = lambda _: None
+    accept_new_account: bool = False
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     _clock: float = field(default_factory=time.monotonic, repr=False)
 
@@ -209,6 +213,8 @@ class ExtractResult:
                 hide=_hiding(settings),
                 undeclared_keys=records.undeclared_keys,
             )
+            if last is None and resource is schema.TRUNKS:
+                self._refuse_left_trunks(parsed)
             difference = compare_versions(versions, parsed.rows)
             if difference.changes.is_suspicious and not self.context.accept_shrink:
                 raise _shrink_error(parsed, difference.changes, settings)
@@ -222,6 +228,20 @@ class ExtractResult:
         counts = (changes.new_count, changes.changed_count, changes.removed_count, len(drift))
         self.accounts.append(AccountResult(account, "loaded", validated.trunk_count, *counts))
         return validated
+
+    @cached_property
+    def _left_trunks(self) -> pa.Table | None:
+        """The current trunks of the stored accounts that are no longer configured; None if there are none."""
+        context = self.context
+        left = self.stored.keys() - context.watched
+        if not left or context.accept_new_account:
+            return None
+        return hide_plain_numbers(context.destination.read_numbers(self.connection, left), context.settings)
+
+    def _refuse_left_trunks(self, parsed: ParsedSnapshot) -> None:
+        """Raise RefusedSnapshotError if a new account has the trunks of one that is no longer configured."""
+        if self._left_trunks is not None and (match := find_match(parsed.rows, self._left_trunks)):
+            raise refuse(parsed.account, match, self.context.settings)
 
     def _take_batch(self, pending: list[ValidatedSnapshot]) -> SnapshotBatch:
         """Return the batch of all pending snapshots, and empty the list: only the batch keeps them in memory."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sip_trunks.core.files import write_whole
-from sip_trunks.run.result import RunResult
+from sip_trunks.run.result import AccountResult, RunResult, with_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,6 +61,20 @@ def forget_pending(settings: Settings, account: str) -> None:
             stored = {name: last for name, last in result.stored.items() if name != account}
             kept = replace(result, accounts=entries, stored=stored, warnings=())
             write_whole(path, msgspec.json.encode(kept))
+
+
+def rename_pending(settings: Settings, old: str, new: str) -> None:
+    """Rename an account in the noted results. Raises OSError."""
+
+    def renamed(entry: AccountResult) -> AccountResult:
+        drift = tuple(replace(seen, account=new) for seen in entry.drift)
+        return replace(entry, account=new, drift=drift, error=entry.error and with_name(entry.error, old, new))
+
+    for path in settings.state_dir.glob(_PATTERN):
+        for result in _read(path):
+            entries = tuple(renamed(entry) if entry.account == old else entry for entry in result.accounts)
+            stored = {new if name == old else name: last for name, last in result.stored.items()}
+            write_whole(path, msgspec.json.encode(replace(result, accounts=entries, stored=stored)))
 
 
 def mark_page(settings: Settings) -> None:

@@ -138,7 +138,12 @@ def without_name(error: str, account: str) -> str:
     """Return an error without the name of an account."""
     for phrase in (f" of account {account!r}", f" --account {account}"):
         error = error.replace(phrase, "")
-    return re.sub(rf"(?<![\w.-]){re.escape(account)}(?![\w-])", "…", error)
+    return with_name(error, account, "…")
+
+
+def with_name(text: str, account: str, name: str) -> str:
+    """Return a text with another name in place of the name of an account."""
+    return re.sub(rf"(?<![\w.-]){re.escape(account)}(?![\w-])", name, text)
 
 
 def describe_failures(failed: Iterable[tuple[str, str]]) -> list[str]:

@@ -81,6 +81,7 @@ def run(
     announce: Callable[[str], None] = lambda _: None,
     interrupted: Sequence[RunResult] = (),
     note: Callable[[RunResult | None], None] = lambda _: None,
+    accept_new_account: bool = False,
 ) -> RunResult:
     """Load the current trunks of the accounts, publish them, and return the result.
 
@@ -93,7 +94,7 @@ def run(
     """
     settings = with_pseudonym_key(settings)
     destination = open_destination(settings)
-    options = (accept_shrink, with_reports, announce, interrupted, note)
+    options = (accept_shrink, with_reports, announce, interrupted, note, accept_new_account)
     context = RunContext(settings, destination, accounts, *options)
     with changed_environment(_arrow_environment()), holding_lock(settings):
         note_death(settings)

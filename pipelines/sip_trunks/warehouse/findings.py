@@ -147,7 +147,7 @@ def count_open_findings(
 ) -> list[tuple[str, str, int, int, int, int, int, int, int]] | None:
     """Return the numbers of open findings of these accounts; None if the last snapshot with changes was not audited.
 
-    Grain: one row per severity and rule. The numbers are those of `RuleFindings`; the findings of this snapshot are new.
+    Grain: one row per severity and rule. The numbers are those of `RuleFindings`; findings of this snapshot are new.
     """
     if not is_audited(connection):
         return None

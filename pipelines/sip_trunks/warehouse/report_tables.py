@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from sip_trunks.warehouse.renaming import Renaming
     from trunk_transforms import schema
 
 REPORTS_SCHEMA = "reports"
@@ -110,6 +111,16 @@ def apply_to_logs(
         if name in stored and name in conditions:
             query = f"{action} FROM {REPORTS_SCHEMA}.{name} WHERE {conditions[name]}"
             ((counts[name],),) = connection.execute(query).fetchall()
+    return counts
+
+
+def rename_in_logs(connection: duckdb.DuckDBPyConnection, renaming: Renaming) -> dict[str, int]:
+    """Rename an account in the logs that have accounts; return the number of renamed rows by log."""
+    counts = {}
+    for name, columns in read_tables(connection, REPORTS_SCHEMA).items():
+        if name in LOGS and "account" in columns:
+            statement = renaming.update(f"{REPORTS_SCHEMA}.{name}", columns)
+            ((counts[name],),) = connection.execute(statement).fetchall()
     return counts
 
 

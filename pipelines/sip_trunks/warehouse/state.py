@@ -163,6 +163,13 @@ def read_stored_versions(
     return connection.execute(query).to_arrow_table()
 
 
+def read_numbers(connection: duckdb.DuckDBPyConnection, accounts: Collection[str]) -> pa.Table:
+    """Return account, id and phone_number of the current trunks of these accounts."""
+    names = ", ".join(map(literal, accounts))
+    query = f"SELECT account, id, phone_number FROM {TRUNKS} WHERE account IN ({names})"
+    return connection.execute(query).to_arrow_table()
+
+
 def read_drift(connection: duckdb.DuckDBPyConnection, since: datetime | None = None) -> list[SeenDrift]:
     """Return the deviations seen at or after `since` (default: the current ones), by account, latest first."""
     condition = "is_current" if since is None else f"last_seen_at >= {literal(since)}"

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sip_trunks.core.settings import Settings, prepare_state_dir, read_settings
-from sip_trunks.run.pending import follow_up_pending, forget_pending, is_page_pending, mark_page, unmark_page
+from sip_trunks.run.pending import (
+    follow_up_pending,
+    forget_pending,
+    is_page_pending,
+    mark_page,
+    rename_pending,
+    unmark_page,
+)
 from sip_trunks.run.result import RuleFindings
 from sip_trunks.warehouse.state import SeenDrift, StoredAccount
 from tests.support.hook import NOON, QUIET, REFUSED, outcome_of
@@ -80,6 +87,15 @@ def test_a_forgotten_account_is_deleted_from_noted_results(settings: Settings) -
     assert b"acme" not in noted.read_bytes()
     with follow_up_pending(settings) as (interrupted, _):
         assert interrupted == [replace(RESULT, accounts=(), stored={})]
+
+
+def test_a_renamed_account_has_its_new_name_in_noted_results(settings: Settings) -> None:
+    note_and_die(settings)
+    rename_pending(settings, "acme", "new")
+    with follow_up_pending(settings) as ((result,), _):
+        assert [entry.account for entry in result.accounts] == ["new", "new"]
+        assert "acme" not in str(result.as_json()) + str(result.stored)
+        assert result.snapshot_at == RESULT.snapshot_at
 
 
 def test_a_page_is_pending_until_it_is_written(settings: Settings) -> None:

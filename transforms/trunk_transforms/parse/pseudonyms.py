@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     Covers = Callable[[str], bool]
 
+PREFIX = "hmac:"
+"""The beginning of every pseudonym."""
 _DIGITS = 32
 _BLOCK_BYTES = 64  # of SHA-256
 _DECLARED = frozenset(column.name for column in API_COLUMNS)
@@ -88,7 +90,7 @@ def derive_pseudonyms(values: pa.ChunkedArray | pa.Array, key: bytes) -> pa.Arra
     codes = list_calling_codes(normalize_numbers(numbers)).cast(pa.string())
     digests = pa.array(_digest(distinct.cast(pa.binary()).to_pylist(), key), pa.string())
     kinds = infer_kinds(numbers).cast(pa.string())
-    pseudonyms = pc.binary_join_element_wise("hmac", kinds, pc.fill_null(codes, ""), digests, ":")
+    pseudonyms = pc.binary_join_element_wise(PREFIX.removesuffix(":"), kinds, pc.fill_null(codes, ""), digests, ":")
     is_blank = pc.equal(pc.utf8_trim_whitespace(distinct), "")
     return pc.if_else(is_blank, distinct, pseudonyms).take(encoded.indices)
 

@@ -84,6 +84,19 @@ def forget_metrics(settings: Settings, account: str) -> None:
         write_whole(settings.metrics_path, "".join(kept).encode())
 
 
+def rename_metrics(settings: Settings, old: str, new: str) -> None:
+    """Rename the account's metrics; metrics with the new name, from another destination, are replaced.
+
+    Raises OSError.
+    """
+    ours, theirs = _labels({"account": old}), _labels({"account": new})
+    with suppress(FileNotFoundError):
+        lines = settings.metrics_path.read_text("utf-8").splitlines(keepends=True)
+        if any(ours in line for line in lines):
+            kept = [line.replace(ours, theirs) for line in lines if theirs not in line]
+            write_whole(settings.metrics_path, "".join(kept).encode())
+
+
 def _describe_findings(result: RunResult, findings: Sequence[RuleFindings]) -> Samples:
     """Return the numbers of open findings and causes by severity, zeros included, and those above zero by rule.
 

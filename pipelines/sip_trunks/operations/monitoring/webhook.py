@@ -24,7 +24,7 @@ from sip_trunks.core.errors import SipTrunksError, name_some
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.http import Connections
 from sip_trunks.core.urls import check_webhook_url
-from sip_trunks.run.result import without_name
+from sip_trunks.run.result import with_name, without_name
 from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.schema.reports import SEVERITIES
 from trunk_transforms.text import count_of, printable
@@ -129,6 +129,14 @@ def forget_notifications(settings: Settings, account: str) -> None:
     kept = tuple(line for line in state.unsent if without_name(line, account) == line)
     if kept != state.unsent:
         _write_state(settings, replace(state, unsent=kept))
+
+
+def rename_notifications(settings: Settings, old: str, new: str) -> None:
+    """Rename an account in the unsent lines. Raises OSError."""
+    state = _read_state(settings)
+    renamed = tuple(with_name(line, old, new) for line in state.unsent)
+    if renamed != state.unsent:
+        _write_state(settings, replace(state, unsent=renamed))
 
 
 def _identify_failure(run: Mapping[str, Any], result: RunResult | None) -> str | None:

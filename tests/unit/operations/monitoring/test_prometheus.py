@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sip_trunks.core.settings import Settings, read_settings
-from sip_trunks.operations.monitoring.prometheus import forget_metrics, write_metrics
+from sip_trunks.operations.monitoring.prometheus import forget_metrics, rename_metrics, write_metrics
 from sip_trunks.run.result import AccountResult, RuleFindings, RunResult
 from sip_trunks.run.run_log import summarize, summarize_failure
 from sip_trunks.warehouse.state import StoredAccount
@@ -113,6 +113,15 @@ def test_an_account_that_is_no_longer_configured_has_no_metrics_after_the_next_r
     samples = after(settings, replace(outcome_of(GOOD), stored=stored))
     assert samples['sip_trunks_trunks{account="default"}'] == 7  # configured, but not part of this run
     assert not [name for name in samples if "left" in name]
+
+
+def test_a_renamed_account_has_its_metrics_under_the_new_name_once(settings: Settings) -> None:
+    before = after(settings, outcome_of(GOOD, replace(GOOD, account="acme-2"), replace(GOOD, account="new")))
+    rename_metrics(settings, "acme", "new")
+    rename_metrics(settings, "acme", "new")
+    text = settings.metrics_path.read_text("utf-8")
+    assert text.count('sip_trunks_trunks{account="new"} 2\n') == text.count('account="acme-2"} 2\n') == 1
+    assert samples_of(text) == {name: value for name, value in before.items() if '"acme"' not in name}
 
 
 @pytest.mark.parametrize("account", ['say "hi"', "back\\slash", "line\nbreak", "ünï"])

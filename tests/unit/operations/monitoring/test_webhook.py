@@ -12,7 +12,13 @@ import pytest
 
 from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import Settings, prepare_state_dir, read_settings
-from sip_trunks.operations.monitoring.webhook import NotificationError, check_address, forget_notifications, notify
+from sip_trunks.operations.monitoring.webhook import (
+    NotificationError,
+    check_address,
+    forget_notifications,
+    notify,
+    rename_notifications,
+)
 from sip_trunks.run.result import AccountResult, RuleFindings, RunResult
 from sip_trunks.run.run_log import summarize
 from sip_trunks.warehouse.state import SeenDrift
@@ -167,6 +173,15 @@ def test_pending_notifications_of_an_account_are_forgotten_with_it(settings: Set
     forget_notifications(settings, "acme")
     send(settings, outcome_of(QUIET))
     assert hook.take_texts().splitlines()[0].endswith(": trunks: 1 new, 0 changed, 0 removed (acme-2)")
+
+
+def test_pending_notifications_of_a_renamed_account_have_its_new_name(settings: Settings, hook: Hook) -> None:
+    hook.statuses = [404]
+    with pytest.raises(NotificationError):
+        send(settings, outcome_of(*(AccountResult(name, "loaded", 1, 1, 0, 0) for name in ("acme", "acme-2"))))
+    rename_notifications(settings, "acme", "new")
+    send(settings, outcome_of(QUIET))
+    assert hook.take_texts().splitlines()[0].endswith("(new, acme-2)")
 
 
 def test_a_webhook_that_does_not_respond_in_time_is_given_up(settings: Settings, hook: Hook) -> None:

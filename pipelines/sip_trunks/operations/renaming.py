@@ -1,0 +1,64 @@
+"""Rename an account: its rows in every table, its findings, and its name in the files of the data directory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sip_trunks.core.files import write_whole
+from sip_trunks.core.logs import logger
+from sip_trunks.operations.monitoring.prometheus import rename_metrics
+from sip_trunks.operations.monitoring.webhook import rename_notifications
+from sip_trunks.operations.retention import rewrite
+from sip_trunks.run.pending import rename_pending
+from sip_trunks.run.result import with_name
+from sip_trunks.warehouse import report_tables
+
+if TYPE_CHECKING:
+    from sip_trunks.core.settings import Settings
+    from sip_trunks.destinations.base import Destination
+    from sip_trunks.warehouse.renaming import Renaming
+
+
+def rename_account(settings: Settings, destination: Destination, renaming: Renaming) -> dict[str, int]:
+    """Rename the account, and publish reports with its new name; return the number of renamed rows by table.
+
+    The caller holds the lock. It can be called again after it was killed. Raises DestinationError or OSError.
+    """
+    counts = rewrite(
+        replace(settings, suppressions=tuple(_renamed_suppressions(settings, renaming))),
+        destination,
+        partial(destination.renaming, renaming),
+        partial(report_tables.rename_in_logs, renaming=renaming),
+    )
+    logger.info("renamed the account %s to %s in %s", renaming.old, renaming.new, destination.location)
+    names = (renaming.old, renaming.new)
+    _rename_last_run(settings, *names)
+    rename_metrics(settings, *names)
+    rename_notifications(settings, *names)
+    rename_pending(settings, *names)
+    return counts
+
+
+def _renamed_suppressions(settings: Settings, renaming: Renaming) -> list[dict[str, object]]:
+    """Return the suppressions as they apply after the renaming, although the settings may still have the old name."""
+    return [
+        entry | {"account": renaming.new} if entry.get("account") == renaming.old else entry
+        for entry in settings.suppressions
+    ]
+
+
+def _rename_last_run(settings: Settings, old: str, new: str) -> None:
+    """Rename the account in the record of the last run, which `status` shows."""
+    try:
+        noted = json.loads(settings.last_run_path.read_text("utf-8"))
+        for entry in noted["accounts"]:
+            if entry["account"] == old:
+                drift = [seen | {"account": new} for seen in entry.get("drift", ())]
+                error = entry["error"] and with_name(entry["error"], old, new)
+                entry |= {"account": new, "drift": drift, "error": error}
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    write_whole(settings.last_run_path, json.dumps(noted, indent=1).encode())
