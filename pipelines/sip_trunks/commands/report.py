@@ -83,8 +83,6 @@ def deriving(settings: Settings, options: Options, names: list[str], **asked: An
         raise UsageError(f"--since {wanted.since.isoformat()} is after {wanted.as_of.isoformat()}; use an earlier time")
     destination = open_destination(settings)
     if options.account:
-        if options.engine == "dask":
-            raise UsageError("--account is for --engine pandas")
         with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
             refuse_unknown_accounts(connection, options.account)
     if is_past:

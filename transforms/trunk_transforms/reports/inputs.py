@@ -110,7 +110,7 @@ class ReportInputs:
 
     def count_groups(self, by: Sequence[str]) -> pd.DataFrame:
         """Return the number of trunks per combination of these columns, for `rank_groups`."""
-        return count_groups(self._with(self.tables["trunks"], by), by)
+        return count_groups(self._with(self._only(self.tables["trunks"]), by), by)
 
     @cached_property
     def growth(self) -> pd.DataFrame:
