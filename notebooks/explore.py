@@ -38,7 +38,8 @@ with app.setup(hide_code=True):
     from trunk_transforms.history.timeline import count_versions, derive_timeline, list_moments, state_at
     from trunk_transforms.reports.counts import count_changes, count_providers
     from trunk_transforms.reports.filters import Selection, list_choices, narrow, select
-    from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, SEVERITIES
+    from trunk_transforms.schema.findings import SEVERITIES
+    from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY
     from trunk_transforms.text import count_of
 
 

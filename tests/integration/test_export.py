@@ -34,6 +34,7 @@ from tests.support.transfers import (
     tables_in,
 )
 from trunk_transforms import schema
+from trunk_transforms.schema.reports import OF_HISTORY
 
 if TYPE_CHECKING:
     from tests.support.transfers import Past
@@ -141,7 +142,7 @@ def test_a_duckdb_copy_explains_itself_and_can_be_read_only(source: str, past: P
             without = f"SELECT {name} FROM duckdb_{kind}s() WHERE {ours} AND comment IS NULL"
             assert copy.execute(without).fetchall() == []
         views = copy.execute(f"SELECT view_name FROM duckdb_views() WHERE {ours} ORDER BY 1").fetchall()
-        questions = {"drift", "findings", "sip_trunk_changes", "trunk_counts"}
+        questions = {"drift", "findings", "trunk_counts", *(view.name for view in OF_HISTORY)}
         tables = {table.name for table in (*schema.TABLES, *schema.AUDIT_TABLES)} | (
             {SNAPSHOT_ROWS} if source == "parquet" else set()
         )

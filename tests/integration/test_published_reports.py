@@ -19,7 +19,8 @@ from tests.support.published import OPEN
 from tests.support.runs import call, load, query
 from trunk_transforms import schema
 from trunk_transforms.reports.registry import derive_report
-from trunk_transforms.schema.reports import CURRENT_FINDINGS, REPORTS
+from trunk_transforms.schema.findings import CURRENT_FINDINGS
+from trunk_transforms.schema.reports import REPORTS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -35,7 +35,7 @@ def test_a_renamed_account_has_its_new_name_wherever_the_old_one_was(
     (place / ".dlt" / "config.toml").write_text(f"[[sip_trunks.suppressions]]\n{suppression}\n")
     api.answer(TRUNKS)
     call("run")
-    findings = "SELECT trunk_id, rule, first_seen_at, is_current FROM reports.audit_findings ORDER BY ALL"
+    findings = "SELECT trunk_id, rule, opened_at, closed_at, closed_because FROM findings_history ORDER BY ALL"
     found = query(findings)
     assert found
     api.answer([], 401)
@@ -50,7 +50,7 @@ def test_a_renamed_account_has_its_new_name_wherever_the_old_one_was(
         "sip-trunks: [[sip_trunks.suppressions]] has the account default: change it to acme",
     ]
     assert query(findings) == found
-    assert query("SELECT DISTINCT account FROM reports.audit_findings") == [("acme",)]
+    assert query("SELECT DISTINCT account FROM findings_history") == [("acme",)]
     samples = samples_of(read_settings().metrics_path.read_text())
     assert samples['sip_trunks_trunks{account="acme"}'] == 3
     last_run = json.loads(read_settings().last_run_path.read_text())

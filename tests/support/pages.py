@@ -22,7 +22,8 @@ from trunk_transforms.audit.rules import RULES
 from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.reports.overview import derive_overview
 from trunk_transforms.reports.registry import derive_report
-from trunk_transforms.schema.reports import CHANGES, FRESHNESS, GROWTH, REPORTS, SEVERITIES
+from trunk_transforms.schema.findings import SEVERITIES
+from trunk_transforms.schema.reports import CHANGES, FRESHNESS, GROWTH, REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

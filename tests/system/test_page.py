@@ -35,7 +35,7 @@ from tests.support.pages import (
 )
 from tests.support.runs import call
 from trunk_transforms.reports.overview import derive_overview
-from trunk_transforms.schema.reports import SEVERITIES
+from trunk_transforms.schema.findings import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,8 @@ from trunk_transforms.history.freshness import derive_freshness
 from trunk_transforms.history.growth import derive_growth
 from trunk_transforms.history.timeline import count_versions, derive_timeline, list_moments, state_at
 from trunk_transforms.reports.counts import count_changes, count_groups, count_providers, count_trunks, rank_groups
-from trunk_transforms.schema.reports import CHANGES, FINDINGS
+from trunk_transforms.schema.findings import FINDINGS
+from trunk_transforms.schema.reports import CHANGES
 
 NOW, CATALOG = day(9), default_providers()
 TRUNKS, HISTORY, SEEN = trunks({}), versions({"days": (0, None)}), observations(0)

@@ -21,6 +21,7 @@ from sip_trunks.reporting.formats import print_table, write_rows
 from sip_trunks.reporting.output import write_text
 from sip_trunks.run.pending import forget_pending
 from sip_trunks.run.result import format_moment
+from sip_trunks.run.run_log import rename_failures
 from sip_trunks.warehouse import state
 from trunk_transforms import schema
 
@@ -108,6 +109,7 @@ def _forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
             forget_metrics(settings, name)
             forget_notifications(settings, name)
             forget_pending(settings, name)
+            rename_failures(settings, name, None)
     print_table(["table", "rows"], list(counts.items()))
     print(f"forgotten  {name}, in {destination.location}")
     print("kept       the logs, which can contain names of accounts but no trunks")

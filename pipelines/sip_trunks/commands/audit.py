@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from sip_trunks.commands.options import Options, Parser, add_report_output
-from trunk_transforms.schema.reports import SEVERITIES
+from trunk_transforms.schema.findings import SEVERITIES
 
 
 def add_arguments(parser: Parser) -> None:

@@ -13,7 +13,8 @@ from sip_trunks.core.errors import QueryError
 from sip_trunks.destinations import open_destination
 from sip_trunks.warehouse.read_only import refuse_all_but_queries
 from sip_trunks.warehouse.sql import find_tables
-from trunk_transforms.schema.reports import ACCOUNT_RUNS, CURRENT_FINDINGS, RUNS
+from trunk_transforms.schema.findings import CURRENT_FINDINGS
+from trunk_transforms.schema.reports import ACCOUNT_RUNS, RUNS
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:

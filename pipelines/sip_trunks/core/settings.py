@@ -27,7 +27,7 @@ from sip_trunks.core.config_files import (
 from sip_trunks.core.errors import ConfigError, DestinationError
 from sip_trunks.core.unknown_settings import refuse_unknown_settings
 from trunk_transforms.audit.office_hours import OfficeHours, read_office_hours
-from trunk_transforms.schema.reports import SEVERITIES
+from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS
 
 DEFAULT_ACCOUNT = "default"

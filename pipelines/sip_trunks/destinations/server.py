@@ -27,7 +27,7 @@ from sip_trunks.destinations.dlt_pipeline import (
 from sip_trunks.warehouse import sql, state
 from sip_trunks.warehouse.sql import quoted
 from trunk_transforms import schema
-from trunk_transforms.schema.reports import AUDITED_RULES, FINDINGS_HISTORY
+from trunk_transforms.schema.findings import AUDITED_RULES, FINDINGS_HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

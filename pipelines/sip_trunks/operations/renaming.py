@@ -14,6 +14,7 @@ from sip_trunks.operations.monitoring.webhook import rename_notifications
 from sip_trunks.operations.retention import rewrite
 from sip_trunks.run.pending import rename_pending
 from sip_trunks.run.result import with_name
+from sip_trunks.run.run_log import rename_failures
 from sip_trunks.warehouse import report_tables
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def rename_account(settings: Settings, destination: Destination, renaming: Renam
     rename_metrics(settings, *names)
     rename_notifications(settings, *names)
     rename_pending(settings, *names)
+    rename_failures(settings, *names)
     return counts
 
 

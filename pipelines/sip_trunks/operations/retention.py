@@ -22,7 +22,7 @@ from sip_trunks.run.pending import delete_unnamed_page, mark_page, unmark_page
 from sip_trunks.warehouse import findings, report_tables, sql, state
 from sip_trunks.warehouse.findings import OLD_LOG
 from trunk_transforms import schema
-from trunk_transforms.schema.reports import FINDINGS_HISTORY
+from trunk_transforms.schema.findings import FINDINGS_HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

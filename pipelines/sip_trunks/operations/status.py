@@ -20,7 +20,7 @@ from sip_trunks.run.result import describe_failures, format_moment
 from sip_trunks.run.size_log import read_growth
 from sip_trunks.warehouse import findings, state
 from trunk_transforms import schema
-from trunk_transforms.schema.reports import SEVERITIES
+from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.text import count_of
 
 if TYPE_CHECKING:

@@ -35,7 +35,8 @@ from sip_trunks.warehouse.sql import DATASET, file_literal, literal, quoted
 from sip_trunks.warehouse.views import create_views, write_audit
 from trunk_transforms import schema
 from trunk_transforms.parse.column_names import claim_columns
-from trunk_transforms.schema.reports import AUDITED_RULES, DERIVED_NAMES, FINDINGS_HISTORY
+from trunk_transforms.schema.findings import AUDITED_RULES, FINDINGS_HISTORY
+from trunk_transforms.schema.reports import DERIVED_NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

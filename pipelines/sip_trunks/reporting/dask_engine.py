@@ -22,7 +22,7 @@ from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.inputs import read_inputs, stored_tables
 from sip_trunks.warehouse import frames, state
 from trunk_transforms.reports.partitioned import KEY, REPORTS_IN_PARTS, PartitionedInputs
-from trunk_transforms.schema.reports import FINDINGS_HISTORY
+from trunk_transforms.schema.findings import FINDINGS_HISTORY
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
 
 if TYPE_CHECKING:

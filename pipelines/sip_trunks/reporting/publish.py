@@ -10,7 +10,8 @@ from sip_trunks.reporting.inputs import read_inputs, read_inputs_of, read_option
 from sip_trunks.warehouse import frames, report_tables, sql
 from trunk_transforms.audit.finding_log import continue_lives, note_rules
 from trunk_transforms.reports.registry import derive_report
-from trunk_transforms.schema.reports import AUDITED_RULES, FINDINGS_HISTORY, REPORTS
+from trunk_transforms.schema.findings import AUDITED_RULES, FINDINGS_HISTORY
+from trunk_transforms.schema.reports import REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

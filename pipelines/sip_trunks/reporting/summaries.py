@@ -16,7 +16,8 @@ from trunk_transforms.enrich.countries import derive_country_name, unify_countri
 from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER
 from trunk_transforms.history.growth import MOST_PERIODS
 from trunk_transforms.reports.counts import count_changes, derive_shares
-from trunk_transforms.schema.reports import COUNT_COLUMNS, SEVERITIES
+from trunk_transforms.schema.findings import SEVERITIES
+from trunk_transforms.schema.reports import COUNT_COLUMNS
 from trunk_transforms.text import count_of, printable
 
 _LONGEST_LABEL = 60

@@ -17,9 +17,10 @@ import msgspec
 from sip_trunks import __version__
 from sip_trunks.core.errors import describe_error, exit_code_of
 from sip_trunks.core.files import write_whole
-from sip_trunks.run.result import without_name
+from sip_trunks.run.result import with_name, without_name
 from sip_trunks.warehouse import report_tables
-from trunk_transforms.schema.reports import RUNS, SEVERITIES
+from trunk_transforms.schema.findings import SEVERITIES
+from trunk_transforms.schema.reports import RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,6 +110,27 @@ def _is_before(line: bytes, limit: datetime) -> bool:
     with suppress(ValueError, TypeError, KeyError):
         return datetime.fromisoformat(json.loads(line)["started_at"]) < limit
     return False
+
+
+def rename_failures(settings: Settings, account: str, name: str | None) -> None:
+    """Rename an account in the failures of the file; if `name` is None, delete its failures. Raises OSError."""
+
+    def rename(line: bytes) -> bytes:
+        try:
+            run = json.loads(line)
+            theirs = [failure for failure in run["failures"] if failure["account"] == account]
+            if not theirs:
+                return line
+            kept = [failure for failure in run["failures"] if failure["account"] != account]
+            if name is not None:
+                kept += [f | {"account": name, "error": with_name(f["error"], account, name)} for f in theirs]
+            return json.dumps(run | {"failures": kept}).encode() + b"\n"
+        except (ValueError, TypeError, LookupError):
+            return line
+
+    with suppress(FileNotFoundError):
+        lines = _path(settings).read_bytes().splitlines(keepends=True)
+        write_whole(_path(settings), b"".join(map(rename, lines)))
 
 
 def store_runs(settings: Settings, connection: duckdb.DuckDBPyConnection, run: Mapping[str, Any]) -> None:

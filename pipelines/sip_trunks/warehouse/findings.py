@@ -18,7 +18,7 @@ from sip_trunks.warehouse.sql import (
     read_tables,
 )
 from trunk_transforms import schema
-from trunk_transforms.schema import reports as report_schema
+from trunk_transforms.schema.findings import AUDITED_RULES, CURRENT_FINDINGS, FINDINGS, FINDINGS_HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 OLD_LOG = "audit_findings"
 """The log of earlier releases, in the schema `reports`."""
 
-LIVES = f"{DATASET}.{report_schema.FINDINGS_HISTORY.name}"
-AUDITED = f"{DATASET}.{report_schema.AUDITED_RULES.name}"
-_VIEW = report_schema.CURRENT_FINDINGS
+LIVES = f"{DATASET}.{FINDINGS_HISTORY.name}"
+AUDITED = f"{DATASET}.{AUDITED_RULES.name}"
+_VIEW = CURRENT_FINDINGS
 
 # A change ends a finding, so the end is the first snapshot after it that is not an unchanged response.
 _OLD_LIVES = f"""
@@ -63,12 +63,12 @@ _OLD_RULES = f"""
 
 def has_audit(connection: duckdb.DuckDBPyConnection) -> bool:
     """Whether an audit of this release is stored."""
-    return exists(connection, report_schema.AUDITED_RULES.name)
+    return exists(connection, AUDITED_RULES.name)
 
 
 def lives_query(connection: duckdb.DuckDBPyConnection) -> str | None:
     """Return the query of the lives of findings; None if no audit is stored."""
-    if exists(connection, report_schema.FINDINGS_HISTORY.name):
+    if exists(connection, FINDINGS_HISTORY.name):
         return f"FROM {LIVES}"
     old = _read_old_columns(connection)
     is_complete = old and schema.TRUNKS.history.name in read_tables(connection)
@@ -87,7 +87,7 @@ def _read_old_columns(connection: duckdb.DuckDBPyConnection) -> str | None:
     stored = read_tables(connection, "reports").get(OLD_LOG)
     if stored is None:
         return None
-    columns = report_schema.FINDINGS.columns
+    columns = FINDINGS.columns
     return ", ".join(c.name if c.name in stored else f"NULL::{schema.SQL_TYPES[c.type]} AS {c.name}" for c in columns)
 
 

@@ -98,7 +98,8 @@ def read_recent_versions(connection: duckdb.DuckDBPyConnection, since: datetime,
     begin, end = (f"TIMESTAMPTZ {literal(moment)}" for moment in (since, as_of))
     first = f"SELECT account, min(snapshot_at) AS first_at FROM {OBSERVATIONS} GROUP BY account"
     changed = f"""
-        SELECT DISTINCT account, id FROM {HISTORY} JOIN ({first}) USING (account)
+        SELECT DISTINCT account, id FROM (SELECT account, id, valid_from, valid_to FROM {HISTORY}) JOIN ({first})
+        USING (account)
         WHERE (valid_to > {begin} AND valid_to <= {end})
             OR (valid_from > {begin} AND valid_from <= {end} AND valid_from > first_at)
     """

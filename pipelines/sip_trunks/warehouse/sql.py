@@ -12,6 +12,7 @@ import duckdb
 
 from trunk_transforms import schema
 from trunk_transforms.schema import reports as report_schema
+from trunk_transforms.schema.findings import AUDIT_TABLES, CURRENT_FINDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,9 +38,9 @@ _TABLES_BEHIND = {
     **{table.name: (table.name,) for table in schema.EVERY_TABLE},
     schema.DRIFT.name: (schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name),
     report_schema.ACCOUNT_RUNS.name: (schema.SIP_TRUNK_SNAPSHOTS.name,),
-    report_schema.CURRENT_FINDINGS.name: (
+    CURRENT_FINDINGS.name: (
         schema.SIP_TRUNK_SNAPSHOTS.name,
-        *(table.name for table in report_schema.AUDIT_TABLES),
+        *(table.name for table in AUDIT_TABLES),
     ),
     report_schema.TRUNK_COUNTS.name: (schema.SIP_TRUNKS.name,),
     **{view.name: _CHANGES_BEHIND for view in report_schema.OF_HISTORY},

@@ -21,7 +21,7 @@ from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.audit.rules import RULES, select_rules
 from trunk_transforms.enrich.numbers import derive_numbers
 from trunk_transforms.enrich.providers import default_providers, derive_provider
-from trunk_transforms.schema.reports import FINDINGS, SEVERITIES
+from trunk_transforms.schema.findings import FINDINGS, SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.frames import day, frame, observations, rows
 from trunk_transforms.audit.finding_log import continue_lives, note_rules, with_ages
-from trunk_transforms.schema.reports import AUDITED_RULES, FINDINGS, FINDINGS_HISTORY
+from trunk_transforms.schema.findings import AUDITED_RULES, FINDINGS, FINDINGS_HISTORY
 
 DAYS = [pd.Timestamp(day(number)) for number in range(5)]
 LIFE = ("rule", "opened_at", "closed_at", "closed_because")

@@ -11,7 +11,7 @@ from sip_trunks.reporting.summaries import conclude_changes, conclude_counts, co
 from tests.support.changes import log_changes
 from tests.support.frames import day, drift, frame, observations, trunks, versions
 from trunk_transforms.reports.counts import count_trunks
-from trunk_transforms.schema.reports import FINDINGS
+from trunk_transforms.schema.findings import FINDINGS
 
 NOW = day(20)
 

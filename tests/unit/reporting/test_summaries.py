@@ -18,7 +18,8 @@ from sip_trunks.reporting.summaries import (
     sum_growth,
 )
 from tests.support.counted import FRAMES, TWO_ACCOUNTS, counts, findings, growth
-from trunk_transforms.schema.reports import GROWTH, SEVERITIES
+from trunk_transforms.schema.findings import SEVERITIES
+from trunk_transforms.schema.reports import GROWTH
 
 
 @pytest.mark.parametrize(

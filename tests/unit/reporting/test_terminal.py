@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sip_trunks.reporting.terminal import print_tables
 from tests.support.frames import frame
-from trunk_transforms.schema.reports import CURRENT_FINDINGS
+from trunk_transforms.schema.findings import CURRENT_FINDINGS
 
 if TYPE_CHECKING:
     import pytest

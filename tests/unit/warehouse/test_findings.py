@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from sip_trunks.warehouse.findings import create_findings, lives_query, rules_query
-from trunk_transforms.schema.reports import CURRENT_FINDINGS, FINDINGS_HISTORY
+from trunk_transforms.schema.findings import CURRENT_FINDINGS, FINDINGS_HISTORY
 
 
 def at(day: int) -> datetime:

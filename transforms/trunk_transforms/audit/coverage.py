@@ -9,11 +9,11 @@ import pandas as pd
 
 from trunk_transforms.audit.past import CREDENTIAL_AGE
 from trunk_transforms.audit.rules.rule import Rule
-from trunk_transforms.audit.rules.wording import agree, enumerate_some
+from trunk_transforms.audit.rules.wording import MOST_CHARACTERS, agree, enumerate_some
 from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER, Providers, is_old
 from trunk_transforms.schema.arguments import require_columns
-from trunk_transforms.schema.reports import COVERAGE, COVERAGE_GAPS
-from trunk_transforms.text import count_of
+from trunk_transforms.schema.findings import COVERAGE, COVERAGE_GAPS
+from trunk_transforms.text import count_of, printable
 
 _OTHER_RULES_ON_PROVIDERS = {"exposure-password", "inbound-auth-unsupported", "proxy-unneeded"}
 _CREDENTIAL_AGE = "credential-age"
@@ -72,7 +72,7 @@ def describe_coverage(coverage: pd.DataFrame) -> Iterator[str]:
     if unknown := by_gap.get(_UNKNOWN):
         count = sum(row["trunk_count"] for row in unknown)
         have, them = agree(count, "has", "have"), agree(count, "it", "them")
-        hosts = [f"{row['item']} ({row['trunk_count']})" for row in unknown]
+        hosts = [f"{printable(row['item'], MOST_CHARACTERS)} ({row['trunk_count']})" for row in unknown]
         yield (
             f"{count} of {count_of(unknown[0]['audited_count'], 'trunk')} {have} an unknown provider, so the rules on "
             f"providers are silent on {them}: {unknown[0]['rules']}. Hosts: {enumerate_some(hosts)}"

@@ -20,7 +20,7 @@ from trunk_transforms.audit.rules import RULES
 from trunk_transforms.audit.rules.context import gather_context
 from trunk_transforms.audit.rules.rule import Rule
 from trunk_transforms.enrich.providers import Providers
-from trunk_transforms.schema.reports import FINDINGS, SEVERITIES
+from trunk_transforms.schema.findings import FINDINGS, SEVERITIES
 
 _TYPES = {name: "Int64" if name == "trunk_id" else "str" for name in FINDINGS.names}
 _RANKS = {severity: rank for rank, severity in enumerate(reversed(SEVERITIES))}

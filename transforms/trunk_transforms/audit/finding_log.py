@@ -11,7 +11,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from trunk_transforms.schema.reports import AUDITED_RULES, FINDINGS_HISTORY
+from trunk_transforms.schema.findings import AUDITED_RULES, FINDINGS_HISTORY
 
 _KEY = ["account", "trunk_id", "rule"]
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from trunk_transforms.audit.rules.wording import enumerate_some
 from trunk_transforms.reports.counts import count_changes
-from trunk_transforms.schema.reports import OVERVIEW, SEVERITIES
+from trunk_transforms.schema.findings import SEVERITIES
+from trunk_transforms.schema.reports import OVERVIEW
 from trunk_transforms.text import count_of
 
 _MOST_COUNTS = 5

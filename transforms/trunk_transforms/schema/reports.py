@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from trunk_transforms.schema.findings import COVERAGE, CURRENT_FINDINGS, SEVERITIES
 from trunk_transforms.schema.tables import ACCOUNT, SIP_TRUNKS, TRUNK_ID, Column, Table, own, own_or_null
 
 BY_FORMAT_AND_COUNTRY = ("sip_calling_format", "country_code")
@@ -14,9 +15,6 @@ BY_FORMAT_AND_COUNTRY = ("sip_calling_format", "country_code")
 
 COUNT_COLUMNS = ("trunk_count", "share_pct", "account_share_pct")
 """The columns that counts of trunks add."""
-
-SEVERITIES = ("info", "low", "medium", "high", "critical")
-"""The severities of a finding, in ascending order."""
 
 NUMBER_KINDS = ("DID", "extension", "unknown")
 
@@ -117,84 +115,6 @@ OVERVIEW = Table(
         own_or_null("detail", "text", "Additional information on the count."),
     ),
     ("section", "item"),
-)
-
-FINDINGS = Table(
-    "findings",
-    "One row per trunk and rule: a current misconfiguration.",
-    (
-        ACCOUNT,
-        TRUNK_ID,
-        own_or_null("phone_number", "text", "The trunk's number."),
-        own_or_null("nickname", "text", "The trunk's nickname."),
-        own("rule", "text", "Code of the rule; `sip-trunks rules` explains it."),
-        own("severity", "text", "Severity of the finding.", SEVERITIES),
-        own_or_null(
-            "cause", "text", "What the findings of a rule with the same cause share; one fix is for all of them."
-        ),
-        own("seen", "text", "The observed value; inferred values are marked as inferred."),
-        own("fix", "text", "How to fix it."),
-    ),
-    ("account", "trunk_id", "rule"),
-)
-"""The findings of one audit."""
-
-_OPENED = own("opened_at", "timestamp", "The audited snapshot that first showed it (UTC).")
-_IS_NEW_RULE = own(
-    "is_new_rule",
-    "bool",
-    "Whether a new release opened it: no audit of the account before had the rule. The account need not have changed.",
-)
-CURRENT_FINDINGS = Table(
-    "findings",
-    "One row per trunk and rule: an open finding, and since when. Exists only if the last snapshot with changes was "
-    "audited.",
-    (*FINDINGS.columns, _OPENED, _IS_NEW_RULE),
-    FINDINGS.primary_key,
-)
-"""The open findings: a view, and the report `audit`."""
-
-CLOSING_REASONS = ("fixed", "trunk removed", "suppressed", "rule removed")
-FINDINGS_HISTORY = Table(
-    "findings_history",
-    "One row per account, trunk, rule and life of a finding. A closed finding that is found again has another life.",
-    (
-        *FINDINGS.columns,
-        _OPENED,
-        own_or_null("closed_at", "timestamp", "The audited snapshot that no longer showed it (UTC); null while open."),
-        own_or_null("closed_because", "text", "Why it was closed; null while open.", CLOSING_REASONS),
-        _IS_NEW_RULE,
-    ),
-    ("account", "trunk_id", "rule", "opened_at"),
-)
-AUDITED_RULES = Table(
-    "audited_rules",
-    "One row per account and rule of its last audit.",
-    (
-        ACCOUNT,
-        own("rule", "text", "Code of the rule; `sip-trunks rules` explains it."),
-        own("since", "timestamp", "The first snapshot in an unbroken series of audits with the rule (UTC)."),
-        own("audited_at", "timestamp", "The snapshot of the last audit (UTC); unchanged responses are not audited."),
-        Column("_dlt_load_id", "text", "The load of that snapshot.", source="dlt"),
-    ),
-    ("account", "rule"),
-)
-AUDIT_TABLES = (FINDINGS_HISTORY, AUDITED_RULES)
-"""The stored tables that an audit writes."""
-
-COVERAGE_GAPS = ("unknown provider", "old fact", "short history", "no history")
-COVERAGE = Table(
-    "coverage",
-    "One row per gap of the audit: a host of an unknown provider, a fact older than twelve months, or a history too "
-    "short for a rule.",
-    (
-        own("gap", "text", "The kind of gap.", COVERAGE_GAPS),
-        own("item", "text", "The host, the fact with its date, or the history that is missing."),
-        own("trunk_count", "bigint", "Trunks that the gap concerns."),
-        own("audited_count", "bigint", "Trunks that were audited."),
-        own("rules", "text", "The rules that are silent on these trunks, or may be wrong, separated by commas."),
-    ),
-    ("gap", "item"),
 )
 
 _TRUNK_COUNT = own("trunk_count", "bigint", "Trunks with this combination of values.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trunk_transforms.schema.reports import AUDIT_TABLES
+from trunk_transforms.schema.findings import AUDIT_TABLES
 from trunk_transforms.schema.tables import (
     SCHEMA_DRIFT,
     SIP_TRUNK_ALLOWED_IPS,

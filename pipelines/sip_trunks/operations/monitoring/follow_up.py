@@ -15,7 +15,7 @@ from sip_trunks.core.logs import log, say
 from sip_trunks.operations.monitoring.prometheus import write_metrics
 from sip_trunks.operations.monitoring.webhook import TOTAL_SECONDS, notify
 from sip_trunks.run.run_log import note_run, summarize, summarize_failure
-from trunk_transforms.schema.reports import SEVERITIES
+from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.text import count_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sip_trunks import __version__
 from sip_trunks.core.files import write_whole
-from trunk_transforms.schema.reports import SEVERITIES
+from trunk_transforms.schema.findings import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

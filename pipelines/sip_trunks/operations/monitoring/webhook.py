@@ -26,7 +26,7 @@ from sip_trunks.core.http import Connections
 from sip_trunks.core.urls import check_webhook_url
 from sip_trunks.run.result import with_name, without_name
 from trunk_transforms.parse.envelope import InvalidResponseError
-from trunk_transforms.schema.reports import SEVERITIES
+from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.text import count_of, printable
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ from trunk_transforms.audit.rules import RULES
 from trunk_transforms.audit.rules.context import Verdict, gather_context
 from trunk_transforms.enrich.numbers import as_text, list_digits, match_valid_numbers
 from trunk_transforms.enrich.providers import default_providers, read_providers
-from trunk_transforms.schema.reports import SEVERITIES
+from trunk_transforms.schema.findings import SEVERITIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
