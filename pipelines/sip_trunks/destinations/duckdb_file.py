@@ -112,6 +112,8 @@ class DuckDBFile(Destination):
                 connection.execute("SET TimeZone = 'UTC'")
                 # Rows have keys; keeping their order would cost memory.
                 connection.execute("SET preserve_insertion_order = false")
+                # Metadata of an earlier checkpoint that is used again cannot be read by DuckDB before 1.4.
+                connection.execute("SET experimental_metadata_reuse = false")
                 yield connection
                 _checkpoint(connection)
         except duckdb.Error as error:
