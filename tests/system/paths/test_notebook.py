@@ -25,7 +25,7 @@ def test_the_notebook_opens_and_a_filter_applies_to_its_figures_and_its_table(
     ):
         expect_figures(opened.page, 0, "trunks 48 in 1 account")
         choose(opened.page, "provider", "DIDWW")
-        expect_figures(opened.page, 0, "1 provider")
+        expect_figures(opened.page, 0, "1 known provider")
         expect_rows(opened.page, TRUNKS, "out.didww.com")
         expect(table(opened.page, TRUNKS).locator("tbody tr", has_not_text="out.didww.com")).to_have_count(0)
         assert opened.complaints == []

@@ -18,7 +18,7 @@ def test_the_page_shows_the_reports_asks_for_nothing_and_fits_every_screen(
     file = demo_after(2, tmp_path_factory) / "reports" / "index.html"
     with start_browser() as browser, visit(browser, file, width=390) as opened:
         opened.page.wait_for_load_state("networkidle")
-        opened.page.evaluate("for (const each of document.querySelectorAll('summary')) each.click()")
+        opened.page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         shown = opened.page.inner_text("main")
         for text in ("48\ntrunks", "+e164", "United Kingdom", "Telnyx", "allowlist-open", "2130"):
             assert text in shown
