@@ -32,6 +32,9 @@ _MOST_BARS = 12
 _MOST_ROWS = 50
 _MOST_FINDINGS = 200
 _MOST_TRUNKS_OF_A_RULE = 25
+_MOST_FIRST = 3
+_MOST_TRUNKS_OF_A_CAUSE = 3
+_LONGEST_FIX = 120
 _WIDTHS = {"wide": 1000, "tablet": 620, "narrow": 336}
 """The widths of the growth chart, in pixels: for screens and paper, tablets, and phones. The stylesheet shows one."""
 _TOTAL_HEIGHT, _MOVED_HEIGHT, _HEADING, _FOOTING = 150, 110, 34, 24
@@ -39,6 +42,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000, 24000, 60000)
 _CARDS = {"Stored": ("accounts", "trunks", "freshness"), "Changes": ("changes",), "Findings": ("findings",)}
 """The sections of the overview on each card. The counts have a table of their own."""
+_DETAILS = {"Stored": "freshness", "Changes": "changes", "Findings": "audit"}
+"""The report that each card links to, if the page has it."""
 
 
 def render_page(reports: Frames, *, as_of: datetime, destination: NamedDestination) -> str:
@@ -67,7 +72,7 @@ def _parts(reports: Frames) -> dict[str, Any]:
     for name, frame in reports.items():
         match name:
             case "overview":
-                parts[name] = _cards(frame, is_counted="counts" in reports)
+                parts[name] = _cards(frame, reports)
             case "growth":
                 parts[name] = _growth(frame)
             case "audit":
@@ -87,15 +92,19 @@ def _parts(reports: Frames) -> dict[str, Any]:
     return parts
 
 
-def _cards(overview: pd.DataFrame, *, is_counted: bool) -> list[dict[str, Any]]:
-    """Return the cards at the top: stored data, changes, findings, and the highest counts unless `is_counted`."""
-    cards = _CARDS if is_counted else {**_CARDS, "Most frequent": ("counts",)}
+def _cards(overview: pd.DataFrame, reports: Frames) -> list[dict[str, Any]]:
+    """Return the cards at the top: stored data, changes, findings, and the highest counts if no table has them."""
+    cards = _CARDS if "counts" in reports else {**_CARDS, "Most frequent": ("counts",)}
     rows = _records(overview)
     for row in rows:
         if row["section"] in ("accounts", "trunks", "changes") and row["value"] == 1:
             row["item"] = row["item"].removesuffix("s")
     return [
-        {"title": title, "lines": [row for section in sections for row in rows if row["section"] == section]}
+        {
+            "title": title,
+            "link": _DETAILS.get(title) if _DETAILS.get(title) in reports else None,
+            "lines": [row for section in sections for row in rows if row["section"] == section],
+        }
         for title, sections in cards.items()
     ]
 
@@ -108,9 +117,8 @@ def _heat(counts: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
 
 
 def _bars(counts: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
-    bars, side = summaries.rank(counts, _MOST_BARS), summaries.name_columns(columns)
-    most = max((bar.count for bar in bars), default=1)
-    return {"title": f"Trunks by {side}", "side": side, "rows": bars, "most": most}
+    side = summaries.name_columns(columns)
+    return {"title": f"Trunks by {side}", "side": side, "rows": summaries.rank(counts, _MOST_BARS)}
 
 
 def _growth(growth: pd.DataFrame) -> dict[str, Any] | None:
@@ -228,26 +236,50 @@ def _time_labels(days: list[date], period_days: int, most: int) -> list[tuple[da
 def _findings(findings: pd.DataFrame) -> dict[str, Any]:
     """Return the findings by severity and rule, worst first: the rule, and the first trunks that it found.
 
-    `fix` is set if it is the same for every trunk of the rule.
+    `fix` is set if it is the same for every trunk of the rule. `first` has the worst causes.
     """
     groups = findings.groupby(["severity", "rule"], sort=False)
     most = min(_MOST_TRUNKS_OF_A_RULE, max(_MOST_FINDINGS // max(groups.ngroups, 1), 1))
-    rules = []
+    rules: list[dict[str, Any]] = []
+    first: list[dict[str, Any]] = []
     for severity, code, count in summaries.group_findings(findings):
         group = groups.get_group((severity, code))
         fix = group["fix"].iloc[0] if group["fix"].nunique(dropna=False) == 1 else None
         rule = {"severity": severity, "code": code, "declared": RULES.get(code), "fix": fix, "count": count}
         rule["new_count"] = int(group["is_new_rule"].fillna(value=False).sum())
-        rules.append(rule | _causes(group, most))
+        causes = summaries.group_by_cause(group)
+        first += map(_first, causes[: _MOST_FIRST - len(first)])
+        rules.append(rule | _causes(group, causes, most))
     # The age of a finding is known only if findings are logged.
     is_logged = findings["opened_at"].notna().any()
-    return {"rules": rules, "unaged": "new" if is_logged else "–"}
+    return {"rules": rules, "first": first, "unaged": "new" if is_logged else "–"}
 
 
-def _causes(findings: pd.DataFrame, most: int) -> dict[str, Any]:
+def _first(cause: summaries.FindingGroup) -> dict[str, Any]:
+    """Return a cause for the cards at the top of the page: what was seen, the trunks, the oldest day, why, and the fix.
+
+    A long fix, such as one with all addresses of a provider, is the general one of the rule here.
+    """
+    seen: str = cause.rows["seen"].iloc[0]
+    declared = RULES.get(cause.rule)
+    is_word = seen.partition(" ")[0].isalpha()  # the name of a field stays as it is
+    since = cause.opened_at and f"{cause.opened_at.day} {_MONTHS[cause.opened_at.month - 1]} {cause.opened_at.year}"
+    return {
+        "severity": cause.severity,
+        "code": cause.rule,
+        "seen": seen[0].upper() + seen[1:] if is_word else seen,
+        "rows": _records(cause.rows.head(_MOST_TRUNKS_OF_A_CAUSE)),
+        "more": max(len(cause.rows) - _MOST_TRUNKS_OF_A_CAUSE, 0),
+        "since": since,
+        "declared": declared,
+        "fix": declared.fix if declared and len(cause.fix) > _LONGEST_FIX else cause.fix,
+    }
+
+
+def _causes(findings: pd.DataFrame, groups: list[summaries.FindingGroup], most: int) -> dict[str, Any]:
     """Return the findings of a rule by cause: the number of causes, and the first findings of each, `most` in total."""
     causes: list[dict[str, Any]] = []
-    for group in summaries.group_by_cause(findings):
+    for group in groups:
         room = most - sum(len(cause["rows"]) for cause in causes)
         if room > 0:
             causes.append({"text": group.text, "count": len(group.rows), "rows": _records(group.rows.head(room))})
