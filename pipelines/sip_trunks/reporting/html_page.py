@@ -5,6 +5,7 @@ The page shows the worst and the newest rows, and the number of rows that it omi
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from datetime import date, datetime
 from hashlib import sha256
@@ -80,7 +81,9 @@ def _parts(reports: Frames) -> dict[str, Any]:
             case "coverage":
                 parts[name] = list(describe_coverage(frame))
             case "changes":
-                parts[name] = {"text": summaries.describe_changes(frame)} | _first_rows(frame, _MOST_ROWS)
+                shown = _first_rows(frame, _MOST_ROWS)
+                shown["rows"] = list(map(_with_moved_entries, shown["rows"]))
+                parts[name] = {"text": summaries.describe_changes(frame)} | shown
             case "freshness":
                 parts[name] = _first_rows(frame, _MOST_ROWS)
             case _:
@@ -285,6 +288,21 @@ def _causes(findings: pd.DataFrame, groups: list[summaries.FindingGroup], most: 
             causes.append({"text": group.text, "count": len(group.rows), "rows": _records(group.rows.head(room))})
     shown = sum(len(cause["rows"]) for cause in causes)
     return {"causes": causes, "cause_count": findings["cause"].nunique(dropna=False), "more": len(findings) - shown}
+
+
+def _with_moved_entries(change: dict[str, Any]) -> dict[str, Any]:
+    """Return a change; of an allowlist, with the entries that were removed and added in place of both lists."""
+    if change["field"] != "allowed_inbound_ips":
+        return change
+    try:
+        old, new = (list(map(str, json.loads(change[name] or "[]"))) for name in ("old", "new"))
+    except (ValueError, TypeError):
+        return change  # a pseudonym
+    removed, added = [each for each in old if each not in new], [each for each in new if each not in old]
+    if not removed and not added:
+        return change  # only the order changed
+    sides = {"old": ("removed", removed), "new": ("added", added)}
+    return change | {name: f"{verb} {', '.join(moved)}" if moved else None for name, (verb, moved) in sides.items()}
 
 
 def _first_rows(frame: pd.DataFrame, most: int) -> dict[str, Any]:

@@ -88,6 +88,31 @@ def test_a_fix_that_is_the_same_for_all_is_said_once() -> None:
     assert page.count("do another thing") == 1
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        ('["192.0.2.1", "192.0.2.2"]', '["192.0.2.2", "192.0.2.3"]', ("removed 192.0.2.1", "added 192.0.2.3")),
+        ('["192.0.2.1"]', None, ("removed 192.0.2.1", "–")),
+        ("[]", '["\\"><script>"]', ("–", "added &#34;&gt;&lt;script&gt;")),
+        (
+            '["192.0.2.1", "192.0.2.2"]',
+            '["192.0.2.2", "192.0.2.1"]',
+            ("&#34;192.0.2.1&#34;, ", "&#34;192.0.2.2&#34;, "),
+        ),
+        ("a1b2c3", "7", ("a1b2c3", "7")),
+    ],
+)
+def test_a_changed_allowlist_shows_the_entries_that_moved(
+    old: str | None, new: str | None, shown: tuple[str, str]
+) -> None:
+    changes = derive_typical(names=("changes",))["changes"].head(1)
+    page = render({"changes": changes.assign(change="changed", field="allowed_inbound_ips", old=old, new=new)})
+    sides = re.findall(r'data-label="(?:old|new)">(.*?)</td>', page)
+    assert len(sides) == 2
+    for side, text in zip(sides, shown, strict=True):
+        assert text in side
+
+
 EMPTY = {
     "counts": "No trunks are stored.",
     "by_country": "No trunks are stored.",
