@@ -11,6 +11,7 @@ from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from tests.support.builders import IP_TRUNK, TRUNK
 from tests.support.destination_contract import ComparedDestinationContract, assert_whole, load_trunks
+from tests.support.destination_stories import DestinationStories
 from tests.support.lakes import contents, places_with
 from tests.support.runs import call, query
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 pytest.importorskip("deltalake", reason="NOT TESTED: Delta; pip install '.[delta]'")
 
 
-class TestDeltaLake(ComparedDestinationContract):
+class TestDeltaLake(ComparedDestinationContract, DestinationStories):
     name = "parquet"
 
     @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
@@ -16,7 +16,7 @@ from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.destination_contract import AtomicDestinationContract
-from tests.support.lakes import places_with
+from tests.support.embedded import DuckdbFile
 from tests.support.runs import call, capture, load, query
 
 if TYPE_CHECKING:
@@ -24,27 +24,8 @@ if TYPE_CHECKING:
     from tests.support.fixtures import Begin
 
 
-class TestDuckdbFile(AtomicDestinationContract):
-    name = "duckdb"
-
-    def contents(self) -> object:
-        path = read_settings().warehouse_path
-        return path.read_bytes(), path.stat().st_mtime_ns
-
-    def values_in_storage(self, table: str, id_: int) -> set[Any]:
-        with duckdb.connect(str(read_settings().warehouse_path), read_only=True) as connection:
-            rows = connection.execute(f"SELECT * FROM famulor.{table} WHERE id = {id_}").fetchall()
-        return {value for row in rows for value in row if isinstance(value, str)}
-
-    def places_with(self, text: str) -> set[str]:
-        return places_with(text)
-
-    def assert_tidy(self) -> None:
-        # dlt stores its schema once more with every load.
-        assert query("SELECT count(*) FROM famulor._dlt_version") == [(1,)]
-        assert query("SELECT schema_name FROM duckdb_schemas() WHERE schema_name LIKE '%staging%'") == []
-        assert {path.name for path in Path("data").iterdir()} <= {"state", "warehouse.duckdb"}
-        assert {path.name for path in Path("data/state").iterdir()} <= {"last_run.json", "run.lock", "sizes.json"}
+class TestDuckdbFile(DuckdbFile, AtomicDestinationContract):
+    """See tests/system/test_destination_stories.py for the rest."""
 
 
 def block_bytes(file: Path) -> int:

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import pandas as pd
@@ -25,6 +25,7 @@ from sip_trunks.run.run import run
 from sip_trunks.warehouse.read_only import refuse_all_but_queries
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, trunk
 from tests.support.destination_contract import AtomicDestinationContract, ComparedDestinationContract
+from tests.support.embedded import ParquetLake
 from tests.support.lakes import (
     ROWS,
     VERSION,
@@ -32,8 +33,6 @@ from tests.support.lakes import (
     contents,
     current,
     parquet_files,
-    places_with,
-    rows_of_parquet,
 )
 from tests.support.past import store
 from tests.support.runs import call, load, query
@@ -47,20 +46,8 @@ if TYPE_CHECKING:
 TABLES = (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)
 
 
-class TestParquetLake(AtomicDestinationContract, ComparedDestinationContract):
-    name = "parquet"
-
-    def contents(self) -> object:
-        return contents(Path("data/lake"))
-
-    def values_in_storage(self, table: str, id_: int) -> set[Any]:
-        return rows_of_parquet(Path("data/lake/famulor") / table, id_)
-
-    def places_with(self, text: str) -> set[str]:
-        return places_with(text)
-
-    def assert_tidy(self) -> None:
-        assert_nothing_left_over(Path("data/lake"))
+class TestParquetLake(ParquetLake, AtomicDestinationContract, ComparedDestinationContract):
+    """See tests/system/test_destination_stories.py for the rest."""
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from sip_trunks.run.run import run
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.consistency import assert_answers_are_whole, reads_back
 from tests.support.destination_contract import TEXTS, ComparedDestinationContract
+from tests.support.destination_stories import DestinationStories
 from tests.support.lakes import places_with
 from tests.support.past import store
 from tests.support.runs import COMMAND, PATIENCE_SECONDS, TOKEN, call, load, only, query
@@ -75,7 +76,7 @@ def written_rows(where: str = "true") -> dict[str, Rows]:
     }
 
 
-class TestPostgres(ComparedDestinationContract):
+class TestPostgres(ComparedDestinationContract, DestinationStories):
     name = "postgres"
     # PostgreSQL has no NUL in texts, and no lone surrogate in JSON.
     texts = TEXTS
