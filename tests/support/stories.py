@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow as pa
 
 from sip_trunks.reporting.inputs import read_inputs
 from sip_trunks.warehouse import sql
@@ -52,11 +53,14 @@ def inputs_of(
     accounts: Mapping[str, Mapping[Any, Sequence[Trunk]]], as_of: datetime, *, is_past: bool = False, **options: Any
 ) -> ReportInputs:
     """Return the inputs of the audit after accounts listed these trunks on these days."""
-    answers = [(name, day(at), list(trunks)) for name, told in accounts.items() for at, trunks in told.items()]
+    # Each account by itself: every answer is merged into all rows that are there.
+    told = [tables_of([(name, day(at), [*said[at]]) for at in sorted(said)]) for name, said in accounts.items()]
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"CREATE SCHEMA {sql.DATASET}")
-        for name, rows in tables_of(sorted(answers, key=lambda answer: answer[1])).items():
+        for name in dict.fromkeys(name for tables in told for name in tables):
+            given = [tables[name] for tables in told if name in tables]
+            rows = pa.concat_tables(given, promote_options="default")
             connection.register("given_rows", rows)
             lists = "to_json(allowed_inbound_ips) AS allowed_inbound_ips"
             replaced = f" REPLACE ({lists})" if "allowed_inbound_ips" in rows.column_names else ""
