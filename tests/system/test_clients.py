@@ -199,7 +199,7 @@ def test_the_commands_of_the_page_print_what_it_says(
 def test_python_reads_the_file_as_the_page_says(demo: Path) -> None:
     """Only the code of the page, in a process that has nothing of ours, shows that it reads the file."""
     done = subprocess.run([sys.executable, "-c", python_block("duckdb")], capture_output=True, text=True)
-    assert done.stdout.split() == ["48", "8", "16"], done.stderr
+    assert done.stdout.split() == ["48", "5", "17"], done.stderr
 
 
 # What follows the page's own block, in the same process; `input` waits for a run that replaces the file.
@@ -237,6 +237,10 @@ assert ask(snapshots) == before + 1
 """
 
 
+UNKNOWN_LIST = "Did not recognize type 'list' of column"
+"""The dialect has no type for a list; docs/clients.md says so."""
+
+
 @pytest.mark.parametrize("sqlalchemy", ["2.0.58", "1.4.54"])
 def test_sqlalchemy_reads_the_file_as_the_page_says_and_sees_the_next_run(
     environments: Environments, published: Path, demo: Path, sqlalchemy: str
@@ -246,7 +250,17 @@ def test_sqlalchemy_reads_the_file_as_the_page_says_and_sees_the_next_run(
     folder = environments.folder(f"sqlalchemy-{sqlalchemy}", packages, "--compile-bytecode")
     with subprocess.Popen(
         # Nothing of our own environment is on its path.
-        [sys.executable, "-S", "-P", "-W", "error", "-c", python_block("sqlalchemy") + _AFTERWARDS],
+        [
+            sys.executable,
+            "-S",
+            "-P",
+            "-W",
+            "error",
+            "-W",
+            f"ignore:{UNKNOWN_LIST}",
+            "-c",
+            python_block("sqlalchemy") + _AFTERWARDS,
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ SEQUENCES = 10
 SNAPSHOTS = 6
 COMPARED = 3
 ACCOUNTS = ("acme", "beta")
+ALL_ACCOUNTS = [Account(name, f"{TOKEN}-{name}") for name in ACCOUNTS]
 
 
 def stored(table: str, destination: str, columns: str = "* EXCLUDE (_dlt_load_id)") -> list[tuple[Any, ...]]:
@@ -59,8 +61,9 @@ def load_sequence(api: Api, rng: random.Random, destinations: tuple[str, ...]) -
         repeat = rng.choice((1, 1, 2))
         for destination in destinations:
             for _ in range(repeat):
-                accounts = [Account(name, f"{TOKEN}-{name}") for name in asked]
-                outcome = run(read_settings(destination), accounts, accept_shrink=True, with_reports=False)
+                accounts = [account for account in ALL_ACCOUNTS if account.name in asked]
+                settings = replace(read_settings(destination), accounts=tuple(ALL_ACCOUNTS))
+                outcome = run(settings, accounts, accept_shrink=True, with_reports=False)
                 assert outcome.exit_code == 0
                 moments[destination].append(outcome.snapshot_at)
             now_closed = closed_versions(destination)

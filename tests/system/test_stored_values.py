@@ -92,7 +92,7 @@ pipeline.run(dlt.resource(rows, name="sip_trunks", primary_key="id", write_dispo
     subprocess.run([sys.executable, "-c", code], check=True, env=env, capture_output=True, cwd=place)
     columns = ", ".join(TRUNK)
     assert read(place / "plain.duckdb", f"SELECT {columns} FROM own.sip_trunks ORDER BY id") == read(
-        read_settings().warehouse_path, f"SELECT {columns} FROM sip_trunks ORDER BY id"
+        read_settings().warehouse_path, f"SELECT {columns} FROM famulor.sip_trunks ORDER BY id"
     )
 
 

@@ -210,10 +210,16 @@ class DatabaseServer(copies.CopiedDestination):
         """
         from sip_trunks.famulor.source import UPSERT, build_source
 
+        if not tables:
+            return
         for table in tables.values():
             _refuse_nul(table)
         is_half_done = self.is_half_done()
-        dispositions = {FINDINGS_HISTORY: UPSERT, AUDITED_RULES: "replace"}
+        dispositions = {
+            table: how
+            for table, how in ((FINDINGS_HISTORY, UPSERT), (AUDITED_RULES, "replace"))
+            if table.name in tables
+        }
         source = partial(build_source, lambda name: [tables[name]], dispositions)
         loaded = self._run_dlt(source, _DLT_CONFIG | KEEPING_LOAD_IDS)
         if not is_half_done:
