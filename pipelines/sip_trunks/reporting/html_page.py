@@ -11,6 +11,7 @@ from datetime import date, datetime
 from hashlib import sha256
 from importlib.resources import files
 from itertools import pairwise
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from sip_trunks import __version__
@@ -35,7 +36,7 @@ _MOST_FINDINGS = 200
 _MOST_TRUNKS_OF_A_RULE = 25
 _MOST_FIRST = 3
 _MOST_TRUNKS_OF_A_CAUSE = 3
-_LONGEST_FIX = 120
+_LONGEST_FIX = 160
 _WIDTHS = {"wide": 1000, "tablet": 620, "narrow": 336}
 """The widths of the growth chart, in pixels: for screens and paper, tablets, and phones. The stylesheet shows one."""
 _TOTAL_HEIGHT, _MOVED_HEIGHT, _HEADING, _FOOTING = 150, 110, 34, 24
@@ -261,7 +262,7 @@ def _findings(findings: pd.DataFrame) -> dict[str, Any]:
 def _first(cause: summaries.FindingGroup) -> dict[str, Any]:
     """Return a cause for the cards at the top of the page: what was seen, the trunks, the oldest day, why, and the fix.
 
-    A long fix, such as one with all addresses of a provider, is the general one of the rule here.
+    A long fix, such as one with all addresses of a provider, is cut here.
     """
     seen: str = cause.rows["seen"].iloc[0]
     declared = RULES.get(cause.rule)
@@ -275,7 +276,7 @@ def _first(cause: summaries.FindingGroup) -> dict[str, Any]:
         "more": max(len(cause.rows) - _MOST_TRUNKS_OF_A_CAUSE, 0),
         "since": since,
         "declared": declared,
-        "fix": declared.fix if declared and len(cause.fix) > _LONGEST_FIX else cause.fix,
+        "fix": shorten(cause.fix, _LONGEST_FIX, placeholder=" …"),
     }
 
 
