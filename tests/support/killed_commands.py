@@ -165,7 +165,8 @@ def _stored(name: str, database: Database | None) -> Any:
             where = f"snapshot_at <= '{MOMENTS[-1]}' OR NOT is_unchanged" if table == "sip_trunk_snapshots" else "true"
             if table == "sip_trunk_snapshot_rows":
                 where = "snapshot_at IN (SELECT snapshot_at FROM famulor.sip_trunk_snapshots)"
-            rows = connection.execute(f"SELECT * EXCLUDE (_dlt_load_id) FROM famulor.{table} WHERE {where}").fetchall()
+            columns = "COLUMNS(name -> name <> '_dlt_load_id')"
+            rows = connection.execute(f"SELECT {columns} FROM famulor.{table} WHERE {where}").fetchall()
             found[table] = sorted(repr([_timeless(value) for value in row]) for row in rows)
     return found
 

@@ -125,6 +125,10 @@ def _write_tables(
                 create_views(copy, partial(read_usable_catalog, settings))
                 if span := state.read_observation_span(copy):
                     publish_tables(copy, settings, span[1], write_audit)
+                # The audit may have opened and closed findings.
+                for name in _AUDIT_TABLES & copied.keys():
+                    ((row_count,),) = copy.execute(f"SELECT count(*) FROM {DATASET}.{name}").fetchall()
+                    copied[name] = _Copied(copied[name].columns, row_count)
                 copy.execute("CHECKPOINT")
     except duckdb.Error as error:
         reason = str(error).partition("\n")[0]
