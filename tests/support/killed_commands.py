@@ -24,7 +24,7 @@ from tests.support.lakes import places_with
 from tests.support.past import store
 from tests.support.processes import wait_until
 from tests.support.runs import PROJECT, call
-from tests.support.transfers import MOMENTS, NEXT, answers
+from tests.support.transfers import AUDITS, MOMENTS, NEXT, answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -160,7 +160,8 @@ def _stored(name: str, database: Database | None) -> Any:
         found: dict[str, Any] = {}
         tables = connection.execute("SELECT DISTINCT table_name FROM duckdb_columns() WHERE schema_name = 'famulor'")
         for (table,) in sorted(tables.fetchall()):
-            if table.startswith("_dlt"):
+            # The findings are written after the rest of an import; without them, the next run audits.
+            if table.startswith("_dlt") or (name == "import" and table in AUDITS):
                 continue
             where = f"snapshot_at <= '{MOMENTS[-1]}' OR NOT is_unchanged" if table == "sip_trunk_snapshots" else "true"
             if table == "sip_trunk_snapshot_rows":
