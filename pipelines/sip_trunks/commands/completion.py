@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "shell", choices=("bash", "zsh", "fish"), help="the shell; docs/operations.md says where it looks"
+        "shell", choices=("bash", "zsh", "fish"), help="the shell; docs/operations.md says where it reads the script"
     )
 
 

@@ -28,7 +28,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--accept-new-account",
         action="store_true",
-        help="store an account that has the trunks of one that is no longer configured",
+        help="store a new account, although its trunks are stored under an account removed from the settings",
     )
     parser.add_argument("--no-reports", action="store_true", help="skip the reports, and delete stale ones")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
