@@ -187,11 +187,13 @@ def test_settings_above_the_working_directory_are_found(place: Path, monkeypatch
     assert read_settings().api.attempts == 5
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_settings_of_another_user_above_are_not_used(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They would say where the token is sent."""
     write(place, config="[sources.famulor]\nattempts = 2")
-    os.chown(place / ".dlt", 12345, 12345)
+    try:
+        os.chown(place / ".dlt", 12345, 12345)
+    except PermissionError:
+        pytest.skip("only root, with all of its capabilities, can give files away")
     (place / "a").mkdir()
     monkeypatch.chdir(place / "a")
     assert read_settings().api.attempts == 5
