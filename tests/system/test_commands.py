@@ -247,3 +247,19 @@ def test_a_run_that_is_stopped_does_not_wait_for_the_api_and_leaves_the_stored_f
     assert (place / "data" / "warehouse.duckdb").read_bytes() == stored
     api.answer([TRUNK, IP_TRUNK])
     assert "1 new" in call("run", "--no-reports")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["sched"], ["schedule"]),
+        (["report", "cov"], ["coverage"]),
+        (["rules", "allowlist-o"], ["allowlist-open", "allowlist-outlier"]),
+        (["audit", "--select", "allowlist-op"], ["allowlist-open"]),
+        (["schedule", "install", "--ev"], ["--every"]),
+    ],
+)
+def test_bash_completes_commands_options_and_names(typed: list[str], offered: list[str]) -> None:
+    code = f"{call('completion', 'bash')}\nCOMP_WORDS=(sip-trunks {shlex.join(typed)}); COMP_CWORD={len(typed)}"
+    done = subprocess.run(["bash", "-c", f'{code}; _shtab_sip_trunks; echo "${{COMPREPLY[@]}}"'], capture_output=True)
+    assert done.stdout.decode().split() == offered
