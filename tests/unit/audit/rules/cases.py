@@ -110,9 +110,9 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ),
         ((ips("::ffff:8.8.8.0/120"),), "high", "write 8.8.8.0/24 instead"),
         # What the provider sends calls from, if nothing else is clear.
-        ((twilio("twilio"),), "high", "replace it by the addresses that Twilio sends calls from: 54.172.60.0/30"),
+        ((twilio("twilio"),), "high", "replace it with the addresses that Twilio sends calls from: 54.172.60.0/30"),
         ((ips("junk", **pbx()), ips("junk", *EU)), "high", "replace or remove the entry"),
-        ((ips("185.246.41.l41", EU[0]),), "high", "replace it by 185.246.41.141, from which Telnyx (EU) sends calls"),
+        ((ips("185.246.41.l41", EU[0]),), "high", "replace it with 185.246.41.141, from which Telnyx (EU) sends calls"),
         ((ips(""),), "high", '"" is blank: matches no call'),
         ((ips("2a00::1%eth0"),), "high", "is not an IP address or network"),
         # A range is neither a host name nor harmless.

@@ -47,9 +47,9 @@ _FEWEST_COMPARED = 4
 @rule(
     "allowlist-empty",
     severity="critical",
-    question="Which trunks authorize calls by allowlist, but have an empty one?",
-    why="LiveKit, which the platform runs on, admits every source to a trunk without allowed addresses (inferred), so "
-    "anyone can place calls through it. The API requires at least one address, so an empty list is a defect.",
+    question="Which trunks authorize calls by allowlist but have an empty one?",
+    why="The platform runs on LiveKit, which accepts calls from every source if a trunk lists no address (inferred). "
+    "Anyone can place calls through the trunk. The API requires at least one address.",
     fix='add the addresses that send the calls to allowed_inbound_ips, or set inbound_authorization_type to "auth"',
     source=f"{API_DOCUMENTATION}; {LIVEKIT}",
 )
@@ -73,9 +73,8 @@ def check_empty(context: AuditContext) -> Findings:
     "allowlist-invalid",
     severity="critical",
     question="Which allowlists have entries that are neither an IP address nor a network?",
-    why="LiveKit, which the platform runs on, ignores entries with spaces, commas, ( ) + * ; or ://, and admits every "
-    "source if none is left. Any other such entry matches no call, except a host name: a caller can claim it in the "
-    "From header (inferred).",
+    why="LiveKit ignores entries with spaces, commas, ( ) + * ; or ://, and accepts every source if no other entry is "
+    "left. Other invalid entries match no call. A caller can forge a host name (inferred).",
     fix="replace or remove the entry",
     source=f"{API_DOCUMENTATION}; {LIVEKIT}",
 )
@@ -129,8 +128,8 @@ def _replace_entries(provider: Provider | None, host: str | None, entries: Entri
     if not provider or not group or not missing:
         return None
     if len(missing) < len(group.required):
-        return f"replace it by {enumerate_networks(missing)}, from which {provider.name} ({group.name}) sends calls"
-    return f"replace it by the addresses that {provider.name} sends calls from: {enumerate_groups(groups)}"
+        return f"replace it with {enumerate_networks(missing)}, from which {provider.name} ({group.name}) sends calls"
+    return f"replace it with the addresses that {provider.name} sends calls from: {enumerate_groups(groups)}"
 
 
 @rule(
@@ -161,7 +160,7 @@ def check_open(context: AuditContext) -> Findings:
     severity="high",
     question="Which allowlists have networks wider than a /24 (IPv4) or a /64 (IPv6)?",
     why="A provider has few gateways. A wide network also admits strangers who rent a server in it.",
-    fix="replace the network by the addresses that send the calls",
+    fix="replace the network with the addresses that send the calls",
     source="the smallest networks that are routed on the internet",
     yields_to=("allowlist-open",),
 )
@@ -197,7 +196,7 @@ def check_private(context: AuditContext) -> Findings:
 @rule(
     "allowlist-reserved",
     severity="medium",
-    question="Which allowlists have addresses that are reserved, or meant for documentation?",
+    question="Which allowlists have addresses that are reserved or meant for documentation?",
     why="No host on the internet has such an address; it was probably copied from an example.",
     fix="remove the entry; if the address that the calls come from is missing, add it",
     source=SPECIAL_ADDRESSES,
@@ -211,8 +210,8 @@ def check_reserved(context: AuditContext) -> Findings:
 @rule(
     "allowlist-duplicate",
     severity="low",
-    question="Which allowlists have an entry twice?",
-    why="Nothing breaks, but after one of the two is removed, the address is still allowed.",
+    question="Which allowlists list an entry twice?",
+    why="It does no harm until someone removes one of the two: the address is still allowed.",
     fix="remove all but one",
     source="comparison of the entries",
 )
@@ -232,8 +231,8 @@ def check_duplicate(context: AuditContext) -> Findings:
     "allowlist-unused",
     severity="medium",
     question="Which trunks have an allowlist although they authorize calls by password?",
-    why="The list has no effect, but the trunk appears protected. The API clears such lists, so it is a defect.",
-    fix='set inbound_authorization_type to "ip" if the list is right, else clear it',
+    why="The list has no effect, but the trunk looks protected. The API clears such lists, so this one is a defect.",
+    fix='set inbound_authorization_type to "ip" if the list is right; otherwise clear it',
     source=API_DOCUMENTATION,
     yields_to=("inbound-auth-unsupported", "exposure-password", "exposure-username-blank"),
 )

@@ -30,9 +30,10 @@ _FEWEST_COMPARED = 4
 @rule(
     "allowlist-outlier",
     severity="medium",
-    question="Which allowlist alone has, or alone lacks, an address among the account's trunks at a provider?",
-    why="An address of one trunk alone may be left over, or a stranger's. Calls from a missing one are refused.",
-    fix="compare the list with those of the other trunks; remove what is left over, and add what is missing",
+    question="Which allowlists have an address that no other trunk at the provider has, or lack one that all others have?",
+    why="An address on a single trunk may be left over or belong to a stranger. Calls from a missing address are "
+    "rejected.",
+    fix="compare the list with those of the other trunks; remove leftover addresses, and add missing ones",
     source="comparison of four or more trunks; addresses in the provider catalog do not count",
     yields_to=("provider-ips-missing", "provider-ips-other"),
 )
@@ -116,8 +117,8 @@ def list_networks(context: AuditContext) -> pd.Series:
 @rule(
     "allowlist-shared",
     severity="info",
-    question="Which addresses may send calls to trunks of different accounts?",
-    why="An address left over from another customer is a way in; the address of a shared PBX is fine.",
+    question="Which addresses may send calls to trunks of several accounts?",
+    why="An address left over from another customer lets that customer place calls. A shared PBX is fine.",
     fix="make sure that the accounts share a PBX or carrier at that address",
     source="comparison of the accounts; addresses of known providers do not count",
     keys=list_networks,

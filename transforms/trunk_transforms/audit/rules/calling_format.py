@@ -21,8 +21,8 @@ _FEWEST_COUNTRIES = 2
 @rule(
     "format-outlier",
     severity="medium",
-    question="Which trunks write numbers in another format than nearly all other trunks at their host?",
-    why="A server expects one format: it rejects outbound calls in another one, or connects them to another number.",
+    question="Which trunks send numbers in another format than nearly all other trunks at their host?",
+    why="A server expects one format. It rejects outbound calls in another one, or connects them to another number.",
     fix="set sip_calling_format to the format of the other trunks, unless this one is meant to differ",
     source="comparison of the account's trunks: at least 4 at the host, of which 75 % have one format",
 )
@@ -58,8 +58,8 @@ def check_outlier(context: AuditContext) -> Findings:
 @rule(
     "format-national-countries",
     severity="medium",
-    question="Which hosts get national numbers from trunks of several countries?",
-    why="0741926265 is another number in each country: the host cannot tell which is meant.",
+    question="Which hosts receive national numbers from trunks of several countries?",
+    why="0741926265 is a different number in each country, and the host cannot tell which one is meant.",
     fix='set sip_calling_format to "+e164" on these trunks, and configure the host for it',
     source="inferred from the account's trunks at the same host",
     yields_to=("provider-calling-format", "format-outlier"),

@@ -12,8 +12,8 @@ from trunk_transforms.enrich.countries import COUNTRY_NAMES, canonical_country
     "country-unknown",
     severity="medium",
     question="Which trunks have a country code that is not in ISO 3166-1?",
-    why="The platform reads national numbers by it, and programs that do not know the code miss the trunk.",
-    fix="set country_code to two capital letters of ISO 3166-1",
+    why="The platform uses the code to read national numbers, and programs that do not know it miss the trunk.",
+    fix="set country_code to a code of ISO 3166-1, two capital letters",
     source="ISO 3166-1 (its code for the UK is GB)",
 )
 def check_unknown(context: AuditContext) -> Findings:

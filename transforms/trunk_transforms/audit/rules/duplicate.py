@@ -14,7 +14,7 @@ from trunk_transforms.schema.tables import VARIANT_SUFFIX
     "duplicate-trunk",
     severity="critical",
     question="Which trunks have the same number, username and SIP address as another trunk of the account?",
-    why="The API refuses such twins: it is undefined which of them gets a call, and a change reaches only one.",
+    why="The API rejects such twins: it is undefined which one gets a call, and a change reaches only one.",
     fix="delete all but one, after moving its assistants and campaigns to that one",
     source=f"{API_DOCUMENTATION} (409 on create)",
 )
@@ -28,7 +28,7 @@ def check_trunk(context: AuditContext) -> Findings:
 @rule(
     "duplicate-number",
     severity="high",
-    question="Which trunks have the same number as another trunk of the account, in another spelling?",
+    question="Which trunks have the same number as another trunk of the account, spelled differently?",
     why="A call reaches only the trunk whose spelling the provider sends, and a change may be made to the wrong one.",
     fix="give each number to one trunk, or delete the trunks that are not needed",
     source=f"comparison of the account's trunks; {LIVEKIT}",
@@ -54,8 +54,8 @@ def list_dids(context: AuditContext) -> pd.Series:
 @rule(
     "duplicate-across-accounts",
     severity="high",
-    question="Which DIDs do several accounts have?",
-    why="Only one trunk gets the calls; the other was left behind when the number moved, or belongs to no customer.",
+    question="Which DIDs are in more than one account?",
+    why="Only one trunk gets the calls. The other was left behind when the number moved, or belongs to no customer.",
     fix="find the account that owns the number, and delete the trunk in the other account",
     source="comparison of the accounts",
     keys=list_dids,

@@ -34,7 +34,7 @@ _DEFAULT_USERNAMES = (
     "exposure-password",
     severity="high",
     question="Which trunks authorize inbound calls by password although the provider sends them from fixed addresses?",
-    why="A password can be guessed or leak, from anywhere in the world; an address cannot.",
+    why="A password can be guessed or leaked from anywhere in the world; an address cannot.",
     fix='set inbound_authorization_type to "ip" and allow the provider\'s addresses',
     source=f"{PROVIDER_CATALOG}; the vendor recommends allowlists",
     yields_to=("exposure-username-blank",),
@@ -56,11 +56,11 @@ def check_password(context: AuditContext) -> Findings:
 @rule(
     "exposure-username-blank",
     severity="critical",
-    question="Which trunks need a username, but have none?",
-    why="LiveKit, which the platform runs on, asks inbound callers for no password if the username is blank, so anyone "
-    "can place calls through the trunk (inferred). Outbound, the server has to trust an address, or every caller.",
+    question="Which trunks need a username but have none?",
+    why="If the username is blank, LiveKit asks inbound callers for no password, so anyone can place calls (inferred). "
+    "For outbound calls, the server must trust an address, or every caller.",
     fix="set sip_username and a password",
-    source=f"{API_DOCUMENTATION}; inferred: LiveKit's source (livekit/sip, inbound.go), which the platform runs on",
+    source=f"{API_DOCUMENTATION}; inferred from LiveKit, which the platform runs on (source of livekit/sip, inbound.go)",
     yields_to=("provider-outbound-proxy",),
 )
 def check_username_blank(context: AuditContext) -> Findings:
@@ -95,7 +95,7 @@ def check_username_blank(context: AuditContext) -> Findings:
     "exposure-username-number",
     severity="medium",
     question="Which usernames are the trunk's own number?",
-    why="The number is public and the first username that scanners try, so only the password is left to guess.",
+    why="The number is public, and scanners try it first. Only the password is left to guess.",
     fix="choose a username that cannot be guessed (this re-creates both legs: a short outage)",
     source="comparison of the two",
     # A misspelled host hides that the provider assigns the username.
@@ -118,7 +118,7 @@ def check_username_number(context: AuditContext) -> Findings:
     "exposure-username-default",
     severity="high",
     question="Which usernames are common defaults?",
-    why="Scanners try these around the clock, so only the password is left to guess.",
+    why="Scanners try these around the clock. Only the password is left to guess.",
     fix="choose a username that cannot be guessed (this re-creates both legs: a short outage)",
     source="a list of the defaults of common PBXs and scanners",
 )
@@ -133,8 +133,8 @@ def check_username_default(context: AuditContext) -> Findings:
     "exposure-shared-credential",
     severity="low",
     question="Which usernames are on three or more trunks at the same host?",
-    why="One password opens all these trunks, and it cannot be changed for one of them alone.",
-    fix="give each trunk a username and a password of its own, where the provider allows it",
+    why="One password opens all of these trunks, and it cannot be changed for one of them alone.",
+    fix="give each trunk its own username and password, where the provider allows it",
     source="comparison of the account's trunks",
     yields_to=("duplicate-trunk", "exposure-username-default", "username-length"),
 )

@@ -44,9 +44,9 @@ _SETTINGS = [column.name for column in API_COLUMNS if column.legs and column.nam
 @rule(
     "allowlist-replaced",
     severity="critical",
-    question=f"Which allowlists lost every network that they had, for others, in the last {RECENT.days} days?",
-    why="Whoever takes over an account sends calls from elsewhere. An allowlist without any of its earlier networks, "
-    "and without one of the provider's, may be a takeover.",
+    question=f"Which allowlists were replaced completely in the last {RECENT.days} days?",
+    why="An attacker who takes over an account sends calls from other addresses. A list that keeps none of its earlier "
+    "networks, and has none of the provider's, may be the result.",
     fix="ask who replaced the addresses; if nobody did, restore the list, and change the API token and the passwords",
     source=f"{_HISTORY}; {PROVIDER_CATALOG}",
     needs_past=True,
@@ -77,7 +77,7 @@ def check_replaced(context: AuditContext) -> Findings:
 @rule(
     "protection-weakened",
     severity="high",
-    question=f"Which trunks were better protected within the last {RECENT.days} days?",
+    question=f"Which trunks lost protection in the last {RECENT.days} days?",
     why="More callers can place calls at the customer's expense, or the provider no longer recognizes the platform.",
     fix="ask who changed it and why; if nobody knows, restore the earlier setting",
     source=f"{_HISTORY}; {PROVIDER_CATALOG}",
@@ -120,9 +120,9 @@ def check_weakened(context: AuditContext) -> Findings:
 @rule(
     "number-replaced",
     severity="medium",
-    question=f"Which numbers came back with another id in the last {RECENT.days} days, after their trunk was removed?",
-    why="Removing a trunk takes it from its assistants and campaigns. The new trunk has the number, but no assistant "
-    "answers it and no campaign uses it until somebody assigns it.",
+    question=f"Which numbers returned under another id in the last {RECENT.days} days, after their trunk was removed?",
+    why="Removing a trunk detaches it from its assistants and campaigns. The new trunk has the number, but no assistant "
+    "answers it and no campaign uses it until it is assigned again.",
     fix="assign the trunk to the assistants and campaigns of the removed one",
     source=f"{_HISTORY}; {API_DOCUMENTATION}; {LIVEKIT}",
     needs_past=True,
@@ -146,9 +146,9 @@ def check_number_replaced(context: AuditContext) -> Findings:
     severity="medium",
     question=f"Which trunks were re-created {_MANY} times in {_DAY // pd.Timedelta(hours=1)} hours, or changed back, "
     f"in the last {RECENT.days} days?",
-    why="Two people or programs may be working against each other, and each time the vendor re-creates a leg, which "
-    "interrupts it.",
-    fix="find out who makes the changes, and let one person or program decide",
+    why="Two people or programs may be undoing each other's changes. Each change re-creates a leg, which interrupts "
+    "calls.",
+    fix="find out who makes the changes, and let one person or program make them",
     source=f"{_HISTORY}; {API_DOCUMENTATION}",
     needs_past=True,
 )
@@ -189,7 +189,7 @@ def check_flapping(context: AuditContext) -> Findings:
     "changed-out-of-hours",
     severity="medium",
     question=f"Which trunks were changed outside the office hours in the last {RECENT.days} days?",
-    why="Nobody is at work then. Whoever takes over an account prefers such hours, because it is noticed late.",
+    why="Nobody is at work to notice. Attackers who take over an account prefer such hours.",
     fix="ask who made the change; if nobody did, revert it, and change the API token and the passwords",
     source="updated_at, by the API's clock; the setting sip_trunks.office_hours, without which the rule is off",
     needs_past=True,
@@ -217,7 +217,7 @@ def check_out_of_hours(context: AuditContext) -> Findings:
     "credential-age",
     severity="low",
     question=f"Which trunks had no sign of a new credential for {CREDENTIAL_AGE.days} days?",
-    why="Passwords leak with time: in backups, exports, and the notes of people who have left.",
+    why="Passwords leak over time: in backups, exports, and the notes of people who have left.",
     fix="set a new password, where the provider allows it (this re-creates both legs: a short outage)",
     source=f"the history of the last {CREDENTIAL_AGE.days} days; inferred: a new password moves only updated_at",
     needs_past=True,

@@ -14,7 +14,7 @@ from trunk_transforms.enrich.addresses import explain_host, explain_unreachable,
     "host-malformed",
     severity="high",
     question="Which trunks have a SIP address that is not just a host?",
-    why="The platform expects only a host: with a scheme, a port, a path or spaces, outbound calls find no server.",
+    why="The platform expects a host alone. With a scheme, port, path or space, outbound calls find no server.",
     fix="set sip_address to the host alone, such as sip.example.com",
     source=f"{API_DOCUMENTATION}; RFC 1123",
     yields_to=("host-platform", "host-private"),
@@ -38,7 +38,7 @@ def check_malformed(context: AuditContext) -> Findings:
     "host-platform",
     severity="high",
     question="Which trunks have the platform's own inbound address as their SIP address?",
-    why="Outbound calls are sent to the platform itself instead of to the provider.",
+    why="Outbound calls go to the platform itself instead of the provider.",
     fix="set sip_address to the provider's host",
     source=PROVIDER_CATALOG,
 )
@@ -53,8 +53,8 @@ def check_platform(context: AuditContext) -> Findings:
     "host-private",
     severity="high",
     question="Which trunks have a SIP address that cannot be reached from the internet?",
-    why="Outbound calls never arrive: the platform is outside that network.",
-    fix="set sip_address to the public name of the server",
+    why="Outbound calls never arrive, because the platform is outside that network.",
+    fix="set sip_address to the public host name of the server",
     source=f"{SPECIAL_ADDRESSES}; names that no public DNS has (RFC 2606, RFC 6761, RFC 6762, RFC 7686, RFC 8375)",
 )
 def check_private(context: AuditContext) -> Findings:
@@ -66,8 +66,8 @@ def check_private(context: AuditContext) -> Findings:
     "host-ip",
     severity="low",
     question="Which trunks have a bare IP address as their SIP address?",
-    why="When the server moves, a name moves with it; an address has to be changed by hand in every trunk.",
-    fix="set sip_address to the server's name",
+    why="A host name follows the server when it moves. An address must be changed by hand on every trunk.",
+    fix="set sip_address to the server's host name",
     source="good practice",
 )
 def check_ip(context: AuditContext) -> Findings:

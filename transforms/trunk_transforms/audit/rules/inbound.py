@@ -29,7 +29,7 @@ _EVERYWHERE = ip_network("::/0")
     "inbound-auth-unsupported",
     severity="high",
     question="Which trunks authorize inbound calls by password although their provider cannot send one?",
-    why="Every inbound call is rejected, because it comes without username and password.",
+    why="Every inbound call is rejected, because it has no username and password.",
     fix='set inbound_authorization_type to "ip" and allow the provider\'s addresses',
     source=f"{PROVIDER_CATALOG}; LiveKit's documentation",
     yields_to=("exposure-username-blank",),
@@ -50,10 +50,10 @@ def check_auth_unsupported(context: AuditContext) -> Findings:
 @rule(
     "inbound-number-conflict",
     severity="high",
-    question="Which trunks have the same number for inbound calls as another trunk of the account?",
-    why="LiveKit, which the platform runs on, compares numbers without +, spaces, dashes and brackets, at any host. If "
-    "several such trunks admit a caller, the call fails, or the first trunk that is found takes it (inferred).",
-    fix="give each number to one trunk, or allow other addresses on each of them",
+    question="Which trunks have the same inbound number as another trunk of the account?",
+    why="LiveKit compares numbers without +, spaces, dashes and brackets, at any host. If several such trunks admit a "
+    "caller, the call fails or goes to the first one found (inferred).",
+    fix="give each number to one trunk, or allow different addresses on each of them",
     source=LIVEKIT,
 )
 def check_number_conflict(context: AuditContext) -> Findings:

@@ -49,9 +49,9 @@ def check_missing(context: AuditContext) -> Findings:
 @rule(
     "number-malformed",
     severity="high",
-    question="Which numbers have spaces, brackets, 00 in place of the +, or other characters that do not belong there?",
-    why="Providers refuse it as the caller number. Inbound, LiveKit, which the platform runs on, ignores only spaces, "
-    "dashes and brackets: with other characters, 00 or (0), no call matches.",
+    question="Which numbers have spaces, brackets, a leading 00 instead of +, or other invalid characters?",
+    why="Providers reject such a caller number. For inbound calls, LiveKit ignores only spaces, dashes and brackets: a "
+    "number with any other character, 00 or (0) matches no call.",
     fix="write digits only: an extension, or a DID in E.164 such as +14155551234",
     source=f"{API_DOCUMENTATION}; {LIVEKIT}",
     yields_to=("number-invalid",),
@@ -79,7 +79,7 @@ def check_malformed(context: AuditContext) -> Findings:
     "number-too-long",
     severity="high",
     question="Which numbers have more than 15 digits or characters?",
-    why="No number in the world is longer (E.164), and the API documents 15 characters for an extension.",
+    why="E.164 allows at most 15 digits, and the API documents at most 15 characters for an extension.",
     fix="correct the number",
     source=f"ITU-T E.164; {API_DOCUMENTATION}",
 )
@@ -99,7 +99,7 @@ def check_too_long(context: AuditContext) -> Findings:
     "number-invalid",
     severity="high",
     question="Which numbers with a + cannot exist?",
-    why="The trunk cannot be called, and providers refuse calls from a number that does not exist.",
+    why="The trunk cannot be called, and providers reject calls from a number that does not exist.",
     fix="correct the number",
     source=_PLANS,
 )
@@ -115,8 +115,8 @@ def check_invalid(context: AuditContext) -> Findings:
 @rule(
     "number-without-plus",
     severity="medium",
-    question="Which numbers appear to be a DID, but lack the +?",
-    why="Without it, a number is read as an extension, or as a number of another country.",
+    question="Which numbers appear to be a DID but lack the +?",
+    why="Without it, a number is read as an extension or as a number of another country.",
     fix="write it in E.164, such as +14155551234, if it is a DID",
     source=f"{_PLANS}, as the trunk's country dials; {API_DOCUMENTATION}",
     yields_to=("number-malformed",),
@@ -168,8 +168,9 @@ def _name_change(digits: str | None, e164: str | None, calling_code: int | None)
 @rule(
     "number-country",
     severity="medium",
-    question="Which DIDs are not from the country that the trunk declares?",
-    why="Calls appear to come from another country, national numbers are misread, and rules on callers differ.",
+    question="Which DIDs belong to another country than the trunk declares?",
+    why="Calls appear to come from another country, national numbers are misread, and other rules on caller numbers "
+    "apply.",
     fix="set country_code to the country of the number, unless the trunk is deliberately in another country",
     source=f"{_PLANS}; calling codes are compared, because several countries share +1, +7 and +44",
 )

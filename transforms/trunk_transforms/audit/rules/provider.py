@@ -30,7 +30,7 @@ from trunk_transforms.schema.tables import CALLING_FORMATS
     "provider-ips-missing",
     severity="high",
     question="Which allowlists lack addresses that the provider sends calls from?",
-    why="Calls from these addresses are refused, so that some or all calls do not come in.",
+    why="Calls from these addresses are rejected, so some or all inbound calls fail.",
     fix="add the provider's addresses to allowed_inbound_ips",
     source=PROVIDER_CATALOG,
     yields_to=("allowlist-open", "allowlist-invalid", "allowlist-private"),
@@ -70,7 +70,7 @@ def check_ips_missing(context: AuditContext) -> Findings:
 @rule(
     "provider-ips-other",
     severity="medium",
-    question="Which allowlists have other addresses than those that the provider sends calls from?",
+    question="Which allowlists have addresses that do not belong to the provider?",
     why="Someone else can place calls through the trunk.",
     fix="remove them, unless you know who sends calls from there",
     source=PROVIDER_CATALOG,
@@ -110,7 +110,7 @@ def check_ips_other(context: AuditContext) -> Findings:
 @rule(
     "provider-calling-format",
     severity="high",
-    question="Which trunks write numbers in another format than their provider expects?",
+    question="Which trunks send numbers in a format that their provider does not expect?",
     why="The provider rejects outbound calls, or connects them to another number.",
     fix="set sip_calling_format to the format that the provider expects",
     source=PROVIDER_CATALOG,
@@ -134,9 +134,9 @@ def check_calling_format(context: AuditContext) -> Findings:
 @rule(
     "provider-host",
     severity="high",
-    question="Which trunks use another host of their provider than the one that accepts outbound calls?",
+    question="Which trunks use a host of their provider that does not accept outbound calls?",
     why="Outbound calls fail.",
-    fix="set sip_address to the host that the provider names",
+    fix="set sip_address to the host that the provider documents",
     source=PROVIDER_CATALOG,
 )
 def check_host(context: AuditContext) -> Findings:
@@ -162,8 +162,8 @@ def check_host(context: AuditContext) -> Findings:
 @rule(
     "provider-outbound-proxy",
     severity="high",
-    question="Which trunks have the outbound proxy off although their provider needs it?",
-    why="The provider accepts calls only from registered addresses; without the proxy, the address changes.",
+    question="Which trunks have the outbound proxy off although their provider requires it?",
+    why="The provider accepts calls only from registered addresses. Without the proxy, the address changes.",
     fix="set outbound_proxy to true (this re-creates the outbound leg: a short outage)",
     source=PROVIDER_CATALOG,
 )
@@ -182,7 +182,7 @@ def check_outbound_proxy(context: AuditContext) -> Findings:
     "provider-unsupported",
     severity="high",
     question="Which trunks use a provider that the platform does not support?",
-    why="Calls fail, and the vendor does not help.",
+    why="Calls fail, and the vendor offers no support.",
     fix="move the number to a supported provider",
     source=PROVIDER_CATALOG,
 )
@@ -200,7 +200,7 @@ def check_unsupported(context: AuditContext) -> Findings:
     "provider-registration",
     severity="high",
     question="Which trunks use a host that accepts only registered devices?",
-    why="The platform never sends SIP REGISTER, so that no call works.",
+    why="The platform never sends SIP REGISTER, so no call works.",
     fix="ask the provider for a trunk without registration, or move the number to a supported provider",
     source=f"{PROVIDER_CATALOG}; {API_DOCUMENTATION}",
 )
@@ -220,8 +220,8 @@ def check_registration(context: AuditContext) -> Findings:
 @rule(
     "proxy-unneeded",
     severity="low",
-    question="Which trunks have the outbound proxy on although their provider does not need it?",
-    why="All outbound calls depend on one more server, without a benefit if the provider checks the password.",
+    question="Which trunks have the outbound proxy on although their provider does not require it?",
+    why="Every outbound call depends on one more server, with no benefit if the provider checks the password.",
     fix="set outbound_proxy to false, unless the provider accepts calls only from known addresses",
     source=f"{PROVIDER_CATALOG}; inferred from the other settings",
 )

@@ -13,7 +13,7 @@ _FEWEST_CHARACTERS, _MOST_CHARACTERS = 3, 128
     "username-length",
     severity="medium",
     question="Which usernames have fewer than 3 or more than 128 characters?",
-    why="The platform refuses such a username on create, so the trunk cannot be created again as it is.",
+    why="The platform rejects such a username on creation, so the trunk cannot be created again as it is.",
     fix="choose a username of 3 to 128 characters (this re-creates both legs: a short outage)",
     source=API_DOCUMENTATION,
     yields_to=("exposure-username-number",),

@@ -23,7 +23,7 @@ _TYPES = {"text": "text", "bool": "true or false", "text_list": "a list of texts
     "value-unknown",
     severity="medium",
     question="Which trunks have an undocumented calling format or authorization type, or no outbound proxy setting?",
-    why="The API has new values, or the record is broken: reports and rules may miss the trunk.",
+    why="Either the API has new values, or the record is broken. Reports and rules may miss the trunk.",
     fix="check the trunk in the platform; if the value is new, update sip-trunks",
     source=API_DOCUMENTATION,
 )
@@ -45,8 +45,8 @@ def check_unknown(context: AuditContext) -> Findings:
     "value-unreadable",
     severity="high",
     question="Which trunks have values of the wrong type?",
-    why="The value is stored beside its column as text. Other rules cannot check it, and reports count it as missing.",
-    fix="check the trunk in the platform; if the value is right there, the API has changed: update sip-trunks",
+    why="The value is stored as text beside its column. Other rules cannot check it, and reports count it as missing.",
+    fix="check the trunk in the platform; if the value is correct there, the API has changed: update sip-trunks",
     source=API_DOCUMENTATION,
 )
 def check_unreadable(context: AuditContext) -> Findings:
