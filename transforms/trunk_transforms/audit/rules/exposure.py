@@ -60,7 +60,7 @@ def check_password(context: AuditContext) -> Findings:
     why="If the username is blank, LiveKit asks inbound callers for no password, so anyone can place calls (inferred). "
     "For outbound calls, the server must trust an address, or every caller.",
     fix="set sip_username and a password",
-    source=f"{API_DOCUMENTATION}; inferred from LiveKit, which the platform runs on (source of livekit/sip, inbound.go)",
+    source=f"{API_DOCUMENTATION}; inferred from LiveKit, which the platform runs on (livekit/sip, inbound.go)",
     yields_to=("provider-outbound-proxy",),
 )
 def check_username_blank(context: AuditContext) -> Findings:

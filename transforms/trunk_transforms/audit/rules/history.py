@@ -121,8 +121,8 @@ def check_weakened(context: AuditContext) -> Findings:
     "number-replaced",
     severity="medium",
     question=f"Which numbers returned under another id in the last {RECENT.days} days, after their trunk was removed?",
-    why="Removing a trunk detaches it from its assistants and campaigns. The new trunk has the number, but no assistant "
-    "answers it and no campaign uses it until it is assigned again.",
+    why="Removing a trunk detaches it from its assistants and campaigns. The new trunk has the number, but no "
+    "assistant answers it and no campaign uses it until it is assigned again.",
     fix="assign the trunk to the assistants and campaigns of the removed one",
     source=f"{_HISTORY}; {API_DOCUMENTATION}; {LIVEKIT}",
     needs_past=True,

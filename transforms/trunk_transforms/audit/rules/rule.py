@@ -14,7 +14,7 @@ Keys = Callable[[AuditContext], pd.Series]
 
 API_DOCUMENTATION = "the vendor's API documentation, June 2026"
 PROVIDER_CATALOG = "the provider catalog (providers.toml)"
-LIVEKIT = "inferred from LiveKit, which the platform runs on (source of livekit/protocol, sip/sip.go, August 2026)"
+LIVEKIT = "inferred from LiveKit, which the platform runs on (livekit/protocol, sip/sip.go, August 2026)"
 SPECIAL_ADDRESSES = "IANA's registries of special-purpose addresses (RFC 6890)"
 
 
