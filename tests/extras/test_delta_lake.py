@@ -241,7 +241,7 @@ def counts(outcome: RunResult) -> list[tuple[str, int | None, int | None, int | 
     return [(a.account, a.new_count, a.changed_count, a.removed_count) for a in outcome.accounts]
 
 
-def test_tables_that_are_ahead_of_their_last_snapshot_are_compared_as_it_saw_them(
+def test_tables_ahead_of_their_last_snapshot_are_compared_as_of_that_snapshot(
     first_run: None, delta: Path, api: Api
 ) -> None:
     """A run that died before it stored its observations leaves this. No kill is sure to hit that moment."""

@@ -208,7 +208,7 @@ def test_a_store_is_written_and_read_as_a_folder_is(api: Api, server: Store, lak
     assert sorted(all_rows.to_table()["zz_limits"].to_pylist(), key=str) == [None] * 4 + ['{"a":1}']
 
 
-def test_an_upload_that_fails_leaves_the_version_before(api: Api, server: Store, lake: str) -> None:
+def test_a_failed_upload_keeps_the_previous_version(api: Api, server: Store, lake: str) -> None:
     api.answer([TRUNK, IP_TRUNK])
     load()
     before = objects(server, lake)
@@ -231,7 +231,7 @@ def test_an_upload_that_fails_leaves_the_version_before(api: Api, server: Store,
     assert_nothing_left_over(server, lake)
 
 
-def test_a_run_killed_while_it_uploads_leaves_the_version_before(api: Api, server: Store, lake: str) -> None:
+def test_a_run_killed_during_its_upload_keeps_the_previous_version(api: Api, server: Store, lake: str) -> None:
     api.answer([TRUNK, IP_TRUNK])
     load()
     api.answer([TRUNK, IP_TRUNK, trunk(id=5)])

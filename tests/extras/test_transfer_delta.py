@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.support.transfers import Past
 
 
-def test_a_delta_lake_begins_with_a_copy_and_is_copied_in_turn(past: Past, place: Path) -> None:
+def test_a_delta_lake_is_initialized_from_an_export_and_exported_again(past: Past, place: Path) -> None:
     lake = replace(at(place / "lake", "parquet"), table_format="delta")
     stored = contents(past.settings("parquet"))
     import_tables(lake, past.copy("parquet", "duckdb"))

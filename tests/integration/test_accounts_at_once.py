@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.support.api import Api
 
 
-def test_a_bug_that_one_account_s_data_meets_costs_no_other_account_its_load(
+def test_a_bug_in_one_account_does_not_stop_the_others(
     api: Api, place: Path, tokens: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def meet_a_bug(value: object) -> None:

@@ -54,7 +54,7 @@ def test_two_snapshots_leave_each_trunk_once_and_close_what_is_gone(
 
 
 @pytest.mark.parametrize("how", ["incremental", "limit", "filter", "append", "override"])
-def test_what_would_drop_or_repeat_rows_of_a_snapshot_is_refused_before_the_request(
+def test_hints_that_drop_or_repeat_rows_are_refused_before_the_request(
     how: str, place: Path, api: Api, pipeline: Callable[..., Any]
 ) -> None:
     import dlt

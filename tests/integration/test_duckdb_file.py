@@ -118,7 +118,7 @@ def test_a_broken_file_is_named_and_left_alone(api: Api, place: Path) -> None:
     ],
     ids=["rows deleted", "table dropped"],
 )
-def test_a_file_that_somebody_has_written_into_is_mended_by_the_next_load(api: Api, begin: Begin, damage: str) -> None:
+def test_a_file_changed_by_another_program_is_repaired_by_the_next_load(api: Api, begin: Begin, damage: str) -> None:
     trunks = [TRUNK, IP_TRUNK, IP_TRUNK | {"id": 50}, IP_TRUNK | {"id": 51}]
     begin(*trunks)
     with duckdb.connect(str(read_settings().warehouse_path)) as connection:

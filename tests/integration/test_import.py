@@ -60,7 +60,7 @@ def assert_goes_on(begun: Settings, api: Api, place: Path) -> None:
     )
 
 
-def test_a_file_begins_with_a_copy_of_a_lake_and_goes_on_from_there(past: Past, api: Api, place: Path) -> None:
+def test_a_file_is_initialized_from_an_export_of_a_lake(past: Past, api: Api, place: Path) -> None:
     assert "warehouse.duckdb" in call("import", str(past.copy("parquet", "duckdb")))
     assert left_in(place / "data") == ["warehouse.duckdb"]
     assert contents(read_settings()) == without_snapshot_rows(contents(past.settings("parquet")))
@@ -70,9 +70,7 @@ def test_a_file_begins_with_a_copy_of_a_lake_and_goes_on_from_there(past: Past, 
     assert_goes_on(read_settings(), api, place)
 
 
-def test_a_lake_begins_with_a_copy_of_a_file_as_of_a_moment_and_goes_on_from_there(
-    past: Past, api: Api, place: Path
-) -> None:
+def test_a_lake_is_initialized_from_an_export_of_a_file_as_of_a_moment(past: Past, api: Api, place: Path) -> None:
     export_tables(past.settings("duckdb"), place / "then", "csv", MOMENTS[2])
     import_tables(at(place / "begun", "parquet"), place / "then")
     went = go_on(at(place / "begun", "parquet"), api, EDITIONS[3])

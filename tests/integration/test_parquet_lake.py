@@ -226,7 +226,7 @@ def test_no_file_that_was_published_ever_changes(api: Api, begin: Begin, lake: P
 # ---------------------------------------------------------------------- all or nothing
 
 
-def test_of_two_runs_from_different_places_the_later_one_is_refused_and_loses_nothing(
+def test_the_later_of_two_runs_into_one_lake_is_refused(
     api: Api, begin: Begin, lake: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(TRUNK)
@@ -247,7 +247,7 @@ def test_of_two_runs_from_different_places_the_later_one_is_refused_and_loses_no
     assert load().exit_code == 0
 
 
-def test_an_import_that_died_while_it_published_does_not_count_and_the_next_one_works(lake: Path) -> None:
+def test_an_import_killed_while_publishing_is_discarded_by_the_next_one(lake: Path) -> None:
     settings, moment = read_settings(), datetime(2026, 3, 1, tzinfo=UTC)
     past = [("default", moment, [TRUNK]), ("default", moment + timedelta(days=1), [trunk(country_code="DE")])]
     store(settings, past)
@@ -274,7 +274,7 @@ def test_files_that_are_not_the_lakes_stay(api: Api, begin: Begin, lake: Path) -
 
 
 @pytest.mark.parametrize("is_changed", [True, False])
-def test_what_a_dead_run_left_in_the_lake_is_never_read_and_thrown_away(
+def test_files_of_an_interrupted_run_are_never_read_and_are_deleted(
     api: Api, begin: Begin, lake: Path, is_changed: bool
 ) -> None:
     begin(TRUNK, IP_TRUNK)
@@ -424,7 +424,7 @@ def test_a_lake_in_a_folder_of_any_name_works(api: Api, lake: Path, monkeypatch:
     assert query(f"SELECT count(*) FROM {ROWS}") == [(3,)]
 
 
-def test_a_lake_that_lacks_something_is_named_and_left_alone(api: Api, begin: Begin, lake: Path) -> None:
+def test_a_damaged_lake_is_reported_and_unchanged(api: Api, begin: Begin, lake: Path) -> None:
     begin(TRUNK)
     api.answer([trunk(country_code="DE")])
     load()

@@ -180,7 +180,7 @@ def test_a_page_that_names_no_destination_does_not_stay(destination: str, comman
 # ---------------------------------------------------------------------- reports that cannot be written
 
 
-def test_a_page_or_a_report_that_cannot_be_written_costs_no_snapshot(api: Api, place: Path) -> None:
+def test_a_failed_page_or_report_does_not_lose_the_snapshot(api: Api, place: Path) -> None:
     (place / "data").mkdir()
     (place / "data" / "reports").write_text("in the way")
     api.answer([OPEN])
@@ -214,7 +214,7 @@ def test_a_page_or_a_report_that_cannot_be_written_costs_no_snapshot(api: Api, p
 
 
 @pytest.mark.usefixtures("place")
-def test_a_missing_library_of_the_reports_costs_no_snapshot(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_report_library_does_not_lose_the_snapshot(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api.answer([OPEN])
     monkeypatch.setitem(sys.modules, "sip_trunks.reporting.publish", None)
     outcome = load(with_reports=True)

@@ -70,7 +70,7 @@ def test_the_response_decides_the_exit_code(api: Api, status: int, code: int) ->
     assert "default" in line
 
 
-def test_a_response_that_is_not_all_of_it_removes_no_trunk(api: Api) -> None:
+def test_an_incomplete_response_removes_no_trunk(api: Api) -> None:
     trunks = [trunk(id=number) for number in range(1, 18)]
     api.answer(trunks)
     call("run", "--no-reports")

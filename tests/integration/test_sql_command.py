@@ -232,7 +232,7 @@ def test_parquet_goes_to_standard_output(stored: None) -> None:
 
 
 @pytest.mark.parametrize("form", ["table", "markdown"])
-def test_names_that_a_pivot_makes_of_values_do_not_reach_the_terminal_as_they_are(form: str, call: Call) -> None:
+def test_column_names_made_by_a_pivot_are_escaped_on_a_terminal(form: str, call: Call) -> None:
     printed = call("PIVOT (SELECT chr(27) || '[31m' || chr(10) AS x) ON x USING count(*)", "--format", form)
     assert "\x1b" not in printed
     assert r"\x1b" in printed

@@ -29,7 +29,7 @@ RELEASES = sorted((PROJECT / "tests" / "support" / "data").glob("warehouse-*.duc
 
 @pytest.mark.parametrize("is_renamed", [False, True])
 @pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name)
-def test_what_an_earlier_release_stored_goes_on(
+def test_data_of_earlier_releases_is_upgraded(
     api: Api, place: Path, monkeypatch: pytest.MonkeyPatch, release: Path, is_renamed: bool
 ) -> None:
     path = place / "data" / "warehouse.duckdb"
@@ -51,7 +51,7 @@ def test_what_an_earlier_release_stored_goes_on(
     assert_history_is_sound(path)
 
 
-def test_findings_that_an_earlier_release_logged_go_on(api: Api, place: Path) -> None:
+def test_findings_of_earlier_releases_are_carried_over(api: Api, place: Path) -> None:
     """It logged them in `reports.audit_findings` and had fewer rules. The response of the next run is unchanged."""
     path = place / "data" / "warehouse.duckdb"
     api.answer([OPEN, TRUNK, trunk(id=9, country_code="XX")])

@@ -253,7 +253,7 @@ class DestinationContract(Destination):
         api.answer(response(dict(reversed(sent.items()))))
         assert counts_of(load()) == (0, 0, 0)
 
-    def test_a_column_keeps_its_first_type_and_what_does_not_fit_is_stored_beside_it(self, api: Api) -> None:
+    def test_a_column_keeps_its_first_type_and_misfits_are_stored_beside_it(self, api: Api) -> None:
         names = ("zz_shifting", "9\u00e9", "2fa_setting_" + "x" * 60)
         values: list[Any] = [6, [1, "a"], {"b": None}, "text", True, 1.5, 2**64, None]
         load_trunks(api, trunk(zz_object={"a": 1}, **dict.fromkeys(names, 5)))
@@ -348,7 +348,7 @@ class DestinationContract(Destination):
                 assert stored.rows(f"SELECT id FROM trunks_as_of('{moment}') ORDER BY id") == [(id_,) for id_ in ids]
         self.assert_tidy()
 
-    def test_a_clock_that_went_back_does_not_turn_time_around(self, api: Api) -> None:
+    def test_versions_stay_in_order_when_the_clock_goes_back(self, api: Api) -> None:
         ahead = datetime.now(UTC) + timedelta(days=1)
         store(read_settings(), [("default", ahead, [TRUNK])])
         assert load_trunks(api, trunk(country_code="DE")).snapshot_at == ahead + timedelta(microseconds=1)
@@ -408,7 +408,7 @@ class DestinationContract(Destination):
     # ------------------------------------------------------------------ accounts
 
     @pytest.mark.usefixtures("accounts")
-    def test_accounts_live_side_by_side_and_fail_alone(self, api: Api) -> None:
+    def test_accounts_are_stored_and_fail_independently(self, api: Api) -> None:
         # A new field may have one type in one account and another type in another account.
         pairs: list[tuple[Any, Any]] = [(1, "a"), ("a", 1), (1, 1.5), (True, "x"), ({"a": 1}, "x"), (1, [1])]
         ours, theirs = ({f"zz_{number}": pair[of] for number, pair in enumerate(pairs)} for of in (0, 1))

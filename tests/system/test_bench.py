@@ -52,7 +52,7 @@ def test_a_cost_is_that_of_the_whole_tree(tmp_path: Path, monkeypatch: pytest.Mo
     assert cost.cpu_seconds > 0.05
 
 
-def test_a_command_that_fails_or_lasts_or_leaves_something_running_is_no_result(tmp_path: Path) -> None:
+def test_a_command_that_fails_hangs_or_leaves_processes_behind_is_not_a_result(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"ended with 3:\nlast words"):
         measure(("sh", "-c", "echo last words; exit 3"), tmp_path, {})
     with pytest.raises(BenchError, match="left processes behind"):

@@ -73,7 +73,7 @@ def test_a_failure_is_the_exit_code_of_the_process(api: Api) -> None:
     assert json.loads(done.stdout)["accounts"][0]["exit_code"] == 3
 
 
-def test_a_process_ends_without_a_last_collection_and_calls_what_is_registered_for_its_end() -> None:
+def test_a_process_exits_without_garbage_collection_but_runs_its_exit_handlers() -> None:
     code = """
 import atexit, gc, sys
 from sip_trunks.__main__ import main

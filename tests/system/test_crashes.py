@@ -44,7 +44,7 @@ def kill_first_run(path: Path, stage: str) -> None:
         shutil.rmtree(path.parent)
 
 
-def test_a_first_run_that_is_killed_leaves_no_file_and_the_next_one_makes_it(api: Api, place: Path) -> None:
+def test_a_killed_first_run_leaves_no_file_and_the_next_run_creates_it(api: Api, place: Path) -> None:
     path = place / "data" / "warehouse.duckdb"
     api.answer(snapshot(0))
     for stage in STAGES[:4]:

@@ -38,7 +38,7 @@ def store() -> None:
 
 
 @pytest.mark.parametrize("slack", [0, 2.3, 4.6, 6, 8])
-def test_a_disk_that_fills_up_at_any_stage_costs_nothing_stored(api: Api, disk: Path, slack: float) -> None:
+def test_a_full_disk_at_any_stage_loses_no_stored_data(api: Api, disk: Path, slack: float) -> None:
     api.answer(STORED)
     store()
     before = (disk / "warehouse.duckdb").read_bytes()
@@ -76,7 +76,7 @@ def test_a_data_directory_that_is_a_file_is_named(api: Api, place: Path) -> None
 
 
 @pytest.mark.parametrize("damage", ["state lost", "state garbage", "notes garbage"])
-def test_a_damaged_state_heals_by_itself_and_keeps_the_history(api: Api, place: Path, damage: str) -> None:
+def test_a_damaged_state_is_repaired_and_keeps_the_history(api: Api, place: Path, damage: str) -> None:
     path, state = place / "data" / "warehouse.duckdb", place / "data" / "state"
     api.answer(NEW)
     store()

@@ -259,9 +259,7 @@ def storage_version(file: Path) -> str:
 # ---------------------------------------------------------------------- reading
 
 
-def test_every_release_reads_the_published_file_like_ours_and_leaves_it_as_it_is(
-    reader: Reader, published: Published
-) -> None:
+def test_every_release_reads_the_published_file_and_leaves_it_unchanged(reader: Reader, published: Published) -> None:
     """Only the release itself shows that it can read what ours has written."""
     before = contents(published.data)
     assert all(published.of_the_file.values())

@@ -46,7 +46,7 @@ def page() -> str:
 
 @pytest.mark.parametrize("destination", ["duckdb", "parquet"])
 @pytest.mark.parametrize("step", ["*/.index.html*draft", "*/.metrics*draft", "*/.notified*draft"])
-def test_the_next_run_completes_what_a_killed_one_owed(
+def test_the_next_run_finishes_the_follow_up_of_a_killed_run(
     destination: str, step: str, api: Api, place: Path, notified: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIP_TRUNKS__DESTINATION", destination)

@@ -53,7 +53,7 @@ def test_a_run_killed_anywhere_leaves_one_whole_snapshot_and_the_next_run_works(
     assert_nothing_left_over(lake)
 
 
-def test_a_first_run_that_is_killed_leaves_no_lake_and_the_next_one_makes_it(api: Api, lake: Path) -> None:
+def test_a_killed_first_run_leaves_no_lake_and_the_next_run_creates_it(api: Api, lake: Path) -> None:
     api.answer(snapshot(0))
     while kill_at("writing reports", 0) != KILLED:  # this machine was faster than the kill
         shutil.rmtree(lake.parent)

@@ -35,9 +35,7 @@ def test_a_reader_that_leaves_early_changes_neither_the_exit_code_nor_the_log(pl
         assert f"sip_trunks_run_exit_code {code}\n" in (place / "data" / "state" / "metrics.prom").read_text()
 
 
-def test_a_signal_while_the_webhook_is_asked_changes_nothing_of_a_run_that_is_over(
-    place: Path, api: Api, hook: Hook
-) -> None:
+def test_a_signal_during_the_webhook_request_does_not_change_a_finished_run(place: Path, api: Api, hook: Hook) -> None:
     """The webhook responds to nothing until the process has ended, however long that takes."""
     api.answer([TRUNK])
     hook.is_open.clear()

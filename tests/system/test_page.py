@@ -72,9 +72,7 @@ KINDS = pytest.mark.parametrize("kind", ["typical", "worst", "nothing"])
 
 
 @KINDS
-def test_a_page_asks_for_nothing_and_says_nothing_in_the_console(
-    browser: Browser, pages: dict[str, Path], kind: str
-) -> None:
+def test_a_page_makes_no_requests_and_logs_nothing(browser: Browser, pages: dict[str, Path], kind: str) -> None:
     with visit(browser, pages[kind]) as opened:
         opened.page.wait_for_load_state("networkidle")
         opened.page.evaluate("for (const each of document.querySelectorAll('summary')) each.click()")

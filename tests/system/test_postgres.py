@@ -291,7 +291,7 @@ BEFORE = [TRUNK, IP_TRUNK, trunk(id=50)]
 AFTER = [TRUNK | {"country_code": "DE"}, IP_TRUNK | {"allowed_inbound_ips": ["192.0.2.1"]}, trunk(id=51)]
 
 
-def test_a_run_after_one_that_was_killed_in_the_middle_makes_everything_right(api: Api, url: str) -> None:
+def test_the_run_after_a_killed_one_repairs_everything(api: Api, url: str) -> None:
     api.answer(BEFORE)
     load()
     api.answer(AFTER)
@@ -320,7 +320,7 @@ def load_all_but_the_last_row() -> None:
     ask("DROP FUNCTION public.die CASCADE")
 
 
-def test_a_run_after_one_that_died_at_the_end_takes_nothing_for_known_that_was_not_counted(api: Api) -> None:
+def test_a_load_without_its_last_row_is_repeated_by_the_next_run(api: Api) -> None:
     api.answer(BEFORE)
     load()
     api.answer(AFTER)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.api import Api
 
 
-def test_readers_of_every_kind_see_whole_snapshots_while_runs_go_on(api: Api, place: Path) -> None:
+def test_readers_of_every_kind_see_whole_snapshots_during_runs(api: Api, place: Path) -> None:
     """Only commands beside a run that works show that neither waits for the other, nor sees half of it."""
     snapshots = [[trunk(id=n, country_code=str(step)) for n in range(10)] for step in range(4)]
     api.answer(snapshots[0])
@@ -69,7 +69,7 @@ def test_readers_of_every_kind_see_whole_snapshots_while_runs_go_on(api: Api, pl
     assert_whole(path, snapshots[-1])
 
 
-def test_two_runs_at_once_are_one_run_and_one_refusal(api: Api, place: Path) -> None:
+def test_the_second_of_two_concurrent_runs_is_refused(api: Api, place: Path) -> None:
     api.answer([TRUNK])
     is_asked, may_respond = threading.Event(), threading.Event()
 
@@ -91,7 +91,7 @@ def test_two_runs_at_once_are_one_run_and_one_refusal(api: Api, place: Path) -> 
     assert_whole(read_settings().warehouse_path, [TRUNK])
 
 
-def test_readers_that_are_half_way_through_a_large_table_get_the_rest_of_it(
+def test_a_run_does_not_interrupt_readers_of_a_large_table(
     api: Api, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a table of several row groups is still being read while a run replaces it."""

@@ -99,7 +99,7 @@ def test_the_demo_account_is_renamed_there_and_back(place: Path) -> None:
 # ---------------------------------------------------------------------- trunks under another name
 
 
-def test_an_account_with_the_trunks_of_one_that_is_no_longer_configured_is_refused_alone(
+def test_an_account_with_the_trunks_of_a_removed_account_is_refused(
     begin: Begin, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIP_TRUNKS__DESTINATION", "parquet")

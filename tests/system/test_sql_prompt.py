@@ -109,7 +109,7 @@ def on_a_terminal(*arguments: str, code: int = 0) -> Iterator[Terminal]:
         os.close(ours)
 
 
-def test_the_prompt_answers_completes_remembers_and_goes_on_after_an_error(stored: Path) -> None:
+def test_the_prompt_runs_completes_and_recalls_queries_and_survives_an_error(stored: Path) -> None:
     with on_a_terminal() as terminal:
         assert "last seen 20" in terminal.type_at_the_prompt("SELECT count(*) AS found\r")
         terminal.read_until(r"\.\.\.>")
@@ -147,7 +147,7 @@ def test_sigterm_ends_the_prompt_and_leaves_the_terminal_as_it_was(stored: Path)
         assert terminal.echoes  # as it would not if the prompt had been ended by force
 
 
-def test_ctrl_c_stops_what_is_printed_and_a_history_that_cannot_be_kept_is_none(stored: Path) -> None:
+def test_ctrl_c_stops_the_output_without_a_history_file_too(stored: Path) -> None:
     shutil.rmtree(stored / "state")
     (stored / "state").write_text("no folder")
     with on_a_terminal("--format", "csv") as terminal:

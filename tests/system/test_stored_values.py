@@ -96,7 +96,7 @@ pipeline.run(dlt.resource(rows, name="sip_trunks", primary_key="id", write_dispo
     )
 
 
-def test_a_field_that_is_another_kind_of_value_in_every_run_is_always_stored(api: Api, place: Path) -> None:
+def test_a_field_that_changes_its_type_in_every_run_is_always_stored(api: Api, place: Path) -> None:
     """Only one run after the other shows that a run knows the types of those before it."""
     for value in (5, [1, "a"], {"b": None}, "text", True, 1.5, 2**64, None, 6):
         api.answer([trunk(zz_shifting=value)])

@@ -75,9 +75,7 @@ def test_messages_that_cannot_be_written_do_not_change_a_run(kind: str, api: Api
 
 @pytest.mark.parametrize("kind", ["full", "closed", "broken"])
 @pytest.mark.parametrize("options", [[], ["--json"], ["--log-format", "json"]])
-def test_a_result_that_cannot_be_written_is_published_and_said_to_be(
-    kind: str, options: list[str], api: Api, place: Path
-) -> None:
+def test_an_unwritable_result_is_published_and_reported(kind: str, options: list[str], api: Api, place: Path) -> None:
     api.answer([TRUNK])
     done = call_into("stdout", kind, [*RUN, *options])
     assert done.returncode == (7 if kind == "full" else 0)

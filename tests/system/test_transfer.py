@@ -121,7 +121,7 @@ def source(request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize("form", COPY_FORMATS)
-def test_a_copy_in_any_format_begins_any_destination_which_goes_on_as_its_source_does(
+def test_an_export_in_any_format_initializes_any_destination(
     source: str, form: CopyFormat, kind: str, run_past: RunPast, api: Api, place: Path
 ) -> None:
     """All combinations, of sources that were made by runs: what one writes another may read differently."""
@@ -163,7 +163,7 @@ def test_a_copy_as_of_a_moment_is_the_one_that_was_made_then(source: str, run_pa
 
 
 @pytest.mark.parametrize("form", COPY_FORMATS)
-def test_a_destination_that_begins_with_a_copy_as_of_a_moment_goes_on_from_there(
+def test_a_destination_is_initialized_from_an_export_as_of_a_moment(
     source: str, form: CopyFormat, run_past: RunPast, api: Api, place: Path
 ) -> None:
     """The other kind begins with a copy of the third run, and goes on with the fourth."""
@@ -179,7 +179,7 @@ def test_a_destination_that_begins_with_a_copy_as_of_a_moment_goes_on_from_there
     assert known(place / "after", went.moment) == known(run_past.made_then(3), run_past.moments[3])
 
 
-def test_a_file_begins_with_a_copy_of_an_account_without_trunks(api: Api, place: Path) -> None:
+def test_a_file_is_initialized_from_an_export_without_trunks(api: Api, place: Path) -> None:
     store(source := at(place / "source", "parquet"), [("acme", MOMENTS[0], [])])
     assert export_tables(source, place / "copy", "csv")["sip_trunks"] == 0
     import_tables(begun := at(place / "begun"), place / "copy")

@@ -59,7 +59,7 @@ def database(postgres_url: str) -> str:
     return postgres_url.rpartition("/")[2]
 
 
-def test_a_postgresql_begins_with_a_copy_goes_on_and_is_copied_in_turn(
+def test_postgresql_is_initialized_from_an_export_and_exported_again(
     past: Past, api: Api, place: Path, server: Settings, postgres_server: PostgresServer, database: str
 ) -> None:
     """In every format, and into every kind of destination."""
@@ -113,7 +113,7 @@ def test_a_copy_is_of_one_moment_while_a_run_loads(api: Api, place: Path, server
     assert edition_of(place / "copy") == 0
 
 
-def test_an_import_after_a_run_and_an_import_that_died_has_the_copy_alone(
+def test_an_import_after_a_killed_one_has_only_the_export(
     past: Past, api: Api, server: Settings, postgres_server: PostgresServer, database: str
 ) -> None:
     go_on(server, api, EDITIONS[0])

@@ -53,7 +53,7 @@ def rows(query: str, destination: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_destination_is_run_into_asked_copied_and_begun_with_the_copy(api: Api, destination: str) -> None:
+def test_a_destination_is_loaded_queried_exported_and_imported(api: Api, destination: str) -> None:
     """Only commands in a row show that each finds what the one before has left, wherever that is."""
     api.answer(FIRST)
     assert run_account(destination) == ("loaded", 3, 0, 0)

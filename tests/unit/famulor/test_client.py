@@ -200,7 +200,7 @@ def test_a_refusal_by_a_gateway_is_tried_again_and_does_not_blame_the_token(
     assert len(api.requests) == 3
 
 
-def test_a_gateway_that_lets_a_later_attempt_pass_costs_nothing(api: Api) -> None:
+def test_a_gateway_that_passes_a_later_attempt_does_not_fail_a_run(api: Api) -> None:
     api.queue(b"<html>", 403, Content_Type="text/html", Retry_After="0")
     api.answer(GOOD)
     assert records(fetch(api.base_url)) == raw(TRUNK, IP_TRUNK)

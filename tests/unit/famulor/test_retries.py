@@ -70,7 +70,7 @@ SILENCES = sorted(fault for fault in FAULTS if "silence" in fault)
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS.keys() - SILENCES))
-def test_a_fault_is_a_retry_and_never_a_short_snapshot(fault: str) -> None:
+def test_a_fault_is_retried_and_never_shortens_a_snapshot(fault: str) -> None:
     announced: list[str] = []
     with FaultyServer(FAULTS[fault], FAULTS[fault], send(response(GOOD))) as server:
         snapshot = fetch(server.base_url, announce=announced.append)
@@ -81,7 +81,7 @@ def test_a_fault_is_a_retry_and_never_a_short_snapshot(fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", SILENCES)
-def test_silence_is_a_retry_and_never_a_short_snapshot(fault: str) -> None:
+def test_silence_is_retried_and_never_shortens_a_snapshot(fault: str) -> None:
     """A busy machine is silent for a while too, so that there may be more attempts than those that are meant."""
     announced: list[str] = []
     with FaultyServer(FAULTS[fault], FAULTS[fault], send(response(GOOD))) as server:
@@ -120,7 +120,7 @@ CUT_BODIES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("cut", CUT_BODIES.values(), ids=CUT_BODIES.keys())
-def test_a_body_that_ends_early_though_its_length_fits_is_a_retry(cut: bytes) -> None:
+def test_a_truncated_body_is_retried_even_if_its_length_matches(cut: bytes) -> None:
     with FaultyServer(send(cut), send(cut), send(response(GOOD))) as server:
         snapshot = fetch(server.base_url)
         assert len(server.requests) == 3

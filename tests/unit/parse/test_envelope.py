@@ -146,7 +146,7 @@ def test_a_byte_order_mark_alone_is_an_empty_response() -> None:
         (b'{"error": "\xe9"}', 11),
     ],
 )
-def test_bytes_that_are_no_utf_8_are_refused_with_their_place(content: bytes, offset: int) -> None:
+def test_invalid_utf_8_is_refused_with_its_offset(content: bytes, offset: int) -> None:
     says = complaint(content)
     assert f"expected JSON in UTF-8, got an invalid byte at offset {offset} of {len(content)}" in says
 

@@ -67,7 +67,7 @@ def rows(columns: Columns) -> list[str]:
 
 @settings(max_examples=60)
 @given(RECORDS, st.integers(1, 6))
-def test_a_value_is_read_alike_alone_and_beside_any_other(records: list[dict[str, Any]], size: int) -> None:
+def test_a_value_is_read_the_same_alone_and_beside_others(records: list[dict[str, Any]], size: int) -> None:
     sent = spell(records)
     alone = [rows(read_records([record], TYPES))[0] for record in sent]
     assert rows(read_records(sent, TYPES)) == alone
@@ -76,7 +76,7 @@ def test_a_value_is_read_alike_alone_and_beside_any_other(records: list[dict[str
 
 @settings(max_examples=60)
 @given(st.lists(st.fixed_dictionaries({"created_at": MOMENTS.map(json.dumps) | MISSING}), min_size=2, max_size=8))
-def test_an_instant_is_read_alike_alone_and_beside_any_other(records: list[dict[str, Any]]) -> None:
+def test_an_instant_is_read_the_same_alone_and_beside_others(records: list[dict[str, Any]]) -> None:
     sent = spell(records)
     columns = read_records(sent)
     assert rows(columns) == [rows(read_records([record]))[0] for record in sent]

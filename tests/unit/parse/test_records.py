@@ -187,7 +187,7 @@ def test_a_large_integer_in_a_column_of_doubles_is_not_rounded() -> None:
     assert values(columns, "zz_ratio__v_text") == [None, str(2**53 + 1)]
 
 
-def test_fields_whose_name_says_secret_are_dropped_at_any_depth_and_reported() -> None:
+def test_fields_with_secret_names_are_dropped_at_any_depth_and_reported() -> None:
     sent = trunk(
         sip_password="hunter2",
         zz_extra={"auth": [{"apiKey": "hunter3", "realm": "a"}]},
@@ -364,7 +364,7 @@ def test_every_value_can_be_read_back(records: list[dict[str, Any]]) -> None:
         max_size=5,
     )
 )
-def test_reading_in_one_go_and_value_by_value_agree(records: list[dict[str, Any]]) -> None:
+def test_reading_at_once_and_value_by_value_agree(records: list[dict[str, Any]]) -> None:
     numbered = [{"id": index, **record} for index, record in enumerate(records)]
     quick = read_records(raw(*numbered))
     # A new zz_nested field can only be read value by value; without it the columns must be the same.

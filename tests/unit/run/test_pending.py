@@ -69,7 +69,7 @@ def test_the_note_of_a_run_that_published_nothing_is_deleted(settings: Settings)
         assert list(settings.state_dir.iterdir()) == []
 
 
-def test_a_result_waits_for_a_run_into_its_destination_and_a_damaged_one_is_dropped(settings: Settings) -> None:
+def test_a_pending_result_waits_for_its_destination_and_is_dropped_if_damaged(settings: Settings) -> None:
     note_and_die(settings)
     with follow_up_pending(replace(settings, destination="parquet")) as (interrupted, _):
         assert interrupted == []

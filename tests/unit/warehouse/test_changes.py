@@ -63,7 +63,7 @@ def test_a_change_and_its_reversal_are_two_steps_and_no_difference() -> None:
     ]
 
 
-def test_a_trunk_that_was_changed_before_it_went_has_gone_with_its_last_version() -> None:
+def test_a_trunk_that_changed_before_its_removal_is_removed_once() -> None:
     gone = versions({"days": (0, 1)}, {"days": (1, 2), "country_code": "FR"})
     changes = derive_changes(gone, observations(0, 1, 2), drift(), since=day(0), as_of=day(3))
     assert rows(changes, "change", "observed_at") == [("removed", pd.Timestamp(day(2)))]

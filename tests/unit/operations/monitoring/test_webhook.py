@@ -95,9 +95,7 @@ def test_new_findings_drift_and_changes_are_sent_without_any_phone_number(settin
     assert "10 new findings: 1 critical of allowlist-open, 9 low of number-format" in hook.take_texts()
 
 
-def test_new_findings_are_told_by_rule_and_cause_and_those_of_new_rules_are_no_news(
-    settings: Settings, hook: Hook
-) -> None:
+def test_new_findings_are_sent_by_rule_and_cause_without_those_of_new_rules(settings: Settings, hook: Hook) -> None:
     findings = [
         RuleFindings("high", "provider-host", 23, 23, cause_count=1, new_cause_count=1),
         RuleFindings("high", "host-ip", 9, 3, cause_count=2, known_cause_count=1, added_count=3),
