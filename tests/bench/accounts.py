@@ -68,7 +68,7 @@ def compare_accounts(rounds: int) -> Result:
                             if row.does == "loads":
                                 _refuse_less_than(size * TRUNKS, folder / "output.txt")
     about = (
-        f"Accounts of {TRUNKS} trunks each, {AT_ONCE} asked at once, each answered after {PAUSE_SECONDS * 1000:.0f} ms"
+        f"Accounts of {TRUNKS} trunks each, {AT_ONCE} requests at a time, responses after {PAUSE_SECONDS * 1000:.0f} ms"
     )
     return Result(NAME, about, {row.label: row for row in rows.values()})
 

@@ -97,7 +97,7 @@ def take_turn(
     for run, row in zip(contender.way.runs, contender.rows, strict=True):
         served = answers[run.moment]
         if run.moment is not Moment.FIRST and served.fingerprint == answers[Moment.FIRST].fingerprint:
-            row.note = "of so few, one in a hundred is none"
+            row.note = "1 % of so few trunks is none"
             continue
         say(f"{served.fingerprint.trunk_count:,} trunks: {run.label}")
         command = tuple(str(SCRIPTS.parent / part) if part.startswith("ways/") else part for part in run.command)

@@ -15,11 +15,11 @@ NO_REPORTS = ("sip-trunks", "run", "--no-reports")
 TO_LAKE = ("--destination", "parquet")
 
 OURS = "sip-trunks run --no-reports"
-AGAIN = "sip-trunks run --no-reports, same answer again"
+AGAIN = "sip-trunks run --no-reports, unchanged response"
 TOUCHED = "sip-trunks run --no-reports, 1 % changed"
 OUR_REPORTS = "sip-trunks run, with all reports"
 OUR_LAKE = "sip-trunks run --no-reports, Parquet lake"
-LAKE_AGAIN = "sip-trunks run --no-reports, Parquet lake, same answer again"
+LAKE_AGAIN = "sip-trunks run --no-reports, Parquet lake, unchanged response"
 HASH = "curl and sha256sum, nothing stored"
 FLOOR = "curl + DuckDB, a bare array"
 OBJECT = "curl + DuckDB, the object"
@@ -41,8 +41,9 @@ INGESTR_ARROW = "ingestr's library, an Arrow table made by hand"
 
 EVERYTHING = "current table, history, allowlists, drift, publishing"
 CURRENT = "current table"
-NOT_THE_ANSWER = "the API has no such answer"
+NOT_THE_RESPONSE = "the API sends no bare array"
 CURRENT_CHILD = "current table, allowlists"
+UNCHANGED = "one observation"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def by_script(label: str, command: str, *environments: str, layout: str = "one t
 OUR_FILE = Way(
     (
         Run(OURS, NO_REPORTS, EVERYTHING),
-        Run(AGAIN, NO_REPORTS, "finds that nothing is new"),
+        Run(AGAIN, NO_REPORTS, UNCHANGED),
         Run(TOUCHED, NO_REPORTS, EVERYTHING, Moment.TOUCHED),
     ),
     place="data/warehouse.duckdb",
@@ -95,13 +96,13 @@ WAYS = (
     Way(
         (
             Run(OUR_LAKE, (*NO_REPORTS, *TO_LAKE), EVERYTHING),
-            Run(LAKE_AGAIN, (*NO_REPORTS, *TO_LAKE), "finds that nothing is new"),
+            Run(LAKE_AGAIN, (*NO_REPORTS, *TO_LAKE), UNCHANGED),
         ),
         place="data/lake/famulor",
         layout="sip-trunks lake",
     ),
     Way((Run(HASH, ("sh", "ways/hash.sh"), "nothing"),), layout=""),
-    by_script(FLOOR, "sh ways/curl_duckdb.sh bare", "floor", note=NOT_THE_ANSWER),
+    by_script(FLOOR, "sh ways/curl_duckdb.sh bare", "floor", note=NOT_THE_RESPONSE),
     by_script(OBJECT, "sh ways/curl_duckdb.sh object", "floor"),
     by_script(MSGSPEC, "python ways/msgspec_duckdb.py", "hand"),
     by_script(ORJSON, "python ways/orjson_arrow.py", "hand"),
@@ -120,7 +121,7 @@ WAYS = (
     by_script(SINGER_PARQUET, "sh ways/singer.sh parquet", "singer-tap", "singer-parquet"),
     by_script(AIRBYTE, "python ways/airbyte_duckdb.py", "airbyte"),
     by_script(SLING, "sh ways/sling.sh", "sling"),
-    by_script(INGESTR, "sh ways/ingestr.sh file", "ingestr", note=NOT_THE_ANSWER),
+    by_script(INGESTR, "sh ways/ingestr.sh file", "ingestr", note=NOT_THE_RESPONSE),
     by_script(INGESTR_ROWS, "sh ways/ingestr.sh rows", "ingestr"),
     by_script(INGESTR_ARROW, "sh ways/ingestr.sh arrow", "ingestr"),
 )

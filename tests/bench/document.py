@@ -1,7 +1,7 @@
 """The generated parts of docs/performance.md: `python -m tests.bench.document` writes them from what was measured.
 
-A part begins with `<!-- generated: bench NAME -->`, where NAME is a size, `start`, `linear`, `accounts`, `reports`,
-`targets`, `machine` or `versions`, and ends with `<!-- end -->`. One of which nothing was measured stays as it is.
+A part begins with `<!-- generated: bench NAME -->`, where NAME is a size, `ways`, `start`, `linear`, `accounts`,
+`reports`, `targets`, `machine` or `versions`, and ends with `<!-- end -->`. A part without a measurement is unchanged.
 """
 
 from __future__ import annotations
@@ -30,14 +30,25 @@ def table_of(result: Result) -> str:
     """Return the result as a table, padded so that it can be read as it is."""
     floor = result.rows.get(FLOOR)
     base = floor.middle(CPU) if floor and floor.runs else 0.0
-    columns = ["", "runs", "CPU s", "× floor", "wall s", "peak MB", "disk MB", "does", "keeps"]
+    columns = ["", "runs", "CPU s", "× floor", "wall s", "peak MB", "disk MB"]
     rows = [_cells(row, base) for row in result.rows.values() if row.runs]
     kept = [
         index
         for index, name in enumerate(columns)
-        if not name or any(row[index] for row in rows)  # a column that nobody fills is none
+        if not name or any(row[index] for row in rows)  # without empty columns
     ]
-    lines = [[row[index] for index in kept] for row in (columns, *rows)]
+    return _table([[row[index] for index in kept] for row in (columns, *rows)])
+
+
+def ways_of(results: Mapping[str, Result]) -> str:
+    """Return what each way to load the trunks stores, once for the tables of all sizes."""
+    measured = (results[size].rows.values() for size in map(str, COMPARED) if size in results)
+    rows = {row.label: row for found in measured for row in found if row.runs}
+    cells = [[row.label, "; ".join(filter(None, (row.does, row.note))), row.kept] for row in rows.values()]
+    return _table([["", "stores", "types"], *cells]) if cells else ""
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     ruler = ["-" * width for width in widths]
     return "\n".join(_line(cells, widths) for cells in (lines[0], ruler, *lines[1:]))
@@ -47,8 +58,7 @@ def _cells(row: Row, base: float) -> list[str]:
     ratio = f"{row.middle(CPU) / base:.1f}" if base else ""
     disk = row.middle(lambda cost: cost.disk_mb)
     costs = [spread(row.runs, CPU, 2), ratio, spread(row.runs, WALL, 2), spread(row.runs, PEAK, 0)]
-    does = "; ".join(filter(None, (row.does, row.note)))
-    return [row.label, str(len(row.runs)), *costs, f"{disk:.1f}" if disk else "", does, row.kept]
+    return [row.label, str(len(row.runs)), *costs, f"{disk:.1f}" if disk else ""]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -63,7 +73,7 @@ def spread(runs: Sequence[Cost], part: Callable[[Cost], float], digits: int) -> 
 
 
 def missing(result: Result) -> str:
-    """Return who is not in the table, and why, as a list below it."""
+    """Return the ways that are not in the table, and why, as a list below it."""
     reasons = [f"- {row.label}: {row.note}" for row in result.rows.values() if not row.runs]
     return "\n".join(["", "", "Not in the table:", "", *reasons]) if reasons else ""
 
@@ -83,6 +93,7 @@ def ours() -> str:
 def parts(results: Mapping[str, Result]) -> Iterator[tuple[str, str]]:
     """Yield every part of which something is known, with its name."""
     yield from ((name, told(result)) for name, result in results.items())
+    yield "ways", ways_of(results)
     yield "targets", "\n".join(f"- {line}" for line in judge(results))
     environments = dict.fromkeys(name for way in WAYS for name in way.environments)
     pins = [f"- {name}: {versions(name)}" for name in environments]

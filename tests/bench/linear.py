@@ -36,4 +36,4 @@ def compare_sizes(rounds: int) -> Result:
         for size, contender in contenders.items()
         for row in contender.rows
     }
-    return Result(NAME, "our first run, from small to large", rows)
+    return Result(NAME, "first runs", rows)

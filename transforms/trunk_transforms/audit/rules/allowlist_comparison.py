@@ -30,7 +30,7 @@ _FEWEST_COMPARED = 4
 @rule(
     "allowlist-outlier",
     severity="medium",
-    question="Which allowlists have an address that no other trunk at the provider has, or lack one that they all have?",
+    question="Which allowlists have an address that no other at the provider has, or lack one that all others have?",
     why="An address on a single trunk may be left over or belong to a stranger. Calls from a missing address are "
     "rejected.",
     fix="compare the list with those of the other trunks; remove leftover addresses, and add missing ones",
