@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.commands.options import Options, Parser, add_destination, add_format, add_output, add_raw, add_yes, ask
+from sip_trunks.commands.options import Options, Parser, add_format, add_options, ask
 from sip_trunks.core.accounts import find_shared_tokens
 from sip_trunks.core.errors import UsageError, suggest
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.lock import holding_lock
-from sip_trunks.core.settings import Settings, is_account_name, read_settings
+from sip_trunks.core.settings import Settings, is_account_name
 from sip_trunks.destinations import open_destination
 from sip_trunks.operations.monitoring.prometheus import forget_metrics
 from sip_trunks.operations.monitoring.webhook import forget_notifications
@@ -36,24 +35,19 @@ COLUMNS = ("account", "is_configured", "is_stored", "first_seen_at", "last_seen_
 def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     add_format(parser, "table", "csv", "json")
-    add_raw(parser)
-    add_output(parser)
-    add_destination(parser)
+    add_options(parser, "--raw", "--output", "--destination")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     forget = actions.add_parser("forget", help="delete all stored data of one account, including its history")
     forget.add_argument("name", metavar="NAME", help="the account, as `accounts` lists it")
-    add_yes(forget)
+    add_options(forget, "--yes", "--destination")
     rename = actions.add_parser("rename", help="give a stored account another name, and keep its history")
     rename.add_argument("name", metavar="OLD", help="the stored account, as `accounts` lists it")
     rename.add_argument("new_name", metavar="NEW", help="the name that it has, or will have, in the settings")
-    for action in (forget, rename):
-        # The default must not replace a --destination before the action.
-        add_destination(action, default=argparse.SUPPRESS)
+    add_options(rename, "--destination")
 
 
-def run(options: Options) -> int:
+def run(settings: Settings, options: Options) -> int:
     """List the accounts, rename one, or forget one."""
-    settings = read_settings(options.destination)
     if options.action:
         from sip_trunks.core.logs import logging_to_file
 

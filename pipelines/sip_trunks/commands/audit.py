@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from sip_trunks.commands.options import Options, Parser, add_report_output
+from sip_trunks.core.settings import Settings
 from trunk_transforms.schema.findings import SEVERITIES
 
 
@@ -21,16 +22,14 @@ def add_arguments(parser: Parser) -> None:
     add_report_output(parser)
 
 
-def run(options: Options) -> int:
+def run(settings: Settings, options: Options) -> int:
     """Write the findings of the selected rules; return 10 if one reaches the severity of `--fail-on`."""
     from sip_trunks.commands.report import deriving, output_reports
     from sip_trunks.core.errors import CHECK_FAILED, UsageError
-    from sip_trunks.core.settings import read_settings
     from sip_trunks.reporting.output import choose_format
     from trunk_transforms.audit.rules import select_rules
     from trunk_transforms.audit.suppressions import expired
 
-    settings = read_settings(options.destination)
     try:
         rules = select_rules(_split(options.select), _split(options.ignore))
     except ValueError as error:

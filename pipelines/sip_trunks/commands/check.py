@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sip_trunks.commands.options import Options, Parser, add_destination
+from sip_trunks.commands.options import Options, Parser, add_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_destination(parser)
+    add_options(parser, "--destination")
 
 
-def run(options: Options) -> int:
+def run(_: None, options: Options) -> int:
     """Print one line per check; return the exit code of the first that fails."""
     from sip_trunks.reporting.formats import print_json
 
@@ -36,14 +36,12 @@ def run(options: Options) -> int:
 
 def _perform(destination: str | None) -> Iterator[Check]:
     """Yield the checks; wrong settings are the only one."""
-    from sip_trunks.commands.dispatch import check_settings
+    from sip_trunks.commands.dispatch import checked_settings
     from sip_trunks.core.errors import ConfigError, describe_error
-    from sip_trunks.core.settings import read_settings
     from sip_trunks.operations.preflight import Check, perform_checks
 
     try:
-        check_settings(destination)
-        settings = read_settings(destination)
+        settings = checked_settings(destination)
     except ConfigError as error:
         yield Check("settings", describe_error(error), error.exit_code)
         return

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sip_trunks.commands.options import Options
-    from sip_trunks.commands.parser import Parser
+from sip_trunks.commands.options import Options, Parser
 
 
 def add_arguments(parser: Parser) -> None:
@@ -16,7 +12,7 @@ def add_arguments(parser: Parser) -> None:
     )
 
 
-def run(options: Options) -> int:
+def run(_: None, options: Options) -> int:
     """Print the script, with the options of every command and the names of reports and rules."""
     import shtab
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sip_trunks.commands.options import Options, Parser, add_port
+from sip_trunks.core.settings import Settings
 
 
 def add_arguments(parser: Parser) -> None:
@@ -10,7 +11,7 @@ def add_arguments(parser: Parser) -> None:
     add_port(parser, 8765, "8765")
 
 
-def run(options: Options) -> int:
+def run(_: Settings, options: Options) -> int:
     """Serve until stopped. Raises UsageError if the port is in use."""
     from contextlib import ExitStack
     from threading import Event

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sip_trunks.commands.options import Options, Parser, add_destination, add_format, add_output
+from sip_trunks.commands.options import Options, Parser, add_format, add_options
 from sip_trunks.core.errors import UsageError, suggest
-from sip_trunks.core.settings import Settings, read_settings
+from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import print_json, print_table
 from sip_trunks.reporting.output import write_text
@@ -23,17 +23,16 @@ def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("table", nargs="?", metavar="TABLE", help="only this table, view or macro (default: all)")
     add_format(parser, "table", "json", "markdown")
-    add_output(parser)
-    add_destination(parser)
+    add_options(parser, "--output", "--destination")
 
 
-def run(options: Options) -> int:
+def run(settings: Settings, options: Options) -> int:
     """Print the dictionary, or one entry of it, including stored columns that the API has added.
 
     Raises UsageError if no entry has this name.
     """
     name = options.table
-    every = list_entries(_read_stored_columns(read_settings(options.destination)))
+    every = list_entries(_read_stored_columns(settings))
     entries = [entry for entry in every if name is None or name in (entry.name, entry.name.partition("(")[0])]
     entries = entries or [entry for entry in every if entry.name == f"reports.{name}"]
     if not entries:

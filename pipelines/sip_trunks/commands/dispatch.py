@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from importlib import import_module
@@ -14,10 +15,10 @@ from keyword import iskeyword
 from typing import TYPE_CHECKING
 
 from sip_trunks import __version__
-from sip_trunks.commands.parser import Parser
+from sip_trunks.commands.options import Options, Parser
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from sip_trunks.core.settings import Settings
 
 COMMANDS = {
     "run": "load the current trunks, publish them and write the reports",
@@ -56,9 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         with _using_folders(options.config, options.data_dir):
-            if options.command not in _WITHOUT_SETTINGS:
-                check_settings(getattr(options, "destination", None))
-            options.exit_code = int(options.run(options))
+            settings = None if options.command in _WITHOUT_SETTINGS else checked_settings(options.destination)
+            options.exit_code = int(options.run(settings, options))
         print(end="", flush=True)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - every error becomes one line and an exit code
         return _report_error(options, error)
@@ -75,7 +75,7 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"sip-trunks {__version__}")
-    parser.set_defaults(config=None, data_dir=None, debug=False)
+    parser.set_defaults(config=None, data_dir=None, debug=False, destination=None)
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, prog="sip-trunks")
     for name, meaning in COMMANDS.items():
         added = parsers.add_parser(name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}.")
@@ -110,13 +110,13 @@ def _using_folders(config: str | None, data_dir: str | None) -> Iterator[None]:
         yield
 
 
-def check_settings(destination: str | None) -> None:
-    """Raise ConfigError for settings that are unknown or not valid, whether or not the command uses them."""
+def checked_settings(destination: str | None) -> Settings:
+    """Return the settings. Raises ConfigError if any is unknown or not valid, whether or not the command uses it."""
     from sip_trunks.core.settings import PSEUDONYMS, read_settings
 
     settings = read_settings(destination)
     if set(settings.pseudonymize) <= set(PSEUDONYMS):
-        return
+        return settings
     from sip_trunks.destinations import open_destination
     from sip_trunks.warehouse.state import refuse_unknown_fields
     from trunk_transforms.schema import RESOURCES
@@ -125,9 +125,10 @@ def check_settings(destination: str | None) -> None:
     tables = [resource.name for resource in RESOURCES]
     with stored.reading(tables) if stored.exists() else nullcontext() as connection:
         refuse_unknown_fields(settings, connection)
+    return settings
 
 
-def _report_error(options: argparse.Namespace, caught: BaseException) -> int:
+def _report_error(options: Options, caught: BaseException) -> int:
     from sip_trunks.commands.signals import stopped_by
     from sip_trunks.core.errors import SipTrunksError, describe_error, exit_code_of, is_output_lost
 
@@ -145,7 +146,7 @@ def _report_error(options: argparse.Namespace, caught: BaseException) -> int:
     return fail(options, f"{bug}{describe_error(error)}{hint}", code)
 
 
-def fail(options: argparse.Namespace, message: str, code: int) -> int:
+def fail(options: Options, message: str, code: int) -> int:
     """Print an error in the format of the command's output and return the exit code."""
     if options.command == "run" and options.json:
         from sip_trunks.reporting.formats import print_json

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from sip_trunks.commands.options import (
-    Options,
-    Parser,
-    add_accounts,
-    add_destination,
-    add_format,
-    add_output,
-    add_raw,
-    moment,
-)
+from sip_trunks.commands.options import Options, Parser, add_format, add_options, moment
+from sip_trunks.core.settings import Settings
 
 
 def add_arguments(parser: Parser) -> None:
@@ -21,16 +13,13 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--since", type=moment, metavar="TIME", help="include past deviations seen at or after this time"
     )
-    add_accounts(parser)
+    add_options(parser, "--account")
     add_format(parser, "table", "csv", "json")
-    add_raw(parser)
-    add_output(parser)
-    add_destination(parser)
+    add_options(parser, "--raw", "--output", "--destination")
 
 
-def run(options: Options) -> int:
+def run(settings: Settings, options: Options) -> int:
     """Print the deviations."""
-    from sip_trunks.core.settings import read_settings
     from sip_trunks.destinations import open_destination
     from sip_trunks.reporting.formats import write_rows
     from sip_trunks.reporting.output import write_text
@@ -38,7 +27,7 @@ def run(options: Options) -> int:
     from trunk_transforms.schema import DRIFT, SCHEMA_DRIFT, SIP_TRUNK_SNAPSHOTS
 
     tables = (SIP_TRUNK_SNAPSHOTS.name, SCHEMA_DRIFT.name)
-    with open_destination(read_settings(options.destination)).reading(tables) as connection:
+    with open_destination(settings).reading(tables) as connection:
         refuse_unknown_accounts(connection, options.account)
         seen = read_drift(connection, options.since)
     rows = [list(vars(each).values()) for each in seen if not options.account or each.account in options.account]

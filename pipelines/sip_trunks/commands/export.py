@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sip_trunks.commands.options import Options, Parser, add_destination, add_format, moment
+from sip_trunks.commands.options import Options, Parser, add_format, add_options
+from sip_trunks.core.settings import Settings
 
 
 def add_arguments(parser: Parser) -> None:
@@ -11,20 +12,17 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--output", metavar="DIR", help="new folder for the copy (default: sip-trunks-export-TIME here)"
     )
-    parser.add_argument("--as-of", type=moment, metavar="TIME", help="the state at this time (default: now)")
-    add_destination(parser)
+    add_options(parser, "--as-of", "--destination")
 
 
-def run(options: Options) -> int:
+def run(settings: Settings, options: Options) -> int:
     """Write the copy and print the number of rows of each table."""
     from datetime import UTC, datetime
     from pathlib import Path
 
-    from sip_trunks.core.settings import read_settings
     from sip_trunks.operations.transfer import export_tables
     from sip_trunks.reporting.formats import print_table
 
-    settings = read_settings(options.destination)
     output = options.output or f"sip-trunks-export-{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
     counts = export_tables(settings, Path(output).absolute(), options.format, options.as_of)
     print_table(["table", "rows"], list(counts.items()))

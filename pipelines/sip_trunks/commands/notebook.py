@@ -14,11 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sip_trunks.commands.options import Options, Parser, add_destination, add_port
+from sip_trunks.commands.options import Options, Parser, add_options, add_port
 from sip_trunks.commands.signals import changed_handlers
 from sip_trunks.core.errors import MissingExtraError, UsageError
 from sip_trunks.core.process import changed_environment, changed_log_level
-from sip_trunks.core.settings import read_settings
+from sip_trunks.core.settings import Settings
 
 _HOST = "127.0.0.1"
 _FILES = ("explore.py", "explore.css")
@@ -41,15 +41,14 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--edit", action="store_true", help="edit a copy of the notebook here, explore.py")
     add_port(parser, 0, "any free one")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
-    add_destination(parser)
+    add_options(parser, "--destination")
 
 
-def run(options: Options) -> int:
+def run(settings: Settings, options: Options) -> int:
     """Serve the notebook until stopped, on this machine only; the printed URL has the access token.
 
     Raises MissingExtraError without marimo and Altair, UsageError if the port is in use.
     """
-    settings = read_settings(options.destination)
     if find_spec("marimo") is None or find_spec("altair") is None:
         is_checkout = (_PACKAGE.parents[1] / "pyproject.toml").is_file()
         raise MissingExtraError(f"the notebook needs marimo and Altair: {_IN_CHECKOUT if is_checkout else _ELSEWHERE}")

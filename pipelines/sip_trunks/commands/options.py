@@ -1,30 +1,61 @@
-"""Options that several commands have, types of option values, and questions on the terminal."""
+"""The parser of the command line, options that several commands have, types of values, questions on the terminal."""
 
 from __future__ import annotations
 
 import argparse
+from argparse import SUPPRESS
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 Options = argparse.Namespace
-Parser = argparse.ArgumentParser
 
 
-def add_destination(parser: Parser, default: str | None = None) -> None:
-    """Declare `--destination`."""
-    parser.add_argument(
-        "--destination",
-        metavar="NAME",
-        default=default,
-        help="duckdb (a file), parquet (a lake), or dlt's name of a database (default: sip_trunks.destination)",
-    )
+class Parser(argparse.ArgumentParser):
+    """A parser whose options are declared when they are needed, because that imports the module of the command.
+
+    The parsers of the program, of its commands and of their actions have the same options for folders and errors.
+    Errors show the usage of the command, and suggest a name like the one that was typed.
+    """
+
+    declare: Callable[[Parser], None] | None = None
+    _is_complete = False
+
+    def complete(self) -> None:
+        """Declare the options, unless that is done: those of `declare`, and those of every command."""
+        if self._is_complete:
+            return
+        self._is_complete = True
+        if self.declare is not None:
+            self.declare(self)
+        add_options(self, "--config", "--data-dir", "--debug")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does, but refuse unknown arguments here, where the command is known."""
+        self.complete()
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            from sip_trunks.core.errors import suggest  # slow to import
+
+            near = suggest(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
+        return found, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            from sip_trunks.core.errors import suggest
+
+            error.message += suggest(str(value), map(str, action.choices or ()))
+            raise
 
 
-def add_accounts(parser: Parser | argparse._ArgumentGroup) -> None:
-    """Declare `--account`, which can be repeated."""
-    parser.add_argument(
-        "--account", action="append", default=[], metavar="NAME", help="only this account; repeatable (default: all)"
-    )
+def add_options(parser: argparse._ActionsContainer, *names: str) -> None:
+    """Declare these options, each of which several commands have."""
+    for name in names:
+        parser.add_argument(name, **_SHARED[name])
 
 
 def add_format(parser: Parser, *formats: str, by_extension: bool = False) -> None:
@@ -40,21 +71,6 @@ def add_format(parser: Parser, *formats: str, by_extension: bool = False) -> Non
     )
     if "json" in formats:
         parser.add_argument("--json", action="store_const", dest="format", const="json", help="same as --format json")
-
-
-def add_raw(parser: Parser) -> None:
-    """Declare `--raw`."""
-    parser.add_argument("--raw", action="store_true", help="csv: do not guard against spreadsheet formulas")
-
-
-def add_output(parser: Parser) -> None:
-    """Declare `--output`, for a command that writes one file."""
-    parser.add_argument("--output", type=path, metavar="FILE", help="write to FILE (default: standard output)")
-
-
-def add_yes(parser: Parser) -> None:
-    """Declare `--yes`."""
-    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def add_port(parser: Parser, default: int, meaning: str) -> None:
@@ -77,8 +93,7 @@ def add_report_output(parser: Parser) -> None:
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="address of a running Dask scheduler (default: start local workers)"
     )
-    parser.add_argument("--as-of", type=moment, metavar="TIME", help="the state at this time (default: now)")
-    add_accounts(parser)
+    add_options(parser, "--as-of", "--account")
     parser.add_argument("--mask", action="store_true", help="mask phone numbers and usernames")
     add_format(parser, *FORMATS, by_extension=True)
     parser.add_argument(
@@ -88,8 +103,7 @@ def add_report_output(parser: Parser) -> None:
         help="write to this file, such as trunks.xlsx for Excel, or to a folder for csv and png of several reports "
         "(default: standard output)",
     )
-    add_raw(parser)
-    add_destination(parser)
+    add_options(parser, "--raw", "--destination")
 
 
 def port(text: str) -> int:
@@ -111,6 +125,25 @@ def moment(text: str) -> datetime:
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"must be a date or time such as 2026-03-31T10:00:00Z, got {text!r}") from None
+
+
+_ACCOUNT = "only this account; repeatable (default: all)"
+_CONFIG = "folder with the settings (default: .dlt, here or above)"
+_DATA_DIR = "folder for all stored data (default: sip_trunks.data_dir)"
+_DESTINATION = "duckdb (a file), parquet (a lake), or dlt's name of a database (default: sip_trunks.destination)"
+# A suppressed default does not replace an option before the command or the action; `build_parser` has the default.
+_SHARED: dict[str, dict[str, Any]] = {
+    "--account": {"action": "append", "default": [], "metavar": "NAME", "help": _ACCOUNT},
+    "--as-of": {"type": moment, "metavar": "TIME", "help": "the state at this time (default: now)"},
+    "--config": {"default": SUPPRESS, "metavar": "DIR", "help": _CONFIG},
+    "--data-dir": {"default": SUPPRESS, "metavar": "DIR", "help": _DATA_DIR},
+    "--debug": {"default": SUPPRESS, "action": "store_true", "help": "show the traceback of an error"},
+    "--destination": {"default": SUPPRESS, "metavar": "NAME", "help": _DESTINATION},
+    "--output": {"type": path, "metavar": "FILE", "help": "write to FILE (default: standard output)"},
+    "--raw": {"action": "store_true", "help": "csv: do not guard against spreadsheet formulas"},
+    "--yes": {"action": "store_true", "help": "do not ask for confirmation"},
+}
+"""The options that several commands have."""
 
 
 def ask(question: str) -> str:

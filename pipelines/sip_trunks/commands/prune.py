@@ -6,10 +6,10 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sip_trunks.commands.options import Options, Parser, add_destination, add_yes, confirm
+from sip_trunks.commands.options import Options, Parser, add_options, confirm
 from sip_trunks.core.errors import UsageError, nothing_stored
 from sip_trunks.core.lock import holding_lock
-from sip_trunks.core.settings import Settings, parse_duration, read_settings
+from sip_trunks.core.settings import Settings, parse_duration
 from sip_trunks.destinations import open_destination
 from sip_trunks.operations.retention import Deletions, compact, count_rows, deletions_before
 from sip_trunks.reporting.formats import as_size, print_table
@@ -28,18 +28,16 @@ def add_arguments(parser: Parser) -> None:
         help="delete data older than this, such as 400d: closed versions, observations, drift, snapshots, resolved "
         "findings (default: delete nothing, only compact)",
     )
-    add_yes(parser)
-    add_destination(parser)
+    add_options(parser, "--yes", "--destination")
 
 
-def run(options: Options) -> int:
+def run(settings: Settings, options: Options) -> int:
     """Show what would be deleted and, after confirmation, delete it and compact the rest.
 
     Raises UsageError, RunActiveError, DestinationError.
     """
     from sip_trunks.core.logs import logging_to_file
 
-    settings = read_settings(options.destination)
     with logging_to_file(settings):
         return _prune(settings, _cutoff(options.older_than), is_agreed=options.yes)
 

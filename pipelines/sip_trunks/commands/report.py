@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sip_trunks.commands.options import Options, Parser, add_report_output, moment
 from sip_trunks.core.errors import UsageError, suggest
-from sip_trunks.core.settings import Settings, read_settings
+from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.output import choose_format, write_reports
 from trunk_transforms.schema.reports import COUNT_COLUMNS, REPORTS
@@ -33,7 +33,7 @@ def add_arguments(parser: Parser) -> None:
     add_report_output(parser)
 
 
-def run(options: Options) -> int:
+def run(settings: Settings, options: Options) -> int:
     """Write the reports that are named; by default the overview, or all reports in a page or a workbook."""
     names = list(dict.fromkeys(options.names or (["counts"] if options.by else [])))
     _check_names(names, options.by)
@@ -46,7 +46,6 @@ def run(options: Options) -> int:
     # The overview and the page show the last weeks; `changes` alone shows the last two snapshots.
     asked: dict[str, Any] = {"since": options.since, "is_log": "overview" in names and options.since is None}
     asked |= {name: getattr(options, name) for name in ("period", "by") if getattr(options, name)}
-    settings = read_settings(options.destination)
     with deriving(settings, options, names, **asked) as inputs:
         output_reports(settings, options, names, inputs)
     return 0

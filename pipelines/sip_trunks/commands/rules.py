@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from functools import partial
 
-from sip_trunks.commands.options import Options, Parser, add_format, add_output, add_raw
+from sip_trunks.commands.options import Options, Parser, add_format, add_options
+from sip_trunks.core.settings import Settings
 
 _FIELDS = ("severity", "question", "why", "fix", "source")
 
@@ -14,11 +15,10 @@ def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="rules or families of rules to explain (default: all)")
     add_format(parser, "table", "csv", "json", "markdown")
-    add_raw(parser)
-    add_output(parser)
+    add_options(parser, "--raw", "--output")
 
 
-def run(options: Options) -> int:
+def run(_: Settings, options: Options) -> int:
     """Print the rules: complete on a terminal, by name, and in csv, json and markdown, else without the texts.
 
     Raises UsageError if no rule has one of the names.

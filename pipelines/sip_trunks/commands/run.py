@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.commands.options import Options, Parser, add_accounts, add_destination
+from sip_trunks.commands.options import Options, Parser, add_options
 from sip_trunks.core.errors import PUBLISHED
-from sip_trunks.core.settings import DEMO_ACCOUNT, Account, Settings, read_settings
+from sip_trunks.core.settings import DEMO_ACCOUNT, Account, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--demo", action="store_true", help="load the embedded demo account; needs no token")
-    add_accounts(source)
+    add_options(source, "--account")
     parser.add_argument(
         "--accept-shrink", action="store_true", help="accept a response that lost many trunks, this once"
     )
@@ -40,10 +40,10 @@ def add_arguments(parser: Parser) -> None:
         metavar="URL",
         help="webhook that receives failures, recovery, findings, drift and changes (default: sip_trunks.notify)",
     )
-    add_destination(parser)
+    add_options(parser, "--destination")
 
 
-def run(options: Options) -> int:
+def run(settings: Settings, options: Options) -> int:
     """Load the trunks, print the result, and return the exit code."""
     from datetime import UTC, datetime
 
@@ -54,7 +54,6 @@ def run(options: Options) -> int:
     from sip_trunks.run.result import print_result
 
     started_at = datetime.now(UTC)
-    settings = read_settings(options.destination)
     options.log_format = options.log_format or settings.log_format
     settings = replace(settings, log_format=options.log_format, notify=options.notify or settings.notify)
     with ExitStack() as stack:

@@ -9,10 +9,10 @@ from datetime import datetime
 from itertools import islice
 from types import ModuleType
 
-from sip_trunks.commands.options import Options, Parser, add_accounts, add_destination, add_yes, confirm
+from sip_trunks.commands.options import Options, Parser, add_options, confirm
 from sip_trunks.core.accounts import has_stored_token, pick_accounts
 from sip_trunks.core.errors import UsageError
-from sip_trunks.core.settings import Settings, find_shell_settings, read_settings
+from sip_trunks.core.settings import Settings, find_shell_settings
 from sip_trunks.operations.scheduling import crontab, systemd
 from sip_trunks.operations.scheduling.installed import find_schedules
 from sip_trunks.operations.scheduling.job import Installed, Job, describe_run, offset_minutes, owner_of
@@ -35,9 +35,9 @@ def add_arguments(parser: Parser) -> None:
         help='use cron; with an expression such as "7 * * * *" instead of --every',
     )
     adding.add_argument("--systemd", action="store_true", help="use a systemd timer (default: if systemd responds)")
-    add_accounts(adding)
+    add_options(adding, "--account")
     adding.add_argument("--dry-run", action="store_true", help="show the schedule and install nothing")
-    add_destination(adding)
+    add_options(adding, "--destination")
     showing = actions.add_parser("show", help="show installed schedules and their next times")
     showing.add_argument("--json", action="store_true", help="print one JSON array")
     removing = actions.add_parser("remove", help="show the schedule, ask, and remove it")
@@ -45,12 +45,12 @@ def add_arguments(parser: Parser) -> None:
         action.set_defaults(act=function)
     for action in (adding, removing):
         action.add_argument("--name", default="sip-trunks", help="one of several schedules (default: sip-trunks)")
-        add_yes(action)
+        add_options(action, "--yes")
 
 
-def run(options: Options) -> int:
+def run(settings: Settings, options: Options) -> int:
     """Install, show or remove a schedule."""
-    options.act(read_settings(getattr(options, "destination", None)), options)
+    options.act(settings, options)
     return 0
 
 

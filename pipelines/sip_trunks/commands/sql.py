@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sip_trunks.commands.options import Options, Parser, add_destination, add_format, add_raw
+from sip_trunks.commands.options import Options, Parser, add_format, add_options
 from sip_trunks.commands.sql_query import read_rows, run_query
 from sip_trunks.core.errors import UsageError
-from sip_trunks.core.settings import Settings, read_settings
+from sip_trunks.core.settings import Settings
 from sip_trunks.reporting.formats import number_twins, write_rows
 from sip_trunks.reporting.output import choose_format, write_bytes, write_text
 
@@ -36,16 +36,14 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--output", metavar="FILE", help="write to FILE (default: standard output)")
     add_format(parser, *_FORMATS, by_extension=True)
-    add_raw(parser)
-    add_destination(parser)
+    add_options(parser, "--raw", "--destination")
 
 
-def run(options: Options) -> int:
+def run(settings: Settings, options: Options) -> int:
     """Run the query, or those typed at the prompt; return the exit code.
 
     Raises UsageError for an invalid query, parameter or format.
     """
-    settings = read_settings(options.destination)
     if options.output == "":
         raise UsageError("--output needs the name of a file")
     output = Path(options.output) if options.output else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from sip_trunks.commands.dispatch import fail
-from sip_trunks.commands.options import Options, Parser, add_destination
+from sip_trunks.commands.options import Options, Parser, add_options
+from sip_trunks.core.settings import Settings
 
 
 def add_arguments(parser: Parser) -> None:
@@ -14,18 +15,17 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--max-age", metavar="AGE", help="exit with 10 if an account was not seen for this long, such as 90min, 2h, 1d"
     )
-    add_destination(parser)
+    add_options(parser, "--destination")
 
 
-def run(options: Options) -> int:
+def run(settings: Settings, options: Options) -> int:
     """Print the status; return 10 if data is older than `--max-age`."""
     from sip_trunks.core.errors import CHECK_FAILED
-    from sip_trunks.core.settings import parse_duration, read_settings
+    from sip_trunks.core.settings import parse_duration
     from sip_trunks.operations.status import describe_stale, find_stale, print_status, read_status
     from sip_trunks.reporting.formats import print_json
 
     max_age = None if options.max_age is None else parse_duration("--max-age", options.max_age)
-    settings = read_settings(options.destination)
     status = read_status(settings)
     stale = [] if max_age is None else find_stale(settings, status["accounts"], max_age)
     is_sound = max_age is None or (bool(status["accounts"]) and not stale)
