@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,17 +9,12 @@ from typing import TYPE_CHECKING, Any
 from sip_trunks.commands.options import Options, Parser, add_format, add_options, ask
 from sip_trunks.core.accounts import find_shared_tokens
 from sip_trunks.core.errors import UsageError, suggest
-from sip_trunks.core.files import write_whole
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import Settings, is_account_name
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.monitoring.prometheus import forget_metrics
-from sip_trunks.operations.monitoring.webhook import forget_notifications
 from sip_trunks.reporting.formats import print_table, write_rows
 from sip_trunks.reporting.output import write_text
-from sip_trunks.run.pending import forget_pending
 from sip_trunks.run.result import format_moment
-from sip_trunks.run.run_log import rename_failures
 from sip_trunks.warehouse import state
 from trunk_transforms import schema
 
@@ -84,6 +78,7 @@ def _forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
 
     Raises UsageError if nothing is stored of it or the user does not confirm, RunActiveError, DestinationError.
     """
+    from sip_trunks.operations.renaming import rename_in_files
     from sip_trunks.operations.retention import compact, deletions_of
     from sip_trunks.operations.unfinished import noting_unfinished, read_unfinished
     from sip_trunks.run.run import clean_work
@@ -99,11 +94,7 @@ def _forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
         with noting_unfinished(settings, destination, name):
             counts = compact(settings, destination, deletions_of(name))
             destination.expire_old_versions()
-            _forget_last_run(settings, name)
-            forget_metrics(settings, name)
-            forget_notifications(settings, name)
-            forget_pending(settings, name)
-            rename_failures(settings, name, None)
+            rename_in_files(settings, name, None)
     print_table(["table", "rows"], list(counts.items()))
     print(f"forgotten  {name}, in {destination.location}")
     print("kept       the logs, which can contain names of accounts but no trunks")
@@ -158,16 +149,6 @@ def _rename_account(settings: Settings, old: str, new: str) -> int:
     if any(entry.get("account") == old for entry in settings.suppressions):
         print(f"sip-trunks: [[sip_trunks.suppressions]] has the account {old}: change it to {new}", file=sys.stderr)
     return 0
-
-
-def _forget_last_run(settings: Settings, name: str) -> None:
-    """Remove the account from the record of the last run, because details of drift quote values of the API."""
-    try:
-        noted = json.loads(settings.last_run_path.read_text("utf-8"))
-        entries = [entry for entry in noted["accounts"] if entry["account"] != name]
-    except (OSError, ValueError, LookupError, TypeError):
-        return
-    write_whole(settings.last_run_path, json.dumps(noted | {"accounts": entries}, indent=1).encode())
 
 
 def _read_spans(destination: Destination) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rename an account: its rows in every table, its findings, and its name in the files of the data directory."""
+"""Rename or delete an account: its rows in every table, its findings, its data in the files of the data directory."""
 
 from __future__ import annotations
 
@@ -35,13 +35,17 @@ def rename_account(settings: Settings, destination: Destination, renaming: Renam
         partial(report_tables.rename_in_logs, renaming=renaming),
     )
     logger.info("renamed the account %s to %s in %s", renaming.old, renaming.new, destination.location)
-    names = (renaming.old, renaming.new)
-    _rename_last_run(settings, *names)
-    rename_metrics(settings, *names)
-    rename_notifications(settings, *names)
-    rename_pending(settings, *names)
-    rename_failures(settings, *names)
+    rename_in_files(settings, renaming.old, renaming.new)
     return counts
+
+
+def rename_in_files(settings: Settings, old: str, new: str | None) -> None:
+    """Rename an account in the files of the data directory; if `new` is None, delete its data from them.
+
+    Raises OSError.
+    """
+    for rename in (_rename_last_run, rename_metrics, rename_notifications, rename_pending, rename_failures):
+        rename(settings, old, new)
 
 
 def _renamed_suppressions(settings: Settings, renaming: Renaming) -> list[dict[str, object]]:
@@ -52,15 +56,16 @@ def _renamed_suppressions(settings: Settings, renaming: Renaming) -> list[dict[s
     ]
 
 
-def _rename_last_run(settings: Settings, old: str, new: str) -> None:
-    """Rename the account in the record of the last run, which `status` shows."""
+def _rename_last_run(settings: Settings, old: str, new: str | None) -> None:
+    """Rename the account in the record of the last run, which `status` shows; details of drift quote its values."""
     try:
         noted = json.loads(settings.last_run_path.read_text("utf-8"))
-        for entry in noted["accounts"]:
-            if entry["account"] == old:
+        entries = [entry for entry in noted["accounts"] if new or entry["account"] != old]
+        for entry in entries:
+            if new and entry["account"] == old:
                 drift = [seen | {"account": new} for seen in entry.get("drift", ())]
                 error = entry["error"] and with_name(entry["error"], old, new)
                 entry |= {"account": new, "drift": drift, "error": error}
     except (OSError, ValueError, LookupError, TypeError):
         return
-    write_whole(settings.last_run_path, json.dumps(noted, indent=1).encode())
+    write_whole(settings.last_run_path, json.dumps(noted | {"accounts": entries}, indent=1).encode())

@@ -53,28 +53,22 @@ def follow_up_pending(settings: Settings) -> Iterator[tuple[list[RunResult], Cal
             path.unlink(missing_ok=True)
 
 
-def forget_pending(settings: Settings, account: str) -> None:
-    """Delete the account from the noted results. Raises OSError."""
+def rename_pending(settings: Settings, old: str, new: str | None) -> None:
+    """Rename an account in the noted results; if `new` is None, delete it from them. Raises OSError."""
+
+    def renamed(entry: AccountResult, name: str) -> AccountResult:
+        drift = tuple(replace(seen, account=name) for seen in entry.drift)
+        return replace(entry, account=name, drift=drift, error=entry.error and with_name(entry.error, old, name))
+
     for path in settings.state_dir.glob(_PATTERN):
         for result in _read(path):
-            entries = tuple(entry for entry in result.accounts if entry.account != account)
-            stored = {name: last for name, last in result.stored.items() if name != account}
+            accounts = [entry for entry in result.accounts if new or entry.account != old]
+            entries = tuple(renamed(entry, new) if new and entry.account == old else entry for entry in accounts)
+            stored = {account: last for account, last in result.stored.items() if account != old}
+            if new and old in result.stored:
+                stored[new] = result.stored[old]
             kept = replace(result, accounts=entries, stored=stored, warnings=())
             write_whole(path, msgspec.json.encode(kept))
-
-
-def rename_pending(settings: Settings, old: str, new: str) -> None:
-    """Rename an account in the noted results. Raises OSError."""
-
-    def renamed(entry: AccountResult) -> AccountResult:
-        drift = tuple(replace(seen, account=new) for seen in entry.drift)
-        return replace(entry, account=new, drift=drift, error=entry.error and with_name(entry.error, old, new))
-
-    for path in settings.state_dir.glob(_PATTERN):
-        for result in _read(path):
-            entries = tuple(renamed(entry) if entry.account == old else entry for entry in result.accounts)
-            stored = {new if name == old else name: last for name, last in result.stored.items()}
-            write_whole(path, msgspec.json.encode(replace(result, accounts=entries, stored=stored)))
 
 
 def mark_page(settings: Settings) -> None:

@@ -11,7 +11,6 @@ import pytest
 from sip_trunks.core.settings import Settings, prepare_state_dir, read_settings
 from sip_trunks.run.pending import (
     follow_up_pending,
-    forget_pending,
     is_page_pending,
     mark_page,
     rename_pending,
@@ -82,7 +81,7 @@ def test_a_pending_result_waits_for_its_destination_and_is_dropped_if_damaged(se
 
 def test_a_forgotten_account_is_deleted_from_noted_results(settings: Settings) -> None:
     note_and_die(settings)
-    forget_pending(settings, "acme")
+    rename_pending(settings, "acme", None)
     (noted,) = settings.state_dir.iterdir()
     assert b"acme" not in noted.read_bytes()
     with follow_up_pending(settings) as (interrupted, _):

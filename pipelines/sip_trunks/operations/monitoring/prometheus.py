@@ -75,25 +75,18 @@ def write_metrics(settings: Settings, run: Mapping[str, Any], result: RunResult 
     write_whole(settings.metrics_path, "".join(f"{line}\n" for line in lines).encode())
 
 
-def forget_metrics(settings: Settings, account: str) -> None:
-    """Delete the account's metrics, and the findings, because they include the account's. Raises OSError."""
-    gone = (_labels({"account": account}), *(f"{_PREFIX}{name}{{" for name in _OF_FINDINGS))
-    with suppress(FileNotFoundError):
-        lines = settings.metrics_path.read_text("utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if not any(text in line for text in gone)]
-        write_whole(settings.metrics_path, "".join(kept).encode())
-
-
-def rename_metrics(settings: Settings, old: str, new: str) -> None:
+def rename_metrics(settings: Settings, old: str, new: str | None) -> None:
     """Rename the account's metrics; metrics with the new name, from another destination, are replaced.
 
-    Raises OSError.
+    If `new` is None, delete them, and the findings, because they include the account's. Raises OSError.
     """
-    ours, theirs = _labels({"account": old}), _labels({"account": new})
+    ours, theirs = _labels({"account": old}), _labels({"account": new or old})
+    gone = [theirs] if new else [ours, *(f"{_PREFIX}{name}{{" for name in _OF_FINDINGS)]
     with suppress(FileNotFoundError):
         lines = settings.metrics_path.read_text("utf-8").splitlines(keepends=True)
-        if any(ours in line for line in lines):
-            kept = [line.replace(ours, theirs) for line in lines if theirs not in line]
+        # After a renaming, it is the new name's metrics that are current.
+        if new is None or any(ours in line for line in lines):
+            kept = [line.replace(ours, theirs) for line in lines if not any(text in line for text in gone)]
             write_whole(settings.metrics_path, "".join(kept).encode())
 
 

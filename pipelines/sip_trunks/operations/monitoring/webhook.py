@@ -24,7 +24,7 @@ from sip_trunks.core.errors import SipTrunksError, name_some
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.http import Connections
 from sip_trunks.core.urls import check_webhook_url
-from sip_trunks.run.result import with_name, without_name
+from sip_trunks.run.result import with_name
 from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.text import count_of, printable
@@ -123,18 +123,11 @@ def notify(
     _write_state(settings, after)
 
 
-def forget_notifications(settings: Settings, account: str) -> None:
-    """Delete the unsent lines that name the account. Raises OSError."""
+def rename_notifications(settings: Settings, old: str, new: str | None) -> None:
+    """Rename an account in the unsent lines; if `new` is None, delete the lines that name it. Raises OSError."""
     state = _read_state(settings)
-    kept = tuple(line for line in state.unsent if without_name(line, account) == line)
-    if kept != state.unsent:
-        _write_state(settings, replace(state, unsent=kept))
-
-
-def rename_notifications(settings: Settings, old: str, new: str) -> None:
-    """Rename an account in the unsent lines. Raises OSError."""
-    state = _read_state(settings)
-    renamed = tuple(with_name(line, old, new) for line in state.unsent)
+    kept = [line for line in state.unsent if new or with_name(line, old, "") == line]
+    renamed = tuple(with_name(line, old, new or "") for line in kept)
     if renamed != state.unsent:
         _write_state(settings, replace(state, unsent=renamed))
 

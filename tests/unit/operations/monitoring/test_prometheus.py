@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sip_trunks.core.settings import Settings, read_settings
-from sip_trunks.operations.monitoring.prometheus import forget_metrics, rename_metrics, write_metrics
+from sip_trunks.operations.monitoring.prometheus import rename_metrics, write_metrics
 from sip_trunks.run.result import AccountResult, RuleFindings, RunResult
 from sip_trunks.run.run_log import summarize, summarize_failure
 from sip_trunks.warehouse.state import StoredAccount
@@ -77,7 +77,7 @@ def test_findings_of_an_older_response_are_not_current_and_are_left_out(settings
 
 def test_a_forgotten_account_is_in_no_metric_and_findings_wait_for_the_next_run(settings: Settings) -> None:
     after(settings, outcome_of(GOOD, replace(GOOD, account="beta"), findings=FOUND))
-    forget_metrics(settings, "acme")
+    rename_metrics(settings, "acme", None)
     samples = samples_of(settings.metrics_path.read_text("utf-8"))
     assert not [name for name in samples if "acme" in name or "findings" in name]
     assert samples['sip_trunks_trunks{account="beta"}'] == 2

@@ -15,7 +15,6 @@ from sip_trunks.core.settings import Settings, prepare_state_dir, read_settings
 from sip_trunks.operations.monitoring.webhook import (
     NotificationError,
     check_address,
-    forget_notifications,
     notify,
     rename_notifications,
 )
@@ -168,7 +167,7 @@ def test_pending_notifications_of_an_account_are_forgotten_with_it(settings: Set
         hook.statuses = [404]
         with pytest.raises(NotificationError):
             send(settings, outcome_of(AccountResult(name, "loaded", 1, 1, 0, 0)))
-    forget_notifications(settings, "acme")
+    rename_notifications(settings, "acme", None)
     send(settings, outcome_of(QUIET))
     assert hook.take_texts().splitlines()[0].endswith(": trunks: 1 new, 0 changed, 0 removed (acme-2)")
 
