@@ -1,7 +1,5 @@
 """Text for one line of output: escaped text from the API, and counted nouns."""
 
-from __future__ import annotations
-
 
 def printable(text: str, limit: int) -> str:
     """Return `text` for one line of a terminal or a log: at most `limit` characters, without control characters.

@@ -1,10 +1,9 @@
 """The command `accounts`: list configured and stored accounts, rename one, forget one."""
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sip_trunks.commands.options import Options, Parser, add_format, add_options, ask
 from sip_trunks.core.accounts import find_shared_tokens
@@ -12,16 +11,12 @@ from sip_trunks.core.errors import UsageError, suggest
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import Settings, is_account_name
 from sip_trunks.destinations import open_destination
+from sip_trunks.destinations.base import Destination
 from sip_trunks.reporting.formats import print_table, write_rows
 from sip_trunks.reporting.output import write_text
 from sip_trunks.run.result import format_moment
 from sip_trunks.warehouse import state
 from trunk_transforms import schema
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sip_trunks.destinations.base import Destination
 
 COLUMNS = ("account", "is_configured", "is_stored", "first_seen_at", "last_seen_at", "trunk_count", "same_token_as")
 

@@ -1,7 +1,5 @@
 """The command `audit`: list misconfigured trunks and how to fix them."""
 
-from __future__ import annotations
-
 import sys
 
 from sip_trunks.commands.options import Options, Parser, add_report_output

@@ -1,7 +1,5 @@
 """The command `completion`: print the script that completes commands and options in a shell."""
 
-from __future__ import annotations
-
 from sip_trunks.commands.options import Options, Parser
 
 

@@ -1,7 +1,5 @@
 """The command `demo-api`: serve the demo account as the API would."""
 
-from __future__ import annotations
-
 from sip_trunks.commands.options import Options, Parser, add_port
 from sip_trunks.core.settings import Settings
 

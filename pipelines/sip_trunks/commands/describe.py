@@ -1,9 +1,6 @@
 """The command `describe`: print the data dictionary, or one entry of it."""
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING
 
 from sip_trunks.commands.options import Options, Parser, add_format, add_options
 from sip_trunks.core.errors import UsageError, suggest
@@ -12,11 +9,8 @@ from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.formats import print_json, print_table
 from sip_trunks.reporting.output import write_text
 from sip_trunks.warehouse import sql
-from sip_trunks.warehouse.dictionary import list_entries, markdown_of
+from sip_trunks.warehouse.dictionary import Entry, list_entries, markdown_of
 from trunk_transforms import schema
-
-if TYPE_CHECKING:
-    from sip_trunks.warehouse.dictionary import Entry
 
 
 def add_arguments(parser: Parser) -> None:

@@ -3,8 +3,6 @@
 Only the module of the chosen command is imported, which keeps the start fast.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,13 +10,10 @@ from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from importlib import import_module
 from keyword import iskeyword
-from typing import TYPE_CHECKING
 
 from sip_trunks import __version__
 from sip_trunks.commands.options import Options, Parser
-
-if TYPE_CHECKING:
-    from sip_trunks.core.settings import Settings
+from sip_trunks.core.settings import Settings
 
 COMMANDS = {
     "run": "load the current trunks, publish them and write the reports",

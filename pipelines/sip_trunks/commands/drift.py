@@ -1,7 +1,5 @@
 """The command `drift`: list deviations of responses from the declaration, each with its first time."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from sip_trunks.commands.options import Options, Parser, add_format, add_options, moment

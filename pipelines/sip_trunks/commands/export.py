@@ -1,7 +1,5 @@
 """The command `export`: write a consistent copy of all stored data, including the history."""
 
-from __future__ import annotations
-
 from sip_trunks.commands.options import Options, Parser, add_format, add_options
 from sip_trunks.core.settings import Settings
 

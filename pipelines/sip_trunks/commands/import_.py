@@ -1,7 +1,5 @@
 """The command `import`: initialize an empty destination from an export."""
 
-from __future__ import annotations
-
 from sip_trunks.commands.options import Options, Parser, add_options
 from sip_trunks.core.settings import Settings
 

@@ -1,7 +1,5 @@
 """The command `notebook`: serve notebooks/explore.py to a browser on this machine, or edit a copy of it."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 import shutil

@@ -1,23 +1,18 @@
 """The command `prune`: delete old data and compact the rest, after showing the effect and asking."""
 
-from __future__ import annotations
-
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from sip_trunks.commands.options import Options, Parser, add_options, confirm
 from sip_trunks.core.errors import UsageError, nothing_stored
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import Settings, parse_duration
 from sip_trunks.destinations import open_destination
+from sip_trunks.destinations.base import Destination
 from sip_trunks.operations.retention import Deletions, compact, count_rows, deletions_before
 from sip_trunks.reporting.formats import as_size, print_table
 from sip_trunks.run.result import format_moment
 from sip_trunks.run.run_log import forget_runs
-
-if TYPE_CHECKING:
-    from sip_trunks.destinations.base import Destination
 
 
 def add_arguments(parser: Parser) -> None:

@@ -1,22 +1,17 @@
 """The command `report`: reports on the stored trunks, as of any time, in any format."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sip_trunks.commands.options import Options, Parser, add_report_output, moment
 from sip_trunks.core.errors import UsageError, suggest
 from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.output import choose_format, write_reports
+from trunk_transforms.reports.inputs import ReportInputs
 from trunk_transforms.schema.reports import COUNT_COLUMNS, REPORTS
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from trunk_transforms.reports.inputs import ReportInputs
 
 
 def add_arguments(parser: Parser) -> None:

@@ -1,7 +1,5 @@
 """The command `rules`: list the rules of the audit, with reason and source, or explain some of them."""
 
-from __future__ import annotations
-
 import sys
 from functools import partial
 

@@ -1,20 +1,15 @@
 """The command `run`: load the current trunks, publish them and write the reports."""
 
-from __future__ import annotations
-
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sip_trunks.commands.options import Options, Parser, add_options
 from sip_trunks.core.errors import PUBLISHED
 from sip_trunks.core.settings import DEMO_ACCOUNT, Account, Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sip_trunks.run.result import RunResult
+from sip_trunks.run.result import RunResult
 
 
 def add_arguments(parser: Parser) -> None:

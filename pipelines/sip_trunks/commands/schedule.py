@@ -1,7 +1,5 @@
 """The command `schedule`: install, show or remove a schedule. Every change is shown before it is made."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import sys

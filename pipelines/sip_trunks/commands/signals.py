@@ -1,17 +1,12 @@
 """Signal handlers of a command that runs in its own process."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from threading import Timer
-from typing import TYPE_CHECKING, Any, NoReturn
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
+from typing import Any, NoReturn
 
 _PATIENCE_SECONDS = 3.0
 _stopped_by: KeyboardInterrupt | None = None

@@ -1,12 +1,10 @@
 """The command `sql`: run one read-only statement on the stored data, with bound parameters."""
 
-from __future__ import annotations
-
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sip_trunks.commands.options import Options, Parser, add_format, add_options
 from sip_trunks.commands.sql_query import read_rows, run_query
@@ -14,9 +12,6 @@ from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import Settings
 from sip_trunks.reporting.formats import number_twins, write_rows
 from sip_trunks.reporting.output import choose_format, write_bytes, write_text
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 _FORMATS = ("table", "csv", "json", "markdown", "parquet")
 _STANDARD_INPUT = "-"

@@ -1,13 +1,12 @@
 """The prompt of `sip-trunks sql`: statements over several lines, history, completion of tables and columns."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
+from collections.abc import Callable
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from types import FrameType
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
@@ -22,16 +21,11 @@ from sip_trunks.commands.sql_query import read_rows
 from sip_trunks.core.errors import SipTrunksError, Terminated
 from sip_trunks.core.settings import Settings, prepare_state_dir
 from sip_trunks.destinations import open_destination
+from sip_trunks.destinations.base import Destination
 from sip_trunks.reporting.formats import print_table, write_rows
 from sip_trunks.warehouse.state import read_observation_span
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
 from trunk_transforms.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-
-    from sip_trunks.destinations.base import Destination
 
 HISTORY = "sql_history"
 _MOST_ROWS = 1000

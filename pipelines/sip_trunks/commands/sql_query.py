@@ -1,26 +1,21 @@
 """Run a query on the stored data."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 
 from sip_trunks.core.errors import QueryError
+from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.warehouse.read_only import refuse_all_but_queries
 from sip_trunks.warehouse.sql import find_tables
 from trunk_transforms.schema.findings import CURRENT_FINDINGS
 from trunk_transforms.schema.reports import ACCOUNT_RUNS, RUNS
 from trunk_transforms.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from sip_trunks.core.settings import Settings
 
 T = TypeVar("T")
 

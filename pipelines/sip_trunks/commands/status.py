@@ -1,7 +1,5 @@
 """The command `status`: show when each account was last seen, and how the last run ended."""
 
-from __future__ import annotations
-
 import sys
 
 from sip_trunks.commands.dispatch import fail

@@ -1,7 +1,5 @@
 """The configured accounts with their tokens, and the key of their pseudonyms."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path

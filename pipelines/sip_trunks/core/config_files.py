@@ -4,8 +4,6 @@ Each setting is declared once, as a field of a dataclass: `attempts: Count = set
 to read, validate and document it.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import tomllib

@@ -1,19 +1,13 @@
 """The environment and log of dlt while this program uses it, and secrets from dlt's other providers."""
 
-from __future__ import annotations
-
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from sip_trunks.core.config_files import name_config_dir
 from sip_trunks.core.logs import adopting_dlt_log
 from sip_trunks.core.process import changed_environment
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sip_trunks.core.settings import Settings
+from sip_trunks.core.settings import Settings
 
 
 @contextmanager

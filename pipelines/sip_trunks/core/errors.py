@@ -1,16 +1,12 @@
 """The expected errors. Each has a message of one line, and an exit code for scripts."""
 
-from __future__ import annotations
-
 import errno
 import os
-from typing import TYPE_CHECKING, Any, TypeGuard
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeGuard
 
 from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 _LONGEST_LINE = 4000
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)

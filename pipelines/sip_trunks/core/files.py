@@ -1,19 +1,15 @@
 """Replace files atomically: a reader sees the old content or the new content, never a part of it."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import glob
 import os
 import shutil
 import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from typing import IO
 
 _MOST_LINKS = 40  # as the kernel follows
 

@@ -1,13 +1,12 @@
 """HTTP connections with TLS, the proxy of the environment, and a limit on the total time of a request."""
 
-from __future__ import annotations
-
 import socket
 import ssl
 import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPResponse
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -15,9 +14,6 @@ import urllib3
 
 from sip_trunks.core.errors import ConfigError
 from sip_trunks.core.urls import is_loopback
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 
 class Connections:

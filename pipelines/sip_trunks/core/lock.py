@@ -1,21 +1,15 @@
 """The lock that allows one run at a time per data directory."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from sip_trunks.core.errors import RunActiveError
-from sip_trunks.core.settings import prepare_state_dir
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sip_trunks.core.settings import Settings
+from sip_trunks.core.settings import Settings, prepare_state_dir
 
 
 @contextmanager

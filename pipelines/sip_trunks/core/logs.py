@@ -4,22 +4,16 @@ With `sip_trunks.log_format = "json"`, each line on standard error and in the fi
 `level`, `event` and `message`. The last line of a run also has the columns of `runs`.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sip_trunks.core.settings import prepare_state_dir
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from sip_trunks.core.settings import Settings
+from sip_trunks.core.settings import Settings, prepare_state_dir
 
 logger = logging.getLogger("sip_trunks")
 logger.addHandler(logging.NullHandler())  # without a log file, Python would print what is logged

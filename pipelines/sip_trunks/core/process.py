@@ -1,15 +1,11 @@
 """Contexts that change the process and restore it: environment variables, log levels, importable modules."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from typing import Any
 
 
 @contextmanager

@@ -5,23 +5,18 @@ files and the environment, and dlt reads tables of its own. So only three kinds 
 a section of this program, a section with nearly that name, and a setting of this program outside its section.
 """
 
-from __future__ import annotations
-
 import os
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
 from itertools import islice
-from typing import TYPE_CHECKING, get_origin
+from typing import get_origin
 
+from sip_trunks.core.config_files import ConfigFiles, Setting
 from sip_trunks.core.errors import ConfigError
 from trunk_transforms.schema.resources import RESOURCES
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from sip_trunks.core.config_files import ConfigFiles, Setting
-
-    Known = Mapping[str, Setting]
+Known = Mapping[str, Setting]
 
 _DLT_TABLES = {
     "sources.famulor": {"data_writer", "extract", "famulor", "normalize", "schema", *(each.name for each in RESOURCES)},

@@ -1,16 +1,10 @@
 """The URLs in the settings: the base URL of the API, which receives the token, and the URL of the webhook."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from sip_trunks.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    from urllib.parse import SplitResult
 
 PLATFORM_2 = "this is Platform 2.0; sip-trunks reads the classic API, with the token of a classic account"
 

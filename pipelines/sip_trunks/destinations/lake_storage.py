@@ -3,31 +3,24 @@
 Both have the same operations. Names are relative to the lake, with `/` between folders.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
 import re
 import shutil
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import duckdb
 
 from sip_trunks.core.errors import ConfigError, DestinationError, RunActiveError, SipTrunksError
 from sip_trunks.core.files import sync_directory
+from sip_trunks.core.settings import Settings
 from sip_trunks.warehouse.sql import DATASET, file_literal, literal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
-
-    import duckdb
-
-    from sip_trunks.core.settings import Settings
-
 
 _BEGINNING = f".{DATASET}-begun"
 """A file that exists while the first version is published. A lake with versions, but without it and without a pointer,

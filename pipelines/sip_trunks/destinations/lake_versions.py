@@ -10,28 +10,23 @@ A version is named after the time at which it begins. Published files never chan
 hour, so that readers can finish. A compaction writes a version without deleted rows and with fewer files.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
 
 from sip_trunks.core.errors import DestinationError, RunActiveError
+from sip_trunks.destinations.lake_storage import LakeFiles
 from sip_trunks.warehouse import sql
 from trunk_transforms import schema
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    import duckdb
-
-    from sip_trunks.destinations.lake_storage import LakeFiles
 
 SNAPSHOT_ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
 _AUDIT_TABLES = [table.name for table in schema.AUDIT_TABLES]

@@ -4,8 +4,6 @@ The body is spooled to a temporary file and parsed after the download is complet
 a retry, not to a short snapshot. The token is sent only to the configured origin.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import mmap
@@ -14,9 +12,12 @@ import ssl
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from datetime import datetime
+from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import urllib3
@@ -24,6 +25,7 @@ import urllib3
 from sip_trunks import __version__
 from sip_trunks.core.errors import ApiRefusedError, ApiUnreachableError
 from sip_trunks.core.http import Connections
+from sip_trunks.core.settings import Account, ApiSettings
 from sip_trunks.famulor.links import endpoint_url, next_page_url, resolve_link
 from sip_trunks.famulor.rate_limit import RateLimit
 from sip_trunks.famulor.spool import SpooledRecords, release_memory
@@ -31,17 +33,9 @@ from sip_trunks.famulor.wait_hints import read_wait_seconds
 from trunk_transforms.parse.claims import read_paging_headers
 from trunk_transforms.parse.envelope import InvalidResponseError, Page, TruncatedResponseError, read_page
 from trunk_transforms.parse.paging import add_ids, find_next_page, find_undeclared_keys, has_count, refuse_incomplete
-from trunk_transforms.schema.resources import RESOURCES, TRUNKS
+from trunk_transforms.schema.resources import RESOURCES, TRUNKS, Resource
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import datetime
-    from pathlib import Path
-
-    from sip_trunks.core.settings import Account, ApiSettings
-    from trunk_transforms.schema.resources import Resource
-
-    _Read: TypeAlias = Callable[[memoryview, Mapping[str, str]], Page | None]
+_Read: TypeAlias = Callable[[memoryview, Mapping[str, str]], Page | None]
 
 _CHUNK_BYTES = 2**18
 _SMALL_BYTES = 2**20  # smaller bodies stay in memory, to limit the number of open files

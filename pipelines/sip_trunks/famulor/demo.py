@@ -4,8 +4,6 @@ The account is invented and the same on every machine: the number of an edition 
 demo.toml has the sites, providers and mistakes. Only the standard library is used, so that a demo starts at once.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import random

@@ -6,24 +6,19 @@ The API's rate limit applies per token. Accounts with different tokens are fetch
 token are fetched one after the other. While the run waits for a slow account, the next ones are fetched.
 """
 
-from __future__ import annotations
-
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from threading import Condition, Thread
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from sip_trunks.core.errors import ApiUnreachableError
 from sip_trunks.core.http import Connections
+from sip_trunks.core.settings import Account, ApiSettings
 from sip_trunks.famulor.client import RawSnapshot, fetch_snapshot
 from sip_trunks.famulor.rate_limit import RateLimit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from sip_trunks.core.settings import Account, ApiSettings
 
 Result: TypeAlias = RawSnapshot | Exception
 

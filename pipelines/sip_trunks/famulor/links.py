@@ -1,7 +1,5 @@
 """Validate the URLs that receive the token: the endpoint, and redirects and paging links of the same origin."""
 
-from __future__ import annotations
-
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 import urllib3

@@ -1,7 +1,5 @@
 """The API's rate limit, which applies per token. A token that exceeds it is rejected for a minute."""
 
-from __future__ import annotations
-
 from collections import deque
 from threading import Lock
 

@@ -10,16 +10,17 @@
 were fetched and validated before (`build_resources`).
 """
 
-from __future__ import annotations
-
 import gc
 import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dlt
-from dlt.common.typing import TSecretStrValue  # noqa: TC002 - dlt reads the types of the arguments
+import pyarrow as pa
+from dlt.common.typing import TSecretStrValue
+from dlt.extract import DltResource
 from dlt.extract.items_transform import MapItem
 
 from sip_trunks.core.errors import ConfigError, UsageError
@@ -29,13 +30,6 @@ from trunk_transforms import schema
 from trunk_transforms.history.scd2 import VALIDITY_COLUMNS, with_validity
 from trunk_transforms.parse.snapshot import ParsedSnapshot, drift_table, join_tables, parse_snapshot, snapshot_table
 from trunk_transforms.schema.tables import JSON_FIELD
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    import pyarrow as pa
-    from dlt.extract import DltResource
-
 
 UNDECLARED_TYPES: tuple[schema.ColumnType, ...] = ("text", "bigint", "double", "bool", "json")
 """The column types of fields that are not declared. dlt uses the same names."""

@@ -4,16 +4,11 @@ Every page of the file that is read stays in memory until it is released. The sy
 is needed.
 """
 
-from __future__ import annotations
-
 import mmap
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from trunk_transforms.parse.raw_batches import Raw
+from trunk_transforms.parse.raw_batches import Raw
 
 _RECORDS_AT_ONCE = 10_000
 

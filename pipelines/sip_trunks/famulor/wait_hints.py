@@ -1,7 +1,5 @@
 """Read the wait time that the server requests, from the headers or the body."""
 
-from __future__ import annotations
-
 import json
 import time
 from datetime import UTC, datetime

@@ -1,13 +1,11 @@
 """The preflight: checks of settings, tokens, API, data directory and disk, and of what the next run would refuse."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -19,9 +17,6 @@ from sip_trunks.operations.monitoring.webhook import check_address
 from sip_trunks.run.extract import RunContext, extract_snapshots
 from sip_trunks.warehouse import state
 from trunk_transforms import schema
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 _LEAST_FREE_BYTES = 100 * 2**20
 _MOST_ACCOUNTS = 10

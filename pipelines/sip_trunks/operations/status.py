@@ -1,10 +1,9 @@
 """The status: the stored accounts and the end of the last run, without reading trunks."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -12,8 +11,10 @@ from sip_trunks.core.config_files import home_of
 from sip_trunks.core.errors import SipTrunksError, name_some
 from sip_trunks.core.files import find_leftovers
 from sip_trunks.core.lock import is_run_active
+from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.operations.scheduling.installed import find_schedules
+from sip_trunks.operations.scheduling.job import Installed
 from sip_trunks.operations.unfinished import describe_unfinished, read_unfinished
 from sip_trunks.reporting.formats import as_size, print_table
 from sip_trunks.run.result import describe_failures, format_moment
@@ -22,12 +23,6 @@ from sip_trunks.warehouse import findings, state
 from trunk_transforms import schema
 from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.text import count_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.operations.scheduling.job import Installed
 
 _MOST_NAMES = 5
 _TABLES = [table.name for table in (schema.SIP_TRUNK_SNAPSHOTS, schema.SCHEMA_DRIFT, *schema.AUDIT_TABLES)]

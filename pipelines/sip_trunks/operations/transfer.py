@@ -6,12 +6,12 @@ A copy has the same tables for every destination and format. The manifest has th
 an import detects an incomplete copy and files from other programs.
 """
 
-from __future__ import annotations
-
 import logging
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Literal, get_args
+from pathlib import Path
+from typing import Literal, get_args
 
 import duckdb
 import msgspec
@@ -24,7 +24,9 @@ from sip_trunks.core.errors import DestinationError, UsageError, describe_error
 from sip_trunks.core.files import writing_folder
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.logs import say
+from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
+from sip_trunks.destinations.base import Destination
 from sip_trunks.destinations.duckdb_file import attach_new_file
 from sip_trunks.reporting.publish import publish_findings, publish_page, publish_tables
 from sip_trunks.run.result import format_moment
@@ -37,13 +39,6 @@ from trunk_transforms import schema
 from trunk_transforms.parse.column_names import claim_columns
 from trunk_transforms.schema.findings import AUDITED_RULES, FINDINGS_HISTORY
 from trunk_transforms.schema.reports import DERIVED_NAMES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Destination
 
 CopyFormat = Literal["parquet", "csv", "duckdb"]
 COPY_FORMATS: tuple[CopyFormat, ...] = get_args(CopyFormat)

@@ -1,19 +1,13 @@
 """Accounts that a killed `accounts forget` or `accounts rename` has changed only in part, until it is called again."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from sip_trunks.core.files import write_whole
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import NamedDestination
+from sip_trunks.core.settings import Settings
+from sip_trunks.destinations.base import NamedDestination
 
 _FILE = "forgetting.json"  # older than the renaming of accounts
 

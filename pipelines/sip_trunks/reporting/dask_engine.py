@@ -5,33 +5,27 @@ independent, so the tasks of a worker that dies are repeated by another. A worke
 `sip_trunks.dask_partition_rows` trunks, or one larger account.
 """
 
-from __future__ import annotations
-
 import logging
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from sip_trunks.core.errors import DestinationError, MissingExtraError, UsageError
 from sip_trunks.core.process import changed_log_level
+from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
+from sip_trunks.destinations.base import PartReader
 from sip_trunks.reporting.inputs import read_inputs, stored_tables
 from sip_trunks.warehouse import frames, state
-from trunk_transforms.reports.partitioned import KEY, REPORTS_IN_PARTS, PartitionedInputs
+from trunk_transforms.reports.inputs import Options
+from trunk_transforms.reports.partitioned import KEY, REPORTS_IN_PARTS, Job, PartitionedInputs
 from trunk_transforms.schema.findings import FINDINGS_HISTORY
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import PartReader
-    from trunk_transforms.reports.inputs import Options
-    from trunk_transforms.reports.partitioned import Job
 
 _PATIENCE_SECONDS = 15
 _PAUSE_SECONDS = 0.05

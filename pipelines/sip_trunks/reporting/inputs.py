@@ -1,12 +1,16 @@
 """Stored data and settings → the inputs and the options of the reports."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import duckdb
+import pandas as pd
 
 from sip_trunks.core.errors import ConfigError
+from sip_trunks.core.settings import Settings
+from sip_trunks.destinations.base import ReadableDestination
 from sip_trunks.warehouse import frames
 from sip_trunks.warehouse.provider_catalog import read_provider_catalog
 from trunk_transforms import schema
@@ -15,15 +19,6 @@ from trunk_transforms.audit.suppressions import read_suppressions
 from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.reports.registry import tables_needed, trunk_columns
 from trunk_transforms.schema.reports import AUDIT_REPORTS, COUNT_REPORTS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import duckdb
-    import pandas as pd
-
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import ReadableDestination
 
 _HISTORY = (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.name)
 _STORED = {

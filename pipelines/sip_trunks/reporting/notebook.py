@@ -4,8 +4,6 @@ Output has interactive controls in marimo and none in Jupyter or plain Python. T
 text: never as HTML, Markdown, a link or an image that a browser would fetch.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,29 +1,21 @@
 """Report frames → what a run stores and publishes: the findings, the tables of the schema `reports`, the HTML page."""
 
-from __future__ import annotations
+from collections.abc import Callable, Mapping
+from datetime import datetime
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import duckdb
+import pyarrow as pa
 
 from sip_trunks.core.files import write_whole
+from sip_trunks.core.settings import Settings
+from sip_trunks.destinations.base import Destination
 from sip_trunks.reporting.inputs import read_inputs, read_inputs_of, read_options, stored_tables
 from sip_trunks.warehouse import frames, report_tables, sql
 from trunk_transforms.audit.finding_log import continue_lives, note_rules
+from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.reports.registry import derive_report
 from trunk_transforms.schema.findings import AUDITED_RULES, FINDINGS_HISTORY
 from trunk_transforms.schema.reports import REPORTS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
-    import duckdb
-    import pyarrow as pa
-
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Destination
-    from trunk_transforms.reports.inputs import Options, ReportInputs
-
 
 WriteAudit = Callable[["duckdb.DuckDBPyConnection", "Mapping[str, pa.Table]"], None]
 

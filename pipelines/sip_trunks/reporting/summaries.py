@@ -1,7 +1,5 @@
 """Report frames → summaries that fit a page or a picture: ranked, crossed, summed and cut, with readable labels."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence

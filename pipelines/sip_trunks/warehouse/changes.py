@@ -4,8 +4,6 @@ Both compare pairs of versions of a trunk. If one of the two responses has a fie
 drift and not a change. The columns are those of `CHANGES`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from sip_trunks.warehouse.columns import name_column

@@ -1,16 +1,11 @@
 """The columns of stored tables by the names that views and frames show, and moments as SQL."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from sip_trunks.warehouse.sql import quoted
 from trunk_transforms import schema
 from trunk_transforms.parse.column_names import shown_name
 from trunk_transforms.schema.reports import DERIVED, IN_VIEWS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def name_column(table: schema.Table, stored: str) -> str:

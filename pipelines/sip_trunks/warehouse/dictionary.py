@@ -1,7 +1,5 @@
 """The data dictionary: the meaning of every table, view, macro and column, declared or stored."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -4,9 +4,10 @@ Data directories of earlier releases have a log in place of the history, `report
 They are read as what follows from the log, and replaced by the next audit.
 """
 
-from __future__ import annotations
+from collections.abc import Iterable
+from datetime import datetime
 
-from typing import TYPE_CHECKING
+import duckdb
 
 from sip_trunks.warehouse.sql import (
     DATASET,
@@ -19,12 +20,6 @@ from sip_trunks.warehouse.sql import (
 )
 from trunk_transforms import schema
 from trunk_transforms.schema.findings import AUDITED_RULES, CURRENT_FINDINGS, FINDINGS, FINDINGS_HISTORY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    import duckdb
 
 OLD_LOG = "audit_findings"
 """The log of earlier releases, in the schema `reports`."""

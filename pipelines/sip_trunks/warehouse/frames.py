@@ -1,11 +1,11 @@
 """Read stored tables as the data frames that reports are made from."""
 
-from __future__ import annotations
-
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import duckdb
+import pandas as pd
+import pyarrow as pa
 
 from sip_trunks.warehouse.changes import (
     EVER,
@@ -21,14 +21,6 @@ from sip_trunks.warehouse.state import known_accounts, refuse_unknown_columns
 from trunk_transforms import schema
 from trunk_transforms.audit.past import PAST
 from trunk_transforms.schema.arguments import require_columns, require_time_zone
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
-    import pandas as pd
-    import pyarrow as pa
-
 
 _MOMENT = "datetime64[us, UTC]"
 

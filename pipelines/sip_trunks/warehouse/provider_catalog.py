@@ -1,15 +1,8 @@
 """The provider catalog in use: the file in `sip_trunks.providers`, or the built-in catalog."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from sip_trunks.core.errors import ConfigError
-from trunk_transforms.enrich.providers import default_providers, read_providers
-
-if TYPE_CHECKING:
-    from sip_trunks.core.settings import Settings
-    from trunk_transforms.enrich.providers import Providers
+from sip_trunks.core.settings import Settings
+from trunk_transforms.enrich.providers import Providers, default_providers, read_providers
 
 
 def read_provider_catalog(settings: Settings) -> Providers:

@@ -1,22 +1,16 @@
 """SQL for every destination: identifiers, values, tables, columns, and views on files."""
 
-from __future__ import annotations
-
 import glob
 import json
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 import duckdb
 
 from trunk_transforms import schema
 from trunk_transforms.schema import reports as report_schema
 from trunk_transforms.schema.findings import AUDIT_TABLES, CURRENT_FINDINGS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
 
 DATASET = "famulor"
 TRUNKS = f"{DATASET}.{schema.SIP_TRUNKS.name}"

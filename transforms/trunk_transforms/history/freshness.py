@@ -1,7 +1,5 @@
 """Observations → the age of the last snapshot per account, and missed runs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

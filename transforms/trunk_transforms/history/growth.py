@@ -1,7 +1,5 @@
 """Versions and observations → the number of trunks per period."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Literal
 

@@ -4,8 +4,6 @@ In a database, dlt's strategies `cdc` and `scd2` do the same. Both compare `row_
 values of a trunk, which identifies a version.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """Versions → the trunks at one moment, and the timeline of one trunk."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping
 from datetime import datetime
 from typing import Any

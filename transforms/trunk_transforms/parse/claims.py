@@ -5,17 +5,13 @@ any word that is not about paging, such as `next_invoice` or `total_minutes`, sa
 does not matter.
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 _PAGING = re.compile(
     "x?(?:all|are|at|available|batch|collection|continuation|count|current|cursors?|data|docs|documents?|elements?"

@@ -1,17 +1,12 @@
 """Map the fields of the API to column names."""
 
-from __future__ import annotations
-
 import re
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 from trunk_transforms.schema.reports import DERIVED_NAMES
 from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS, VARIANT_SUFFIX
 from trunk_transforms.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
 
 _DECLARED = frozenset(column.name for column in API_COLUMNS)
 _LONGEST_NAME = 46  # leaves room for a tag and the variants' suffix below the 63 that PostgreSQL allows

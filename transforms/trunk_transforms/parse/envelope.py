@@ -1,19 +1,15 @@
 """Cut the envelope of a response: its raw records, and the keys beside them."""
 
-from __future__ import annotations
-
 import json
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
 from trunk_transforms.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
 
 
 class InvalidResponseError(ValueError):

@@ -4,19 +4,12 @@ Records that are missing from a snapshot appear as removed. So a response is ref
 that there is more than what was read. Only the paging of Laravel, which the API uses elsewhere, is followed.
 """
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from trunk_transforms.parse.claims import as_integer, read_claims
-from trunk_transforms.parse.envelope import InvalidResponseError
+from trunk_transforms.parse.envelope import InvalidResponseError, Page
 from trunk_transforms.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from trunk_transforms.parse.envelope import Page
 
 _DECLARED = frozenset(
     {"current_page", "first_page_url", "from", "last_page", "last_page_url", "links", "meta", "next_page_url", "path"}

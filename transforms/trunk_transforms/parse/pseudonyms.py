@@ -5,13 +5,12 @@ the HMAC-SHA256 of the value. Equal values have equal pseudonyms in every accoun
 Without the key, a number cannot be found by trying all numbers.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,10 +22,7 @@ from trunk_transforms.parse.records import Columns
 from trunk_transforms.parse.values import as_json, as_text, read_integer, read_number
 from trunk_transforms.schema.tables import API_COLUMNS, VARIANT_SUFFIX
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
-
-    Covers = Callable[[str], bool]
+Covers = Callable[[str], bool]
 
 PREFIX = "hmac:"
 """The beginning of every pseudonym."""

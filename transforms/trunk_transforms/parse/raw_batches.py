@@ -1,16 +1,12 @@
 """Split the raw records of a snapshot into batches, which bound the memory of parsing."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+import msgspec
 
-    import msgspec
-
-    Raw = bytes | msgspec.Raw
+Raw = bytes | msgspec.Raw
 
 
 class RawBatch(NamedTuple):

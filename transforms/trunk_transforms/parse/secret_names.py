@@ -1,16 +1,12 @@
 """Recognise fields that contain secrets by their names, in many spellings and languages, and drop them."""
 
-from __future__ import annotations
-
 import re
+from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unicodedata import combining, normalize
 
 from trunk_transforms.parse.column_names import snake_case
-
-if TYPE_CHECKING:
-    from collections import Counter
 
 # Words of a name: sip_pass, sipPass and sip-pass have the word pass, bypass has not.
 _WORDS = (

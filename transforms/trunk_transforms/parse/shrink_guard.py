@@ -1,7 +1,5 @@
 """Compare a snapshot with the stored trunks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pyarrow as pa

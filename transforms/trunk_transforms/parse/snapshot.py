@@ -1,27 +1,21 @@
 """Convert the records of one snapshot into rows of the stored tables: trunks with `row_version`, allowlists, drift."""
 
-from __future__ import annotations
-
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from hashlib import blake2b
 from operator import methodcaller
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trunk_transforms.parse.raw_batches import Raw
 from trunk_transforms.parse.records import Columns, Drift, read_records
 from trunk_transforms.schema.resources import TRUNKS, Entries, Resource
 from trunk_transforms.schema.tables import JSON_FIELD, SCHEMA_DRIFT, SIP_TRUNK_SNAPSHOTS, ColumnType
 from trunk_transforms.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
-
-    from trunk_transforms.parse.raw_batches import Raw
 
 _HASH_BYTES = 16
 _ROWS_AT_ONCE = 10_000

@@ -1,20 +1,16 @@
 """Convert values of fields to the type of their column, or to text if they do not fit."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from trunk_transforms.schema.tables import ColumnType, arrow_type
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DOUBLE_HOLDS_EVERY_INTEGER_BELOW = 2.0**53
 _LONGEST_INTEGER = 1000

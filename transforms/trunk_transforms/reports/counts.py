@@ -1,7 +1,5 @@
 """Counts and shares of trunks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Report inputs → the inputs of some accounts, countries and providers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any

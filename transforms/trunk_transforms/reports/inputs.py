@@ -1,7 +1,5 @@
 """The inputs of every report: stored frames and options."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

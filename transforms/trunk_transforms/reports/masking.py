@@ -1,7 +1,5 @@
 """Masking of phone numbers and usernames, for reports that more people may read than the data."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence

@@ -1,7 +1,5 @@
 """The other reports → one screen."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime
 

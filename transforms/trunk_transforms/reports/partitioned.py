@@ -8,8 +8,6 @@ An `Engine` runs the jobs. A part is the `ReportInputs` of its accounts, so that
     part ─keys─▶ keys in several parts ─▶ trunks with such a key ─audit, rules that compare accounts─▶ findings
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial

@@ -1,7 +1,5 @@
 """Reports by name."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

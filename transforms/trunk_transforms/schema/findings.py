@@ -1,7 +1,5 @@
 """The declaration of findings: the findings of an audit, their lives, the rules that ran, and what was not checked."""
 
-from __future__ import annotations
-
 from trunk_transforms.schema.tables import ACCOUNT, TRUNK_ID, Column, Table, own, own_or_null
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")

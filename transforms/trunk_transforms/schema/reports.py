@@ -3,8 +3,6 @@
 Comments, the data dictionary and the reports are built from it. Like `tables`, the module imports nothing heavy.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from trunk_transforms.schema.findings import COVERAGE, CURRENT_FINDINGS, SEVERITIES

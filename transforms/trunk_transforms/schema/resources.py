@@ -4,8 +4,6 @@ Another list is one more `Resource` here. Requests, parsing, validation, every d
 data dictionary take the lists and their tables from `RESOURCES`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from trunk_transforms.schema.findings import AUDIT_TABLES

@@ -3,27 +3,22 @@
 Errors here are warnings. They change neither the stored data nor the exit code.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sip_trunks.core.errors import DestinationError, RunActiveError, SipTrunksError, Terminated, describe_error
 from sip_trunks.core.logs import log, say
+from sip_trunks.core.settings import Settings
 from sip_trunks.operations.monitoring.prometheus import write_metrics
 from sip_trunks.operations.monitoring.webhook import TOTAL_SECONDS, notify
+from sip_trunks.run.result import RunResult
 from sip_trunks.run.run_log import note_run, summarize, summarize_failure
 from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.text import count_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import datetime
-
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.run.result import RunResult
 
 _SECONDS_TO_STOP = 1.5
 

@@ -3,24 +3,19 @@
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
-from __future__ import annotations
-
 import re
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from sip_trunks import __version__
 from sip_trunks.core.files import write_whole
+from sip_trunks.core.settings import Settings
+from sip_trunks.run.result import RuleFindings, RunResult
 from trunk_transforms.schema.findings import SEVERITIES
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.run.result import RuleFindings, RunResult
-
-    Samples = dict[str, list[tuple[dict[str, str], float]]]
+Samples = dict[str, list[tuple[dict[str, str], float]]]
 
 _MEANINGS = {
     "last_run_timestamp_seconds": "End of the last run, in seconds since 1970.",

@@ -5,17 +5,16 @@ that a new release opened are no news about an account, and are not sent. A run 
 sending fails, the next run sends the message.
 """
 
-from __future__ import annotations
-
 import re
 import socket
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 import urllib3
@@ -23,17 +22,12 @@ import urllib3
 from sip_trunks.core.errors import SipTrunksError, name_some
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.http import Connections
+from sip_trunks.core.settings import Settings
 from sip_trunks.core.urls import check_webhook_url
-from sip_trunks.run.result import with_name
+from sip_trunks.run.result import AccountResult, RuleFindings, RunResult, with_name
 from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.text import count_of, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.run.result import AccountResult, RuleFindings, RunResult
 
 TOTAL_SECONDS = 10.0
 """Time limit for sending a message, in seconds."""

@@ -1,7 +1,5 @@
 """A schedule in a user's crontab: a block of lines between two marks. All other lines stay unchanged."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import shutil

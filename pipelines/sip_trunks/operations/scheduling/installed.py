@@ -1,15 +1,8 @@
 """The installed schedules of every scheduler on this machine."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from sip_trunks.core.settings import Settings
 from sip_trunks.operations.scheduling import crontab, systemd
-from sip_trunks.operations.scheduling.job import owner_of
-
-if TYPE_CHECKING:
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.operations.scheduling.job import Installed
+from sip_trunks.operations.scheduling.job import Installed, owner_of
 
 
 def find_schedules(settings: Settings) -> list[Installed]:

@@ -1,7 +1,5 @@
 """A schedule in systemd: a service and a timer, of the machine for root and of the user for other users."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import re

@@ -4,8 +4,6 @@ A timetable has the times that one crontab line can express. Both schedulers the
 next times can be shown before the schedule is installed. Times are in the machine's local time.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
