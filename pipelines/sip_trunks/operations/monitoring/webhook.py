@@ -7,7 +7,6 @@ sending fails, the next run sends the message.
 
 import re
 import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -34,8 +33,10 @@ TOTAL_SECONDS = 10.0
 
 _FILE = "notified.json"
 _TIMEOUT = urllib3.Timeout(connect=3.0, read=5.0)
-_WAIT_SECONDS = (0.5, 1.5, 0.0)
-_MAX_WAIT_SECONDS = 3.0
+_TRANSIENT = {408, 429, *range(500, 600)}
+_RETRIES = urllib3.Retry(
+    2, allowed_methods=None, status_forcelist=_TRANSIENT, raise_on_status=False, backoff_factor=1.0, retry_after_max=3
+)
 _REPEAT_AFTER = timedelta(days=1)
 _MAX_LINES = 20
 _MAX_LINE_LENGTH = 300
@@ -219,35 +220,17 @@ def _post_in_time(address: str, text: str, total_seconds: float) -> None:
 
 def _post(address: str, text: str, total_seconds: float) -> None:
     """Send a message. Retries after errors that may be temporary. Raises NotificationError."""
-    body = msgspec.json.encode({"text": text})
-    end, reason = time.monotonic() + total_seconds, ""
     with Connections() as connections, connections.limited(address, total_seconds) as pool:
-        for wait in _WAIT_SECONDS:
-            try:
-                response = pool.request(
-                    "POST",
-                    address,
-                    body=body,
-                    headers={"Content-Type": "application/json"},
-                    timeout=_TIMEOUT,
-                    retries=False,
-                    redirect=False,
-                    preload_content=False,
-                )
-                status, retry_after = response.status, response.headers.get("Retry-After", "")
-                response.close()
-            except (urllib3.exceptions.HTTPError, OSError) as error:
-                reason, retry_after = f"no response ({type(error).__name__})", ""
-            else:
-                if 200 <= status < 300:
-                    return
-                reason = f"the response is HTTP {status}"
-                if status < 500 and status not in (408, 429):
-                    break
-            pause = min(float(retry_after), _MAX_WAIT_SECONDS) if retry_after.isdecimal() else wait
-            if not wait or time.monotonic() + pause > end:
-                break
-            time.sleep(pause)
+        try:
+            response = pool.request(
+                "POST", address, json={"text": text}, timeout=_TIMEOUT, retries=_RETRIES, redirect=False
+            )
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            reason = f"no response ({type(getattr(error, 'reason', error)).__name__})"
+        else:
+            if 200 <= response.status < 300:
+                return
+            reason = f"the response is HTTP {response.status}"
     raise NotificationError(f"{reason}; sip_trunks.notify sets the URL")
 
 
