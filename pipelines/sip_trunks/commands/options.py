@@ -1,7 +1,5 @@
 """The parser of the command line, options that several commands have, types of values, questions on the terminal."""
 
-from __future__ import annotations
-
 import argparse
 from argparse import SUPPRESS
 from collections.abc import Callable
@@ -19,7 +17,7 @@ class Parser(argparse.ArgumentParser):
     Errors show the usage of the command, and suggest a name like the one that was typed.
     """
 
-    declare: Callable[[Parser], None] | None = None
+    declare: Callable[["Parser"], None] | None = None
     _is_complete = False
 
     def complete(self) -> None:

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sip_trunks.commands.options import Options, Parser, add_report_output, moment
 from sip_trunks.core.errors import UsageError, suggest
 from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.output import choose_format, write_reports
-from trunk_transforms.reports.inputs import ReportInputs
 from trunk_transforms.schema.reports import COUNT_COLUMNS, REPORTS
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS
+
+if TYPE_CHECKING:
+    from trunk_transforms.reports.inputs import ReportInputs
 
 
 def add_arguments(parser: Parser) -> None:
@@ -62,7 +64,7 @@ def _check_names(names: list[str], by: list[str] | None) -> None:
 
 
 @contextmanager
-def deriving(settings: Settings, options: Options, names: list[str], **asked: Any) -> Iterator[ReportInputs]:
+def deriving(settings: Settings, options: Options, names: list[str], **asked: Any) -> Iterator["ReportInputs"]:
     """Yield the inputs of the reports, as of `--as-of`; `asked` are further options of reports.
 
     Raises UsageError if the options contradict each other, or for a time before the first snapshot.
@@ -96,7 +98,7 @@ def deriving(settings: Settings, options: Options, names: list[str], **asked: An
     yield read_inputs_of(destination, names, wanted, is_past=is_past)
 
 
-def output_reports(settings: Settings, options: Options, names: list[str], inputs: ReportInputs) -> None:
+def output_reports(settings: Settings, options: Options, names: list[str], inputs: "ReportInputs") -> None:
     """Write the reports in the format and to the file that the options name."""
     from trunk_transforms.audit.coverage import describe_coverage
     from trunk_transforms.reports.registry import derive_report

@@ -8,8 +8,13 @@
 All of them are read through a DuckDB connection that shows the same tables (`sip_trunks.warehouse`).
 """
 
-from sip_trunks.core.settings import Settings
-from sip_trunks.destinations.base import Destination
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sip_trunks.core.settings import Settings
+    from sip_trunks.destinations.base import Destination
 
 
 def open_destination(settings: Settings) -> Destination:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sip_trunks.warehouse.renaming import Renaming
     from trunk_transforms.parse.batch import SnapshotBatch
 
-    Compacted: TypeAlias = tuple[DuckDBPyConnection, dict[str, int]]
+Compacted: TypeAlias = "tuple[DuckDBPyConnection, dict[str, int]]"
 
 
 @dataclass(frozen=True)

@@ -7,31 +7,25 @@ A destination rewrites its tables without the rows (`compacting`). It is then pu
 and as a whole if it is atomic. The reports are written again from the remaining data.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import duckdb
 
 from sip_trunks.core.logs import logger, say
+from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
+from sip_trunks.destinations.base import Compacted, Destination
 from sip_trunks.run.pending import delete_unnamed_page, mark_page, unmark_page
 from sip_trunks.warehouse import findings, report_tables, sql, state
 from sip_trunks.warehouse.findings import OLD_LOG
 from trunk_transforms import schema
 from trunk_transforms.schema.findings import FINDINGS_HISTORY
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
-
-    import duckdb
-
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Compacted, Destination
 
 EVERY_TABLE = tuple(table.name for table in schema.EVERY_TABLE)
 _OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name

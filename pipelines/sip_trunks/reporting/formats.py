@@ -8,7 +8,7 @@ import re
 import sys
 from datetime import date, datetime
 from itertools import chain, count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from trunk_transforms.text import printable
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    Frames = Mapping[str, pd.DataFrame]
-
+Frames: TypeAlias = "Mapping[str, pd.DataFrame]"
 _LONGEST_CELL = 200
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 

@@ -1,16 +1,11 @@
 """Report frames → one XLSX workbook: typed cells, filters, frozen headers, and no formulas or links."""
 
-from __future__ import annotations
-
 import io
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sip_trunks.reporting.formats import frame_rows
+from sip_trunks.reporting.formats import Frames, frame_rows
 from trunk_transforms.text import printable
-
-if TYPE_CHECKING:
-    from sip_trunks.reporting.formats import Frames
 
 _MOST_ROWS = 1_048_575  # of a sheet, below its header
 _LONGEST_CELL = 32_767

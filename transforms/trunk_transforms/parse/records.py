@@ -5,13 +5,12 @@ again, value by value: values of the wrong type go to `<column>__v_text`, and ne
 the schema for the next batches. Both ways return the same columns.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +18,7 @@ import pyarrow.json as pj
 
 from trunk_transforms.parse.column_names import claim_columns, column_name, quote_field
 from trunk_transforms.parse.envelope import InvalidResponseError, json_type
-from trunk_transforms.parse.raw_batches import RawBatch, split_records
+from trunk_transforms.parse.raw_batches import Raw, RawBatch, split_records
 from trunk_transforms.parse.secret_names import drop_secrets, says_secret
 from trunk_transforms.parse.values import (
     DOUBLE_HOLDS_EVERY_INTEGER_BELOW,
@@ -34,11 +33,6 @@ from trunk_transforms.parse.values import (
 from trunk_transforms.schema.resources import TRUNKS
 from trunk_transforms.schema.tables import VARIANT_SUFFIX, Column, ColumnType, arrow_type
 from trunk_transforms.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from trunk_transforms.parse.raw_batches import Raw
 
 BATCH_RECORDS = 10_000
 BATCH_BYTES = 64 * 2**20
@@ -119,7 +113,7 @@ def _occurring_fields(records: Iterable[Raw]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _read_records(reader: _Reader, batches: Iterator[RawBatch]) -> Columns:
+def _read_records(reader: "_Reader", batches: Iterator[RawBatch]) -> Columns:
     tables = [reader.read(batch) for batch in batches] or [reader.read(RawBatch([], b""))]
     table = pa.concat_tables(tables, promote_options="default")
     types = reader.column_types(table.column_names)
