@@ -70,9 +70,12 @@ def check_malformed(context: AuditContext) -> Findings:
     remarks[_matches(numbers, "[()]")] = "has brackets"
     is_dropped = ~_is_whole(found, list_digits(numbers))
     remarks[_matches(numbers, r"\(0\)") & is_dropped] = "has (0), which is dialled only within the country"
-    remarks[_is_prefixed(numbers, normalized)] = "begins with 00 in place of +"
-    fix = "write digits only; " + _advise(found).where(~_matches(normalized, r"^\+"))
-    return as_findings(quote_own(found["phone_number"]) + " " + remarks, fix)
+    # Australia dials 0011, Singapore 001.
+    is_other_prefix = found["e164"].notna() & (found["e164"] != found["normalized_number"])
+    is_prefixed = _is_prefixed(numbers, normalized)
+    remarks[is_prefixed] = "begins with 00 in place of +"
+    remarks[is_prefixed & is_other_prefix] = "begins with a prefix for calls abroad in place of +"
+    return as_findings(quote_own(found["phone_number"]) + " " + remarks, "write digits only; " + _advise(found))
 
 
 @rule(
@@ -138,7 +141,7 @@ def check_without_plus(context: AuditContext) -> Findings:
 
 
 def _advise(trunks: pd.DataFrame) -> pd.Series:
-    """Return how numbers without + get their spelling in E.164, without naming the number; null if that is unclear."""
+    """Return how numbers get their spelling in E.164, without naming the number; null if unclear or if it is that."""
     digits = list_digits(as_text(trunks["phone_number"])).to_pylist()
     clear, likely, other = (_spell(digits, trunks[name]) for name in ("e164", "likely_e164", "other_e164"))
     fixes = [
@@ -149,7 +152,7 @@ def _advise(trunks: pd.DataFrame) -> pd.Series:
 
 
 def _spell(digits: Sequence[str | None], readings: pd.Series) -> list[str | None]:
-    """Return the change from each number's digits to its reading in E.164; None if that is unclear."""
+    """Return the change from each number's digits to its reading in E.164; None if unclear or if there is none."""
     e164 = as_text(readings)
     codes = list_calling_codes(e164).to_pylist()
     return [_name_change(*values) for values in zip(digits, e164.to_pylist(), codes, strict=True)]
@@ -160,6 +163,8 @@ def _name_change(digits: str | None, e164: str | None, calling_code: int | None)
     if digits is None or national is None or not digits.endswith(national):
         return None
     start = digits.removesuffix(national)
+    if start == f"+{calling_code}":
+        return None
     if start in ("", str(calling_code)):
         return f"{'a +' if start else f'+{calling_code}'} before it"
     return f"+{calling_code} in place of the leading {start}"
