@@ -40,6 +40,7 @@ FOUND: dict[str, list[tuple[Story, str, str]]] = {
         ((BASE, ips("9.9.9.9"), ips("9.9.9.9", nickname="x")), "listed until 2026-03-03", "9.9.9.9"),
         ((BASE, AUTH, ips("9.9.9.9")), "9.9.9.9 instead of 8.8.8.8", "9.9.9.9"),
         ((BASE, ips(), ips("9.9.9.9")), "9.9.9.9 instead of 8.8.8.8", "9.9.9.9"),
+        ((ips("8.8.8.8", "8.8.8.8/32"), ips("9.9.9.9", "9.9.9.9")), "9.9.9.9 instead of 8.8.8.8, listed", "9.9.9.9"),
         ((BASE, ips("9.9.9.9"), {"allowed_inbound_ips": "9.9.9.9"}, ips("9.9.9.9")), "9.9.9.9 instead", "9.9.9.9"),
         ((ips("8.8.8.0/24", "2a00::1"), ips("9.9.9.0/24", "1.1.1.1")), "9.9.9.0/24, 1.1.1.1 instead of", "1.1.1.1"),
         ((ips(*EU) | TELNYX, ips("9.9.9.9") | TELNYX), "9.9.9.9 instead of 185.246.41.140", "9.9.9.9"),

@@ -275,8 +275,9 @@ def _list_new(context: AuditContext, name: str, present: Entries, earlier: Lists
 
 
 def _list_visible(entries: Entries) -> list[Network]:
-    """Return the networks of the valid entries that can be the source of a call on the internet."""
-    return [n for entry in entries if not entry.fault and entry.kind not in _INVISIBLE for n in entry.networks]
+    """Return the networks, each once, of the valid entries that can be the source of a call on the internet."""
+    visible = (entry for entry in entries if not entry.fault and entry.kind not in _INVISIBLE)
+    return list(dict.fromkeys(network for entry in visible for network in entry.networks))
 
 
 def _is_closed(entries: Entries) -> bool:
