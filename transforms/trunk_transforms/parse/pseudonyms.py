@@ -8,7 +8,7 @@ Without the key, a number cannot be found by trying all numbers.
 import hmac
 import json
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
@@ -108,9 +108,12 @@ def _hide_members(values: pa.ChunkedArray, covers: Covers, key: bytes) -> pa.Chu
     """Return JSON with pseudonyms below the covered members. Text that is not JSON does not change."""
     try:
         objects = {text: value for text in values.unique().to_pylist() if (value := _read_object(text)) is not None}
-        plain = pa.array({text for value in objects.values() for text in _list_covered(value, covers)}, pa.string())
-        hidden = dict(zip(plain.to_pylist(), derive_pseudonyms(plain, key).to_pylist(), strict=True))
-        changed = {text: as_json(_replace(value, covers, hidden)) for text, value in objects.items()} if hidden else {}
+        found: dict[str, None] = {}
+        for value in objects.values():
+            _replace(value, covers, found.setdefault)
+        plain = pa.array(found, pa.string())
+        hidden = dict(zip(found, derive_pseudonyms(plain, key).to_pylist(), strict=True))
+        changed = {text: as_json(_replace(value, covers, hidden.get)) for text, value in objects.items() if hidden}
     except RecursionError:
         raise InvalidResponseError("expected trunks, got JSON that is nested too deeply") from None
     if not changed:
@@ -127,26 +130,16 @@ def _read_object(text: str | None) -> Any:
         return None
 
 
-def _list_covered(value: Any, covers: Covers, *, is_covered: bool = False) -> Iterator[str]:
-    if isinstance(value, dict):
-        for name, member in value.items():
-            yield from _list_covered(member, covers, is_covered=is_covered or covers(name))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _list_covered(item, covers, is_covered=is_covered)
-    elif is_covered and value is not None:
-        yield as_text(value)
-
-
-def _replace(value: Any, covers: Covers, hidden: dict[str, str], *, is_covered: bool = False) -> Any:
+def _replace(value: Any, covers: Covers, hide: Callable[[str], Any], *, is_covered: bool = False) -> Any:
+    """Return a value of JSON with the results of `hide` in place of everything below the covered members."""
     if isinstance(value, dict):
         return {
-            name: _replace(member, covers, hidden, is_covered=is_covered or covers(name))
+            name: _replace(member, covers, hide, is_covered=is_covered or covers(name))
             for name, member in value.items()
         }
     if isinstance(value, list):
-        return [_replace(item, covers, hidden, is_covered=is_covered) for item in value]
-    return hidden[as_text(value)] if is_covered and value is not None else value
+        return [_replace(item, covers, hide, is_covered=is_covered) for item in value]
+    return hide(as_text(value)) if is_covered and value is not None else value
 
 
 def _with(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
