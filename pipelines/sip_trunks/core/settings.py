@@ -26,6 +26,7 @@ from sip_trunks.core.config_files import (
 )
 from sip_trunks.core.errors import ConfigError, DestinationError
 from sip_trunks.core.unknown_settings import refuse_unknown_settings
+from sip_trunks.core.urls import PLATFORM_2, check_webhook_url, parse_base_url
 from trunk_transforms.audit.office_hours import OfficeHours, read_office_hours
 from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS
@@ -64,19 +65,6 @@ def _parse_office_hours(key: str, text: str) -> OfficeHours:
 
 def _parse_path(_key: str, text: str) -> Path:
     return Path(text).expanduser()
-
-
-# The module `urls` is slow to import, and the defaults do not need it.
-def _parse_base_url(key: str, text: str) -> str:
-    from sip_trunks.core.urls import parse_base_url
-
-    return parse_base_url(key, text)
-
-
-def _parse_webhook(key: str, text: str) -> str:
-    from sip_trunks.core.urls import check_webhook_url
-
-    return check_webhook_url(key, text)
 
 
 def _parse_suppressions(key: str, entries: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
@@ -135,7 +123,7 @@ class ApiSettings:
     """The URL, limits and retries of the API, under `[sources.famulor]`."""
 
     base_url: str = setting(
-        DEFAULT_BASE_URL, "URL of the API; white-label domains have their own", convert=_parse_base_url
+        DEFAULT_BASE_URL, "URL of the API; white-label domains have their own", convert=parse_base_url
     )
     attempts: Count = setting(5, "attempts per request, including the first")
     total_seconds: Amount = setting(600.0, "time limit for one account's snapshot, including retries and the download")
@@ -199,7 +187,7 @@ class Settings:
         "text", "json: one object per line in state/sip-trunks.log and on stderr"
     )
     metrics: str = setting("state/metrics.prom", "file for Prometheus metrics; relative to data_dir")
-    notify: str = setting("", "URL of a webhook (docs/watching.md)", is_secret=True, convert=_parse_webhook)
+    notify: str = setting("", "URL of a webhook (docs/watching.md)", is_secret=True, convert=check_webhook_url)
     notify_on: tuple[Event, ...] = setting(get_args(Event), "events to send to the webhook")
     notify_severity: str = setting("high", "lowest severity of new findings to send", type=Literal[SEVERITIES])
     dask: DaskSettings = DaskSettings()
@@ -321,8 +309,6 @@ def checked_account(name: str, token: object) -> Account:
     if not bare:
         raise ConfigError(f"the token of account {name!r} is empty or not text")
     if bare.lower().startswith("fam_"):
-        from sip_trunks.core.urls import PLATFORM_2
-
         raise ConfigError(f"the token of account {name!r} begins with fam_: {PLATFORM_2}")
     if not (bare.isascii() and bare.isprintable()) or " " in bare:
         raise ConfigError(
