@@ -133,7 +133,7 @@ def rewrite(
                 span = state.read_observation_span(connection)
             if destination.publishes_reports:
                 counts.update(change_logs(connection))
-                if span and report_tables.has_reports(connection):
+                if span and findings.has_reports(connection):
                     with _logging_errors("the reports"):
                         inputs = publish_tables(connection, settings, span[1], destination.write_audit)
                 if inputs is None:

@@ -275,7 +275,7 @@ def _write_reports(
 ) -> ReportInputs | None:
     """Write the findings, the report tables and the table of the runs; return the inputs of the reports."""
     inputs, settings, destination = None, context.settings, context.destination
-    has_reports = not destination.publishes_reports or report_tables.has_reports(connection)
+    has_reports = not destination.publishes_reports or findings.has_reports(connection)
     is_due = has_loaded or not has_reports or not findings.is_audited(connection)
     if context.with_reports and (is_due or _has_suppression_ended(settings, connection, snapshot_at)):
 

@@ -9,15 +9,7 @@ from datetime import datetime
 
 import duckdb
 
-from sip_trunks.warehouse.sql import (
-    DATASET,
-    HISTORY,
-    OBSERVATIONS,
-    create_view,
-    exists,
-    literal,
-    read_tables,
-)
+from sip_trunks.warehouse.sql import DATASET, HISTORY, OBSERVATIONS, create_view, exists, literal, read_tables
 from trunk_transforms import schema
 from trunk_transforms.schema.findings import AUDITED_RULES, CURRENT_FINDINGS, FINDINGS, FINDINGS_HISTORY
 
@@ -90,15 +82,15 @@ def create_findings(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the view `findings`; drop it if a snapshot with changes has not been audited."""
     if is_audited(connection):
         create_view(connection, _VIEW, f"SELECT {', '.join(_VIEW.names)} FROM {LIVES} WHERE closed_at IS NULL")
-    elif not has_audit(connection) and (old := _read_old_columns(connection)) and _has_reports(connection):
+    elif not has_audit(connection) and (old := _read_old_columns(connection)) and has_reports(connection):
         opened = "first_seen_at AS opened_at, false AS is_new_rule"
         create_view(connection, _VIEW, f"SELECT {old}, {opened} FROM reports.{OLD_LOG} WHERE is_current")
     elif _VIEW.name in read_tables(connection, "main"):
         connection.execute(f"DROP VIEW main.{_VIEW.name}")
 
 
-def _has_reports(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the last run of an earlier release wrote reports, so that its findings are current."""
+def has_reports(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the last run published reports."""
     return "overview" in read_tables(connection, "reports")
 
 

@@ -7,13 +7,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from sip_trunks.warehouse.changes import (
-    EVER,
-    changed_trunks_query,
-    credentials_query,
-    difference_query,
-    steps_query,
-)
+from sip_trunks.warehouse.changes import EVER, changed_trunks_query, credentials_query, difference_query, steps_query
 from sip_trunks.warehouse.columns import list_selected, show_columns
 from sip_trunks.warehouse.findings import lives_query, rules_query
 from sip_trunks.warehouse.sql import DATASET, DRIFT, HISTORY, OBSERVATIONS, TRUNKS, literal, quoted, read_columns

@@ -81,11 +81,6 @@ def copy_reports(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         connection.execute(f"COPY {REPORTS_SCHEMA}.{quoted(name)} TO {file} (FORMAT parquet, COMPRESSION zstd)")
 
 
-def has_reports(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the last run published reports."""
-    return "overview" in read_tables(connection, REPORTS_SCHEMA)
-
-
 def drop_reports(connection: duckdb.DuckDBPyConnection) -> None:
     """Delete the reports, but keep the logs."""
     for name in read_tables(connection, REPORTS_SCHEMA):

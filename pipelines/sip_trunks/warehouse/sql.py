@@ -32,10 +32,7 @@ _TABLES_BEHIND = {
     **{table.name: (table.name,) for table in schema.EVERY_TABLE},
     schema.DRIFT.name: (schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name),
     report_schema.ACCOUNT_RUNS.name: (schema.SIP_TRUNK_SNAPSHOTS.name,),
-    CURRENT_FINDINGS.name: (
-        schema.SIP_TRUNK_SNAPSHOTS.name,
-        *(table.name for table in AUDIT_TABLES),
-    ),
+    CURRENT_FINDINGS.name: (schema.SIP_TRUNK_SNAPSHOTS.name, *(table.name for table in AUDIT_TABLES)),
     report_schema.TRUNK_COUNTS.name: (schema.SIP_TRUNKS.name,),
     **{view.name: _CHANGES_BEHIND for view in report_schema.OF_HISTORY},
     report_schema.TRUNKS_AS_OF.name: (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.name),

@@ -70,7 +70,9 @@ def create_views(
             create_view(connection, report_schema.TRUNK_COUNTS, _COUNTS)
         if history and has_observations:
             _create_macro(connection, report_schema.TRUNKS_AS_OF, _trunks_as_of(history))
-            _create_past_views(connection, _unified_country("country_code"))
+            create_view(connection, report_schema.SIP_TRUNK_ALLOWED_IPS_HISTORY, _ALLOWED_IPS)
+            create_view(connection, report_schema.TRUNK_LIFETIMES, _LIFETIMES)
+            create_view(connection, report_schema.TRUNK_COUNTS_DAILY, _DAILY_COUNTS)
         if has_observations and schema.SCHEMA_DRIFT.name in stored:
             has_load_ids = "_dlt_load_id" in stored[schema.SIP_TRUNK_SNAPSHOTS.name]
             create_view(connection, schema.DRIFT, _joining(DRIFT_QUERY, has_load_ids=has_load_ids))
@@ -241,13 +243,6 @@ def _trunks_as_of(history: Mapping[str, str]) -> str:
 # address, once per distinct value.
 
 
-def _create_past_views(connection: duckdb.DuckDBPyConnection, unified_country: str) -> None:
-    """Create the views of the past; `unified_country` is the SQL of one code per country from `country_code`."""
-    create_view(connection, report_schema.SIP_TRUNK_ALLOWED_IPS_HISTORY, _ALLOWED_IPS)
-    create_view(connection, report_schema.TRUNK_LIFETIMES, _LIFETIMES)
-    create_view(connection, report_schema.TRUNK_COUNTS_DAILY, _daily_counts(unified_country))
-
-
 _ALLOWED_IPS = f"""
     WITH versions AS (
         SELECT account, id, list, valid_from, valid_to,
@@ -308,36 +303,36 @@ _LIFETIMES = f"""
 """
 
 
-def _daily_counts(unified_country: str) -> str:
-    def day(moment: str) -> str:
-        return f"make_timestamp(epoch_us({moment}))::DATE"
+def _day(moment: str) -> str:
+    return f"make_timestamp(epoch_us({moment}))::DATE"
 
-    by = "account, sip_calling_format, country_code, provider"
-    # A version adds a trunk on its first day and takes it away on the day after its last; the days between follow.
-    return f"""
-        WITH firsts AS (SELECT account, min(snapshot_at) AS first_at FROM {OBSERVATIONS} GROUP BY account),
-        versions AS (
-            SELECT versions.account, sip_calling_format, country_code, sip_address,
-                {day("greatest(versions.valid_from, firsts.first_at)")} AS first_day,
-                {day("versions.valid_to")} AS last_day
-            FROM {HISTORY} AS versions JOIN firsts ON firsts.account = versions.account
-            WHERE versions.valid_to IS NULL OR versions.valid_to > firsts.first_at
-        ), steps AS (
-            SELECT account, sip_calling_format, country_code, sip_address, day, sum(step) AS step FROM (
-                SELECT *, first_day AS day, 1 AS step FROM versions
-                UNION ALL SELECT *, last_day, -1 FROM versions WHERE last_day IS NOT NULL
-            ) GROUP BY ALL
-        ), named AS (
-            SELECT account, sip_calling_format, {unified_country} AS country_code,
-                main.provider_of(sip_address) AS provider, day, step
-            FROM steps WHERE step <> 0
-        ), sums AS (
-            SELECT {by}, day, sum(sum(step)) OVER (PARTITION BY {by} ORDER BY day) AS trunk_count,
-                coalesce(lead(day) OVER (PARTITION BY {by} ORDER BY day), {day("now()")} + 1) AS next_day
-            FROM named GROUP BY {by}, day
-        )
-        SELECT unnest(range(day::TIMESTAMP, next_day::TIMESTAMP, INTERVAL 1 DAY))::DATE AS day, account,
-            sip_calling_format, country_code, main.country_name(country_code) AS country_name, provider,
-            trunk_count::BIGINT AS trunk_count
-        FROM sums WHERE trunk_count > 0
-    """
+
+_BY = "account, sip_calling_format, country_code, provider"
+# A version adds a trunk on its first day and takes it away on the day after its last; the days between follow.
+_DAILY_COUNTS = f"""
+    WITH firsts AS (SELECT account, min(snapshot_at) AS first_at FROM {OBSERVATIONS} GROUP BY account),
+    versions AS (
+        SELECT versions.account, sip_calling_format, country_code, sip_address,
+            {_day("greatest(versions.valid_from, firsts.first_at)")} AS first_day,
+            {_day("versions.valid_to")} AS last_day
+        FROM {HISTORY} AS versions JOIN firsts ON firsts.account = versions.account
+        WHERE versions.valid_to IS NULL OR versions.valid_to > firsts.first_at
+    ), steps AS (
+        SELECT account, sip_calling_format, country_code, sip_address, day, sum(step) AS step FROM (
+            SELECT *, first_day AS day, 1 AS step FROM versions
+            UNION ALL SELECT *, last_day, -1 FROM versions WHERE last_day IS NOT NULL
+        ) GROUP BY ALL
+    ), named AS (
+        SELECT account, sip_calling_format, {_unified_country("country_code")} AS country_code,
+            main.provider_of(sip_address) AS provider, day, step
+        FROM steps WHERE step <> 0
+    ), sums AS (
+        SELECT {_BY}, day, sum(sum(step)) OVER (PARTITION BY {_BY} ORDER BY day) AS trunk_count,
+            coalesce(lead(day) OVER (PARTITION BY {_BY} ORDER BY day), {_day("now()")} + 1) AS next_day
+        FROM named GROUP BY {_BY}, day
+    )
+    SELECT unnest(range(day::TIMESTAMP, next_day::TIMESTAMP, INTERVAL 1 DAY))::DATE AS day, account,
+        sip_calling_format, country_code, main.country_name(country_code) AS country_name, provider,
+        trunk_count::BIGINT AS trunk_count
+    FROM sums WHERE trunk_count > 0
+"""
