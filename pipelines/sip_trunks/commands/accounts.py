@@ -9,7 +9,7 @@ from sip_trunks.commands.options import Options, Parser, add_format, add_options
 from sip_trunks.core.accounts import find_shared_tokens
 from sip_trunks.core.errors import UsageError, suggest
 from sip_trunks.core.lock import holding_lock
-from sip_trunks.core.settings import Settings, is_account_name
+from sip_trunks.core.settings import Settings, is_plain_name
 from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.base import Destination
 from sip_trunks.reporting.formats import print_table, write_rows
@@ -17,6 +17,7 @@ from sip_trunks.reporting.output import write_text
 from sip_trunks.run.result import format_moment
 from sip_trunks.warehouse import state
 from trunk_transforms import schema
+from trunk_transforms.text import count_of
 
 COLUMNS = ("account", "is_configured", "is_stored", "first_seen_at", "last_seen_at", "trunk_count", "same_token_as")
 
@@ -116,7 +117,7 @@ def _rename_account(settings: Settings, old: str, new: str) -> int:
     from sip_trunks.run.run import clean_work
     from sip_trunks.warehouse.renaming import Renaming
 
-    if not is_account_name(new):
+    if not is_plain_name(new):
         raise UsageError(f"{new!r} cannot be the name of an account; letters, digits, '.', '-' and '_' are allowed")
     with holding_lock(settings):
         destination = open_destination(settings)
@@ -172,8 +173,9 @@ def _ask_for_name(destination: Destination, name: str) -> None:
     first_at, last_at, count = _read_span(destination, name)
     if not sys.stdin.isatty():
         raise UsageError("confirmation needs a terminal, or --yes; nothing was deleted")
-    trunks = "1 trunk" if count == 1 else f"{count} trunks"
-    print(f"account    {name}: {trunks}, seen from {format_moment(first_at)} to {format_moment(last_at)}")
+    print(
+        f"account    {name}: {count_of(count, 'trunk')}, seen from {format_moment(first_at)} to {format_moment(last_at)}"
+    )
     print(f"location   {destination.location}")
     print("This deletes all of its data, including the history, and cannot be undone.")
     if ask("type the name to delete it: ") != name:

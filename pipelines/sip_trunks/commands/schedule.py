@@ -1,6 +1,5 @@
 """The command `schedule`: install, show or remove a schedule. Every change is shown before it is made."""
 
-import re
 import shutil
 import sys
 from datetime import datetime
@@ -10,14 +9,12 @@ from types import ModuleType
 from sip_trunks.commands.options import Options, Parser, add_options, confirm
 from sip_trunks.core.accounts import has_stored_token, pick_accounts
 from sip_trunks.core.errors import UsageError
-from sip_trunks.core.settings import Settings, find_shell_settings
+from sip_trunks.core.settings import Settings, find_shell_settings, is_plain_name
 from sip_trunks.operations.scheduling import crontab, systemd
 from sip_trunks.operations.scheduling.installed import find_schedules
 from sip_trunks.operations.scheduling.job import Installed, Job, describe_run, offset_minutes, owner_of
 from sip_trunks.operations.scheduling.timetable import Timetable, read_cron, read_interval
 from sip_trunks.reporting.formats import print_json
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -54,7 +51,7 @@ def run(settings: Settings, options: Options) -> int:
 
 def _install(settings: Settings, options: Options) -> None:
     """Show the schedule and its files; then, unless it is a dry run, ask and install it. Raises UsageError."""
-    if not _NAME.fullmatch(options.name):
+    if not is_plain_name(options.name):
         raise UsageError(f"--name needs letters, digits, '.', '-' and '_', got {options.name!r}")
     timetable = _timetable(settings, options)
     scheduler = _scheduler(options)

@@ -34,7 +34,7 @@ class Setting:
 
     `key` is the full name, such as `sip_trunks.drift`; `name` and `default` belong to the field. `written` is the
     default as written in a file, and `type` the type in the file. `convert` is called with the key and the value,
-    unless the value is the default. `variable` is a second environment variable. A secret's value never appears in a
+    unless the value is the default; it may raise ValueError. `variable` is a second environment variable. A secret's value never appears in a
     message. `removed` maps each value that is no longer supported to an error message.
     """
 
@@ -106,7 +106,11 @@ class ConfigFiles:
             raise ConfigError(f"setting {declared.key} is empty; give it a value, or delete its line")
         if value == declared.written:
             return declared.default
-        return declared.convert(declared.key, value) if declared.convert else value
+        try:
+            return declared.convert(declared.key, value) if declared.convert else value
+        except ValueError as error:
+            shown = f"[[{declared.key}]]" if isinstance(value, tuple) else declared.key
+            raise ConfigError(f"{shown}: {error}") from None
 
     def _find(self, declared: Setting) -> Any:
         for variable in (declared.own_variable, declared.variable):

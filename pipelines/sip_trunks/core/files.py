@@ -9,7 +9,11 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 _MOST_LINKS = 40  # as the kernel follows
 
@@ -112,6 +116,13 @@ def delete_drafts(folder: Path, name: str = "*") -> None:
     """Delete the drafts that killed processes have left in a folder, of all files or of those with this name."""
     for draft in find_leftovers(folder, name):
         _remove(draft)
+
+
+def read_json(path: Path, kind: type[T]) -> T | None:
+    """Return the content of a JSON file; None if it is missing, unreadable or of another type."""
+    with suppress(OSError, ValueError):
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    return None
 
 
 def write_whole(path: Path, content: bytes) -> None:

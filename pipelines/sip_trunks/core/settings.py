@@ -40,7 +40,7 @@ PSEUDONYM_MARK = "+hmac."
 PSEUDONYMS = ("phone_number", "nickname", "sip_username")
 """The declared fields that can be replaced by pseudonyms."""
 _NEVER_PSEUDONYMS = ({column.name for column in API_COLUMNS} - set(PSEUDONYMS)) | RESERVED_COLUMNS
-_ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _BEARER = re.compile(r"^(authorization:\s*)?bearer\b\s*", re.IGNORECASE)
 _NO_ICEBERG = (
     "Iceberg tables are no longer supported; export them with the version that wrote them "
@@ -56,24 +56,14 @@ def parse_duration(key: str, text: str) -> float:
     return float(found[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[found[2]]
 
 
-def _parse_office_hours(key: str, text: str) -> OfficeHours:
-    try:
-        return read_office_hours(text)
-    except ValueError as error:
-        raise ConfigError(f"{key}: {error}") from None
-
-
 def _parse_path(_key: str, text: str) -> Path:
     return Path(text).expanduser()
 
 
-def _parse_suppressions(key: str, entries: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+def _parse_suppressions(_key: str, entries: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
     from trunk_transforms.audit.suppressions import parse_suppressions
 
-    try:
-        parse_suppressions(entries)
-    except ValueError as error:
-        raise ConfigError(f"[[{key}]]: {error}") from None
+    parse_suppressions(entries)
     return entries
 
 
@@ -198,7 +188,7 @@ class Settings:
         None,
         "hours in which changes are expected, such as Mo-Fr 08:00-18:00 Europe/Berlin; off: at any time",
         written="off",
-        convert=_parse_office_hours,
+        convert=lambda _, text: read_office_hours(text),
     )
     suppressions: tuple[dict[str, Any], ...] = setting(
         (), "findings to hide until a given day (docs/reports.md)", convert=_parse_suppressions
@@ -283,14 +273,14 @@ def read_settings(destination: str | None = None) -> Settings:
     )
 
 
-def is_account_name(name: str) -> bool:
-    """Whether an account can be configured under this name, or have it as the demo account."""
-    return bool(_ACCOUNT_NAME.fullmatch(name))
+def is_plain_name(name: str) -> bool:
+    """Whether an account or a schedule can have this name."""
+    return bool(_PLAIN_NAME.fullmatch(name))
 
 
 def _read_accounts(api_token: object, accounts: dict[str, object]) -> tuple[Account, ...]:
     for name in accounts:
-        if not is_account_name(name):
+        if not is_plain_name(name):
             raise ConfigError(
                 f"[sources.famulor.accounts] has the name {name!r}; letters, digits, '.', '-' and '_' are allowed"
             )

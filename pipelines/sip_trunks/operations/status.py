@@ -5,11 +5,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from sip_trunks.core.config_files import home_of
 from sip_trunks.core.errors import SipTrunksError, name_some
-from sip_trunks.core.files import find_leftovers
+from sip_trunks.core.files import find_leftovers, read_json
 from sip_trunks.core.lock import is_run_active
 from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
@@ -127,9 +125,8 @@ def describe_stale(stale: Sequence[dict[str, Any]], max_age: str) -> str:
 
 
 def _read_last_run(settings: Settings) -> dict[str, Any] | None:
-    try:
-        noted = msgspec.json.decode(settings.last_run_path.read_bytes(), type=dict[str, Any])
-    except (OSError, ValueError):
+    noted = read_json(settings.last_run_path, dict[str, Any])
+    if noted is None:
         return None
     failed = [entry for entry in noted.get("accounts", ()) if entry.get("error")]
     errors = describe_failures((entry["account"], entry["error"]) for entry in failed)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from sip_trunks.core.files import write_whole
+from sip_trunks.core.files import read_json, write_whole
 from sip_trunks.core.settings import Settings
 from sip_trunks.destinations.base import NamedDestination
 
@@ -36,7 +36,4 @@ def noting_unfinished(settings: Settings, destination: NamedDestination, *names:
 
 
 def _read_begun(settings: Settings) -> list[list[str]]:
-    try:
-        return msgspec.json.decode((settings.state_dir / _FILE).read_bytes(), type=list[list[str]])
-    except (OSError, ValueError):
-        return []
+    return read_json(settings.state_dir / _FILE, list[list[str]]) or []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sip_trunks.core.errors import SipTrunksError
-from sip_trunks.core.files import write_whole
+from sip_trunks.core.files import read_json, write_whole
 from sip_trunks.destinations import open_destination
 
 if TYPE_CHECKING:
@@ -50,7 +50,4 @@ def _path(settings: Settings) -> Path:
 
 def _read(settings: Settings) -> dict[str, dict[str, int]]:
     """Return the bytes by location and day; an empty dictionary if the file is missing or not valid."""
-    try:
-        return msgspec.json.decode(_path(settings).read_bytes(), type=dict[str, dict[str, int]])
-    except (OSError, ValueError):
-        return {}
+    return read_json(_path(settings), dict[str, dict[str, int]]) or {}

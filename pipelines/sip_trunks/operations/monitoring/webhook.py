@@ -19,7 +19,7 @@ import msgspec
 import urllib3
 
 from sip_trunks.core.errors import SipTrunksError, name_some
-from sip_trunks.core.files import write_whole
+from sip_trunks.core.files import read_json, write_whole
 from sip_trunks.core.http import Connections
 from sip_trunks.core.settings import Settings
 from sip_trunks.core.urls import check_webhook_url
@@ -236,9 +236,7 @@ def _post(address: str, text: str, total_seconds: float) -> None:
 
 def _read_state(settings: Settings) -> _State:
     """Return the stored state, or an empty state if the file does not exist or is not valid."""
-    with suppress(OSError, ValueError, msgspec.MsgspecError):
-        return msgspec.json.decode((settings.state_dir / _FILE).read_bytes(), type=_State)
-    return _State()
+    return read_json(settings.state_dir / _FILE, _State) or _State()
 
 
 def _write_state(settings: Settings, state: _State) -> None:
