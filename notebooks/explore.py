@@ -35,7 +35,7 @@ with app.setup(hide_code=True):
         conclude_growth,
     )
     from trunk_transforms.history.growth import derive_growth, is_within, list_fitting_periods
-    from trunk_transforms.history.timeline import count_versions, derive_timeline, list_moments, state_at
+    from trunk_transforms.history.timeline import count_changed, count_versions, derive_timeline, list_moments, state_at
     from trunk_transforms.reports.counts import count_changes, count_providers
     from trunk_transforms.reports.filters import Selection, list_choices, narrow, select
     from trunk_transforms.schema.findings import SEVERITIES
@@ -86,9 +86,9 @@ def _(account, country, provider, stored):
 
 
 @app.cell(hide_code=True)
-def _(changes, findings, moments, trunks):
+def _(changes, findings, moments, trunks, versions):
     _severe = findings["severity"].isin(["critical", "high"]).sum()
-    _changed = count_changes(changes)
+    _changed = count_changes(changes, count_changed(versions))
     _day, _time = (f"{moments[-1]:%d %b}", f"{moments[-1]:%Y, %H:%M:%S} UTC") if moments else ("–", "no snapshots yet")
     _fields = count_of(_changed["changed fields"], "changed field")
     figures(
@@ -241,8 +241,8 @@ def _():
 
 
 @app.cell
-def _(as_of, changes):
-    conclude(conclude_changes(changes, as_of))
+def _(as_of, changes, versions):
+    conclude(conclude_changes(changes, versions, as_of))
     return
 
 
@@ -281,12 +281,13 @@ def _(as_of, changes, inputs, moments, selection, step, versions):
     known = state_at(versions, moment)
     state = known[selection.matches(known, inputs.options.providers)]
     shown_by_it = changes[changes["observed_at"] == moment]
-    return moment, shown_by_it, state
+    changed_by_it = count_changed(versions[versions["valid_from"].eq(moment) | versions["valid_to"].eq(moment)])
+    return changed_by_it, moment, shown_by_it, state
 
 
 @app.cell(hide_code=True)
-def _(moment, moments, shown_by_it, state, step):
-    _changed = count_changes(shown_by_it)
+def _(changed_by_it, moment, moments, shown_by_it, state, step):
+    _changed = count_changes(shown_by_it, changed_by_it)
     figures(
         ("snapshot", f"{min(step.value, len(moments))} of {len(moments)}", f"{moment:%d %b %Y, %H:%M:%S} UTC"),
         ("trunks", len(state), "known at that time"),

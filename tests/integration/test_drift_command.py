@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from sip_trunks.reporting.notebook import read_stored
 from tests.support.builders import TRUNK, trunk
 from tests.support.runs import call, load, query
+from trunk_transforms.history.timeline import count_changed
 
 if TYPE_CHECKING:
     from tests.support.api import Api
@@ -55,3 +57,5 @@ def test_a_renamed_field_changes_as_many_trunks_everywhere_and_blinds_rules(api:
     assert query("SELECT value FROM reports.overview WHERE item = 'changed trunks'") == [(5,)]
     assert query("SELECT changed_count FROM runs ORDER BY started_at DESC LIMIT 1") == [(5,)]
     assert query("FROM sip_trunk_changes") == []
+    stored = read_stored()
+    assert count_changed(stored.tables["versions"]) == len(stored.tables["changed_trunks"]) == 5

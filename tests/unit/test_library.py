@@ -20,7 +20,7 @@ from trunk_transforms.enrich.numbers import derive_numbers
 from trunk_transforms.enrich.providers import default_providers, derive_provider
 from trunk_transforms.history.freshness import derive_freshness
 from trunk_transforms.history.growth import derive_growth
-from trunk_transforms.history.timeline import count_versions, derive_timeline, list_moments, state_at
+from trunk_transforms.history.timeline import count_changed, count_versions, derive_timeline, list_moments, state_at
 from trunk_transforms.reports.counts import count_changes, count_groups, count_providers, count_trunks, rank_groups
 from trunk_transforms.schema.findings import FINDINGS
 from trunk_transforms.schema.reports import CHANGES
@@ -51,6 +51,7 @@ FUNCTIONS: dict[str, tuple[Callable[[pd.DataFrame], Any], pd.DataFrame, list[str
     "moments": (list_moments, SEEN, ["snapshot_at"]),
     "state": (lambda frame: state_at(frame, NOW), HISTORY, ["account", "id", "valid_from", "valid_to"]),
     "versions": (count_versions, HISTORY, ["id", "phone_number", "valid_from"]),
+    "replaced": (count_changed, HISTORY, ["account", "id", "valid_from", "valid_to"]),
     "timeline": (lambda frame: derive_timeline(frame, CHANGED, "acme", 1), HISTORY, ["account", "id", "valid_to"]),
     "before": (lambda frame: derive_changes(frame, TRUNKS, as_of=NOW), TRUNKS, ["account", "id"]),
     "after": (lambda frame: derive_changes(TRUNKS, frame, as_of=NOW), TRUNKS, ["account", "id"]),

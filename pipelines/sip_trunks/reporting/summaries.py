@@ -13,6 +13,7 @@ from sip_trunks.reporting.formats import number_twins
 from trunk_transforms.enrich.countries import derive_country_name, unify_countries
 from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER
 from trunk_transforms.history.growth import MOST_PERIODS
+from trunk_transforms.history.timeline import count_changed
 from trunk_transforms.reports.counts import count_changes, derive_shares
 from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.schema.reports import COUNT_COLUMNS
@@ -161,10 +162,16 @@ def _label(row: Mapping[Hashable, Any], column: str) -> str:
     return f"{country} ({value})" if column == "country_code" and country != "–" else value
 
 
-def describe_changes(changes: pd.DataFrame) -> str:
-    """Return the number of changes in words: `2 added trunks, 1 changed trunk, 5 changed fields`, or `no changes`."""
-    counts = count_changes(changes)
-    return ", ".join(count_of(count, name.removesuffix("s")) for name, count in counts.items() if count) or "no changes"
+def describe_changes(changes: pd.DataFrame, changed_count: int = 0) -> str:
+    """Return the number of changes in words: `2 added trunks, 1 changed trunk, 5 changed fields`, or `no changes`.
+
+    The arguments are those of `count_changes`.
+    """
+    counts = count_changes(changes, changed_count)
+    drift_count = counts["changed trunks"] - count_changes(changes)["changed trunks"]
+    remarks = {"changed trunks": f" ({drift_count:,} only by drift)"} if drift_count else {}
+    words = (count_of(n, name.removesuffix("s")) + remarks.get(name, "") for name, n in counts.items() if n)
+    return ", ".join(words) or "no changes"
 
 
 def group_findings(findings: pd.DataFrame) -> list[tuple[str, str, int]]:
@@ -304,16 +311,16 @@ def _where(countries: pd.Series) -> str:
     return f", {count:,} of them {there}" if count * 2 > len(countries) else f", in {len(counts)} countries"
 
 
-def conclude_changes(changes: pd.DataFrame, as_of: datetime) -> str:
+def conclude_changes(changes: pd.DataFrame, versions: pd.DataFrame, as_of: datetime) -> str:
     """Return the changes in the week before `as_of` (UTC) as a sentence; empty without changes."""
-    if changes.empty:
-        return ""
-    recent = changes[changes["observed_at"] > as_of - timedelta(days=_WEEK)]
-    if recent.empty:
-        return f"No changes in the last {_WEEK} days; the last ones are of {changes['observed_at'].max():%d %b %Y}."
+    since = as_of - timedelta(days=_WEEK)
+    recent, changed_count = changes[changes["observed_at"] > since], count_changed(versions, since)
+    if recent.empty and not changed_count:
+        last_at = changes["observed_at"].max()
+        return f"No changes in the last {_WEEK} days; the last ones are of {last_at:%d %b %Y}." if len(changes) else ""
     fields = recent["field"].value_counts()
     often = f", most often {readable(fields.index[0])}" if len(fields) else ""
-    return f"In the last {_WEEK} days: {describe_changes(recent)}{often}."
+    return f"In the last {_WEEK} days: {describe_changes(recent, changed_count)}{often}."
 
 
 def conclude_findings(findings: pd.DataFrame) -> str:

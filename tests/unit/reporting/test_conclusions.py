@@ -91,10 +91,23 @@ def test_an_unknown_provider_is_no_provider() -> None:
 def test_changes_of_a_week() -> None:
     history = versions(life(1, 0, 18), life(1, 18, None, country_code="FR"), life(2, 18, None))
     changes = log_changes(history, observations(0, 18), drift(), since=None, as_of=NOW)
-    assert conclude_changes(changes.head(0), NOW) == ""
+    assert conclude_changes(changes.head(0), history.head(0), NOW) == ""
     expected = "In the last 7 days: 1 added trunk, 1 changed trunk, 1 changed field, most often country_code."
-    assert conclude_changes(changes, NOW) == expected
-    assert conclude_changes(changes, day(30)) == "No changes in the last 7 days; the last ones are of 20 Mar 2026."
+    assert conclude_changes(changes, history, NOW) == expected
+    assert (
+        conclude_changes(changes, history, day(30))
+        == "No changes in the last 7 days; the last ones are of 20 Mar 2026."
+    )
+
+
+def test_trunks_of_which_only_drift_changed_are_changed_trunks() -> None:
+    history = versions(life(1, 0, 10), life(1, 10, 18), life(1, 18, None), life(2, 0, 10), life(2, 18, None))
+    none = log_changes(history.head(0), observations(0, 18), drift(), since=None, as_of=NOW)
+    assert conclude_changes(none, history, NOW) == "In the last 7 days: 1 changed trunk (1 only by drift)."
+    assert conclude_changes(none, history, day(30)) == ""
+    both = log_changes(versions(life(2, 0, 18)), observations(0, 18), drift(), since=None, as_of=NOW)
+    expected = "In the last 7 days: 1 removed trunk, 1 changed trunk (1 only by drift)."
+    assert conclude_changes(both, history, NOW) == expected
 
 
 def test_findings_begin_with_the_worst() -> None:

@@ -41,6 +41,17 @@ def count_versions(versions: pd.DataFrame) -> pd.DataFrame:
     return counts.sort_values(["version_count", *_KEY], ascending=[False, True, True], ignore_index=True)
 
 
+def count_changed(versions: pd.DataFrame, since: datetime | None = None) -> int:
+    """Return the number of trunks of which a version replaced another one after `since` (default: ever).
+
+    Includes trunks of which only drift changed.
+    """
+    require_columns(versions, (*_KEY, "valid_from", "valid_to"), "versions")
+    began = versions if since is None else versions[versions["valid_from"] > since]
+    began = began[[*_KEY, "valid_from"]].rename(columns={"valid_from": "valid_to"})
+    return len(versions[[*_KEY, "valid_to"]].merge(began).drop_duplicates(_KEY))
+
+
 def derive_timeline(versions: pd.DataFrame, changes: pd.DataFrame, account: str, trunk_id: int) -> pd.DataFrame:
     """Return the timeline of one trunk: its versions and their changes, the latest first.
 

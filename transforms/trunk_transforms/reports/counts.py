@@ -20,15 +20,17 @@ def count_trunks(trunks: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return rank_groups([count_groups(trunks, by)], by)
 
 
-def count_changes(changes: pd.DataFrame) -> dict[str, int]:
+def count_changes(changes: pd.DataFrame, changed_count: int = 0) -> dict[str, int]:
     """Return the number of added, removed and changed trunks, and of changed fields, by these names.
 
     A trunk that changed in several snapshots is one changed trunk. A field counts once per change of its value. Needs
-    the columns `CHANGES`.
+    the columns `CHANGES`. `changed_count` is the number of changed trunks with those of which only drift changed; these
+    have no rows.
     """
     require_columns(changes, ("account", "trunk_id", "change"), "changes")
     trunks = changes.drop_duplicates(["account", "trunk_id", "change"])["change"].value_counts()
     counts = {f"{change} trunks": int(trunks.get(change, 0)) for change in ("added", "removed", "changed")}
+    counts["changed trunks"] = max(counts["changed trunks"], changed_count)
     return counts | {"changed fields": int((changes["change"] == "changed").sum())}
 
 

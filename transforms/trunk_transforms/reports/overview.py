@@ -57,13 +57,11 @@ def _count_changes(changes: pd.DataFrame, changed_count: int | None, since: str)
     if changes.empty and not changed_count:
         yield "changes", "changed trunks", 0, f"none added, removed or changed {since}"
         return
-    counts = count_changes(changes)
+    counts = count_changes(changes, changed_count or 0)
     fields = ", ".join(changes["field"].dropna().value_counts().index[:3])
     details = {"added trunks": since, "changed fields": fields or None}
-    if changed_count is not None and counts["changed trunks"] < changed_count:
-        drift_count = changed_count - counts["changed trunks"]
+    if drift_count := counts["changed trunks"] - count_changes(changes)["changed trunks"]:
         details["changed trunks"] = f"{drift_count} only by drift"
-        counts["changed trunks"] = changed_count
     for item, count in counts.items():
         yield "changes", item, count, details.get(item)
     outages = changes.loc[changes["legs"].isin(["inbound", "outbound", "both"])]
