@@ -166,9 +166,9 @@ def test_reports_that_dask_cannot_make_are_refused_in_one_line(lake: Settings) -
         (["report", "growth", "--engine", "dask"], "not growth"),
         (["audit", "--engine", "dask", "--destination", "duckdb"], "reads a lake of Parquet files"),
         (["report", "counts", "--by", "zz_nothing", "--engine", "dask"], "no column 'zz_nothing'"),
-        (["report", "counts", "--engine", "dask", "--as-of", "2020-01-01"], "nothing is known of 2020-01-01"),
+        (["report", "counts", "--engine", "dask", "--as-of", "2020-01-01"], "nothing was stored at 2020-01-01"),
         (["report", "counts", "--engine", "dask", "--scheduler", "nonsense://x"], "no Dask scheduler responds"),
-        (["report", "counts", "--scheduler", "tcp://127.0.0.1:9"], "--scheduler is for --engine dask"),
+        (["report", "counts", "--scheduler", "tcp://127.0.0.1:9"], "--scheduler works only with --engine dask"),
     ):
         (line,) = capture(*arguments, code=2).errors.splitlines()
         assert words in line

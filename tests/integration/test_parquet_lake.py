@@ -240,7 +240,7 @@ def test_the_later_of_two_runs_into_one_lake_is_refused(
             api.answer([trunk(country_code="FR")])
             assert run(theirs, pick_accounts(theirs, []), with_reports=False).exit_code == 0
 
-    with pytest.raises(RunActiveError, match="meanwhile"):
+    with pytest.raises(RunActiveError, match="in the meantime"):
         run(ours, pick_accounts(ours, []), announce=let_them_go_first, with_reports=False)
     assert query("SELECT country_code FROM sip_trunks") == [("FR",)]
     assert query("SELECT count(*) FROM sip_trunk_snapshots") == query(f"SELECT count(*) FROM {ROWS}") == [(2,)]

@@ -18,7 +18,7 @@ def test_reports_and_exports_do_not_show_the_time_before(place: Path) -> None:
     store(settings, STORY)
     drop_before(settings, at(3))
     line = call("report", "--as-of", "2026-03-01T12:30Z", code=2)
-    assert "the first snapshot is of 2026-03-01T16:48" in line
+    assert "the first snapshot is from 2026-03-01T16:48" in line
     call("export", "--as-of", at(2.1).isoformat(), "--output", "copy", "--format", "csv")
     assert "acme" not in (place / "copy" / "sip_trunks_history.csv").read_text()
 

@@ -292,7 +292,7 @@ def test_changes_are_those_between_the_last_two_snapshots_or_since_a_moment(stor
     assert changed(*first) == []
     assert sum(row["trunk_count"] for row in call_json("report", "counts", *first)) == 4
     assert {row["trunk_id"] for row in call_json("audit", *first)} <= {42, 43, 45, 46}
-    assert "nothing is known of" in error("report", "counts", "--as-of", before.isoformat())
+    assert "nothing was stored at" in error("report", "counts", "--as-of", before.isoformat())
     assert "is after" in error("report", "changes", "--since", "2999-01-01")
 
 
@@ -411,9 +411,9 @@ def test_a_masked_report_shows_no_number(stored: Path, tmp_path: Path, command: 
 
 
 def test_options_that_would_do_nothing_are_refused(stored: Path) -> None:
-    assert "--period is for `report growth`" in error("report", "counts", "--period", "week")
-    assert "--since is for the reports growth" in error("report", "by_country", "--since", "2026-01-01")
-    assert "--raw is for --format csv" in error("report", "counts", "--raw", "--format", "json")
+    assert "--period works only with `report growth`" in error("report", "counts", "--period", "week")
+    assert "--since works only with the reports growth" in error("report", "by_country", "--since", "2026-01-01")
+    assert "--raw works only with --format csv" in error("report", "counts", "--raw", "--format", "json")
 
 
 def test_moments_are_utc_wherever_they_are_shown(stored: Path, tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def test_what_cannot_be_written_is_said_in_one_line(call: Call) -> None:
     assert "sql does not write .xlsx; use .csv" in call("SELECT 1", "--output", "trunks.xlsx", code=2)
     assert [path.name for path in Path().iterdir()] == ["folder"]
     assert "folder is a folder" in call("SELECT 1", "--output", "folder", code=2)
-    assert "--raw is for --format csv" in call("SELECT 1", "--raw", code=2)
+    assert "--raw works only with --format csv" in call("SELECT 1", "--raw", code=2)
     assert "--output needs the name of a file" in call("SELECT 1", "--output", "", code=2)
 
 

@@ -194,7 +194,7 @@ class DestinationStories(Destination):
             if is_deleted:
                 compact(settings, destination, deletions_of("beta"))
             stack.pop_all()  # the commands of this block did not end as planned
-        assert "accounts forget beta was killed; call it again" in call("status")
+        assert "accounts forget beta was killed; run it again" in call("status")
         assert "no account named 'nobody'" in call("accounts", "forget", "nobody", "--yes", code=2)
         call("accounts", "forget", "beta", "--yes")
         assert self.places_with(NUMBER) == self.places_with("forget-me") == set()
@@ -236,7 +236,7 @@ class DestinationStories(Destination):
             stack.enter_context(noting_unfinished(settings, destination, "beta", "gamma"))
             rename_account(settings, destination, Renaming("beta", "gamma"))
             stack.pop_all()  # the commands of this block did not end as planned
-        assert "accounts rename beta gamma was killed; call it again" in call("status")
+        assert "accounts rename beta gamma was killed; run it again" in call("status")
         assert "no account named 'nobody'" in call("accounts", "rename", "nobody", "gamma", code=2)
         call("accounts", "rename", "beta", "gamma")
         assert query("SELECT DISTINCT account FROM sip_trunks ORDER BY 1") == [("acme",), ("gamma",)]

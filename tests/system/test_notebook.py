@@ -442,7 +442,7 @@ def test_editing_opens_a_copy_that_is_made_once(tmp_path: Path) -> None:
     assert (tmp_path / "explore.css").is_file()
     mine = copy.read_text("utf-8").replace("SIP trunks", "My trunks")
     copy.write_text(mine, "utf-8")
-    assert "explore.py is here already" in start_editing(tmp_path, until="\n")
+    assert "explore.py exists already" in start_editing(tmp_path, until="\n")
     assert copy.read_text("utf-8") == mine
 
 

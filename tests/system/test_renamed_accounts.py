@@ -73,8 +73,8 @@ def test_a_renamed_account_has_its_new_name_wherever_the_old_one_was(
     [
         (("nobody", "acme"), "no account named 'nobody'; stored: default"),
         (("default", "default"), "already has an account named 'default'"),
-        (("default", "a b"), "'a b' cannot be the name of an account"),
-        (("default", ""), "'' cannot be the name of an account"),
+        (("default", "a b"), "'a b' is not a valid account name"),
+        (("default", ""), "'' is not a valid account name"),
     ],
 )
 def test_a_name_that_cannot_be_used_is_refused(begin: Begin, place: Path, names: tuple[str, ...], says: str) -> None:

@@ -82,7 +82,7 @@ def test_an_unwritable_result_is_published_and_reported(kind: str, options: list
     assert query("SELECT count(*) FROM sip_trunks") == [(1,)]
     assert json.loads((place / "data" / "state" / "last_run.json").read_text())["exit_code"] == 0
     assert "1 loaded" in done.stderr
-    assert (f"{FULL}; what was loaded is published" in done.stderr) == (kind == "full")
+    assert (f"{FULL}; the loaded data is published" in done.stderr) == (kind == "full")
     api.answer(b"", 401)
     failed = call_into("stdout", kind, [*RUN, *options])
     assert failed.returncode == 3

@@ -299,7 +299,7 @@ def test_of_two_exports_into_one_folder_the_first_to_end_is_kept(
         unpause(place / "marks")
         _, printed = late.communicate(timeout=PATIENCE_SECONDS)
     assert late.returncode == 2, printed
-    assert "by another program meanwhile" in printed
+    assert "by another program in the meantime" in printed
     assert names_in(place) == ["copy", "marks"]
     assert rows_of(tables_in(place / "copy")) == rows_of(tables_in(past.copy("duckdb", "parquet")))
 

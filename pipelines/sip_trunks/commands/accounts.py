@@ -28,11 +28,11 @@ def add_arguments(parser: Parser) -> None:
     add_options(parser, "--raw", "--output", "--destination")
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     forget = actions.add_parser("forget", help="delete all stored data of one account, including its history")
-    forget.add_argument("name", metavar="NAME", help="the account, as `accounts` lists it")
+    forget.add_argument("name", metavar="NAME", help="account, as listed by `accounts`")
     add_options(forget, "--yes", "--destination")
-    rename = actions.add_parser("rename", help="give a stored account another name, and keep its history")
-    rename.add_argument("name", metavar="OLD", help="the stored account, as `accounts` lists it")
-    rename.add_argument("new_name", metavar="NEW", help="the name that it has, or will have, in the settings")
+    rename = actions.add_parser("rename", help="rename a stored account and keep its history")
+    rename.add_argument("name", metavar="OLD", help="stored account, as listed by `accounts`")
+    rename.add_argument("new_name", metavar="NEW", help="new name, as in the settings")
     add_options(rename, "--destination")
 
 
@@ -118,7 +118,7 @@ def _rename_account(settings: Settings, old: str, new: str) -> int:
     from sip_trunks.warehouse.renaming import Renaming
 
     if not is_plain_name(new):
-        raise UsageError(f"{new!r} cannot be the name of an account; letters, digits, '.', '-' and '_' are allowed")
+        raise UsageError(f"{new!r} is not a valid account name; use letters, digits, '.', '-' and '_'")
     with holding_lock(settings):
         destination = open_destination(settings)
         with clean_work(settings, destination):

@@ -15,7 +15,7 @@ def add_arguments(parser: Parser) -> None:
         "--fail-on", choices=SEVERITIES, help="exit with 10 if there is a finding of this severity or above"
     )
     parser.add_argument(
-        "--coverage", action="store_true", help="add the report coverage: trunks and rules that are not checked"
+        "--coverage", action="store_true", help="also print the report coverage: trunks and rules that are not checked"
     )
     add_report_output(parser)
 

@@ -36,7 +36,9 @@ _POLICY = (
 
 def add_arguments(parser: Parser) -> None:
     """Declare the options."""
-    parser.add_argument("--edit", action="store_true", help="edit a copy of the notebook here, explore.py")
+    parser.add_argument(
+        "--edit", action="store_true", help="copy the notebook to explore.py in this folder, and edit it"
+    )
     add_port(parser, 0, "any free one")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
     add_options(parser, "--destination")
@@ -115,7 +117,7 @@ def _edit(notebook: Path, port: int, *, with_browser: bool) -> int:
     """Run marimo's editor on a copy in the working directory; an existing copy is opened. Return its exit code."""
     copy = Path(notebook.name)
     if copy.exists():
-        print(f"{copy} is here already; opening it unchanged", flush=True)
+        print(f"{copy} exists already; opening it unchanged", flush=True)
     else:
         for name in _FILES:
             shutil.copyfile(notebook.with_name(name), name)

@@ -128,7 +128,7 @@ def moment(text: str) -> datetime:
 _ACCOUNT = "only this account; repeatable (default: all)"
 _CONFIG = "folder with the settings (default: .dlt, here or above)"
 _DATA_DIR = "folder for all stored data (default: sip_trunks.data_dir)"
-_DESTINATION = "duckdb (a file), parquet (a lake), or dlt's name of a database (default: sip_trunks.destination)"
+_DESTINATION = "duckdb (a file), parquet (a lake), or a database such as postgres (default: sip_trunks.destination)"
 # A suppressed default does not replace an option before the command or the action; `build_parser` has the default.
 _SHARED: dict[str, dict[str, Any]] = {
     "--account": {"action": "append", "default": [], "metavar": "NAME", "help": _ACCOUNT},

@@ -26,7 +26,7 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--by", nargs="+", metavar="COL", help="counts: columns to count by")
     parser.add_argument("--period", choices=("day", "week", "month"), help="growth: size of a step (default: month)")
-    parser.add_argument("--since", type=moment, metavar="TIME", help="changes, growth: start at this time")
+    parser.add_argument("--since", type=moment, metavar="TIME", help="changes, growth, overview: start at this time")
     add_report_output(parser)
 
 
@@ -37,9 +37,9 @@ def run(settings: Settings, options: Options) -> int:
     defaults = {"html": [name for name, report in REPORTS.items() if report.is_on_page], "xlsx": list(REPORTS)}
     names = names or defaults.get(choose_format(options.format, options.output), ["overview"])
     if options.period and "growth" not in names:
-        raise UsageError("--period is for `report growth`; name that report")
+        raise UsageError("--period works only with `report growth`; name that report")
     if options.since and not {"growth", "changes", "overview"} & set(names):
-        raise UsageError("--since is for the reports growth, changes and overview; name one of them")
+        raise UsageError("--since works only with the reports growth, changes and overview; name one of them")
     # The overview and the page show the last weeks; `changes` alone shows the last two snapshots.
     asked: dict[str, Any] = {"since": options.since, "is_log": "overview" in names and options.since is None}
     asked |= {name: getattr(options, name) for name in ("period", "by") if getattr(options, name)}
@@ -56,7 +56,7 @@ def _check_names(names: list[str], by: list[str] | None) -> None:
     if not by:
         return
     if "counts" not in names:
-        raise UsageError("--by is for `report counts`; name that report")
+        raise UsageError("--by works only with `report counts`; name that report")
     if len(set(by)) < len(by):
         raise UsageError("--by names a column twice; name each column once")
     if added := [name for name in by if name in COUNT_COLUMNS]:
@@ -86,7 +86,7 @@ def deriving(settings: Settings, options: Options, names: list[str], **asked: An
             span = read_observation_span(connection)
         if span and wanted.as_of < span[0]:
             first_at = span[0].isoformat()
-            raise UsageError(f"nothing is known of {wanted.as_of.isoformat()}: the first snapshot is of {first_at}")
+            raise UsageError(f"nothing was stored at {wanted.as_of.isoformat()}; the first snapshot is from {first_at}")
     if options.engine == "dask":
         from sip_trunks.reporting.dask_engine import reporting_in_parts
 
@@ -94,7 +94,7 @@ def deriving(settings: Settings, options: Options, names: list[str], **asked: An
             yield parted
         return
     if options.scheduler:
-        raise UsageError("--scheduler is for --engine dask")
+        raise UsageError("--scheduler works only with --engine dask")
     yield read_inputs_of(destination, names, wanted, is_past=is_past)
 
 

@@ -25,7 +25,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--accept-new-account",
         action="store_true",
-        help="store a new account, although its trunks are stored under an account removed from the settings",
+        help="accept a new account whose trunks are stored under an account that was removed from the settings",
     )
     parser.add_argument("--no-reports", action="store_true", help="skip the reports, and delete stale ones")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")

@@ -39,7 +39,7 @@ def add_arguments(parser: Parser) -> None:
     for action, function in ((adding, _install), (showing, _show), (removing, _remove)):
         action.set_defaults(act=function)
     for action in (adding, removing):
-        action.add_argument("--name", default="sip-trunks", help="one of several schedules (default: sip-trunks)")
+        action.add_argument("--name", default="sip-trunks", help="name of the schedule (default: sip-trunks)")
         add_options(action, "--yes")
 
 
@@ -118,7 +118,7 @@ def _remove(settings: Settings, options: Options) -> None:
 
 def _timetable(settings: Settings, options: Options) -> Timetable:
     if bool(options.every) == bool(options.cron):
-        raise UsageError('how often? Use either --every 1h or a cron expression: --cron "7 * * * *"')
+        raise UsageError('use either --every 1h or a cron expression: --cron "7 * * * *"')
     if options.every:
         return read_interval(options.every, offset_minutes(settings))
     return read_cron(options.cron)
@@ -130,7 +130,7 @@ def _scheduler(options: Options) -> ModuleType:
     Raises UsageError for `--systemd` together with `--cron` without an expression.
     """
     if options.systemd and options.cron == "":
-        raise UsageError("--systemd and --cron name two schedulers; use one of them")
+        raise UsageError("--systemd and --cron cannot be combined; use one of them")
     uses_cron = options.cron is not None or (not options.systemd and systemd.find_problem())
     return crontab if uses_cron and not options.systemd else systemd
 

@@ -44,7 +44,7 @@ def run(settings: Settings, options: Options) -> int:
     output = Path(options.output) if options.output else None
     format_name = _choose_format(options.format, output)
     if options.raw and format_name != "csv":
-        raise UsageError("--raw is for --format csv")
+        raise UsageError("--raw works only with --format csv")
     parameters = _read_parameters(options.param)
     if options.query is None and sys.stdin is not None and sys.stdin.isatty():
         if parameters or output or format_name == "parquet" or not sys.stdout.isatty():

@@ -84,7 +84,7 @@ class Terminated(KeyboardInterrupt):
 STANDARD_OUTPUT = "standard output"
 """The file name in an error of this stream."""
 
-PUBLISHED = "what was loaded is published"
+PUBLISHED = "the loaded data is published"
 """The note on an error that came after the publication."""
 
 SOME_ACCOUNTS_FAILED = 8
@@ -112,7 +112,7 @@ def describe_error(error: BaseException) -> str:
         parts = [f"{STANDARD_OUTPUT} cannot be written ({error.strerror})", *notes]
     elif _is_disk_full(error):
         disk = getattr(error, "filename", None) or "the data directory"
-        parts = [f"no space left on the disk of {disk}; free some and run again"]
+        parts = [f"no space left on the disk of {disk}; free some space and run again"]
     elif isinstance(error, OSError) and error.errno is not None:
         parts = [f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)]
         if error.errno in _NOT_WRITABLE and error.filename:

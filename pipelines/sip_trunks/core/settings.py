@@ -151,7 +151,9 @@ class Settings:
     api: ApiSettings = ApiSettings()
     accounts: tuple[Account, ...] = ()
     destination: str = setting(
-        "duckdb", "duckdb, parquet (a lake), or dlt's name of a database, such as postgres", convert=_parse_destination
+        "duckdb",
+        "duckdb, parquet (a lake), or a database that dlt supports, such as postgres",
+        convert=_parse_destination,
     )
     lake: str = setting(
         "lake", "location of the lake: a folder relative to data_dir, or a URL such as s3://bucket/lake"
@@ -282,7 +284,7 @@ def _read_accounts(api_token: object, accounts: dict[str, object]) -> tuple[Acco
     for name in accounts:
         if not is_plain_name(name):
             raise ConfigError(
-                f"[sources.famulor.accounts] has the name {name!r}; letters, digits, '.', '-' and '_' are allowed"
+                f"[sources.famulor.accounts] has the name {name!r}; use letters, digits, '.', '-' and '_'"
             )
         if name == DEMO_ACCOUNT:
             raise ConfigError(f"[sources.famulor.accounts] has the name {name!r}, which is the demo account's")

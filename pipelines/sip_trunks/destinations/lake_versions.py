@@ -150,7 +150,7 @@ class LakeVersions:
     def _refuse_other_run(self, before: str | None) -> None:
         if self.files.read_pointer() != before:
             raise RunActiveError(
-                f"another run has published into {self.files.location} meanwhile; this one changed nothing"
+                f"another run has published into {self.files.location} in the meantime; this run changed nothing"
             )
 
     def _delete_unpublished(self, current: str | None, but: str) -> None:

@@ -118,7 +118,9 @@ class _Work:
 
     def _fetch(self, account: Account, connections: Connections) -> Result | BaseException:
         if self._unreachable_count >= _HOPELESS_AFTER:
-            return ApiUnreachableError(f"not requested, because the {_HOPELESS_AFTER} accounts before got no response")
+            return ApiUnreachableError(
+                f"not requested, because the previous {_HOPELESS_AFTER} accounts got no response"
+            )
         rate_limit = self._rate_limits[account.token]
         try:
             with rate_limit.turn:

@@ -238,7 +238,7 @@ def _check_pipeline(dispositions: Mapping[str, Any]) -> None:
         if resource.write_disposition != dispositions[name] or not all(isinstance(step, MapItem) for step in steps):
             raise UsageError(
                 f"{name} has another write_disposition, incremental, add_limit or add_filter, so rows of a complete "
-                "snapshot would be dropped or repeated; remove it, and filter what is stored"
+                "snapshot would be dropped or repeated; remove it, and filter the stored tables instead"
             )
 
 

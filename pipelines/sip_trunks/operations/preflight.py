@@ -74,7 +74,7 @@ def _check_settings(settings: Settings) -> str:
     from sip_trunks.reporting.inputs import read_options
 
     read_options(settings)
-    return str(settings.config_dir or "no .dlt folder; environment and defaults")
+    return str(settings.config_dir or "no .dlt folder; using environment variables and defaults")
 
 
 def _check_pseudonyms(settings: Settings) -> str:

@@ -150,7 +150,7 @@ def print_status(status: dict[str, Any]) -> None:
     for draft in status["leftovers"]:
         print(f"pending    {draft} was left by a killed export; the next run deletes it")
     for command in status["unfinished"]:
-        print(f"pending    {command} was killed; call it again")
+        print(f"pending    {command} was killed; run it again")
     if last and not status["is_run_active"]:
         exit_code, error = last["exit_code"], last["error"]
         how = {0: "succeeded", None: error}.get(exit_code, f"exit code {exit_code}: {error}")

@@ -95,7 +95,7 @@ def export_tables(
         )
         (draft / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         if folder.exists() and any(folder.iterdir()):
-            raise UsageError(f"{folder} was created by another program meanwhile")
+            raise UsageError(f"{folder} was created by another program in the meantime")
     return {name: table.row_count for name, table in copied.items()}
 
 

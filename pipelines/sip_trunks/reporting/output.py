@@ -50,7 +50,7 @@ def write_reports(
     Raises UsageError if the reports do not fit the format, or a file cannot be written.
     """
     if raw and format_name != "csv":
-        raise UsageError("--raw is for --format csv")
+        raise UsageError("--raw works only with --format csv")
     files: dict[Path | None, Frames] = {output: frames}
     if format_name in ("csv", "png") and len(frames) > 1:
         if output is None or output.suffix:

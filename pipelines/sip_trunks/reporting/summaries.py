@@ -250,7 +250,7 @@ def conclude_counts(counts: pd.DataFrame) -> str:
     if by == ["provider"]:
         is_known &= counts["provider"] != UNKNOWN_PROVIDER
     bars, rest = rank(counts[is_known], len(counts)), total - int(counts.loc[is_known, "trunk_count"].sum())
-    none = f"{rest:,} of {count_of(total, 'trunk')} {'has' if rest == 1 else 'have'} no {name} that is known"
+    none = f"{rest:,} of {count_of(total, 'trunk')} {'has' if rest == 1 else 'have'} no known {name}"
     if not bars:
         return f"{none}."
     best = [bar for bar in bars if bar.count == bars[0].count]
@@ -261,7 +261,7 @@ def conclude_counts(counts: pd.DataFrame) -> str:
     share = f"{best[0].count:,} of {count_of(total, 'trunk')} ({best[0].count * 100 / total:.0f} %)"
     labels = " and ".join(bar.label for bar in best) if len(best) < 3 else f"{len(best)} values"
     text = f"Most frequent {name}: {labels}, {share}{' each' if len(best) > 1 else ''}"
-    return f"{text}; {rest:,} {'has' if rest == 1 else 'have'} none that is known." if rest else f"{text}."
+    return f"{text}; {rest:,} {'is' if rest == 1 else 'are'} unknown." if rest else f"{text}."
 
 
 def conclude_growth(versions: pd.DataFrame, observations: pd.DataFrame, as_of: datetime) -> str:
@@ -274,9 +274,9 @@ def conclude_growth(versions: pd.DataFrame, observations: pd.DataFrame, as_of: d
         return "No snapshots are stored."
     first_at = observations.groupby("account")["snapshot_at"].min()
     if seen_at.nunique() == 1:
-        return f"One snapshot is stored, of {seen_at.max():%d %b %Y}; growth appears after the second."
+        return f"One snapshot is stored, from {seen_at.max():%d %b %Y}; growth appears after the second."
     if seen_at.max() <= week_ago:
-        return f"The last snapshot is of {seen_at.max():%d %b %Y}; what changed in the last week is unknown."
+        return f"The last snapshot is from {seen_at.max():%d %b %Y}; changes in the last week are unknown."
     compared_at = versions["account"].map(first_at.where(first_at > week_ago, week_ago))
     before = _countries(versions[(versions["valid_from"] <= compared_at) & ~(versions["valid_to"] <= compared_at)])
     after = _countries(versions[versions["valid_to"].isna()])
@@ -317,7 +317,7 @@ def conclude_changes(changes: pd.DataFrame, versions: pd.DataFrame, as_of: datet
     recent, changed_count = changes[changes["observed_at"] > since], count_changed(versions, since)
     if recent.empty and not changed_count:
         last_at = changes["observed_at"].max()
-        return f"No changes in the last {_WEEK} days; the last ones are of {last_at:%d %b %Y}." if len(changes) else ""
+        return f"No changes in the last {_WEEK} days; the latest are from {last_at:%d %b %Y}." if len(changes) else ""
     fields = recent["field"].value_counts()
     often = f", most often {readable(fields.index[0])}" if len(fields) else ""
     return f"In the last {_WEEK} days: {describe_changes(recent, changed_count)}{often}."

@@ -305,7 +305,7 @@ def _refuse_other_pseudonyms(settings: Settings, stored: Mapping[str, StoredAcco
     marks = {name: pseudonym_marks(last.loader_version).partition(".")[0] for name, last in stored.items()}
     others = {mark: name for name, mark in marks.items() if mark not in ("", ours)}
     if others:
-        cause = "sip_trunks.pseudonym_key is another key" if ours else "sip_trunks.pseudonymize is not set"
+        cause = "sip_trunks.pseudonym_key is a different key" if ours else "sip_trunks.pseudonymize is not set"
         raise UsageError(
             f"the stored data of {min(others.values())} has pseudonyms, but {cause}: restore the setting, or start "
             "again (docs/privacy.md, Another key)"

@@ -60,8 +60,8 @@ def refuse(account: str, match: Match, settings: Settings) -> RefusedSnapshotErr
     """Return the error for a new account whose trunks are stored already; it names both ways out."""
     option = settings.destination_option
     return RefusedSnapshotError(
-        f"{match.shared_count} of the {match.stored_count} stored trunks of {match.account}, which is no longer "
-        f"configured, came back under this name. Nothing was changed. If it is the same account, configure it as "
-        f"{match.account}, or: sip-trunks accounts rename {match.account} {account}{option}; if it is another one: "
-        f"sip-trunks run --account {account} --accept-new-account{option}"
+        f"the response has {match.shared_count} of the {match.stored_count} stored trunks of {match.account}, which is "
+        f"no longer configured. Nothing was changed. If it is the same account, configure it as {match.account}, or: "
+        f"sip-trunks accounts rename {match.account} {account}{option}. If it is another account: sip-trunks run "
+        f"--account {account} --accept-new-account{option}"
     )

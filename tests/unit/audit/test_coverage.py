@@ -71,7 +71,7 @@ def test_facts_on_the_accounts_providers_are_named_after_a_year() -> None:
 def test_each_kind_of_gap_is_one_sentence() -> None:
     assert list(describe_coverage(coverage(2027, "provider-host", fonial=7, unknown_a=3))) == [
         (
-            "3 of 10 trunks have an unknown provider, so the rules on providers are silent on them: provider-host. "
+            "3 of 10 trunks have an unknown provider, so the rules on providers do not check them: provider-host. "
             "Hosts: sip.a.example (3)"
         ),
         "facts older than 12 months, to be checked: fonial of 2026-06-01",
@@ -86,7 +86,7 @@ def test_each_kind_of_gap_is_one_sentence() -> None:
         (0, (), ["10 of 10 trunks have a history shorter than 365 days, so the age of their credentials is unknown"]),
         (0, ("flapping",), []),
         (10, (), []),
-        (None, ("flapping", "host"), ["no history was read, so these rules are silent: flapping"]),
+        (None, ("flapping", "host"), ["no history was read, so these rules find nothing: flapping"]),
         (None, ("host",), []),
     ],
 )

@@ -93,7 +93,7 @@ def test_accounts_fail_unasked_after_twenty_without_a_response(api: Api) -> None
     results = fetch_all(api, many, concurrency=4)
     assert all(isinstance(result, ApiUnreachableError) for result in results.values())
     assert 20 <= len(api.requests) <= 24  # four may be on their way
-    assert str(results["a59"]) == "not requested, because the 20 accounts before got no response"
+    assert str(results["a59"]) == "not requested, because the previous 20 accounts got no response"
 
 
 def test_one_response_lets_the_accounts_that_follow_be_asked(api: Api) -> None:

@@ -24,8 +24,8 @@ def life(number: int, *days: float | None, **values: Any) -> dict[str, Any]:
     ("lives", "seen", "sentence"),
     [
         ([], (), "No snapshots are stored."),
-        ([life(1, 0, None)], (0,), "One snapshot is stored, of 02 Mar 2026; growth appears after the second."),
-        ([life(1, 0, None)], (0, 5), "The last snapshot is of 07 Mar 2026; what changed in the last week is unknown."),
+        ([life(1, 0, None)], (0,), "One snapshot is stored, from 02 Mar 2026; growth appears after the second."),
+        ([life(1, 0, None)], (0, 5), "The last snapshot is from 07 Mar 2026; changes in the last week are unknown."),
         ([life(1, 0, None)], (0, 19), "As many trunks as a week ago."),
         ([life(1, 0, None)], (15, 19), "As many trunks as in the first snapshot."),
         ([life(1, 0, 19), life(2, 0, None)], (0, 19), "1 trunk fewer than a week ago, in Germany."),
@@ -72,8 +72,8 @@ def test_a_new_account_is_compared_with_its_first_snapshot() -> None:
         (["DE", "DE", "FR"], "Most frequent country: Germany (DE), 2 of 3 trunks (67 %)."),
         (["DE", "FR"], "Most frequent country: Germany (DE) and France (FR), 1 of 2 trunks (50 %) each."),
         (["DE", "FR", "AT"], "Most frequent country: 3 values, 1 of 3 trunks (33 %) each."),
-        (["DE", None], "Most frequent country: Germany (DE), 1 of 2 trunks (50 %); 1 has none that is known."),
-        ([None, None], "2 of 2 trunks have no country that is known."),
+        (["DE", None], "Most frequent country: Germany (DE), 1 of 2 trunks (50 %); 1 is unknown."),
+        ([None, None], "2 of 2 trunks have no known country."),
     ],
 )
 def test_the_most_frequent_value(codes: list[str | None], sentence: str) -> None:
@@ -85,7 +85,7 @@ def test_the_most_frequent_value(codes: list[str | None], sentence: str) -> None
 
 def test_an_unknown_provider_is_no_provider() -> None:
     counts = pd.DataFrame({"provider": ["unknown", "Telnyx"], "trunk_count": [3, 1], "share_pct": [75.0, 25.0]})
-    assert conclude_counts(counts) == "Most frequent provider: Telnyx, 1 of 4 trunks (25 %); 3 have none that is known."
+    assert conclude_counts(counts) == "Most frequent provider: Telnyx, 1 of 4 trunks (25 %); 3 are unknown."
 
 
 def test_changes_of_a_week() -> None:
@@ -95,8 +95,7 @@ def test_changes_of_a_week() -> None:
     expected = "In the last 7 days: 1 added trunk, 1 changed trunk, 1 changed field, most often country_code."
     assert conclude_changes(changes, history, NOW) == expected
     assert (
-        conclude_changes(changes, history, day(30))
-        == "No changes in the last 7 days; the last ones are of 20 Mar 2026."
+        conclude_changes(changes, history, day(30)) == "No changes in the last 7 days; the latest are from 20 Mar 2026."
     )
 
 

@@ -75,7 +75,7 @@ def describe_coverage(coverage: pd.DataFrame) -> Iterator[str]:
         hosts = [f"{printable(row['item'], MOST_CHARACTERS)} ({row['trunk_count']})" for row in unknown]
         yield (
             f"{count} of {count_of(unknown[0]['audited_count'], 'trunk')} {have} an unknown provider, so the rules on "
-            f"providers are silent on {them}: {unknown[0]['rules']}. Hosts: {enumerate_some(hosts)}"
+            f"providers do not check {them}: {unknown[0]['rules']}. Hosts: {enumerate_some(hosts)}"
         )
     if old := by_gap.get(_OLD):
         yield f"facts older than 12 months, to be checked: {enumerate_some([row['item'] for row in old])}"
@@ -86,4 +86,4 @@ def describe_coverage(coverage: pd.DataFrame) -> Iterator[str]:
             f"{agree(count, 'its credential', 'their credentials')} is unknown"
         )
     for row in by_gap.get(_NONE, ()):
-        yield f"no history was read, so these rules are silent: {row['rules']}"
+        yield f"no history was read, so these rules find nothing: {row['rules']}"

@@ -238,7 +238,7 @@ class _Reader:
         """Count an undeclared field as drift. Return false if it must not be stored."""
         self._occurring.add(name)
         if field.is_secret:
-            self._count(field.column, "secret_dropped", "the name says secret; never stored", count)
+            self._count(field.column, "secret_dropped", "the name indicates a secret; never stored", count)
             return False
         if field.column != (column_name(name) or field.column):
             detail = f"the field {quote_field(name)} would be {column_name(name)}, which is taken"
@@ -256,7 +256,9 @@ class _Reader:
         moments, misfits = as_timestamps(array)
         if misfits.null_count == len(misfits):
             return {field.column: moments}
-        self._count(field.column, "type_mismatch", "a string that is no timestamp", len(misfits) - misfits.null_count)
+        self._count(
+            field.column, "type_mismatch", "a string that is not a timestamp", len(misfits) - misfits.null_count
+        )
         return {field.column: moments, field.column + VARIANT_SUFFIX: misfits}
 
     def _count_nulls(self, name: str, array: pa.Array, batch: RawBatch) -> None:
@@ -280,7 +282,7 @@ class _Reader:
         for entry in pc.value_counts(array).to_pylist():
             value = entry["values"]
             if value is not None and value not in allowed:
-                detail = f"{printable(value, 60)!r} is none of {', '.join(allowed)}"
+                detail = f"{printable(value, 60)!r} is not one of {', '.join(allowed)}"
                 self._count(name, "unknown_value", detail, entry["counts"])
 
     # ------------------------------------------------------------------ it does not: value by value
@@ -331,7 +333,7 @@ class _Reader:
         dropped: Counter[str] = Counter()
         clean = [drop_secrets(v, dropped) if isinstance(v, dict | list) else v for v in values]
         for name, count in dropped.items():
-            detail = f"its member {printable(name, 60)!r} says secret; never stored"
+            detail = f"its member {printable(name, 60)!r} indicates a secret; never stored"
             self._count(column, "secret_dropped", detail, count)
         return clean
 

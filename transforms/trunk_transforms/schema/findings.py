@@ -16,7 +16,9 @@ FINDINGS = Table(
         own("rule", "text", "Code of the rule; `sip-trunks rules` explains it."),
         own("severity", "text", "Severity of the finding.", SEVERITIES),
         own_or_null(
-            "cause", "text", "What the findings of a rule with the same cause share; one fix is for all of them."
+            "cause",
+            "text",
+            "What findings of the same rule have in common; one fix covers all findings with the same cause.",
         ),
         own("seen", "text", "The observed value; inferred values are marked as inferred."),
         own("fix", "text", "How to fix it."),
@@ -29,7 +31,7 @@ _OPENED = own("opened_at", "timestamp", "The audited snapshot that first showed 
 _IS_NEW_RULE = own(
     "is_new_rule",
     "bool",
-    "Whether a new release opened it: no audit of the account before had the rule. The account need not have changed.",
+    "Whether the rule is new: no earlier audit of the account had it, so the account need not have changed.",
 )
 CURRENT_FINDINGS = Table(
     "findings",
@@ -43,7 +45,7 @@ CURRENT_FINDINGS = Table(
 CLOSING_REASONS = ("fixed", "trunk removed", "suppressed", "rule removed")
 FINDINGS_HISTORY = Table(
     "findings_history",
-    "One row per account, trunk, rule and life of a finding. A closed finding that is found again has another life.",
+    "One row per account, trunk, rule and period in which the finding was open. A finding that returns is a new row.",
     (
         *FINDINGS.columns,
         _OPENED,
@@ -78,7 +80,7 @@ COVERAGE = Table(
         own("item", "text", "The host, the fact with its date, or the history that is missing."),
         own("trunk_count", "bigint", "Trunks that the gap concerns."),
         own("audited_count", "bigint", "Trunks that were audited."),
-        own("rules", "text", "The rules that are silent on these trunks, or may be wrong, separated by commas."),
+        own("rules", "text", "The rules that do not check these trunks, or may be wrong, separated by commas."),
     ),
     ("gap", "item"),
 )

@@ -143,13 +143,13 @@ def _count_report(name: str, question: str, *by: str, is_on_page: bool = True) -
     return Report(name, question, table, by=by, has_picture=True, is_on_page=is_on_page)
 
 
-_OVERVIEW = "What is there, what changed, what is misconfigured?"
+_OVERVIEW = "What exists, what changed, and what is misconfigured?"
 _BY_AUTHORIZATION = "How many trunks are authorized by allowlist, how many by password?"
-_GROWTH = "How many trunks were created, came and went, month by month?"
+_GROWTH = "How many trunks were created, appeared and disappeared per month?"
 _CHANGES = "Which trunks were added, removed or changed, and which legs did that re-create?"
 _FRESHNESS = "When was the last snapshot of each account, and which runs are missing?"
 _AUDIT = "What is misconfigured, how severe is it, and how is it fixed?"
-_COVERAGE = "Which trunks does the audit not fully check, and by which rules?"
+_COVERAGE = "Which trunks are not fully checked by the audit, and which rules skip them?"
 
 REPORTS = {
     report.name: report
@@ -290,8 +290,8 @@ ACCOUNT_FAILURES = Table(
 _STATUS = "loaded: trunks were stored; unchanged: no trunk had changed; failed: the stored data was kept."
 ACCOUNT_RUNS = Table(
     "account_runs",
-    "One row per account and run: what happened, and why it failed. Not in it: runs that failed before any account was "
-    "asked; see runs.",
+    "One row per account and run: its result, and the error if it failed. Runs that failed before the first request "
+    "are only in runs.",
     (
         ACCOUNT,
         own("ran_at", "timestamp", "Time of the snapshot; if the account failed, start of the run (UTC)."),

@@ -143,7 +143,7 @@ API_COLUMNS = (
     Column(
         "phone_number",
         "text",
-        'SIP extension ("1000") or DID in E.164 ("+14155551234"); the API does not say which of the two.',
+        'SIP extension ("1000") or DID in E.164 ("+14155551234"); the API does not say which.',
         legs="both",
         is_sensitive=True,
     ),

@@ -95,14 +95,14 @@ def notify(
     after = replace(before, unsent=())
     if failure is None:
         if before.failure is not None and "recovery" in settings.notify_on:
-            lines.append(f"works again; it had failed since {before.failing_since}")
+            lines.append(f"works again; failed since {before.failing_since}")
         after = _State(last_run=before.last_run)
     elif not is_sent:
         since = before.failing_since or f"{run['started_at']:%Y-%m-%d %H:%M} UTC"
         after = _State(failure, since, now, last_run=before.last_run)
         if "failure" in settings.notify_on:
             failures += _describe_failure(run, result, error)
-            failures += [f"it has failed since {since}"] if before.failure else []
+            failures += [f"failing since {since}"] if before.failure else []
     if result is not None and not (was_interrupted and run["started_at"] == before.last_run):
         events = list(_describe_events(settings, result))
         lines += events

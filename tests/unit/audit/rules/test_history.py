@@ -278,7 +278,7 @@ def test_an_audit_without_history_finds_nothing_in_it_and_says_so() -> None:
     assert not inputs.findings.empty
     assert alone.findings.empty
     assert list(describe_coverage(alone.coverage)) == [
-        f"no history was read, so these rules are silent: {', '.join(rule.code for rule in HISTORY)}"
+        f"no history was read, so these rules find nothing: {', '.join(rule.code for rule in HISTORY)}"
     ]
     assert audit_trunks(alone.trunks, providers=default_providers(), as_of=day(2), rules=HISTORY).empty
     others = Options(as_of=day(2), rules=[RULES["host-ip"]])

@@ -54,14 +54,14 @@ def test_a_failure_is_sent_once_a_day_and_once_more_when_it_is_over(settings: Se
     memory = json.loads(file.read_text())
     file.write_text(json.dumps(memory | {"told_at": (datetime.now(UTC) - timedelta(hours=25)).isoformat()}))
     send(settings, outcome_of(REFUSED, exit_code=3))
-    assert "it has failed since 2026-03-31 12:00 UTC" in hook.take_texts()
+    assert "failing since 2026-03-31 12:00 UTC" in hook.take_texts()
     file.write_text(json.dumps(memory | {"told_at": (datetime.now(UTC) + timedelta(hours=25)).isoformat()}))
     send(settings, outcome_of(REFUSED, exit_code=3))
-    assert "it has failed since 2026-03-31 12:00 UTC" in hook.take_texts()
+    assert "failing since 2026-03-31 12:00 UTC" in hook.take_texts()
     send(settings, outcome_of(REFUSED, QUIET, exit_code=8))
     assert "exit code 8: 1 of 2 accounts" in hook.take_texts()
     send(settings, outcome_of(QUIET))
-    assert "works again; it had failed since 2026-03-31 12:00 UTC" in hook.take_texts()
+    assert "works again; failed since 2026-03-31 12:00 UTC" in hook.take_texts()
     send(settings, outcome_of(QUIET))
     assert hook.take_texts() == ""
 

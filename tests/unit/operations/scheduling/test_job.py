@@ -57,8 +57,8 @@ def test_a_name_that_cannot_be_printed_is_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "how often?"),
-        (["--every", "1h", "--cron", "7 * * * *"], "how often?"),
+        ([], "use either --every 1h or"),
+        (["--every", "1h", "--cron", "7 * * * *"], "use either --every 1h or"),
         (["--every", "1h", "--cron", "--systemd"], "use one of them"),
         (["--every", "soon"], "15min, 1h or 1d"),
         (["--every", "7h", "--cron"], "6h or 8h"),
