@@ -173,9 +173,8 @@ def _ask_for_name(destination: Destination, name: str) -> None:
     first_at, last_at, count = _read_span(destination, name)
     if not sys.stdin.isatty():
         raise UsageError("confirmation needs a terminal, or --yes; nothing was deleted")
-    print(
-        f"account    {name}: {count_of(count, 'trunk')}, seen from {format_moment(first_at)} to {format_moment(last_at)}"
-    )
+    seen = f"seen from {format_moment(first_at)} to {format_moment(last_at)}"
+    print(f"account    {name}: {count_of(count, 'trunk')}, {seen}")
     print(f"location   {destination.location}")
     print("This deletes all of its data, including the history, and cannot be undone.")
     if ask("type the name to delete it: ") != name:

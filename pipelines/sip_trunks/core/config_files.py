@@ -34,8 +34,8 @@ class Setting:
 
     `key` is the full name, such as `sip_trunks.drift`; `name` and `default` belong to the field. `written` is the
     default as written in a file, and `type` the type in the file. `convert` is called with the key and the value,
-    unless the value is the default; it may raise ValueError. `variable` is a second environment variable. A secret's value never appears in a
-    message. `removed` maps each value that is no longer supported to an error message.
+    unless the value is the default; it may raise ValueError. `variable` is a second environment variable. A secret's
+    value never appears in a message. `removed` maps each value that is no longer supported to an error message.
     """
 
     meaning: str
