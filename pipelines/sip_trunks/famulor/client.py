@@ -336,14 +336,10 @@ def _name_fault(error: urllib3.exceptions.HTTPError) -> str:
             return "the connection broke before the response was complete"
 
 
-def _tls_reason(error: BaseException) -> str:
-    """Return the reason that the TLS library gives, from the chain of causes."""
-    seen: BaseException | None = error
-    while seen is not None:
-        for part in (seen, *seen.args):
-            if isinstance(part, ssl.SSLCertVerificationError):
-                return f": {part.verify_message}"
-            if isinstance(part, ssl.SSLError) and part.reason:
-                return f": {part.reason.replace('_', ' ').lower()}"
-        seen = seen.__cause__ or seen.__context__
-    return ""
+def _tls_reason(error: urllib3.exceptions.SSLError) -> str:
+    """Return the reason that the TLS library gives."""
+    cause = next(iter(error.args), None)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f": {cause.verify_message}"
+    reason = cause.reason if isinstance(cause, ssl.SSLError) else None
+    return f": {reason.replace('_', ' ').lower()}" if reason else ""
