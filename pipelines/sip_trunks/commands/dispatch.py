@@ -5,15 +5,18 @@ Only the module of the chosen command is imported, which keeps the start fast.
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from importlib import import_module
 from keyword import iskeyword
+from typing import TYPE_CHECKING
 
 from sip_trunks import __version__
 from sip_trunks.commands.options import Options, Parser
-from sip_trunks.core.settings import Settings
+
+if TYPE_CHECKING:
+    from sip_trunks.core.settings import Settings
 
 COMMANDS = {
     "run": "load the current trunks, publish them and write the reports",
@@ -86,26 +89,18 @@ def _declare_options(command: str, parser: Parser) -> None:
     parser.set_defaults(run=module.run, exit_code=0)
 
 
-@contextmanager
-def _using_folders(config: str | None, data_dir: str | None) -> Iterator[None]:
+def _using_folders(config: str | None, data_dir: str | None) -> AbstractContextManager[None]:
     """Use the folders of `--config` and `--data-dir`, also in the programs that a command starts."""
-    variables: dict[str, str] = {}
-    if config is not None:
-        from sip_trunks.core.config_files import name_config_dir
-
-        variables |= name_config_dir(config)
-    if data_dir is not None:
-        variables["SIP_TRUNKS__DATA_DIR"] = data_dir
-    if not variables:
-        yield
-        return
+    from sip_trunks.core.config_files import name_config_dir
     from sip_trunks.core.process import changed_environment
 
-    with changed_environment(variables):
-        yield
+    variables = {} if config is None else name_config_dir(config)
+    if data_dir is not None:
+        variables["SIP_TRUNKS__DATA_DIR"] = data_dir
+    return changed_environment(variables)
 
 
-def checked_settings(destination: str | None) -> Settings:
+def checked_settings(destination: str | None) -> "Settings":
     """Return the settings. Raises ConfigError if any is unknown or not valid, whether or not the command uses it."""
     from sip_trunks.core.settings import PSEUDONYMS, read_settings
 
