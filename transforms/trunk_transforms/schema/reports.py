@@ -242,6 +242,7 @@ TRUNK_COUNTS_DAILY = Table(
     ("day", "account", *BY_FORMAT_AND_COUNTRY, "provider"),
 )
 
+_FINDINGS = "Findings of severity {} in configured accounts; null if unknown."
 _ERROR = "The error message, without the names of configured accounts; null if there was no error."
 RUNS = Table(
     "runs",
@@ -261,14 +262,7 @@ RUNS = Table(
         own_or_null("changed_count", "bigint", "Trunks that changed."),
         own_or_null("removed_count", "bigint", "Trunks that were removed."),
         own_or_null("drift_count", "bigint", "Deviations from the declaration."),
-        *(
-            own_or_null(
-                f"{severity}_count",
-                "bigint",
-                f"Findings of severity {severity} in configured accounts; null if unknown.",
-            )
-            for severity in reversed(SEVERITIES)
-        ),
+        *(own_or_null(f"{name}_count", "bigint", _FINDINGS.format(name)) for name in reversed(SEVERITIES)),
         own_or_null("cause_count", "bigint", "Causes of these findings; null if unknown."),
         own_or_null("new_rule_count", "bigint", "Findings that the run opened by new rules; null if unknown."),
         own_or_null("version", "text", "The release of sip-trunks; null if the run was killed."),

@@ -138,48 +138,23 @@ VIEW_TYPES = SQL_TYPES | {"text_list": "VARCHAR[]"}
 CALLING_FORMATS = ("+e164", "e164", "national")
 AUTHORIZATION_TYPES = ("auth", "ip")
 
+_PHONE_NUMBER = 'SIP extension ("1000") or DID in E.164 ("+14155551234"); the API does not say which.'
+_NICKNAME = "Short label for people, such as the name of a site; responses of older accounts lack it."
+_CALLING_FORMAT = "Format of outbound numbers: +e164 (+12025550123), e164 (12025550123), national (0741926265)."
+_AUTHORIZATION = "How inbound calls are authorized: auth (username and password) or ip (allowlist)."
+_ALLOWLIST = (
+    "Allowlist: addresses that may send inbound calls, in the API's order; null if there is no allowlist. "
+    "sip_trunk_allowed_ips has one row per entry."
+)
 API_COLUMNS = (
     Column("id", "bigint", "Unique identifier of the trunk."),
-    Column(
-        "phone_number",
-        "text",
-        'SIP extension ("1000") or DID in E.164 ("+14155551234"); the API does not say which.',
-        legs="both",
-        is_sensitive=True,
-    ),
-    Column(
-        "nickname",
-        "text",
-        "Short label for people, such as the name of a site; responses of older accounts lack it.",
-        is_nullable=True,
-        legs="none",
-        is_sensitive=True,
-        is_optional=True,
-    ),
+    Column("phone_number", "text", _PHONE_NUMBER, legs="both", is_sensitive=True),
+    Column("nickname", "text", _NICKNAME, is_nullable=True, legs="none", is_sensitive=True, is_optional=True),
     Column("sip_username", "text", "Username for SIP authentication; may be blank.", legs="both", is_sensitive=True),
     Column("sip_address", "text", "Host of the SIP server, without a port; may be blank.", legs="outbound"),
-    Column(
-        "sip_calling_format",
-        "text",
-        "Format of outbound numbers: +e164 (+12025550123), e164 (12025550123), national (0741926265).",
-        allowed=CALLING_FORMATS,
-        legs="none",
-    ),
-    Column(
-        "inbound_authorization_type",
-        "text",
-        "How inbound calls are authorized: auth (username and password) or ip (allowlist).",
-        allowed=AUTHORIZATION_TYPES,
-        legs="inbound",
-    ),
-    Column(
-        "allowed_inbound_ips",
-        "text_list",
-        "Allowlist: addresses that may send inbound calls, in the API's order; null if there is no allowlist. "
-        "sip_trunk_allowed_ips has one row per entry.",
-        is_nullable=True,
-        legs="inbound",
-    ),
+    Column("sip_calling_format", "text", _CALLING_FORMAT, allowed=CALLING_FORMATS, legs="none"),
+    Column("inbound_authorization_type", "text", _AUTHORIZATION, allowed=AUTHORIZATION_TYPES, legs="inbound"),
+    Column("allowed_inbound_ips", "text_list", _ALLOWLIST, is_nullable=True, legs="inbound"),
     Column("outbound_proxy", "bool", "Whether outbound calls use the outbound proxy (fixed address).", legs="outbound"),
     Column("country_code", "text", "Country of the trunk, ISO 3166-1 alpha-2.", legs="none"),
     Column("created_at", "timestamp", "Time when the trunk was created, by the API's clock (UTC)."),
