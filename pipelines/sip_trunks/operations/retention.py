@@ -122,7 +122,7 @@ def rewrite(
 
     `rewriting` gets the time of the publication. The caller holds the lock. Raises DestinationError.
     """
-    from sip_trunks.reporting.publish import publish_findings, publish_page, publish_tables
+    from sip_trunks.reporting.publish import publish_page, publish_reports
     from sip_trunks.run.run import clean_work
 
     moment = datetime.now(UTC)
@@ -131,16 +131,14 @@ def rewrite(
         with rewriting(moment) as (connection, counts):
             if sql.exists(connection, _OBSERVATIONS):
                 span = state.read_observation_span(connection)
-            if destination.publishes_reports:
+            publishes_reports = destination.publishes_reports
+            if publishes_reports:
                 counts.update(change_logs(connection))
-                if span and findings.has_reports(connection):
-                    with _logging_errors("the reports"):
-                        inputs = publish_tables(connection, settings, span[1], destination.write_audit)
-                if inputs is None:
-                    report_tables.drop_reports(connection)
-            elif span and findings.has_audit(connection):
-                with _logging_errors("the findings"):
-                    inputs = publish_findings(connection, settings, span[1], destination)
+            if span and (findings.has_reports if publishes_reports else findings.has_audit)(connection):
+                with _logging_errors("the reports"):
+                    inputs = publish_reports(connection, settings, span[1], destination)
+            if publishes_reports and inputs is None:
+                report_tables.drop_reports(connection)
         mark_page(settings)
         if warning := destination.publish(moment):
             say(logging.WARNING, warning)

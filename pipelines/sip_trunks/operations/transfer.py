@@ -28,7 +28,7 @@ from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.base import Destination
 from sip_trunks.destinations.duckdb_file import attach_new_file
-from sip_trunks.reporting.publish import publish_findings, publish_page, publish_tables
+from sip_trunks.reporting.publish import publish_page, publish_reports, publish_tables
 from sip_trunks.run.result import format_moment
 from sip_trunks.run.run import clean_work
 from sip_trunks.warehouse import sql, state
@@ -253,10 +253,7 @@ def import_tables(settings: Settings, folder: Path) -> dict[str, int]:
         with destination.working() as connection:
             destination.initialize(connection, {n: rows for n, rows in tables.items() if n not in _AUDIT_TABLES})
             destination.write_audit(connection, {n: rows for n, rows in tables.items() if n in _AUDIT_TABLES})
-            if destination.publishes_reports:
-                inputs = publish_tables(connection, settings, snapshot_at, destination.write_audit)
-            else:
-                inputs = publish_findings(connection, settings, snapshot_at, destination)
+            inputs = publish_reports(connection, settings, snapshot_at, destination)
         if warning := destination.publish(snapshot_at):
             say(logging.WARNING, warning)
         try:

@@ -40,13 +40,16 @@ def write_tables(connection: duckdb.DuckDBPyConnection, inputs: ReportInputs, wr
         report_tables.drop_old_log(connection)
 
 
-def publish_findings(
+def publish_reports(
     connection: duckdb.DuckDBPyConnection, settings: Settings, snapshot_at: datetime, destination: Destination
 ) -> ReportInputs:
-    """Replace the tables of the audit at a destination that stores no reports; return the inputs of the reports.
+    """Replace the tables of the audit and, if the destination stores them, the reports; return the inputs of these.
 
-    `connection` is that of the run. It has only a part of the stored tables, so all of them are read again.
+    `connection` is that of the run. At a destination without reports, it has only a part of the stored tables, so all
+    of them are read again.
     """
+    if destination.publishes_reports:
+        return publish_tables(connection, settings, snapshot_at, destination.write_audit)
     with destination.reading(stored_tables(list(REPORTS))) as stored:
         inputs = read_inputs(stored, list(REPORTS), _options(settings, snapshot_at))
         audit = _audit_tables(stored, inputs)

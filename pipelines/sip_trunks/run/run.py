@@ -279,15 +279,13 @@ def _write_reports(
     is_due = has_loaded or not has_reports or not findings.is_audited(connection)
     if context.with_reports and (is_due or _has_suppression_ended(settings, connection, snapshot_at)):
 
-        def write_tables() -> ReportInputs:
-            from sip_trunks.reporting.publish import publish_findings, publish_tables
+        def write_reports() -> ReportInputs:
+            from sip_trunks.reporting.publish import publish_reports
 
-            if destination.publishes_reports:
-                return publish_tables(connection, settings, snapshot_at, destination.write_audit)
-            return publish_findings(connection, settings, snapshot_at, open_destination(settings))
+            return publish_reports(connection, settings, snapshot_at, open_destination(settings))
 
         context.announce("writing reports")
-        inputs, done.report_failure = _attempt(write_tables)
+        inputs, done.report_failure = _attempt(write_reports)
     if has_loaded and inputs is None:
         # Reports of an earlier snapshot would be misleading.
         report_tables.drop_reports(connection)
