@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -14,42 +15,29 @@ _EPOCH_AFTER = 10**9  # an X-RateLimit-Reset above this is a Unix time, below it
 
 def read_wait_seconds(response: urllib3.BaseHTTPResponse) -> float | None:
     """Return the wait time in seconds, or None if the response has none."""
-    stated = _retry_after(response.headers.get("Retry-After"))
-    if stated is None:
-        stated = _retry_after_in_body(response)
-    if stated is None and response.status == 429:  # other responses have the header too
-        stated = _rate_limit_reset(response.headers.get("X-RateLimit-Reset"))
-    return None if stated is None else min(max(stated, 0.0), _LONGEST_STATED_SECONDS)
+    for read in (_retry_after, _retry_after_in_body, _rate_limit_reset):
+        with suppress(ValueError, TypeError, KeyError, RecursionError, urllib3.exceptions.HTTPError):
+            return min(max(read(response), 0.0), _LONGEST_STATED_SECONDS)
+    return None
 
 
-def _retry_after(value: str | None) -> float | None:
+def _retry_after(response: urllib3.BaseHTTPResponse) -> float:
     """Read seconds or an HTTP date."""
-    if not value:
-        return None
-    try:
+    value = response.headers["Retry-After"]
+    with suppress(ValueError):
         return _seconds(value)
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
+    moment = parsedate_to_datetime(value)
     return (moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
 
 
-def _retry_after_in_body(response: urllib3.BaseHTTPResponse) -> float | None:
-    try:
-        content = json.loads(response.read(_LONGEST_BODY_BYTES, decode_content=True))
-        return _seconds(str(content["retry_after"]))
-    except (ValueError, TypeError, KeyError, RecursionError, urllib3.exceptions.HTTPError):
-        return None
+def _retry_after_in_body(response: urllib3.BaseHTTPResponse) -> float:
+    content = json.loads(response.read(_LONGEST_BODY_BYTES, decode_content=True))
+    return _seconds(str(content["retry_after"]))
 
 
-def _rate_limit_reset(value: str | None) -> float | None:
-    try:
-        reset = _seconds(value or "")
-    except ValueError:
-        return None
+def _rate_limit_reset(response: urllib3.BaseHTTPResponse) -> float:
+    # Responses that refuse nothing have the header too.
+    reset = _seconds(response.headers["X-RateLimit-Reset"] if response.status == 429 else "")
     return reset - time.time() if reset > _EPOCH_AFTER else reset
 
 
