@@ -99,32 +99,23 @@ def merging_changes(stale: Mapping[schema.Resource, str], snapshot_at: datetime)
 
 def _merging(resource: schema.Resource, scope: Callable[[str], str], snapshot_at: datetime) -> dict[schema.Table, Any]:
     """Return the write dispositions of a resource. `scope` returns the SQL condition of the rows to merge, by key."""
-    merging = {resource.current: _current(scope("id")), resource.history: _versions(scope("id"), snapshot_at)}
-    if resource.entries:
-        merging[resource.entries.table] = _current(scope(resource.entries.parent))
-    return merging
-
-
-def _current(scope: str) -> Any:
-    return {
-        "disposition": "merge",
-        "strategy": "cdc",
-        "destination_scope": scope,
-        "skip_unchanged_rows": True,
-        "row_version_column_name": "row_version",
-    }
-
-
-def _versions(scope: str, snapshot_at: datetime) -> Any:
-    return {
-        "disposition": "merge",
-        "strategy": "scd2",
-        "destination_scope": scope,
-        "row_version_column_name": "row_version",
+    versions = {
         "validity_column_names": list(VALIDITY_COLUMNS),
         # Always set, because dlt stores the boundary of the last load in its schema.
         "boundary_timestamp": snapshot_at,
     }
+    merging = {
+        resource.current: _merge("cdc", scope("id"), skip_unchanged_rows=True),
+        resource.history: _merge("scd2", scope("id"), **versions),
+    }
+    if resource.entries:
+        merging[resource.entries.table] = _merge("cdc", scope(resource.entries.parent), skip_unchanged_rows=True)
+    return merging
+
+
+def _merge(strategy: str, scope: str, **more: Any) -> Any:
+    by = {"destination_scope": scope, "row_version_column_name": "row_version"}
+    return {"disposition": "merge", "strategy": strategy, **by, **more}
 
 
 def with_hints(table: pa.Table) -> Any:
