@@ -78,13 +78,11 @@ def deriving(settings: Settings, options: Options, names: list[str], **asked: An
     if wanted.since is not None and wanted.since > wanted.as_of:
         raise UsageError(f"--since {wanted.since.isoformat()} is after {wanted.as_of.isoformat()}; use an earlier time")
     destination = open_destination(settings)
-    if options.account:
+    if options.account or is_past:
         with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
             refuse_unknown_accounts(connection, options.account)
-    if is_past:
-        with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
             span = read_observation_span(connection)
-        if span and wanted.as_of < span[0]:
+        if is_past and span and wanted.as_of < span[0]:
             first_at = span[0].isoformat()
             raise UsageError(f"nothing was stored at {wanted.as_of.isoformat()}; the first snapshot is from {first_at}")
     if options.engine == "dask":
