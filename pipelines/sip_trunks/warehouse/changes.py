@@ -90,7 +90,18 @@ def difference_query(stored: Mapping[str, str], since: str | None, as_of: str) -
             WHERE {_are_others_same(stored)}
         )
     """
-    return _changes(stored, _difference_pairs(stored, since, as_of), is_touch)
+    differences = _changes(stored, _difference_pairs(stored, since, as_of), is_touch)
+    if since is None:
+        return differences
+    # The version at `as_of` may have begun after the change that it shows.
+    return f"""
+        SELECT differences.* REPLACE (coalesce(steps.observed_at, differences.observed_at) AS observed_at)
+        FROM ({differences}) AS differences LEFT JOIN (
+            SELECT account, trunk_id, change, field, max(observed_at) AS observed_at
+            FROM ({steps_query(stored, since, as_of)}) GROUP BY account, trunk_id, change, field
+        ) AS steps ON steps.account = differences.account AND steps.trunk_id = differences.trunk_id
+            AND steps.change = differences.change AND steps.field IS NOT DISTINCT FROM differences.field
+    """
 
 
 def _difference_pairs(stored: Mapping[str, str], since: str | None, as_of: str) -> str:

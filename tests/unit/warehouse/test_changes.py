@@ -69,6 +69,23 @@ def test_a_trunk_that_changed_before_its_removal_is_removed_once() -> None:
     assert rows(changes, "change", "observed_at") == [("removed", pd.Timestamp(day(2)))]
 
 
+def test_a_difference_has_the_moment_of_its_change_although_the_trunk_changed_later() -> None:
+    name = {"nickname": "x"}
+    later = versions(
+        {"days": (0, 1)},
+        {"days": (1, 2), "country_code": "FR"},
+        {"days": (2, None), "country_code": "FR"} | name,
+        {"id": 2, "days": (1, 2)},
+        {"id": 2, "days": (2, None)} | name,
+    )
+    changes = derive_changes(later, observations(0, 1, 2), drift(), since=day(0), as_of=day(3))
+    assert rows(changes, "trunk_id", "change", "field", "observed_at") == [
+        (1, "changed", "nickname", pd.Timestamp(day(2))),
+        (1, "changed", "country_code", pd.Timestamp(day(1))),
+        (2, "added", None, pd.Timestamp(day(1))),
+    ]
+
+
 def test_the_legs_that_an_update_re_creates_are_those_that_the_vendor_documents() -> None:
     documented: list[tuple[str, Any, str]] = [
         ("phone_number", "+4930231253", "both"),
