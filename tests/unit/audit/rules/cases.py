@@ -537,6 +537,7 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
     "exposure-username-number": [
         (({"sip_username": "+4930231252"}, {"sip_username": "4930231252"}), "medium", "is the number itself"),
         (({"sip_username": "+49 30 231252"}, {"sip_username": "004930231252"}), "medium", "is the number itself"),
+        ((number("030231252", sip_username="4930231252"),), "medium", "is the number itself"),
         ((number("1000", sip_username="1000"),), "medium", "is the number itself"),
         # Whatever the number is: a name, or nothing that can be called.
         ((number("admin", sip_username="admin"),), "medium", "is the number itself"),

@@ -102,14 +102,19 @@ def check_username_blank(context: AuditContext) -> Findings:
     yields_to=("host-malformed",),
 )
 def check_username_number(context: AuditContext) -> Findings:
-    """Find usernames that are the number, or have its digits with or without +, unless the provider assigns them."""
+    """Find usernames that are the number, or have its digits with or without +, unless the provider assigns them.
+
+    The digits are those that are written, or those of the number in E.164.
+    """
     names = normalize_numbers(as_text(context.trunks["sip_username"]))
-    names, numbers = (pc.utf8_ltrim(text, "+") for text in (names, as_text(context.trunks["normalized_number"])))
+    written, read = (as_text(context.trunks[name]) for name in ("normalized_number", "e164"))
+    names, written, read = (pc.utf8_ltrim(text, "+") for text in (names, written, read))
     # Extensions without digits, such as "reception", are compared as written.
     is_same = (context.trunks["sip_username"] == context.trunks["phone_number"]).to_numpy(dtype=bool)
     assigning = [provider.name for provider in context.providers.providers if provider.assigns_username]
     is_chosen = ~context.trunks["provider"].isin(assigning)
-    found = context.trunks.loc[is_chosen & (is_same | as_flags(pc.equal(names, numbers)))]
+    has_digits = as_flags(pc.equal(names, written)) | as_flags(pc.equal(names, read))
+    found = context.trunks.loc[is_chosen & (is_same | has_digits)]
     cause = "usernames that are the number " + map_distinct(found["host"].fillna(""), name_place)
     return as_findings(pd.Series("sip_username is the number itself", index=found.index), cause=cause)
 
