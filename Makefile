@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 .PHONY: help setup demo notebook test test-rest test-all check format lint types notebooks docs cookbook pictures lock bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## create .venv from requirements.lock
 
@@ -25,58 +25,58 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib pipelines transforms > /dev/null 2>&1 || true
 	@touch $(READY)
 
-demo: $(READY) ## load the embedded demo account and show what came of it
+demo: $(READY) ## load the embedded demo account
 	@$(BIN)/sip-trunks run --demo
 
-notebook: $(READY) ## explore what is stored, in the browser
+notebook: $(READY) ## explore the stored data in the browser
 	@$(BIN)/sip-trunks notebook
 
 # One worker more than there are processors, since some always wait. OPTIONS are pytest's, such as `-k sql` or `-x`.
 PYTEST = $(BIN)/pytest -q -n auto --dist worksteal $(OPTIONS)
 SMALL := tests/unit tests/integration tests/system/paths
 
-test: $(READY) ## run the tests that answer in three minutes
+test: $(READY) ## run the fast tests, three minutes
 	@$(PYTEST) $(SMALL)
 
-test-rest: $(READY) ## run the tests that `make test` leaves out: processes, disks, browsers, servers, extras
+test-rest: $(READY) ## run the slow tests: processes, disks, browsers, servers, extras
 	@$(PYTEST) tests $(SMALL:%=--ignore=%)
 
-test-all: test test-rest ## run every test; half an hour
+test-all: test test-rest ## run every test, half an hour
 
-check: $(READY) format lint types docs test ## what to run before each commit
+check: $(READY) format lint types docs test ## format, lint, types, documents and fast tests
 
-format: $(READY) ## put the code into its format
+format: $(READY) ## format the code
 	@$(BIN)/ruff format -q .
 
-lint: $(READY) ## format and rules, changing nothing
+lint: $(READY) ## check formatting, rules and imports
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/ruff check -q .
 	@$(BIN)/lint-imports --no-logo
 
-types: $(READY) ## mypy, strict
+types: $(READY) ## run mypy
 	@$(BIN)/mypy
 
-notebooks: $(READY) ## write the notebook for Jupyter, with what its cells show
+notebooks: $(READY) ## write the notebook for Jupyter, with its output
 	@$(BIN)/python -m tests.tools.export_notebook
 
 docs: $(READY) ## write the generated parts of the documents
 	@$(BIN)/python -m tests.tools.generated_docs
 
-cookbook: $(READY) ## ask the queries of docs/sql.md and write down what they print
+cookbook: $(READY) ## write the output of the queries in docs/sql.md
 	@$(BIN)/python -m tests.tools.cookbook
 
-pictures: $(READY) ## take the pictures of the README anew; needs Chromium
+pictures: $(READY) ## take the pictures of the README again; needs Chromium
 	@$(BIN)/python -m tests.tools.pictures
 
 # Without the extra `dagster`: it brings SQLAlchemy, which dlt then imports in every run (0.16 s).
-lock: $(READY) ## resolve the dependencies anew into requirements.lock
+lock: $(READY) ## resolve the dependencies into requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --group dev --extra postgres --extra s3 --extra delta --extra notebook --extra dask \
 	  --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet -o requirements.lock
 
-bench: $(READY) ## measure every way of loading the trunks, side by side; an hour
+bench: $(READY) ## compare ways to load the trunks; takes an hour
 	@$(BIN)/python -m tests.bench
 
-clean: ## remove what can be made again; data/ stays
+clean: ## remove generated files, except data/
 	@rm -rf $(VENV) build dist .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find pipelines transforms tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -131,7 +131,7 @@ LEAVING_A_SOCKET = pytest.mark.filterwarnings(
 
 
 @LEAVING_A_SOCKET
-def test_dask_computes_what_pandas_does_though_a_worker_is_killed(
+def test_dask_computes_the_same_as_pandas_even_if_a_worker_is_killed(
     lake: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a cluster shows that jobs reach other processes, and that the tasks of a worker that dies are done again."""

@@ -260,7 +260,7 @@ def test_tables_ahead_of_their_last_snapshot_are_compared_as_of_that_snapshot(
     assert query(f"SELECT count(*) FROM {SNAPSHOTS}") == [(4,)]
 
 
-def test_a_column_that_was_announced_but_not_written_can_be_followed_by_another_run(
+def test_a_run_works_after_one_that_stored_a_schema_without_its_rows(
     first_run: None, place: Path, delta: Path, api: Api
 ) -> None:
     """A run that died before it wrote a new column has stored dlt's schema that has it."""

@@ -365,7 +365,7 @@ def test_the_password_in_the_address_of_a_store_is_never_shown(api: Api, monkeyp
     assert "hunter2" not in (read_settings().state_dir / "last_run.json").read_text()
 
 
-def test_a_store_that_lost_its_pointer_is_named_and_left_alone(api: Api, server: Store, lake: str) -> None:
+def test_a_store_without_its_pointer_is_reported_and_unchanged(api: Api, server: Store, lake: str) -> None:
     api.answer([TRUNK])
     load()
     load()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.usefixtures("place")
-def test_check_shows_what_is_ready_and_what_is_not(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_shows_passed_and_failed_checks(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     api.answer([TRUNK])
     assert "ok    account default: token accepted, 1 trunks" in call("check")
     api.answer(b"", 401)

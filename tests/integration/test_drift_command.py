@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.support.fixtures import Begin
 
 
-def test_drift_shows_since_when_and_what_is_over(api: Api, begin: Begin) -> None:
+def test_drift_shows_its_period_and_past_deviations(api: Api, begin: Begin) -> None:
     begin(TRUNK)
     assert "no drift" in call("drift")
     api.answer([trunk(sip_calling_format="E.164"), trunk(id=43, sip_calling_format="E.164")])

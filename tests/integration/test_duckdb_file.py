@@ -84,7 +84,7 @@ def test_every_table_and_column_has_a_comment(api: Api, place: Path) -> None:
     assert query(f"SELECT table_name, column_name FROM duckdb_columns() WHERE {ours} AND comment IS NULL") == []
 
 
-def test_what_a_dead_run_left_is_thrown_away(api: Api, begin: Begin, place: Path) -> None:
+def test_files_of_a_killed_run_are_deleted(api: Api, begin: Begin, place: Path) -> None:
     begin(TRUNK)
     state_dir = place / "data" / "state"
     (state_dir / "warehouse.duckdb").write_bytes(b"garbage")
@@ -96,7 +96,7 @@ def test_what_a_dead_run_left_is_thrown_away(api: Api, begin: Begin, place: Path
     assert query("SELECT count(*) FROM sip_trunks_history") == [(2,)]
 
 
-def test_a_broken_file_is_named_and_left_alone(api: Api, place: Path) -> None:
+def test_a_damaged_file_is_reported_and_unchanged(api: Api, place: Path) -> None:
     (place / "data").mkdir()
     (place / "data" / "warehouse.duckdb").write_bytes(b"not a database" * 1000)
     with pytest.raises(DestinationError, match="restore it from a backup"):

@@ -70,7 +70,7 @@ def test_an_error_that_ends_a_run_is_an_object_too(
     assert "sip_trunks.log_format" in log_of(capsys, "run", code=2)[-1]
 
 
-def test_a_run_is_summed_up_in_one_line_before_what_went_wrong(
+def test_a_run_prints_one_summary_line_before_its_errors(
     begin: Begin, api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begin(TRUNK)
@@ -149,7 +149,7 @@ def test_old_runs_are_pruned(begin: Begin, place: Path) -> None:
     assert len(read_runs(place)) == 3
 
 
-def test_a_table_of_runs_of_another_release_goes_on(begin: Begin, place: Path) -> None:
+def test_a_table_of_runs_of_another_release_is_continued(begin: Begin, place: Path) -> None:
     begin(TRUNK)
     with duckdb.connect(str(place / "data" / "warehouse.duckdb")) as writer:
         writer.execute("ALTER TABLE reports.runs DROP COLUMN drift_count")
@@ -163,7 +163,7 @@ def test_a_table_of_runs_of_another_release_goes_on(begin: Begin, place: Path) -
 # ---------------------------------------------------------------------- metrics
 
 
-def test_metrics_say_how_the_last_run_went_and_keep_what_it_did_not_find_out(
+def test_metrics_describe_the_last_run_and_keep_values_that_it_did_not_determine(
     begin: Begin, api: Api, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SIP_TRUNKS__METRICS", str(place / "exported" / "sip_trunks.prom"))

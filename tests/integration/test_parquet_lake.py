@@ -133,7 +133,7 @@ def test_columns_have_the_declared_types_in_compressed_files_even_without_rows(
         assert {name: trunks.field(name).type for name in new} == new
 
 
-def test_all_snapshots_are_read_back_whatever_fields_they_had(api: Api, lake: Path) -> None:
+def test_all_snapshots_are_read_back_with_any_fields(api: Api, lake: Path) -> None:
     snapshots = [
         [trunk()],
         [trunk(zz_label="Front desk", zz_limits={"calls": 5})],

@@ -201,7 +201,7 @@ def test_several_reports_go_into_one_document(stored: Path, tmp_path: Path) -> N
     assert [line for line in table.splitlines() if line in REPORTS] == ["freshness", "counts"]
 
 
-def test_a_workbook_has_every_report_and_nothing_alive_in_it(stored: Path, tmp_path: Path) -> None:
+def test_a_workbook_has_every_report_and_no_formulas_or_links(stored: Path, tmp_path: Path) -> None:
     call("report", "--output", str(tmp_path / "all.xlsx"))
     book = openpyxl.load_workbook(tmp_path / "all.xlsx")
     assert book.sheetnames == list(REPORTS)
@@ -304,7 +304,7 @@ def test_changes_are_listed_below_the_snapshot_that_showed_them(stored: Path) ->
 
 
 @pytest.mark.usefixtures("changed")
-def test_a_changed_field_is_shown_with_what_it_cost() -> None:
+def test_a_changed_field_is_shown_with_its_note() -> None:
     _, *lines = call("report", "changes").splitlines()
     others = next(number for number, line in enumerate(lines) if "trunk 50" in line)
     assert lines[:others] == [
@@ -337,7 +337,7 @@ def test_a_value_that_cannot_be_seen_is_quoted() -> None:
     assert new[52] == "–"
 
 
-def test_a_finding_has_what_was_seen_and_what_to_do(stored: Path) -> None:
+def test_a_finding_has_the_observed_value_and_a_fix(stored: Path) -> None:
     findings = call_json("audit")
     (finding,) = [row for row in findings if row["rule"] == "allowlist-open"]
     assert (finding["trunk_id"], finding["severity"], finding["account"]) == (48, "critical", "default")
@@ -354,7 +354,7 @@ def test_a_finding_has_what_was_seen_and_what_to_do(stored: Path) -> None:
     assert re.match(rf"coverage  \d+ of {trunk_count} trunks have an unknown provider, so the rules on ", told)
 
 
-def test_the_audit_fails_on_what_it_is_told_to(stored: Path) -> None:
+def test_the_audit_fails_on_the_given_severity(stored: Path) -> None:
     for arguments, code in {
         ("--select", "allowlist-open"): 0,
         ("--select", "allowlist-open", "--fail-on", "critical"): 10,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("place")
 
 
-def test_a_run_prints_what_it_did_and_writes_the_reports_unless_told_not_to(api: Api) -> None:
+def test_a_run_prints_its_result_and_writes_the_reports_by_default(api: Api) -> None:
     hostile = {"sip_username": "\u001b[31mred\u001b[0m\u202e", "sip_calling_format": "\u001b]0;title\u0007"}
     api.answer([TRUNK, IP_TRUNK, trunk(id=44, zz_invented="x", **hostile)])
     first = call("run", "--no-reports")

@@ -155,7 +155,7 @@ def test_a_parameter_that_does_not_fit_is_named(arguments: list[str], expected: 
         "/* how? */ -- EXPLAIN\nEXPLAIN SELECT 1",
     ],
 )
-def test_whatever_only_reads_is_executed(query: str, call: Call) -> None:
+def test_statements_that_only_read_are_executed(query: str, call: Call) -> None:
     assert len(call(query).splitlines()) > 1
 
 
@@ -180,7 +180,7 @@ def test_whatever_only_reads_is_executed(query: str, call: Call) -> None:
         "PIVOT (FROM sip_trunks LEFT JOIN enable_profiling() AS p ON true) ON country_code USING count(*)",
     ],
 )
-def test_whatever_does_more_is_refused(query: str, call: Call) -> None:
+def test_statements_that_do_more_are_refused(query: str, call: Call) -> None:
     assert call(query, code=2).startswith("sip-trunks: SQL: ")
     assert list(Path().iterdir()) == []
 
@@ -252,7 +252,7 @@ def test_the_first_rows_come_with_the_number_of_all() -> None:
     assert (found.rows, found.count) == ([(0,), (1,), (2,)], 50_000)
 
 
-def test_what_cannot_be_written_is_said_in_one_line(call: Call) -> None:
+def test_an_unwritable_file_is_an_error_of_one_line(call: Call) -> None:
     Path("folder").mkdir()
     assert "parquet (" in call("SELECT INTERVAL 1 DAY", "--output", "days.parquet", code=2)
     assert "sql does not write .xlsx; use .csv" in call("SELECT 1", "--output", "trunks.xlsx", code=2)

@@ -479,7 +479,7 @@ class DestinationContract(Destination):
         assert load().exit_code == 5
         assert self.contents() == before
 
-    def test_a_large_loss_is_refused_until_it_is_accepted_and_an_empty_account_goes_on(self, api: Api) -> None:
+    def test_a_large_loss_is_refused_until_it_is_accepted(self, api: Api) -> None:
         load_trunks(api)
         assert query("SELECT count(*) FROM sip_trunks") == [(0,)]
         full = [IP_TRUNK | {"id": number} for number in range(10)]

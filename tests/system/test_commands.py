@@ -88,7 +88,7 @@ sys.exit(main())
 # ---------------------------------------------------------------------- terminals and encodings
 
 
-def test_what_is_too_wide_for_a_terminal_is_shown_line_by_line(begin: Begin) -> None:
+def test_rows_too_wide_for_the_terminal_are_shown_line_by_line(begin: Begin) -> None:
     begin(TRUNK)
     shown = on_a_terminal("sql", "FROM sip_trunks")
     assert "phone_number                1000" in shown

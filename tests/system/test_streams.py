@@ -91,9 +91,7 @@ def test_an_unwritable_result_is_published_and_reported(kind: str, options: list
 
 
 @pytest.mark.parametrize(("arguments", "code"), READERS)
-def test_output_that_is_lost_is_named_and_a_check_keeps_its_exit_code(
-    arguments: list[str], code: int, begin: Begin
-) -> None:
+def test_lost_output_is_reported_and_a_check_keeps_its_exit_code(arguments: list[str], code: int, begin: Begin) -> None:
     begin(TRUNK | {"country_code": "nowhere"})
     full, closed, broken = (call_into("stdout", kind, arguments) for kind in ("full", "closed", "broken"))
     assert (full.returncode, closed.returncode, broken.returncode) == (code or 7, code, code)

@@ -45,7 +45,7 @@ def test_no_file_is_too_long_to_read_in_one_go() -> None:
     assert {name: length for name, length in lengths.items() if length > MOST_LINES} == {}
 
 
-def test_no_folder_holds_more_modules_than_one_can_keep_in_mind() -> None:
+def test_no_folder_has_too_many_modules() -> None:
     folders = {module.parent for module in modules()}
     counts = {folder: len([m for m in folder.glob("*.py") if not m.name.startswith("__")]) for folder in folders}
     crowded = {str(folder): count for folder, count in counts.items() if count > MOST_MODULES}

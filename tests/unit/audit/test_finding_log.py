@@ -110,7 +110,7 @@ def test_findings_of_rules_that_no_earlier_audit_had_are_marked() -> None:
     assert later.rows("rule", "trunk_id", "is_new_rule")[:2] == [("c", 1, True), ("c", 2, False)]
 
 
-def test_a_rule_that_was_renamed_closes_and_opens_without_news() -> None:
+def test_a_renamed_rule_closes_and_opens_findings_of_a_new_rule() -> None:
     renamed = Audits().then(findings("b-old")).then(findings("a-new"), rules=("a-new",))
     assert renamed.rows("rule", "closed_because", "is_new_rule") == [
         ("a-new", None, True),
@@ -118,7 +118,7 @@ def test_a_rule_that_was_renamed_closes_and_opens_without_news() -> None:
     ]
 
 
-def test_an_account_that_is_new_has_news() -> None:
+def test_findings_of_a_new_account_are_new() -> None:
     before = Audits().then(findings("a"))
     both = pd.concat([observations(0, 1), observations(1, account="beta")]).assign(_dlt_load_id="1")
     lives = continue_lives(

@@ -86,7 +86,7 @@ def test_an_entry_is_classified_by_explicit_ranges(text: str, kind: str, network
         ("", "is blank", None),
     ],
 )
-def test_an_entry_that_cannot_be_read_has_a_fault_and_what_was_meant(text: str, fault: str, meant: str | None) -> None:
+def test_an_invalid_entry_has_a_fault_and_the_intended_networks(text: str, fault: str, meant: str | None) -> None:
     entry = classify_entry(text)
     assert (entry.kind, entry.fault, entry.network and str(entry.network)) == ("invalid", fault, meant)
 

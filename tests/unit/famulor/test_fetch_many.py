@@ -30,7 +30,7 @@ def fetch_all(api: Api, accounts: list[Account], **values: Any) -> dict[str, obj
         return {account.name: result for account, result in results}
 
 
-def test_accounts_are_asked_side_by_side_and_never_more_than_allowed(api: Api) -> None:
+def test_accounts_are_fetched_concurrently_up_to_the_limit(api: Api) -> None:
     # No response before four accounts have been asked for: fewer at the same time would wait for ever.
     api.hold = lambda _: together.wait()
     together = Barrier(4, timeout=PATIENCE_SECONDS)

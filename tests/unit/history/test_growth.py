@@ -98,7 +98,7 @@ def test_dates_that_no_calendar_shows_do_no_harm() -> None:
     ]
 
 
-def test_an_account_that_has_no_trunk_has_a_growth_of_nothing() -> None:
+def test_an_account_without_trunks_has_a_growth_of_zero() -> None:
     growth = derive_growth(versions(), observations(0), as_of=day(0.1), period="day")
     assert rows(growth, "account", "period", "trunk_count") == [("acme", date(2026, 3, 2), 0)]
 

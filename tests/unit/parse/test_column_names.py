@@ -163,7 +163,7 @@ def test_long_names_that_are_quoted_alike_keep_columns_of_their_own() -> None:
 
 
 @given(st.lists(st.sets(st.sampled_from([*SPELLINGS, *claim_columns(SPELLINGS).values()])), min_size=2, max_size=5))
-def test_fields_that_stay_keep_their_columns_whatever_comes_and_goes(snapshots: list[set[str]]) -> None:
+def test_fields_keep_their_columns_while_others_come_and_go(snapshots: list[set[str]]) -> None:
     seen = read_in_turn(*([trunk(id=1, **{name: name for name in names})] for names in snapshots))
     columns = [{field: column for column, field in snapshot[1][1].items()} for snapshot in seen]
     for names, before, after in zip(snapshots, columns, columns[1:], strict=False):

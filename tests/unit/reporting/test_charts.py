@@ -86,7 +86,7 @@ def test_hostile_text_in_a_picture_is_drawn_like_any_other() -> None:
     assert draw_png("counts", named).startswith(SIGNATURE)
 
 
-def test_values_that_begin_alike_have_a_bar_each() -> None:
+def test_values_with_the_same_prefix_have_separate_bars() -> None:
     alike = counts(*(("x" * 500 + str(number), 3 - number) for number in range(3)), by=("provider",))
     assert [bar.count for bar in rank(alike, 9)] == [3, 2, 1]
     assert len({bar.label for bar in rank(alike, 9)}) == 3

@@ -130,7 +130,7 @@ def test_countries_have_their_name_with_their_code() -> None:
     assert grid.rows == ["Germany (DE)", "XX"]
 
 
-def test_labels_of_a_grid_differ_even_where_their_texts_only_begin_alike() -> None:
+def test_labels_of_a_grid_differ_even_if_their_texts_share_a_prefix() -> None:
     frame = counts(("x" * 100 + "1", "–", 3), ("x" * 100 + "2", None, 2))
     grid = cross(frame, ("sip_calling_format", "country_code"), 9, 9)
     assert grid.rows == ["–", "– (2)"]

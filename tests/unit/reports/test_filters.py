@@ -49,7 +49,7 @@ def test_where_nothing_is_chosen_nothing_is_left_out() -> None:
     assert select(whole, Selection()) is whole
 
 
-def test_of_the_trunks_those_are_left_that_are_of_it_now() -> None:
+def test_trunks_are_filtered_by_account_country_and_provider() -> None:
     assert rows(chosen(countries=["DE"]).trunks, "account", "id") == [("acme", 1)]
     assert rows(chosen(accounts=["beta"]).trunks, "account", "id") == [("beta", 1)]
     assert rows(chosen(providers=["DIDWW"]).trunks, "account", "id") == [("acme", 2)]

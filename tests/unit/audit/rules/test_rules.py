@@ -127,7 +127,7 @@ def test_no_finding_is_worse_than_its_rule() -> None:
         assert max((case[1] for case in cases), key=SEVERITIES.index) == RULES[rule].severity
 
 
-def test_a_sound_trunk_has_no_finding_whoever_its_provider_is() -> None:
+def test_a_sound_trunk_has_no_finding_at_any_provider() -> None:
     sound = [
         {},
         ips(*US, **number("+12125550111", "US")),

@@ -38,7 +38,7 @@ def findings_in(samples: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in samples.items() if name.startswith("sip_trunks_findings")}
 
 
-def test_a_run_that_failed_keeps_what_it_did_not_find_out(settings: Settings) -> None:
+def test_a_failed_run_keeps_the_values_that_it_did_not_determine(settings: Settings) -> None:
     good = after(settings, outcome_of(GOOD, findings=FOUND))
     assert good["sip_trunks_run_exit_code"] == 0
     assert good["sip_trunks_run_duration_seconds"] == 1.5
@@ -58,7 +58,7 @@ def test_a_run_that_failed_keeps_what_it_did_not_find_out(settings: Settings) ->
     assert findings_in(samples) == findings_in(good)
 
 
-def test_an_error_that_ended_a_run_changes_nothing_but_how_the_last_run_went(settings: Settings) -> None:
+def test_an_error_that_ended_a_run_changes_only_the_metrics_of_the_last_run(settings: Settings) -> None:
     good = after(settings, outcome_of(GOOD, findings=FOUND))
     write_metrics(settings, summarize_failure(settings, ValueError("x"), NOON), None)
     samples = samples_of(settings.metrics_path.read_text("utf-8"))

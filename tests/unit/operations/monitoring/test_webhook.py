@@ -156,7 +156,7 @@ def test_findings_of_a_run_that_failed_in_part_are_sent_when_the_webhook_is_back
 
 
 @pytest.mark.parametrize("noted", ["{}", "[]", '{"unsent": 1}', '{"unsent": [], "told_at": 3}', "\0"])
-def test_a_damaged_file_of_what_was_sent_counts_as_none(noted: str, settings: Settings, hook: Hook) -> None:
+def test_a_damaged_file_of_sent_notifications_is_ignored(noted: str, settings: Settings, hook: Hook) -> None:
     (settings.state_dir / "notified.json").write_text(noted)
     send(settings, outcome_of(REFUSED, exit_code=3))
     assert "failed with exit code 3" in hook.take_texts()

@@ -67,5 +67,5 @@ def test_a_name_that_cannot_be_printed_is_refused() -> None:
         (["--every", "1h", "--cron", "--account", "acme"], "no account named 'acme'"),
     ],
 )
-def test_what_cannot_be_scheduled_is_refused(options: list[str], message: str) -> None:
+def test_an_invalid_schedule_is_refused(options: list[str], message: str) -> None:
     assert message in call("schedule", "install", *options, code=2)
