@@ -140,6 +140,7 @@ def write(frames: dict[str, pd.DataFrame], output: Path, form: str) -> list[Path
         format_name=form,
         output=output,
         raw=False,
+        is_inline=False,
         suppressed_count=0,
         coverage=[],
         as_of=datetime(2027, 1, 1, tzinfo=UTC),
@@ -209,7 +210,7 @@ def test_a_workbook_has_every_report_and_no_formulas_or_links(stored: Path, tmp_
     assert not [cell for cell in cells if cell.data_type == "f" or cell.hyperlink]
     for sheet in book:
         assert sheet.freeze_panes == "A2"
-        assert sheet.auto_filter.ref.startswith("A1:")
+        assert sheet.max_row == 1 or sheet.auto_filter.ref.startswith("A1:")
     changes = book["changes"]
     titles = [cell.value for cell in changes[1]]
     assert "observed_at (UTC)" in titles
@@ -414,12 +415,29 @@ def test_options_that_would_do_nothing_are_refused(stored: Path) -> None:
     assert "--period works only with `report growth`" in error("report", "counts", "--period", "week")
     assert "--since works only with the reports growth" in error("report", "by_country", "--since", "2026-01-01")
     assert "--raw works only with --format csv" in error("report", "counts", "--raw", "--format", "json")
+    assert "--inline works only with --format html" in error("report", "--inline")
+
+
+def test_a_picture_without_a_name_is_that_of_the_counts(stored: Path, tmp_path: Path) -> None:
+    for names in ([], ["counts"]):
+        call("report", *names, "--format", "png", "--output", str(tmp_path / f"{len(names)}.png"))
+    drawn = [(tmp_path / f"{number}.png").read_bytes() for number in (0, 1)]
+    assert drawn[0].startswith(b"\x89PNG")
+    assert drawn[0] == drawn[1]
+
+
+def test_the_page_for_a_mail_has_the_account_and_its_findings(stored: Path, tmp_path: Path) -> None:
+    call("report", "--format", "html", "--inline", "--output", str(tmp_path / "mail.html"))
+    mail = (tmp_path / "mail.html").read_text("utf-8")
+    assert "<style" not in mail
+    assert "Do this first" in mail
+    assert "0.0.0.0/0" in mail
 
 
 def test_moments_are_utc_wherever_they_are_shown(stored: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     call("report", "freshness", "--as-of", "2999-01-01T03:00+05:00", "--output", str(page))
-    assert "2998-12-31 22:00 UTC" in page.read_text("utf-8")
+    assert "31 Dec 2998, 22:00 UTC" in page.read_text("utf-8")
 
 
 def test_an_expired_suppression_is_named(stored: Path, place: Path) -> None:

@@ -22,9 +22,9 @@ from tests.support.frames import day, drift, observations, trunks, versions
 from trunk_transforms.audit.rules import RULES
 from trunk_transforms.reports.inputs import Options, ReportInputs
 from trunk_transforms.reports.overview import derive_overview
-from trunk_transforms.reports.registry import derive_report
+from trunk_transforms.reports.registry import derive_page
 from trunk_transforms.schema.findings import SEVERITIES
-from trunk_transforms.schema.reports import CHANGES, FRESHNESS, GROWTH, REPORTS
+from trunk_transforms.schema.reports import ACCOUNTS, CHANGES, FRESHNESS, GROWTH, REPORTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,8 +53,9 @@ HOSTILE = (SCRIPT, IMAGE, LINK, TEMPLATE, TURNED)
 UNBROKEN = "W" * 500
 
 
-def render(frames: Frames) -> str:
-    return render_page(frames, as_of=day(10), destination=SimpleNamespace(name="duckdb", location="warehouse.duckdb"))
+def render(frames: Frames, *, is_inline: bool = False) -> str:
+    destination = SimpleNamespace(name="duckdb", location="warehouse.duckdb")
+    return render_page(frames, as_of=day(10), destination=destination, is_inline=is_inline)
 
 
 def basis_of(trunks: pd.DataFrame, versions: pd.DataFrame, observations: pd.DataFrame) -> ReportInputs:
@@ -68,8 +69,10 @@ def basis_of(trunks: pd.DataFrame, versions: pd.DataFrame, observations: pd.Data
     return ReportInputs(tables, Options(as_of=day(10), is_log=True))
 
 
-def derive(inputs: ReportInputs, names: tuple[str, ...]) -> Frames:
-    return {name: derive_report(name, inputs) for name in names}
+def fix(count: int, texts: tuple[str, ...]) -> pd.DataFrame:
+    """Return the lives of findings that were fixed."""
+    lives = find(count, texts).assign(closed_because=pd.Series("fixed", range(count), dtype="str"))
+    return lives.assign(closed_at=pd.Series(pd.Timestamp(day(9)), index=range(count), dtype="datetime64[us, UTC]"))
 
 
 @cache
@@ -85,7 +88,8 @@ def typical() -> ReportInputs:
     ]
     stored = [row | {"days": (0 if row["id"] != 5 else 9, None)} for row in now if row["id"] != 2]
     stored += [{"id": 2, "days": (0, 9)}, moved | {"days": (9, None)}, {"id": 6, "days": (0, 9)}]
-    return basis_of(trunks(*now), versions(*stored), observations(0, 5, 9, trunk_count=5))
+    basis = basis_of(trunks(*now), versions(*stored), observations(0, 5, 9, trunk_count=5))
+    return ReportInputs({**basis.tables, "findings_history": fix(1, ("acme",))}, basis.options)
 
 
 @cache
@@ -98,11 +102,11 @@ PAGED = tuple(report.name for report in REPORTS.values() if report.is_on_page)
 
 
 def derive_typical(names: tuple[str, ...] = PAGED) -> Frames:
-    return derive(typical(), names)
+    return derive_page(names, typical())
 
 
 def derive_nothing(names: tuple[str, ...] = PAGED) -> Frames:
-    return derive(nothing(), names)
+    return derive_page(names, nothing())
 
 
 def count(formats: list[Any], countries: list[Any], trunk_counts: list[int]) -> pd.DataFrame:
@@ -168,6 +172,19 @@ def freshen(accounts: list[str]) -> pd.DataFrame:
     return fresh.assign(account=accounts, snapshot_at=pd.Timestamp(day(9)))
 
 
+def list_accounts(accounts: list[str]) -> pd.DataFrame:
+    """Return each account on one line: on the page it is as full as its name is long."""
+    made = pd.DataFrame({name: range(len(accounts)) for name in ACCOUNTS.names}).astype("Int64")
+    severities = [SEVERITIES[place % len(SEVERITIES)] for place in range(len(accounts))]
+    return made.assign(
+        account=accounts,
+        allowlist_pct=[place % 101.0 for place in range(len(accounts))],
+        worst_severity=severities,
+        worst_finding=accounts,
+        snapshot_at=pd.Timestamp(day(9)),
+    )
+
+
 def fill(*, rows: int, countries: int, formats: int, accounts: int, texts: tuple[str, ...]) -> Frames:
     """Return reports that are as full as this, of these texts."""
     names = [f"{number} {texts[number % len(texts)]}" for number in range(accounts)]
@@ -182,15 +199,16 @@ def fill(*, rows: int, countries: int, formats: int, accounts: int, texts: tuple
         "by_number_kind": count_by("number_kind", ["DID", "extension", "unknown"]),
         "growth": grow(names, 70),
         "changes": change(rows // 10, texts),
+        "accounts": list_accounts(names),
         "audit": find(rows, texts),
-        "freshness": freshen(names),
+        "fixed": fix(rows // 10, texts),
     }
     overview = derive_overview(
         counts=frames["counts"],
         changes=frames["changes"],
         changed_since=day(0),
         findings=frames["audit"],
-        freshness=frames["freshness"],
+        freshness=freshen(names),
     )
     return {"overview": overview, **frames}
 

@@ -101,7 +101,9 @@ def add_report_output(parser: Parser) -> None:
         help="write to this file, such as trunks.xlsx for Excel, or to a folder for csv and png of several reports "
         "(default: standard output)",
     )
-    add_options(parser, "--raw", "--destination")
+    add_options(parser, "--raw")
+    parser.add_argument("--inline", action="store_true", help="html: for an e-mail; tables in place of charts")
+    add_options(parser, "--destination")
 
 
 def port(text: str) -> int:

@@ -34,7 +34,8 @@ def run(settings: Settings, options: Options) -> int:
     """Write the reports that are named; by default the overview, or all reports in a page or a workbook."""
     names = list(dict.fromkeys(options.names or (["counts"] if options.by else [])))
     _check_names(names, options.by)
-    defaults = {"html": [name for name, report in REPORTS.items() if report.is_on_page], "xlsx": list(REPORTS)}
+    on_page = [name for name, report in REPORTS.items() if report.is_on_page]
+    defaults = {"html": on_page, "xlsx": list(REPORTS), "png": ["counts"]}
     names = names or defaults.get(choose_format(options.format, options.output), ["overview"])
     if options.period and "growth" not in names:
         raise UsageError("--period works only with `report growth`; name that report")
@@ -99,13 +100,15 @@ def deriving(settings: Settings, options: Options, names: list[str], **asked: An
 def output_reports(settings: Settings, options: Options, names: list[str], inputs: "ReportInputs") -> None:
     """Write the reports in the format and to the file that the options name."""
     from trunk_transforms.audit.coverage import describe_coverage
-    from trunk_transforms.reports.registry import derive_report
+    from trunk_transforms.reports.registry import derive_page, derive_report
 
+    format_name = choose_format(options.format, options.output)
     write_reports(
-        {name: derive_report(name, inputs) for name in names},
-        format_name=choose_format(options.format, options.output),
+        derive_page(names, inputs) if format_name == "html" else {name: derive_report(name, inputs) for name in names},
+        format_name=format_name,
         output=options.output,
         raw=options.raw,
+        is_inline=options.inline,
         suppressed_count=len(inputs.suppressed) if "audit" in names else 0,
         coverage=list(describe_coverage(inputs.coverage)) if names == ["audit"] else [],
         as_of=inputs.options.as_of,

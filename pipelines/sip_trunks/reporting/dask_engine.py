@@ -64,7 +64,8 @@ def reporting_in_parts(
         )
     with destination.reading((SIP_TRUNK_SNAPSHOTS.name, FINDINGS_HISTORY.name)) as connection:
         stored = state.read_stored_accounts(connection)
-        history = None if is_past or "audit" not in names else frames.read_findings(connection)
+        past = options.as_of if is_past else None
+        history = frames.read_findings(connection, past) if "audit" in names else None
         if options.by and "counts" in names:
             # An unknown column is an error here, not in a worker.
             with parts.reading((), stored_tables(["counts"], is_past=is_past)) as empty:

@@ -76,6 +76,11 @@ def frame_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(frame.columns, row, strict=True)) for row in frame_rows(frame)]
 
 
+def name_item(section: str, item: str, value: int | None) -> str:
+    """Return the item of a row of the overview as it is read after its value: `trunk` after 1."""
+    return item.removesuffix("s") if value == 1 and section in ("accounts", "trunks", "changes") else item
+
+
 def as_size(size_bytes: int) -> str:
     """Return a number of bytes in readable form, such as `1.5 MB`."""
     return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.0f} kB"

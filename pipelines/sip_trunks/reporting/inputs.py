@@ -54,7 +54,7 @@ def stored_tables(names: Sequence[str], *, is_past: bool = False) -> set[str]:
     """Return the stored tables that these reports need; reports on the past also need the history."""
     needed = {table for need in tables_needed(names) for table in _STORED[need]}
     if AUDIT_REPORTS & set(names):
-        needed |= {*_STORED["changes"], *(table.name for table in schema.AUDIT_TABLES if not is_past)}
+        needed |= {*_STORED["changes"], *(table.name for table in schema.AUDIT_TABLES)}
     return needed | set(_HISTORY if is_past else ())
 
 
@@ -88,8 +88,13 @@ def read_inputs(
     tables = {name: read(connection) for name, read in readers.items() if name in needed}
     if AUDIT_REPORTS & set(names) and any(rule.needs_past for rule in options.rules):
         tables |= _read_past(connection, as_of, tables.get("changes") if options.is_log else None)
-    history = frames.read_findings(connection) if AUDIT_REPORTS & set(names) and not is_past else None
-    return ReportInputs(tables if history is None else tables | {"findings_history": history}, options)
+    if AUDIT_REPORTS & set(names):
+        stored = {
+            "findings_history": frames.read_findings(connection, as_of if is_past else None),
+            "audited_rules": frames.read_audited_rules(connection),
+        }
+        tables |= {name: frame for name, frame in stored.items() if frame is not None}
+    return ReportInputs(tables, options)
 
 
 def _trunk_columns(names: Sequence[str], options: Options) -> list[str]:

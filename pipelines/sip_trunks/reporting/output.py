@@ -5,17 +5,18 @@ from __future__ import annotations
 import io
 import sys
 from contextlib import redirect_stdout
+from datetime import UTC, date, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sip_trunks.core.errors import UsageError
 from sip_trunks.core.files import write_whole
 from sip_trunks.reporting.formats import frame_rows, print_json, rows_as_json, write_frame
 from sip_trunks.reporting.terminal import print_findings_as_markdown, print_tables, print_wrapped
+from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from sip_trunks.destinations.base import NamedDestination
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 FORMATS = ("table", "csv", "json", "markdown", "html", "xlsx", "png")
 _FORMAT_OF_SUFFIX = {".txt": "table", ".md": "markdown", ".htm": "html"}
 _FORMAT_OF_SUFFIX |= {f".{name}": name for name in ("csv", "json", "html", "xlsx", "png")}
+
+
+_MOST_ROWS = 1_048_575  # of a sheet, below its header
+_LONGEST_TEXT = 32_767
+_LARGEST_EXACT = 2**53  # numbers in a sheet are doubles
+# A sheet has no dates before 1900, a 29th of February in 1900, and rounds the last moments up to no date.
+_FIRST_MONTH, _LAST_MONTH = (1900, 3), (9999, 12)
+_WIDEST = 60
+_NARROWEST = 8
 
 
 def choose_format(format_name: str | None, output: Path | None) -> str:
@@ -37,6 +47,7 @@ def write_reports(
     format_name: str,
     output: Path | None,
     raw: bool,
+    is_inline: bool,
     suppressed_count: int,
     coverage: Sequence[str],
     as_of: datetime,
@@ -45,12 +56,15 @@ def write_reports(
     """Write the reports on the data in `destination` to a file or, without `output`, to standard output.
 
     A CSV or PNG file holds one report: several are written into a folder, each to a file with its name. `raw` turns off
-    the guard against formulas in CSV. `coverage` has the gaps of the audit, for a table or Markdown.
+    the guard against formulas in CSV; with `is_inline`, mail programs show the HTML. `coverage` has the gaps of the
+    audit, for a table or Markdown.
 
     Raises UsageError if the reports do not fit the format, or a file cannot be written.
     """
     if raw and format_name != "csv":
         raise UsageError("--raw works only with --format csv")
+    if is_inline and format_name != "html":
+        raise UsageError("--inline works only with --format html")
     files: dict[Path | None, Frames] = {output: frames}
     if format_name in ("csv", "png") and len(frames) > 1:
         if output is None or output.suffix:
@@ -59,19 +73,17 @@ def write_reports(
 
     for path, shown in files.items():
         if format_name in ("html", "xlsx", "png"):
-            write_bytes(path, format_name, partial(_render, shown, format_name, as_of, destination))
+            write_bytes(path, format_name, partial(_render, shown, format_name, as_of, destination, is_inline))
         else:
             write_text(path, partial(_print_reports, shown, format_name, raw, suppressed_count, coverage))
 
 
-def _render(frames: Frames, format_name: str, as_of: datetime, destination: NamedDestination) -> bytes:
+def _render(frames: Frames, format_name: str, as_of: datetime, destination: NamedDestination, is_inline: bool) -> bytes:
     if format_name == "html":
         from sip_trunks.reporting.html_page import render_page
 
-        return render_page(frames, as_of=as_of, destination=destination).encode()
+        return render_page(frames, as_of=as_of, destination=destination, is_inline=is_inline).encode()
     if format_name == "xlsx":
-        from sip_trunks.reporting.workbook import write_workbook
-
         return write_workbook(frames)
     from sip_trunks.reporting.charts import draw_png
 
@@ -129,3 +141,60 @@ def _write_file(path: Path, content: bytes) -> None:
         write_whole(path, content)
     except OSError as error:
         raise UsageError(f"--output {path} cannot be written: {error.strerror}") from None
+
+
+def write_workbook(frames: Frames) -> bytes:
+    """Return a workbook with a sheet for each report.
+
+    Times are UTC, and their header says so, because XLSX has no time zones. If a report has more rows than a sheet can
+    hold, the last row of the sheet gives the number of rows left out.
+    """
+    import xlsxwriter
+
+    content = io.BytesIO()
+    # Text stays text, whatever its first character is.
+    options = {
+        "in_memory": True,
+        "strings_to_formulas": False,
+        "strings_to_urls": False,
+        "nan_inf_to_errors": True,
+        "default_date_format": "yyyy-mm-dd hh:mm:ss",
+    }
+    with xlsxwriter.Workbook(content, options) as workbook:
+        header = workbook.add_format({"bold": True, "bottom": 1, "valign": "top"})
+        day = workbook.add_format({"num_format": "yyyy-mm-dd"})
+        for name, frame in frames.items():
+            sheet = workbook.add_worksheet(name[:31])
+            rows = frame_rows(frame.head(_MOST_ROWS - 1))
+            titles = [
+                f"{name} (UTC)" if str(values.dtype).endswith("UTC]") else str(name) for name, values in frame.items()
+            ]
+            for column, title in enumerate(titles):
+                longest = max([len(title) + 3, *(len(str(row[column])) for row in rows[:200])])
+                sheet.write_string(0, column, title, header)
+                sheet.set_column(column, column, min(max(longest + 1, _NARROWEST), _WIDEST))
+            for index, row in enumerate(rows, start=1):
+                for column, value in enumerate(row):
+                    _write_cell(sheet, index, column, value, day)
+            sheet.freeze_panes(1, 0)
+            if rows:
+                sheet.autofilter(0, 0, len(rows), len(titles) - 1)
+            if len(frame) > len(rows):
+                sheet.write_string(len(rows) + 1, 0, f"{len(frame) - len(rows)} more rows do not fit in a sheet")
+    return content.getvalue()
+
+
+def _write_cell(sheet: Any, row: int, column: int, value: Any, day: Any) -> None:
+    match value:
+        case int() if abs(value) > _LARGEST_EXACT:
+            sheet.write_string(row, column, str(value))
+        case None | bool() | int() | float():
+            sheet.write(row, column, value)
+        case date() if not _FIRST_MONTH <= (value.year, value.month) < _LAST_MONTH:
+            sheet.write_string(row, column, value.isoformat().replace("+00:00", "Z"))
+        case datetime():
+            sheet.write_datetime(row, column, value.astimezone(UTC).replace(tzinfo=None))
+        case date():
+            sheet.write_datetime(row, column, value, day)
+        case _:
+            sheet.write_string(row, column, printable(str(value), _LONGEST_TEXT))

@@ -10,10 +10,10 @@ from sip_trunks.core.files import write_whole
 from sip_trunks.core.settings import Settings
 from sip_trunks.destinations.base import Destination
 from sip_trunks.reporting.inputs import read_inputs, read_inputs_of, read_options, stored_tables
-from sip_trunks.warehouse import frames, report_tables, sql
-from trunk_transforms.audit.finding_log import continue_lives, note_rules
+from sip_trunks.warehouse import report_tables, sql
+from trunk_transforms.audit.finding_log import note_rules
 from trunk_transforms.reports.inputs import Options, ReportInputs
-from trunk_transforms.reports.registry import derive_report
+from trunk_transforms.reports.registry import derive_page, derive_report
 from trunk_transforms.schema.findings import AUDITED_RULES, FINDINGS_HISTORY
 from trunk_transforms.schema.reports import REPORTS
 
@@ -31,7 +31,7 @@ def publish_tables(
 
 def write_tables(connection: duckdb.DuckDBPyConnection, inputs: ReportInputs, write_audit: WriteAudit) -> None:
     """Replace every table of the schema `reports` and the tables of the audit by those of the inputs."""
-    audit = _audit_tables(connection, inputs)
+    audit = _audit_tables(inputs)
     with sql.transaction(connection):
         for name, report in REPORTS.items():
             if name != "audit":
@@ -52,30 +52,20 @@ def publish_reports(
         return publish_tables(connection, settings, snapshot_at, destination.write_audit)
     with destination.reading(stored_tables(list(REPORTS))) as stored:
         inputs = read_inputs(stored, list(REPORTS), _options(settings, snapshot_at))
-        audit = _audit_tables(stored, inputs)
+        audit = _audit_tables(inputs)
     destination.write_audit(connection, audit)
     return inputs
 
 
-def _audit_tables(connection: duckdb.DuckDBPyConnection, inputs: ReportInputs) -> dict[str, pa.Table]:
+def _audit_tables(inputs: ReportInputs) -> dict[str, pa.Table]:
     """Return the tables of the audit as they are after one more audit, which `inputs` has."""
     import pyarrow as pa
 
-    rules, audited = [rule.code for rule in inputs.options.rules], frames.read_audited_rules(connection)
-    observations = inputs.tables["observations"]
-    lives = continue_lives(
-        inputs.tables.get("findings_history"),
-        inputs.findings,
-        inputs.suppressed,
-        trunks=inputs.tables["trunks"],
-        observations=observations,
-        audited=audited,
-        rules=rules,
-    )
-    noted = note_rules(audited, observations, rules)
+    rules = [rule.code for rule in inputs.options.rules]
+    noted = note_rules(inputs.tables.get("audited_rules"), inputs.tables["observations"], rules)
     return {
         table.name: pa.Table.from_pandas(frame[table.names], table.full_arrow_schema(), preserve_index=False)
-        for table, frame in ((FINDINGS_HISTORY, lives), (AUDITED_RULES, noted))
+        for table, frame in ((FINDINGS_HISTORY, inputs.lives), (AUDITED_RULES, noted))
     }
 
 
@@ -87,7 +77,7 @@ def publish_page(
 
     if inputs is None:
         inputs = read_inputs_of(destination, list(REPORTS), _options(settings, snapshot_at))
-    frames = {name: derive_report(name, inputs) for name, report in REPORTS.items() if report.is_on_page}
+    frames = derive_page((name for name, report in REPORTS.items() if report.is_on_page), inputs)
     page = render_page(frames, as_of=snapshot_at, destination=destination)
     settings.page_path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(settings.page_path, page.encode())

@@ -4,12 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
 
-from sip_trunks.reporting.formats import number_twins
+from sip_trunks.reporting.formats import frame_records, frame_rows, number_twins
 from trunk_transforms.enrich.countries import derive_country_name, unify_countries
 from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER
 from trunk_transforms.history.growth import MOST_PERIODS
@@ -19,6 +19,9 @@ from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.schema.reports import COUNT_COLUMNS
 from trunk_transforms.text import count_of, printable
 
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""In English, whatever the locale is."""
+
 _LONGEST_LABEL = 60
 _WEEK = 7
 _NAMES = {
@@ -27,6 +30,9 @@ _NAMES = {
     "inbound_authorization_type": "inbound authorization",
     "outbound_proxy": "outbound proxy",
     "sip_address": "SIP address",
+    "sip_username": "username",
+    "phone_number": "number",
+    "allowed_inbound_ips": "allowlist",
 }
 # str.isprintable() is true for these, but no font draws them.
 _INVISIBLE = re.compile(
@@ -49,6 +55,20 @@ def readable(value: object, limit: int = _LONGEST_LABEL) -> str:
 def name_column(column: str) -> str:
     """Return the name of a column for a heading."""
     return _NAMES.get(column, readable(column.replace("_", " ")))
+
+
+def name_moment(moment: date) -> str:
+    """Return a day as people write it, or a time (UTC): `13 Jun 2026, 13:37 UTC`."""
+    day = f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}"
+    return f"{day}, {moment:%H:%M} UTC" if isinstance(moment, datetime) else day
+
+
+def name_duration(seconds: int | None) -> str:
+    """Return a length of time in the largest unit of which there are two: `36 h`, `2 d`."""
+    if seconds is None:
+        return "–"
+    units = (("d", 86400), ("h", 3600), ("min", 60))
+    return next((f"{seconds / length:.0f} {unit}" for unit, length in units if seconds >= 2 * length), f"{seconds} s")
 
 
 def name_columns(columns: Sequence[str]) -> str:
@@ -186,29 +206,42 @@ class FindingGroup:
     """The findings of a rule with one severity, cause and fix: one row per trunk.
 
     `text` is the observed value if it is the same for all of them (`is_one`), else the cause. `opened_at` is the start
-    of the oldest finding; `is_new_rule` says that a new release opened all of them.
+    of the oldest finding; a new release opened `new_count` of the `count` findings. `rows` has the first of them.
     """
 
     severity: str
     rule: str
+    cause: str | None
     text: str
     fix: str
     is_one: bool
     opened_at: datetime | None
-    is_new_rule: bool
-    rows: pd.DataFrame
+    new_count: int
+    count: int
+    rows: list[dict[str, Any]]
 
 
-def group_by_cause(findings: pd.DataFrame) -> list[FindingGroup]:
-    """Return the findings by rule and cause, in the order of `group_findings`."""
+def group_by_cause(findings: pd.DataFrame, most: int) -> list[FindingGroup]:
+    """Return the findings by rule and cause, in the order of `group_findings`, with the first `most` rows of each."""
     order = {(severity, rule): place for place, (severity, rule, _) in enumerate(group_findings(findings))}
+    keys = frame_rows(findings[["severity", "rule", "cause", "fix"]])
+    facts = frame_rows(findings[["seen", "opened_at", "is_new_rule"]])
+    places: dict[tuple[Any, ...], list[int]] = {}
+    for place, key in enumerate(keys):
+        places.setdefault(tuple(key), []).append(place)
+    shown = [place for group in places.values() for place in group[:most]]
+    records = dict(zip(shown, frame_records(findings.iloc[shown]), strict=True))
     groups = []
-    grouped: Any = findings.groupby(["severity", "rule", "cause", "fix"], sort=False, dropna=False)
-    for (severity, rule, cause, fix), rows in grouped:
-        is_one = rows["seen"].nunique() == 1
-        text, opened_at = rows["seen"].iloc[0] if is_one else cause, min(rows["opened_at"].dropna(), default=None)
-        is_new_rule = bool(rows["is_new_rule"].fillna(value=False).all())
-        groups.append(FindingGroup(severity, rule, text, fix, is_one, opened_at, is_new_rule, rows))
+    for (severity, rule, cause, fix), group in places.items():
+        seen, opened_at, is_new = zip(*(facts[place] for place in group), strict=True)
+        is_one, first_at = len(set(seen)) == 1, min((at for at in opened_at if at is not None), default=None)
+        rows = [records[place] for place in group[:most]]
+        text = seen[0] if is_one else cause
+        groups.append(
+            FindingGroup(
+                severity, rule, cause, text, fix, is_one, first_at, sum(filter(None, is_new)), len(group), rows
+            )
+        )
     return sorted(groups, key=lambda group: order[group.severity, group.rule])
 
 
@@ -224,14 +257,14 @@ def sum_growth(growth: pd.DataFrame) -> pd.DataFrame:
 
 
 def describe_growth(periods: pd.DataFrame) -> str:
-    """Return the content of the growth chart as text, for screen readers."""
+    """Return the content of the growth chart as a sentence."""
     seen = periods["trunk_count"].dropna()
     if not len(seen):
-        return "Growth of the trunks: no snapshots are stored."
-    created = int(periods["created_count"].sum())
+        return "No snapshots are stored."
+    created, vanished = (int(periods[name].sum()) for name in ("created_count", "vanished_count"))
     return (
-        f"Growth of the trunks from {periods['period'].iloc[0]} to {periods['period'].iloc[-1]}: {created:,} created, "
-        f"{int(seen.iloc[-1]):,} in the last snapshot. The table below has every number."
+        f"Since {name_moment(periods['period'].iloc[0])}: {created:,} created, {vanished:,} vanished; "
+        f"{count_of(int(seen.iloc[-1]), 'trunk')} in the last snapshot."
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.reporting.formats import frame_records, frame_rows, in_markdown, write_frame, write_rows
+from sip_trunks.reporting.formats import frame_records, frame_rows, in_markdown, name_item, write_frame, write_rows
 from trunk_transforms.text import count_of, printable
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def print_overview(rows: Sequence[Sequence[Any]]) -> None:
     """Print the rows of the overview as lines, each section named once."""
     items = min(max((len(item) for _, item, *_ in rows), default=0), _WIDEST_ITEM)
     before = None
-    for section, item, value, detail in rows:
+    for section, name, value, detail in rows:
+        item = name_item(section, name, value)
         head = section if section != before else ""
         shown = "" if value is None else str(value)
         print_wrapped(
@@ -88,31 +89,30 @@ def _print_findings(findings: pd.DataFrame, suppressed_count: int) -> None:
     """Print findings by rule and cause, worst first, with the first trunks of each, then their number by severity."""
     from sip_trunks.reporting.summaries import group_by_cause
 
-    for group in group_by_cause(findings):
+    for group in group_by_cause(findings, _MOST_TRUNKS):
         since = f", since {group.opened_at:%Y-%m-%d}" if group.opened_at else ""
-        print(f"{group.severity:<8}  {group.rule}{since}{', a new rule' if group.is_new_rule else ''}")
+        print(f"{group.severity:<8}  {group.rule}{since}{', a new rule' if group.new_count == group.count else ''}")
         print_indented("seen" if group.is_one else "with", group.text)
         print_indented("fix", group.fix)
-        for place, row in enumerate(frame_records(group.rows.head(_MOST_TRUNKS))):
+        for place, row in enumerate(group.rows):
             names = [printable(row[name], 50) for name in ("phone_number", "nickname") if row[name]]
             print_indented("" if place else "of", ", ".join((f"trunk {row['trunk_id']}", *names, row["account"])))
-        if len(group.rows) > _MOST_TRUNKS:
-            print_indented("", f"and {len(group.rows) - _MOST_TRUNKS} more; --format csv lists them all")
+        if group.count > _MOST_TRUNKS:
+            print_indented("", f"and {group.count - _MOST_TRUNKS} more; --format csv lists them all")
     print(_sum_findings(findings, suppressed_count))
 
 
 def print_findings_as_markdown(findings: pd.DataFrame, suppressed_count: int, coverage: Sequence[str]) -> None:
     """Print a table with one row per rule and cause, worst first, then the sums and the gaps of the audit."""
     from sip_trunks.reporting.summaries import group_by_cause
-    from trunk_transforms.audit.rules.wording import enumerate_some
+    from trunk_transforms.audit.rules.wording import enumerate_first
 
     rows = []
-    for group in group_by_cause(findings):
-        listed = enumerate_some(
-            [f"{row['account']} {row['trunk_id']}" for row in frame_records(group.rows)], _MOST_TRUNKS
-        )
+    for group in group_by_cause(findings, _MOST_TRUNKS):
+        trunks = [f"{row['account']} {row['trunk_id']}" for row in group.rows]
+        listed = enumerate_first(trunks, group.count, _MOST_TRUNKS)
         since = group.opened_at and f"{group.opened_at:%Y-%m-%d}"
-        rows.append([group.severity, group.rule, len(group.rows), listed, since, group.text, group.fix])
+        rows.append([group.severity, group.rule, group.count, listed, since, group.text, group.fix])
     if rows:
         write_rows(["severity", "rule", "trunks", "of", "since", "seen", "fix"], rows, format_name="markdown")
         print()
@@ -130,7 +130,7 @@ def _sum_findings(findings: pd.DataFrame, suppressed_count: int) -> str:
         return f"no findings{suppressed}"
     counts = Counter(findings["severity"])
     found = ", ".join(f"{count} {severity}" for severity, count in counts.items())
-    causes = len(group_by_cause(findings))
+    causes = len(group_by_cause(findings, 0))
     of_causes = f" of {count_of(causes, 'cause')}" if causes < len(findings) else ""
     new = int(findings["is_new_rule"].fillna(value=False).sum())
     of_new_rules = f"; {count_of(new, 'finding')} of new rules" if new else ""

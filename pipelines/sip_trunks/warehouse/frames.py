@@ -170,9 +170,18 @@ def read_observations(connection: duckdb.DuckDBPyConnection, as_of: datetime) ->
     return _frame(connection, f"{query} WHERE snapshot_at <= {literal(as_of)}")
 
 
-def read_findings(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame | None:
-    """Return the lives of findings with the columns `FINDINGS_HISTORY`; None if no audit is stored."""
+def read_findings(connection: duckdb.DuckDBPyConnection, as_of: datetime | None = None) -> pd.DataFrame | None:
+    """Return the lives of findings, as of now or of `as_of`, with the columns `FINDINGS_HISTORY`.
+
+    None if no audit is stored.
+    """
     query = lives_query(connection)
+    if query and as_of is not None:
+        moment = literal(as_of)
+        ends = ", ".join(
+            f"CASE WHEN closed_at <= {moment} THEN {n} END AS {n}" for n in ("closed_at", "closed_because")
+        )
+        query = f"SELECT * REPLACE ({ends}) FROM ({query}) WHERE opened_at <= {moment}"
     return _frame(connection, query) if query else None
 
 

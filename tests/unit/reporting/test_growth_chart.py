@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 
 from sip_trunks.reporting.summaries import describe_growth, sum_growth
 from tests.support.counted import TWO_ACCOUNTS, growth
 from tests.support.pages import render
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 WIDTHS = [1000, 620, 336]
 
@@ -47,17 +44,17 @@ def test_the_drawing_is_inert_and_has_a_description_for_screen_readers(width: in
     # Its colours and fonts are the stylesheet's, so there are others for dark mode and paper.
     assert not {"style", "href", "id", "fill", "stroke"} & {name for each in root.iter() for name in each.attrib}
     assert root.attrib["role"] == "img"
-    assert root.attrib["aria-label"] == describe_growth(sum_growth(TWO_ACCOUNTS))
+    assert root.attrib["aria-label"] == f"Growth of the trunks: {describe_growth(sum_growth(TWO_ACCOUNTS))}"
     assert [part.get("aria-hidden") for part in root] == [None, "true"]
 
 
 def test_each_period_has_its_point_bars_and_numbers() -> None:
     root = draw(TWO_ACCOUNTS)
     assert [title.text for title in root.iter("title")] == [
-        "from 2026-01-01: 3 created, 0 vanished, 10 seen",
-        "from 2026-02-01: 6 created, 1 vanished, 16 seen",
-        "from 2026-03-01: 1 created, 0 vanished, – seen",
-        "from 2026-04-01: 1 created, 2 vanished, 16 seen",
+        "from 1 Jan 2026: 3 created, 0 vanished, 10 seen",
+        "from 1 Feb 2026: 6 created, 1 vanished, 16 seen",
+        "from 1 Mar 2026: 1 created, 0 vanished, – seen",
+        "from 1 Apr 2026: 1 created, 2 vanished, 16 seen",
     ]
     points = [(float(each.attrib["cx"]), float(each.attrib["cy"])) for each in root.iter("circle")]
     assert len(points) == 3
@@ -106,6 +103,14 @@ def test_the_time_axis_has_a_unit_that_fits_the_span(
         shown = texts(draw(frame, width), "middle")
         assert shown == (expected or shown)
         assert 0 < len(shown) == len(set(shown)) <= width // 100
+
+
+def test_hours_have_their_time_on_the_axis() -> None:
+    hours = pd.to_datetime([f"2026-03-28 {hour}:00" for hour in ("21", "22", "23")] + ["2026-03-29 00:00"])
+    frame = growth(*(("a", "2026-03-28", 1, 0, 1) for _ in hours)).assign(period=hours)
+    assert texts(draw(frame), "middle") == ["28 Mar 21:00", "28 Mar 22:00", "28 Mar 23:00", "29 Mar 00:00"]
+    assert texts(draw(frame, 336), "middle") == ["28 Mar 21:00", "28 Mar 23:00"]
+    assert "from 28 Mar 2026, 22:00 UTC: 1 created" in (list(draw(frame).iter("title"))[1].text or "")
 
 
 @pytest.mark.parametrize(

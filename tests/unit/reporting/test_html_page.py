@@ -47,9 +47,9 @@ def test_a_page_is_small_however_much_there_is(huge: str) -> None:
 
 
 def test_a_page_says_how_much_it_leaves_out(huge: str) -> None:
-    findings, changes, growth, freshness = (
+    findings, changes, growth, accounts, fixed = (
         re.search(rf"<h2>{title}</h2>.*?</section>", huge, re.DOTALL) or pytest.fail(title)
-        for title in ("Findings", "Changes", "Growth", "Freshness")
+        for title in ("Findings", "Changes", "Growth", "Accounts", "Fixed since last week")
     )
     shown = findings[0].count('<tr><th scope="row">')
     assert 100 < shown < 300
@@ -58,7 +58,8 @@ def test_a_page_says_how_much_it_leaves_out(huge: str) -> None:
     assert "sip-trunks audit --select allowlist-open" in findings[0]
     assert numbers_of(r"and ([\d,]+) more: <code>sip-trunks sql &#34;FROM reports.changes", changes[0]) == [1_950]
     assert numbers_of(r"and ([\d,]+) more: <code>sip-trunks report growth", growth[0]) == [10]
-    assert numbers_of(r"and ([\d,]+) more: <code>sip-trunks report freshness", freshness[0]) == [450]
+    assert numbers_of(r"and ([\d,]+) more: <code>sip-trunks report accounts", accounts[0]) == [450]
+    assert numbers_of(r"and ([\d,]+) more: <code>sip-trunks report fixed", fixed[0]) == [1_950]
     assert '<th scope="row">220 others</th>' in huge
     assert '<th scope="row">33 others</th>' in huge  # 5 + 40 providers, 12 of them shown
 
@@ -72,7 +73,7 @@ def test_the_sums_of_a_table_include_the_rows_that_it_leaves_out() -> None:
     lines = re.findall(r"<tr><th scope=\"row\">(.*?)</th>(.*?)</tr>", page)
     sums = [numbers_of(r"<td[^>]*>([\d,]+)</td>", cells) for _, cells in lines]
     assert [name for name, _ in lines[-2:]] == ["10 others", "all"]
-    assert '<th scope="col" class="n">1 other</th>' in page
+    assert '<th scope="col" class="n">3 others</th>' in page
     assert len(lines) == 32
     assert sums[-1][-1] == total == sum(sums[-1][:-1]) == sum(line[-1] for line in sums[:-1])
 
@@ -91,26 +92,49 @@ def test_a_fix_that_is_the_same_for_all_is_said_once() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "shown"),
     [
-        ('["192.0.2.1", "192.0.2.2"]', '["192.0.2.2", "192.0.2.3"]', ("removed 192.0.2.1", "added 192.0.2.3")),
-        ('["192.0.2.1"]', None, ("removed 192.0.2.1", "–")),
-        ("[]", '["\\"><script>"]', ("–", "added &#34;&gt;&lt;script&gt;")),
+        (
+            '["192.0.2.1", "192.0.2.2"]',
+            '["192.0.2.2", "192.0.2.3"]',
+            "without <del>192.0.2.1</del> with <ins>192.0.2.3</ins>",
+        ),
+        ('["192.0.2.1"]', None, "without <del>192.0.2.1</del>."),
+        ("[]", '["\\"><script>"]', "allowlist with <ins>&#34;&gt;&lt;script&gt;</ins>"),
         (
             '["192.0.2.1", "192.0.2.2"]',
             '["192.0.2.2", "192.0.2.1"]',
-            ("&#34;192.0.2.1&#34;, ", "&#34;192.0.2.2&#34;, "),
+            "from <del>[&#34;192.0.2.1&#34;, &#34;192.0.2.2&#34;]</del> to <ins>[&#34;192.0.2.2&#34;, ",
         ),
-        ("a1b2c3", "7", ("a1b2c3", "7")),
+        ("a1b2c3", "7", "from <del>a1b2c3</del> to <ins>7</ins>"),
     ],
 )
-def test_a_changed_allowlist_shows_the_entries_that_moved(
-    old: str | None, new: str | None, shown: tuple[str, str]
-) -> None:
+def test_a_changed_allowlist_shows_the_entries_that_moved(old: str | None, new: str | None, shown: str) -> None:
     changes = derive_typical(names=("changes",))["changes"].head(1)
     page = render({"changes": changes.assign(change="changed", field="allowed_inbound_ips", old=old, new=new)})
-    sides = re.findall(r'data-label="(?:old|new)">(.*?)</td>', page)
-    assert len(sides) == 2
-    for side, text in zip(sides, shown, strict=True):
-        assert text in side
+    assert shown in page
+
+
+def test_a_changed_trunk_is_one_line_with_its_name_and_its_fields_in_words() -> None:
+    changes = derive_typical(names=("changes",))["changes"]
+    one = changes.iloc[[0, 0, 0]].assign(
+        trunk_id=7,
+        change="changed",
+        field=["outbound_proxy", "sip_address", "nickname"],
+        old=["true", "sip.old.example", "Berlin"],
+        new=["false", "sip.new.example", SCRIPT],
+        legs=["outbound", "both", "none"],
+        nickname=IMAGE,
+    )
+    (line,) = re.findall("<li>(.*?)</li>", render({"changes": one}))
+    text = re.sub("<[^>]*>", "", line)
+    assert text.startswith(f"{one['observed_at'].iloc[0]:%d %b %Y, 09:00 UTC}".lstrip("0"))
+    assert "(trunk 7)" in text
+    assert (
+        ": outbound proxy from on to off; SIP address from sip.old.example to sip.new.example; nickname from Berlin to "
+        in text
+    )
+    assert text.endswith("Both legs were re-created.")
+    assert "<script" not in line
+    assert "<img" not in line
 
 
 EMPTY = {
@@ -124,6 +148,8 @@ EMPTY = {
     "audit": "The audit has no findings.",
     "coverage": "Every rule checks every trunk, by facts of the last twelve months.",
     "freshness": "No snapshots are stored.",
+    "accounts": "No account is configured or stored.",
+    "fixed": "No finding was fixed in the last 7 days.",
 }
 
 
@@ -152,7 +178,7 @@ def test_a_report_alone_is_a_page(name: str) -> None:
     tags = [tag for tag, _ in Tags(page).seen]
     assert tags.count("h1") == tags.count("h2") == 1
     assert tags.count("table") + tags.count("li") > 0 or name == "coverage"  # no gaps
-    assert "Data as of <strong>2026-03-12 09:00 UTC</strong>" in page
+    assert "as of <strong>12 Mar 2026, 09:00 UTC</strong>" in page
 
 
 def test_two_reports_of_one_shape_are_both_there() -> None:

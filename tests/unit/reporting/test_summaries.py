@@ -180,8 +180,7 @@ def test_of_a_long_growth_the_last_sixty_periods_are_there() -> None:
 def test_the_growth_is_described_in_a_sentence() -> None:
     # 3 + 6 + 1 + 1 created, 12 + 4 there.
     assert describe_growth(sum_growth(TWO_ACCOUNTS)) == (
-        "Growth of the trunks from 2026-01-01 to 2026-04-01: 11 created, 16 in the last snapshot. "
-        "The table below has every number."
+        "Since 1 Jan 2026: 11 created, 3 vanished; 16 trunks in the last snapshot."
     )
     unseen = sum_growth(growth(("a", "2026-01-01", 3, 0, None)))
-    assert describe_growth(unseen) == "Growth of the trunks: no snapshots are stored."
+    assert describe_growth(unseen) == "No snapshots are stored."

@@ -10,7 +10,7 @@ import openpyxl
 import pandas as pd
 import pytest
 
-from sip_trunks.reporting.workbook import write_workbook
+from sip_trunks.reporting.output import write_workbook
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def continue_lives(
     """
     seen_at = observations.groupby("account")["snapshot_at"].max()
     found = findings.assign(
-        opened_at=findings["opened_at"].fillna(findings["account"].map(seen_at)),
+        opened_at=findings["opened_at"].fillna(seen_at.reindex(findings["account"]).set_axis(findings.index)),
         closed_at=pd.Series(pd.NaT, findings.index, "datetime64[us, UTC]"),
         closed_because=pd.Series(None, findings.index, "str"),
         is_new_rule=findings["is_new_rule"].fillna(_is_by_new_rule(findings, audited)),

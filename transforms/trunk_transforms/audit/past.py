@@ -16,10 +16,18 @@ CREDENTIAL_AGE = timedelta(days=365)
 """The age at which a credential should be replaced."""
 
 PAST = (
-    *("account", "id", "phone_number", "inbound_authorization_type", "allowed_inbound_ips", "outbound_proxy"),
+    *(
+        "account",
+        "id",
+        "phone_number",
+        "nickname",
+        "inbound_authorization_type",
+        "allowed_inbound_ips",
+        "outbound_proxy",
+    ),
     *("updated_at", "valid_from", "valid_to"),
 )
-"""The columns of versions that the rules need; a value of the wrong type is null."""
+"""The columns of versions that the rules and the page need; a value of the wrong type is null."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from trunk_transforms.audit.coverage import measure_coverage
 from trunk_transforms.audit.engine import audit_trunks
-from trunk_transforms.audit.finding_log import with_ages
+from trunk_transforms.audit.finding_log import continue_lives, with_ages
 from trunk_transforms.audit.office_hours import OfficeHours
 from trunk_transforms.audit.past import RECENT, Past
 from trunk_transforms.audit.rules import RULES
@@ -19,10 +19,11 @@ from trunk_transforms.enrich.countries import derive_country_name
 from trunk_transforms.enrich.numbers import derive_numbers
 from trunk_transforms.enrich.providers import Providers, default_providers, derive_provider
 from trunk_transforms.history.freshness import derive_freshness
-from trunk_transforms.history.growth import Period, derive_growth
+from trunk_transforms.history.growth import Period, derive_growth, list_fitting_periods
 from trunk_transforms.reports.counts import count_groups, count_trunks, rank_groups
 from trunk_transforms.reports.masking import mask_changes, mask_columns, mask_findings
-from trunk_transforms.reports.overview import derive_overview
+from trunk_transforms.reports.overview import derive_accounts, derive_overview
+from trunk_transforms.schema.findings import FIXED_FINDINGS
 from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, DERIVED
 from trunk_transforms.schema.tables import SIP_TRUNKS
 
@@ -31,6 +32,9 @@ _DECLARED = {column.name for column in SIP_TRUNKS.columns} - {"sip_address", "al
 LOGGED_DAYS = RECENT.days
 """The days of changes that a run publishes."""
 
+FIXED_SINCE = timedelta(days=7)
+"""How long a fixed finding is reported."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -38,13 +42,14 @@ class Options:
 
     `as_of` is the time of the state to report on. With `is_log`, the changes are every step of the last `LOGGED_DAYS`
     days, instead of the difference between `since` and `as_of`. `accounts` are the configured accounts; `only` has the
-    accounts to report on, all if it is empty.
+    accounts to report on, all if it is empty. `period` is the step of the growth; default: a month, and on the page
+    the step that fits.
     """
 
     as_of: datetime
     since: datetime | None = None
     by: Sequence[str] = BY_FORMAT_AND_COUNTRY
-    period: Period = "month"
+    period: Period | None = None
     accounts: Sequence[str] = ()
     expected_interval_seconds: float | None = None
     providers: Providers = field(default_factory=default_providers)
@@ -67,7 +72,7 @@ class ReportInputs:
 
     `tables` has the frames that `tables_needed` names: `trunks` (current state), `lifetimes` (rows of the history),
     `changes` (rows of `CHANGES`), `changed_trunks` (their trunks, and those of which only drift changed) and
-    `observations` (`sip_trunk_snapshots`). `findings_history`, the lives of findings that runs have stored, is
+    `observations` (`sip_trunk_snapshots`). `findings_history` and `audited_rules`, which runs have stored, are
     optional, as are the frames of `Past`: `recent_versions`, `recent_changes` and `credentials`. Count reports accept
     `groups` in place of `trunks`: the number of trunks, `trunk_count`, per combination of the columns to count by, or
     of their base columns.
@@ -113,15 +118,41 @@ class ReportInputs:
     @cached_property
     def growth(self) -> pd.DataFrame:
         """The number of trunks per period."""
-        options = self.options
+        return self._grow(self.options.period or "month", self.options.since)
+
+    @property
+    def fitted_growth(self) -> pd.DataFrame:
+        """The growth since the first snapshot in the finest period that fits a chart.
+
+        It is `growth` if a period is asked for, or if the snapshots are in one period.
+        """
+        options, seen_at = self.options, self._only(self.tables["observations"])["snapshot_at"]
+        first_at = seen_at.min() if options.since is None else options.since
+        if options.period or seen_at.empty:
+            return self.growth
+        fitted = self._grow(list_fitting_periods(first_at, options.as_of)[0], first_at)
+        return fitted if fitted["period"].nunique() > 1 else self.growth
+
+    def _grow(self, period: Period, since: datetime | None) -> pd.DataFrame:
         stored = [self._only(self.tables[name]) for name in ("lifetimes", "observations")]
-        return derive_growth(*stored, as_of=options.as_of, since=options.since, period=options.period)
+        return derive_growth(*stored, as_of=self.options.as_of, since=since, period=period)
 
     @cached_property
     def changes(self) -> pd.DataFrame:
         """The changes, by step or between two moments."""
         changes = self._only(self.tables["changes"])
         return mask_changes(changes) if self.options.is_masked else changes
+
+    @property
+    def named_changes(self) -> pd.DataFrame:
+        """The changes with the nickname of each trunk, the last one if it was removed; null if it is not known."""
+        stored = [self.tables[name] for name in ("recent_versions", "trunks") if name in self.tables]
+        named = [frame[["account", "id", "nickname"]] for frame in stored if "nickname" in frame]
+        if not named:
+            return self.changes.assign(nickname=None)
+        key = ["account", "trunk_id"]
+        names = pd.concat(named).rename(columns={"id": "trunk_id"}).drop_duplicates(key, keep="last")
+        return self.changes.merge(names, on=key, how="left", validate="m:1")
 
     @cached_property
     def freshness(self) -> pd.DataFrame:
@@ -160,6 +191,33 @@ class ReportInputs:
     def findings(self) -> pd.DataFrame:
         """The findings to act on, with their ages."""
         return with_ages(self._audited[0], self.tables.get("findings_history"))
+
+    @cached_property
+    def lives(self) -> pd.DataFrame:
+        """The history of findings after one more audit."""
+        return continue_lives(
+            self.tables.get("findings_history"),
+            self.findings,
+            self.suppressed,
+            trunks=self.tables["trunks"],
+            observations=self.tables["observations"],
+            audited=self.tables.get("audited_rules"),
+            rules=[rule.code for rule in self.options.rules],
+        )
+
+    @cached_property
+    def fixed(self) -> pd.DataFrame:
+        """The findings that were fixed in the last days, the latest first."""
+        lives, since = self._only(self.lives), self.options.as_of - FIXED_SINCE
+        fixed = lives.loc[(lives["closed_because"] == "fixed") & (lives["closed_at"] > since)]
+        fixed = fixed.sort_values("closed_at", ascending=False, kind="stable", ignore_index=True)
+        shown = mask_findings(fixed, self.tables["trunks"]) if self.options.is_masked else fixed
+        return shown[FIXED_FINDINGS.names]
+
+    @cached_property
+    def accounts(self) -> pd.DataFrame:
+        """The accounts, the one with the worst finding first."""
+        return derive_accounts(self._only(self.tables["trunks"]), self.findings, self.freshness)
 
     @property
     def suppressed(self) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 from trunk_transforms.audit.rules.wording import enumerate_some
 from trunk_transforms.reports.counts import count_changes
 from trunk_transforms.schema.findings import SEVERITIES
-from trunk_transforms.schema.reports import OVERVIEW
+from trunk_transforms.schema.reports import ACCOUNTS, OVERVIEW
 from trunk_transforms.text import count_of
 
 _MOST_COUNTS = 5
@@ -44,6 +44,29 @@ def derive_overview(
     ]
     overview = pd.DataFrame(rows, columns=OVERVIEW.names)
     return overview.astype({"section": "str", "item": "str", "value": "Int64", "detail": "str"})
+
+
+def derive_accounts(trunks: pd.DataFrame, findings: pd.DataFrame, freshness: pd.DataFrame) -> pd.DataFrame:
+    """Return each account on one line, the one with the worst finding first.
+
+    Grain: one row per account in `freshness`; has the columns `ACCOUNTS`. Needs `account` and
+    `inbound_authorization_type` of the trunks, and the findings, the most severe first.
+    """
+    is_listed = (trunks["inbound_authorization_type"] == "ip").fillna(value=False).astype("float64")
+    by_account = is_listed.groupby(trunks["account"])
+    worst = findings.drop_duplicates("account").set_index("account")
+    accounts = freshness[["account", "snapshot_at", "missed_run_count"]].set_index("account")
+    accounts = accounts.assign(
+        trunk_count=by_account.size(),
+        allowlist_pct=(by_account.mean() * 100).round(2),
+        finding_count=findings["account"].value_counts(),
+        worst_severity=worst["severity"],
+        worst_finding=worst["seen"],
+    ).reset_index()
+    accounts = accounts.assign(rank=accounts["worst_severity"].map({name: n for n, name in enumerate(SEVERITIES)}))
+    accounts = accounts.sort_values(["rank", "finding_count", "account"], ascending=[False, False, True])
+    counts = {name: accounts[name].fillna(0).astype("Int64") for name in ("trunk_count", "finding_count")}
+    return accounts.assign(**counts)[ACCOUNTS.names].reset_index(drop=True)
 
 
 def _list_counts(counts: pd.DataFrame) -> Iterable[_Row]:

@@ -1,6 +1,6 @@
 """Reports by name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -15,6 +15,12 @@ def derive_report(name: str, inputs: ReportInputs) -> pd.DataFrame:
         return inputs.count(inputs.options.by if name == "counts" else by)
     report: pd.DataFrame = inputs.findings if name == "audit" else getattr(inputs, name)
     return report
+
+
+def derive_page(names: Iterable[str], inputs: ReportInputs) -> dict[str, pd.DataFrame]:
+    """Return these reports as the page shows them: growth in steps that fit a chart, and changes with nicknames."""
+    shown = {"growth": "fitted_growth", "changes": "named_changes"}
+    return {name: getattr(inputs, shown[name]) if name in shown else derive_report(name, inputs) for name in names}
 
 
 def tables_needed(names: Sequence[str]) -> set[str]:

@@ -55,6 +55,15 @@ FINDINGS_HISTORY = Table(
     ),
     ("account", "trunk_id", "rule", "opened_at"),
 )
+_CLOSED = own("closed_at", "timestamp", "The audited snapshot that no longer showed it (UTC).")
+FIXED_FINDINGS = Table(
+    "fixed",
+    "One row per account, trunk, rule and life of a finding that ended in the last 7 days because it was fixed.",
+    (*(column for column in FINDINGS.columns if column.name != "fix"), _OPENED, _CLOSED),
+    FINDINGS_HISTORY.primary_key,
+)
+"""The report `fixed`."""
+
 AUDITED_RULES = Table(
     "audited_rules",
     "One row per account and rule of its last audit.",

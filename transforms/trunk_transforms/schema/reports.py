@@ -5,7 +5,7 @@ Comments, the data dictionary and the reports are built from it. Like `tables`, 
 
 from dataclasses import dataclass, replace
 
-from trunk_transforms.schema.findings import COVERAGE, CURRENT_FINDINGS, SEVERITIES
+from trunk_transforms.schema.findings import COVERAGE, CURRENT_FINDINGS, FIXED_FINDINGS, SEVERITIES
 from trunk_transforms.schema.tables import ACCOUNT, SIP_TRUNKS, TRUNK_ID, Column, Table, own, own_or_null
 
 BY_FORMAT_AND_COUNTRY = ("sip_calling_format", "country_code")
@@ -41,7 +41,7 @@ DERIVED = {
 }
 """The derived columns that trunks can be counted by."""
 
-_CHANGE_KINDS = ("added", "removed", "changed")
+CHANGE_KINDS = ("added", "removed", "changed")
 _LEGS = (
     "The legs that the vendor re-creates at this update, which interrupts them briefly: inbound, outbound, both or "
     "none; null if the vendor does not document it."
@@ -52,7 +52,7 @@ CHANGES = Table(
     (
         ACCOUNT,
         TRUNK_ID,
-        own("change", "text", "The kind of change.", _CHANGE_KINDS),
+        own("change", "text", "The kind of change.", CHANGE_KINDS),
         own_or_null("field", "text", "The changed field; null if the trunk was added or removed."),
         own_or_null("old", "text", "The previous value as text; the entries of an allowlist are sorted."),
         own_or_null("new", "text", "The new value as text."),
@@ -103,6 +103,25 @@ FRESHNESS = Table(
     ("account",),
 )
 
+_ON_ALLOWLIST = "Share of the trunks that authorize inbound calls by allowlist, in percent; null without trunks."
+ACCOUNTS = Table(
+    "accounts",
+    "One row per account, the one with the worst finding first.",
+    (
+        ACCOUNT,
+        own("trunk_count", "bigint", "Trunks."),
+        own_or_null("allowlist_pct", "double", _ON_ALLOWLIST),
+        own("finding_count", "bigint", "Findings, one per trunk and rule."),
+        own_or_null(
+            "worst_severity", "text", "The highest severity of its findings; null without findings.", SEVERITIES
+        ),
+        own_or_null("worst_finding", "text", "What the first finding of that severity saw."),
+        own_or_null("snapshot_at", "timestamp", "The last snapshot (UTC); null before the first snapshot."),
+        own_or_null("missed_run_count", "bigint", "Expected runs that are missing since the last snapshot."),
+    ),
+    ("account",),
+)
+
 OVERVIEW = Table(
     "overview",
     "One row per key figure, in reading order.",
@@ -148,6 +167,8 @@ _BY_AUTHORIZATION = "How many trunks are authorized by allowlist, how many by pa
 _GROWTH = "How many trunks were created, appeared and disappeared per month?"
 _CHANGES = "Which trunks were added, removed or changed, and which legs did that re-create?"
 _FRESHNESS = "When was the last snapshot of each account, and which runs are missing?"
+_ACCOUNTS = "Which accounts need attention first: trunks, share on allowlist, worst finding, last snapshot?"
+_FIXED = "Which findings were fixed in the last 7 days?"
 _AUDIT = "What is misconfigured, how severe is it, and how is it fixed?"
 _COVERAGE = "Which trunks are not fully checked by the audit, and which rules skip them?"
 
@@ -162,8 +183,10 @@ REPORTS = {
         _count_report("by_number_kind", "How many trunks have a DID, how many an extension?", "number_kind"),
         Report("growth", _GROWTH, GROWTH, ("lifetimes", "observations"), has_picture=True),
         Report("changes", _CHANGES, CHANGES, ("changes",)),
-        Report("freshness", _FRESHNESS, FRESHNESS, ("observations",)),
+        Report("freshness", _FRESHNESS, FRESHNESS, ("observations",), is_on_page=False),
+        Report("accounts", _ACCOUNTS, ACCOUNTS, ("trunks", "observations")),
         Report("audit", _AUDIT, CURRENT_FINDINGS, has_picture=True),
+        Report("fixed", _FIXED, FIXED_FINDINGS, ("trunks", "observations")),
         Report("coverage", _COVERAGE, COVERAGE),
     )
 }
@@ -172,7 +195,7 @@ REPORTS = {
 COUNT_REPORTS = frozenset(report.name for report in REPORTS.values() if report.by)
 """The reports that count trunks. Their only input is `groups`."""
 
-AUDIT_REPORTS = frozenset({"overview", "audit", "coverage"})
+AUDIT_REPORTS = frozenset({"overview", "accounts", "audit", "fixed", "coverage"})
 """The reports on findings and rules. If there is a history, they also need the past of the trunks."""
 
 # ---------------------------------------------------------------------- views of the schema `main`
