@@ -16,7 +16,11 @@ from ipaddress import (
     summarize_address_range,
 )
 from operator import itemgetter
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Network = IPv4Network | IPv6Network
 Owner = TypeVar("Owner", bound=Hashable)
@@ -46,6 +50,14 @@ class NetworkSet:
         index = bisect_right(firsts, _first(network))
         return index > 0 and lasts[index - 1] >= _last(network)
 
+    def overlap(self, firsts: NDArray[np.int64], lasts: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return the flags `overlaps` of IPv4 networks with these first and last addresses."""
+        import numpy as np
+
+        begins, ends = self._ranges[4]
+        places = np.searchsorted(np.array(begins, dtype=np.int64), lasts, side="right")
+        return np.array([-1, *ends])[places] >= firsts
+
 
 def _first(network: Network) -> int:
     return int(network.network_address)
@@ -67,7 +79,7 @@ _RANGES: tuple[tuple[AddressKind, tuple[str, ...]], ...] = (
     ("reserved", ("2001::/23", "2002::/16")),
 )
 _SPECIAL = tuple((ip_network(text), kind) for kind, texts in _RANGES for text in texts)
-_SPECIAL_SET = NetworkSet(network for network, _ in _SPECIAL)
+SPECIAL_ADDRESSES = NetworkSet(network for network, _ in _SPECIAL)
 _IPV4, _IPV6_IN_USE = ip_network("0.0.0.0/0"), ip_network("2000::/3")
 _IPV4_MAPPED = ip_network("::ffff:0:0/96")
 # The infrastructure ignores an entry with one of these.
@@ -205,7 +217,7 @@ def _is_wide(network: Network) -> bool:
 
 
 def _classify(network: Network) -> AddressKind:
-    if _SPECIAL_SET.overlaps(network):
+    if SPECIAL_ADDRESSES.overlaps(network):
         for within, kind in _SPECIAL:
             if _covers(within, network):
                 return kind

@@ -12,7 +12,6 @@ import pandas as pd
 
 from trunk_transforms.audit.rules.context import (
     AuditContext,
-    Entries,
     Findings,
     Verdict,
     allowed_networks,
@@ -36,6 +35,7 @@ from trunk_transforms.enrich.addresses import (
     measure_share,
     show_network,
 )
+from trunk_transforms.enrich.allowlists import Entries
 from trunk_transforms.enrich.providers import Provider
 
 LARGEST_SHARE = 0.5
@@ -65,8 +65,8 @@ def check_empty(context: AuditContext) -> Findings:
         seen = "authorized by IP address, but the allowlist is empty"
         return Verdict(seen, fix, cause=f"empty allowlists {name_place(host)}")
 
-    is_empty = _is_by_ip(context) & ~context.is_unreadable("allowed_inbound_ips")
-    return context.decide(["provider", "host", "allowlist"], decide, is_empty)
+    is_empty = context.with_allowlist(~context.allowlists.is_plain) & ~context.is_unreadable("allowed_inbound_ips")
+    return context.decide(["provider", "host", "allowlist"], decide, is_empty & _is_by_ip(context))
 
 
 @rule(
@@ -224,7 +224,7 @@ def check_duplicate(context: AuditContext) -> Findings:
         seen = [f"{network} is listed {count} times" for network, count in twice.items()]
         return Verdict(enumerate_some(seen, 3), cause=f"repeated: {enumerate_some(list(twice), 3)}") if twice else None
 
-    return context.decide(["allowlist"], decide, context.trunks["is_allowlist_used"])
+    return context.decide(["allowlist"], decide, context.with_allowlist(context.allowlists.may_repeat))
 
 
 @rule(
@@ -264,7 +264,8 @@ def check_platform(context: AuditContext) -> Findings:
         seen = f"{enumerate_networks(own)} {agree(len(own), 'belongs', 'belong')} to the platform"
         return context.date(Verdict(seen), providers.platform_as_of) if own else None
 
-    return context.decide(["allowlist"], decide, context.trunks["is_allowlist_used"])
+    is_of_platform = context.allowlists.may_overlap(providers.platform_addresses)
+    return context.decide(["allowlist"], decide, context.with_allowlist(is_of_platform))
 
 
 def _find_entries(

@@ -6,22 +6,25 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from trunk_transforms.audit.rules.allowlist import LARGEST_SHARE
 from trunk_transforms.audit.rules.context import (
     AuditContext,
-    Entries,
     Findings,
     Verdict,
     allowed_networks,
     as_findings,
+    combine,
     find_missing,
+    number_combinations,
     ordinary_networks,
 )
 from trunk_transforms.audit.rules.rule import rule
 from trunk_transforms.audit.rules.wording import enumerate_first, enumerate_networks, enumerate_some, quote
 from trunk_transforms.enrich.addresses import Network, NetworkSet, covers, is_ordinary, measure_share, show_network
+from trunk_transforms.enrich.allowlists import Entries, Integers
 from trunk_transforms.enrich.providers import Provider
 
 _FEWEST_COMPARED = 4
@@ -42,24 +45,44 @@ def check_outlier(context: AuditContext) -> Findings:
 
     Lists that are empty, open or unreadable have a finding of their own and are not compared.
     """
-    trunks = context.trunks
-    is_by_ip = trunks["inbound_authorization_type"] == "ip"
-    members = trunks.loc[is_by_ip, ["account", "provider", "host", "allowlist", "is_allowlist_ordinary"]]
-    odd = members.loc[~members["is_allowlist_ordinary"], "allowlist"].unique()
-    unclear = [position for position in odd if not _is_comparable(context.allowlists[position])]
-    empty = [position for position, entries in enumerate(context.allowlists) if not entries]
-    members = members[~members["allowlist"].isin([*unclear, *empty, -1])]
+    trunks, allowlists = context.trunks, context.allowlists
+    is_listed = (trunks["inbound_authorization_type"] == "ip") & (trunks["allowlist"] >= 0)
+    members = trunks.loc[is_listed, ["account", "provider", "host", "allowlist"]]
+    odd = np.intersect1d(members["allowlist"], np.flatnonzero(~allowlists.is_plain | ~allowlists.is_ordinary))
+    unclear = [position for position in odd if not _is_comparable(allowlists[position])]
     # Gateways of one region need not be those of another one.
     listed = [provider.name for provider in context.providers.providers if provider.has_required_addresses]
     members["place"] = members["provider"].where(members["provider"].isin(listed), members["host"])
-    lists = members.groupby(["account", "place"])["allowlist"]  # without the trunks that have no place
-    is_compared = (lists.transform("size") >= _FEWEST_COMPARED) & (lists.transform("nunique") > 1)
+    members = members.loc[~members["allowlist"].isin(unclear)].dropna(subset="place")
+    members["group"] = combine(members["account"], members["place"])
+    members["kind"] = combine(members["group"], members["host"], members["allowlist"])
+    kinds = members.drop_duplicates("kind").assign(count=np.bincount(members["kind"]))
     groups = defaultdict(list)
-    for member in members.loc[is_compared].itertuples():
-        groups[member.account, member.place].append(member)
-    rows = {row: (seen, cause) for group in groups.values() for row, seen, cause in _compare(context, group)}
-    found = pd.DataFrame.from_dict(rows, orient="index", columns=["seen", "cause"], dtype="str")
-    return as_findings(found["seen"], cause=found["cause"])
+    for kind in kinds.loc[kinds["group"].isin(_list_mixed(context, kinds))].itertuples():
+        groups[kind.group].append(kind)
+    found = {kind: texts for group in groups.values() for kind, *texts in _compare(context, group)}
+    hits = members["kind"].loc[members["kind"].isin(list(found))]
+    texts = pd.DataFrame([found[kind] for kind in hits], index=hits.index, columns=["seen", "cause"], dtype="str")
+    return as_findings(texts["seen"], cause=texts["cause"])
+
+
+def _list_mixed(context: AuditContext, kinds: pd.DataFrame) -> Integers:
+    """Return the groups of at least four trunks in which a list may be unusual, without reading most lists.
+
+    None is if no address is on all lists but one, and an address of its own is on no list, or on half of them. Groups
+    with networks or with odd lists are not ruled out.
+    """
+    positions, groups, counts = (kinds[name].to_numpy() for name in ("allowlist", "group", "count"))
+    sizes = np.bincount(groups, counts)
+    places, firsts, lasts = context.allowlists.list_entries(positions)
+    networks, _ = number_combinations([groups[places], firsts, lasts])
+    used = np.bincount(networks, counts[places])[networks]
+    is_own = (used == 1) & ~context.providers.known_addresses.overlap(firsts, lasts)
+    own_counts = np.bincount(groups[np.unique(places[is_own])], minlength=len(sizes))
+    is_unusual = (used == 1) & (2 * own_counts < sizes)[groups[places]]
+    is_mixed = is_unusual | (used == sizes[groups[places]] - 1) | (firsts < lasts)
+    mixed: Integers = np.union1d(groups[places][is_mixed], groups[context.allowlists.may_repeat[positions]])
+    return mixed[sizes[mixed] >= _FEWEST_COMPARED]
 
 
 def _is_comparable(entries: Entries) -> bool:
@@ -70,33 +93,36 @@ def _is_comparable(entries: Entries) -> bool:
 
 
 def _compare(context: AuditContext, group: Sequence[Any]) -> Iterator[tuple[int, str, str]]:
-    """Yield the row of each trunk with an unusual allowlist in a group, what is unusual about it, and the cause."""
+    """Yield the kind of each unusual allowlist in a group, what is unusual about it, and the cause."""
     provider = context.providers.by_name.get(group[0].provider)
-    lists = [_list_own(context, provider, context.allowlists[member.allowlist]) for member in group]
-    counts = Counter(network for networks in lists for network in networks)
+    lists = [_list_own(context, provider, context.allowlists[kind.allowlist]) for kind in group]
+    size = sum(kind.count for kind in group)
+    counts: Counter[Network] = Counter()
+    for kind, networks in zip(group, lists, strict=True):
+        counts.update(dict.fromkeys(networks, kind.count))
     wider = NetworkSet(network for network in counts if network.num_addresses > 1)
     alone = {n for n, count in counts.items() if count == 1 and (n.num_addresses > 1 or not wider.overlaps(n))}
     # If many trunks have addresses of their own, the account is meant to be so.
-    if 2 * sum(not alone.isdisjoint(networks) for networks in lists) >= len(group):
+    if 2 * sum(not alone.isdisjoint(networks) for networks in lists) >= size:
         alone = set()
-    common = [network for network, count in counts.items() if count == len(group) - 1]
-    for member, networks in zip(group, lists, strict=True):
-        entries = context.allowlists[member.allowlist]
+    common = [network for network, count in counts.items() if count == size - 1]
+    for kind, networks in zip(group, lists, strict=True):
+        allowed_by = allowed_networks(context.allowlists[kind.allowlist])
         allowed = [network for network in networks if network in alone]
-        missing = [network for network in common if not covers(allowed_networks(entries), network)]
+        missing = [network for network in common if not covers(allowed_by, network)]
         # An entry with a finding of its own probably stands for the one that is missing.
         if not (allowed or missing) or not all(map(is_ordinary, allowed)):
             continue
-        groups = provider.groups_for(member.host) if provider else []
-        if any(not find_missing(group, allowed_networks(entries)) for group in groups):
+        groups = provider.groups_for(kind.host) if provider else []
+        if any(not find_missing(addresses, allowed_by) for addresses in groups):
             missing = []
         # Calls of a host that the catalog has no addresses for may come from others than those of its siblings.
         if provider and provider.has_required_addresses and not groups:
             allowed = []
         seen = [f"{enumerate_networks(n)} {what}" for what, n in (("allowed", allowed), ("missing", missing)) if n]
         if seen:
-            text, place = ", ".join(seen), quote(member.place)
-            yield member.Index, f"{text} on this trunk alone of {len(group)} at {place}", f"{text} at {place}"
+            text, place = ", ".join(seen), quote(kind.place)
+            yield kind.kind, f"{text} on this trunk alone of {size} at {place}", f"{text} at {place}"
 
 
 def _list_own(context: AuditContext, provider: Provider | None, entries: Entries) -> list[Network]:
@@ -127,6 +153,7 @@ def check_shared(context: AuditContext) -> Findings:
     """Find ordinary addresses in allowlists in use of several accounts."""
     is_compared = context.trunks["is_allowlist_used"] & (context.trunks["account"].nunique() > 1)
     used = context.trunks.loc[is_compared, ["account", "allowlist"]].drop_duplicates()
+    used = used.loc[used["allowlist"].isin(_list_shared(context, used))]
     accounts: dict[Network, dict[str, None]] = {}
     for account, position in used.sort_values("account").itertuples(index=False):
         for network in _comparable(context, context.allowlists[position]):
@@ -142,7 +169,23 @@ def check_shared(context: AuditContext) -> Findings:
         names = accounts[network]
         return enumerate_first((quote(name) for name in names if name != account), len(names) - 1, 3)
 
-    return context.decide(["account", "allowlist"], decide, is_compared)
+    return context.decide(
+        ["account", "allowlist"], decide, is_compared & context.trunks["allowlist"].isin(used["allowlist"])
+    )
+
+
+def _list_shared(context: AuditContext, used: pd.DataFrame) -> Integers:
+    """Return the allowlists that may have an address of several accounts, without reading the plain ones."""
+    allowlists, positions = context.allowlists, used["allowlist"].to_numpy()
+    odd = np.unique(positions[~allowlists.is_plain[positions]])
+    others = NetworkSet(network for position in odd for network in ordinary_networks(allowlists[position]))
+    places, firsts, lasts = allowlists.list_entries(positions)
+    networks, _ = number_combinations([firsts, lasts])
+    _, pairs = number_combinations([networks, pd.factorize(used["account"])[0][places]])
+    is_shared = (np.bincount(networks[pairs])[networks] > 1) | others.overlap(firsts, lasts)
+    is_shared &= (firsts < lasts) | ~context.providers.known_addresses.overlap(firsts, lasts)
+    shared: Integers = np.union1d(odd, positions[places[is_shared]])
+    return shared
 
 
 def _comparable(context: AuditContext, entries: Entries) -> list[Network]:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from trunk_transforms.audit.office_hours import OfficeHours
 from trunk_transforms.audit.past import Past, no_past, recent_since
 from trunk_transforms.audit.rules.wording import enumerate_first
-from trunk_transforms.enrich.addresses import Entry, Network, classify_entry, covers, normalize_host
+from trunk_transforms.enrich.addresses import Network, covers, normalize_host
+from trunk_transforms.enrich.allowlists import Allowlists, Entries, read_allowlists
 from trunk_transforms.enrich.countries import canonical_country
 from trunk_transforms.enrich.numbers import Flags, as_text, derive_numbers, list_readings
 from trunk_transforms.enrich.providers import AddressGroup, Providers, derive_provider, is_old
@@ -35,7 +36,6 @@ _TEXTS = tuple(name for name in AUDITED if name not in ("id", "outbound_proxy"))
 _PAST_TEXTS = ("phone_number", "inbound_authorization_type", "allowed_inbound_ips")
 _UNREADABLE = tuple(name + VARIANT_SUFFIX for name in AUDITED)
 
-Entries = tuple[Entry, ...]
 Findings = pd.DataFrame
 """A frame with one finding per row; see `Rule` for its columns."""
 
@@ -71,30 +71,32 @@ class AuditContext:
     - `host`: the SIP address in the spelling by which hosts are compared
     - `country`: the ISO code that `country_code` stands for
     - `allowlist`: the position of the trunk's allowlist in `allowlists`
+    - `listed_allowlist`: the same, but one position for all plain lists without an address of the provider catalog
     - `is_allowlist_used`: the allowlist decides on inbound calls
     - `is_allowlist_ordinary`: every entry is ordinary
     """
 
     trunks: pd.DataFrame
-    allowlists: list[Entries]
+    allowlists: Allowlists
     providers: Providers
     as_of: datetime
     past: Past = field(default_factory=no_past)
     office_hours: OfficeHours | None = None
-    _encoded: dict[str, tuple[Codes, list[Any]]] = field(default_factory=dict, repr=False)
+    _encoded: dict[str, tuple[Codes, Sequence[Any]]] = field(default_factory=dict, repr=False)
 
     def decide(
         self, columns: Sequence[str], decide: Callable[..., Verdict | None], where: Flags | pd.Series | None = None
     ) -> Findings:
         """Return the findings of a function that is called once per distinct combination of values of the columns.
 
-        A missing value is passed as None, `allowlist` as the entries, and `provider` as the `Provider`, or None if the
+        A missing value is passed as None, an allowlist as its entries, and `provider` as the `Provider`, or None if the
         catalog lacks it. `where` selects the rows to check; default: all.
         """
         rows = np.arange(len(self.trunks)) if where is None else np.flatnonzero(np.asarray(where, dtype=bool))
         encoded = [self._encode(name) for name in columns]
-        groups, firsts = _combine([codes[rows] for codes, _ in encoded])
-        verdicts = [decide(*(values[codes[rows[first]]] for codes, values in encoded)) for first in firsts]
+        groups, firsts = number_combinations([codes[rows] for codes, _ in encoded])
+        chosen = ([values[code] for code in codes[rows[firsts]].tolist()] for codes, values in encoded)
+        verdicts = [decide(*values) for values in zip(*chosen, strict=True)]
         is_hit = np.array([verdict is not None for verdict in verdicts], dtype=bool)
         if not is_hit.any():  # most rules find nothing, and a frame costs a millisecond
             return _NOTHING
@@ -162,14 +164,18 @@ class AuditContext:
         cause = verdict.cause or "; ".join(filter(None, (verdict.seen, verdict.fix)))
         return verdict._replace(seen=verdict.seen + remark, cause=cause)
 
-    def _encode(self, name: str) -> tuple[Codes, list[Any]]:
-        """Return a column as positions in the list of its distinct values; the last value is None, for nulls."""
+    def with_allowlist(self, is_meant: Flags) -> Flags:
+        """Return a flag per trunk from one per allowlist: it is in use."""
+        return self.trunks["is_allowlist_used"].to_numpy() & is_meant[self.trunks["allowlist"]]
+
+    def _encode(self, name: str) -> tuple[Codes, Sequence[Any] | Allowlists]:
+        """Return a column as positions among its values; the value at -1 is that of nulls."""
+        if name in ("allowlist", "listed_allowlist"):
+            return self.trunks[name].to_numpy(), self.allowlists
         if name not in self._encoded:
             codes, distinct = pd.factorize(self.trunks[name])
             values: list[Any] = distinct.tolist()
-            if name == "allowlist":
-                values = [self.allowlists[position] for position in values]
-            elif name == "provider":
+            if name == "provider":
                 values = [self.providers.by_name.get(provider) for provider in values]
             self._encoded[name] = codes, [*values, None]
         return self._encoded[name]
@@ -205,14 +211,13 @@ def gather_context(
     first, second = (pd.Series(reading, dtype="str") for reading in readings)
     known["e164"], known["likely_e164"] = first.where(second.isna()), first.where(second.notna())
     known["other_e164"] = second
-    codes, lists = pd.factorize(known["allowed_inbound_ips"])
-    entries: dict[str, Entry] = {}
-    allowlists = [read_allowlist(text, entries) for text in lists]
-    is_ordinary = [all(entry.is_ordinary for entry in allowlist) for allowlist in allowlists]
-    known["allowlist"] = codes
-    known["is_allowlist_ordinary"] = np.array([*is_ordinary, True])[codes]
+    known["allowlist"], lists = pd.factorize(known["allowed_inbound_ips"])
+    allowlists = read_allowlists(pd.Series(lists, dtype="str"))
+    is_listed = allowlists.may_overlap(providers.known_addresses)
+    known["listed_allowlist"] = known["allowlist"].where(is_listed[known["allowlist"]], is_listed.argmin())
+    known["is_allowlist_ordinary"] = allowlists.is_ordinary[known["allowlist"]]
     known["is_allowlist_used"] = known["inbound_authorization_type"] != "auth"
-    return AuditContext(known, [*allowlists, ()], providers, as_of, past or no_past(), office_hours)
+    return AuditContext(known, allowlists, providers, as_of, past or no_past(), office_hours)
 
 
 def as_findings(seen: pd.Series, fix: pd.Series | None = None, cause: pd.Series | None = None) -> Findings:
@@ -274,11 +279,11 @@ def name_others(groups: pd.Series, parts: pd.Series, labels: pd.Series, most: in
 
 def combine(*columns: pd.Series) -> pd.Series:
     """Return a number for each combination of values; a missing value is a value of its own."""
-    groups, _ = _combine([pd.factorize(column)[0] for column in columns])
+    groups, _ = number_combinations([pd.factorize(column)[0] for column in columns])
     return pd.Series(groups, index=columns[0].index)
 
 
-def _combine(columns: Sequence[Codes]) -> tuple[Codes, Codes]:
+def number_combinations(columns: Sequence[Codes]) -> tuple[Codes, Codes]:
     """Return a number, from 0, for each combination of codes (-1 and up), and the first position of each number."""
     groups = columns[0].astype(np.int64)
     for codes in columns[1:]:
@@ -311,15 +316,3 @@ def as_compared_inbound(numbers: pd.Series) -> pd.Series:
 def map_distinct(values: pd.Series, function: Callable[[str], str | None]) -> pd.Series:
     """Return the results of a function that is called once per distinct value; null for null."""
     return values.map({value: function(value) for value in values.dropna().unique()}).astype("str")
-
-
-def read_allowlist(text: str, known: dict[str, Entry] | None = None) -> Entries:
-    """Return the entries of an allowlist from its JSON; text that is not a JSON list of texts gives invalid entries."""
-    known = {} if known is None else known
-    try:
-        values = json.loads(text)
-        values = values if isinstance(values, list) else [text]
-        texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
-    except (ValueError, RecursionError):
-        texts = [text]
-    return tuple(known.get(entry) or known.setdefault(entry, classify_entry(entry)) for entry in texts)

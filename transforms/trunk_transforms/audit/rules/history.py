@@ -17,17 +17,16 @@ import pandas as pd
 from trunk_transforms.audit.past import CREDENTIAL_AGE, RECENT
 from trunk_transforms.audit.rules.context import (
     AuditContext,
-    Entries,
     Findings,
     as_compared_inbound,
     as_findings,
     ids,
-    read_allowlist,
 )
 from trunk_transforms.audit.rules.duplicate import name_number
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, LIVEKIT, PROVIDER_CATALOG, rule
 from trunk_transforms.audit.rules.wording import enumerate_networks, enumerate_some
 from trunk_transforms.enrich.addresses import Network, NetworkSet, measure_share
+from trunk_transforms.enrich.allowlists import Entries, read_allowlist
 from trunk_transforms.schema.tables import API_COLUMNS
 
 _HISTORY = f"the history of the last {RECENT.days} days"

@@ -8,7 +8,6 @@ import numpy as np
 
 from trunk_transforms.audit.rules.context import (
     AuditContext,
-    Entries,
     Findings,
     Verdict,
     as_findings,
@@ -20,6 +19,7 @@ from trunk_transforms.audit.rules.duplicate import list_twins
 from trunk_transforms.audit.rules.rule import LIVEKIT, PROVIDER_CATALOG, rule
 from trunk_transforms.audit.rules.wording import allow_addresses, quote_own
 from trunk_transforms.enrich.addresses import Network, find_overlapping
+from trunk_transforms.enrich.allowlists import Entries
 from trunk_transforms.enrich.providers import Provider
 
 _EVERYWHERE = ip_network("::/0")

@@ -12,7 +12,6 @@ import pandas as pd
 
 from trunk_transforms.audit.rules.context import (
     AuditContext,
-    Entries,
     Findings,
     Verdict,
     allowed_networks,
@@ -22,6 +21,7 @@ from trunk_transforms.audit.rules.context import (
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, PROVIDER_CATALOG, rule
 from trunk_transforms.audit.rules.wording import agree, enumerate_groups, enumerate_networks, quote
 from trunk_transforms.enrich.addresses import covers
+from trunk_transforms.enrich.allowlists import Entries
 from trunk_transforms.enrich.providers import AddressGroup, Provider
 from trunk_transforms.schema.tables import CALLING_FORMATS
 
@@ -64,7 +64,7 @@ def check_ips_missing(context: AuditContext) -> Findings:
         fix = f"{fix}, or make sure that the listed ones are your region's"
         return context.date(Verdict(seen, fix, "medium"), provider.addresses_as_of)
 
-    return context.decide(["provider", "host", "allowlist"], decide, _is_known_by_ip(context))
+    return context.decide(["provider", "host", "listed_allowlist"], decide, _is_known_by_ip(context))
 
 
 @rule(
@@ -104,7 +104,8 @@ def check_ips_other(context: AuditContext) -> Findings:
         fix = f"{' and '.join(fixes)}, unless you know who sends calls from there"
         return context.date(Verdict(" and ".join(seen), fix), provider.addresses_as_of)
 
-    return context.decide(["provider", "host", "allowlist"], decide, _is_known_by_ip(context))
+    is_listed = context.with_allowlist(context.allowlists.may_overlap(context.providers.known_addresses))
+    return context.decide(["provider", "host", "allowlist"], decide, is_listed & _is_known_by_ip(context))
 
 
 @rule(
