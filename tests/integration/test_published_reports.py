@@ -136,6 +136,24 @@ def test_a_finding_opens_when_its_suppression_ends_though_the_response_is_unchan
     assert {found.new_count for found in again.findings} == {0}
 
 
+@pytest.mark.parametrize("subject", ["trunk_id = 43", 'account = "default"\ntrunk_id = 43'])
+def test_a_new_suppression_closes_a_finding_though_the_response_is_unchanged(
+    api: Api, place: Path, subject: str
+) -> None:
+    api.answer([OPEN])
+    load(with_reports=True)
+    (place / ".dlt").mkdir()
+    (place / ".dlt" / "config.toml").write_text(
+        f'[[sip_trunks.suppressions]]\nrule = "allowlist"\n{subject}\nreason = "a test"\nuntil = 2999-01-01\n'
+    )
+    outcome = load(with_reports=True)
+    assert outcome.accounts[0].status == "unchanged"
+    lives = "SELECT closed_at, closed_because FROM findings_history WHERE rule = 'allowlist-open'"
+    assert query(lives) == [(outcome.snapshot_at, "suppressed")]
+    assert "0.0.0.0/0" not in read_settings().page_path.read_text("utf-8")
+    assert load(with_reports=True).findings == tuple(outcome.findings or ())
+
+
 # ---------------------------------------------------------------------- several destinations
 
 

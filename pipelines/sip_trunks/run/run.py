@@ -17,11 +17,10 @@ import sys
 from collections import defaultdict
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
-import msgspec
 
 from sip_trunks.core.accounts import find_shared_tokens, with_pseudonym_key
 from sip_trunks.core.errors import (
@@ -44,6 +43,7 @@ from sip_trunks.run.result import AccountResult, RuleFindings, RunResult, format
 from sip_trunks.run.run_log import note_death, store_runs, summarize
 from sip_trunks.run.size_log import note_size
 from sip_trunks.warehouse import findings, report_tables, state
+from trunk_transforms.audit.suppressions import parse_suppressions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -277,7 +277,7 @@ def _write_reports(
     inputs, settings, destination = None, context.settings, context.destination
     has_reports = not destination.publishes_reports or findings.has_reports(connection)
     is_due = has_loaded or not has_reports or not findings.is_audited(connection)
-    if context.with_reports and (is_due or _has_suppression_ended(settings, connection, snapshot_at)):
+    if context.with_reports and (is_due or _has_other_suppressions(settings, connection, snapshot_at)):
 
         def write_reports() -> ReportInputs:
             from sip_trunks.reporting.publish import publish_reports
@@ -297,15 +297,17 @@ def _write_reports(
     return inputs
 
 
-def _has_suppression_ended(settings: Settings, connection: duckdb.DuckDBPyConnection, now: datetime) -> bool:
-    """Whether the last day of a suppression has passed since the last audit."""
+def _has_other_suppressions(settings: Settings, connection: duckdb.DuckDBPyConnection, now: datetime) -> bool:
+    """Whether the last day of a suppression has passed since the last audit, or one covers an open finding."""
     audited_at = findings.read_audited_at(connection)
     if audited_at is None:
         return False
     for entry in settings.suppressions:
-        with suppress(msgspec.ValidationError):
-            until = msgspec.convert(entry.get("until"), date)
-            if audited_at.astimezone(UTC).date() <= until < now.date():
+        with suppress(ValueError):
+            (suppression,) = parse_suppressions([entry])
+            if audited_at.astimezone(UTC).date() <= suppression.until < now.date():
+                return True
+            if suppression.is_valid(now) and findings.has_open(connection, suppression):
                 return True
     return False
 

@@ -11,6 +11,7 @@ import duckdb
 
 from sip_trunks.warehouse.sql import DATASET, HISTORY, OBSERVATIONS, create_view, exists, literal, read_tables
 from trunk_transforms import schema
+from trunk_transforms.audit.suppressions import Suppression
 from trunk_transforms.schema.findings import AUDITED_RULES, CURRENT_FINDINGS, FINDINGS, FINDINGS_HISTORY
 
 OLD_LOG = "audit_findings"
@@ -114,6 +115,17 @@ def read_audited_at(connection: duckdb.DuckDBPyConnection) -> datetime | None:
         return None
     ((audited_at,),) = connection.execute(f"SELECT max(audited_at) FROM {AUDITED}").fetchall()
     return audited_at  # type: ignore[no-any-return]
+
+
+def has_open(connection: duckdb.DuckDBPyConnection, suppression: Suppression) -> bool:
+    """Whether a suppression covers an open finding of the last audit."""
+    rule, named = suppression.rule, {name: getattr(suppression, name) for name in ("account", "trunk_id", "cause")}
+    same = "".join(f" AND {name} = {literal(value)}" for name, value in named.items() if value is not None)
+    rules = f"(rule = {literal(rule)} OR starts_with(rule, {literal(f'{rule}-')}))"
+    ((count,),) = connection.execute(
+        f"SELECT count(*) FROM {LIVES} WHERE closed_at IS NULL AND {rules}{same}"
+    ).fetchall()
+    return bool(count)
 
 
 def count_severities(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int, int, datetime]] | None:
