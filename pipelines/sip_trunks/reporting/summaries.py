@@ -274,7 +274,7 @@ def describe_growth(periods: pd.DataFrame) -> str:
 def conclude_counts(counts: pd.DataFrame) -> str:
     """Return the most frequent value of counted trunks as a sentence; empty without trunks.
 
-    Missing values, and the provider `unknown`, do not count as values.
+    Missing values, the provider `unknown`, and codes that are not of a country, do not count as values.
     """
     by, total = counted_by(counts), int(counts["trunk_count"].sum())
     if not total:
@@ -282,6 +282,8 @@ def conclude_counts(counts: pd.DataFrame) -> str:
     name, is_known = name_columns(by), counts[by].notna().all(axis="columns")
     if by == ["provider"]:
         is_known &= counts["provider"] != UNKNOWN_PROVIDER
+    if by == ["country_code"]:
+        is_known &= counts["country_name"].notna()
     bars, rest = rank(counts[is_known], len(counts)), total - int(counts.loc[is_known, "trunk_count"].sum())
     none = f"{rest:,} of {count_of(total, 'trunk')} {'has' if rest == 1 else 'have'} no known {name}"
     if not bars:

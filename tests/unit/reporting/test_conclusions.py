@@ -73,6 +73,7 @@ def test_a_new_account_is_compared_with_its_first_snapshot() -> None:
         (["DE", "FR"], "Most frequent country: Germany (DE) and France (FR), 1 of 2 trunks (50 %) each."),
         (["DE", "FR", "AT"], "Most frequent country: 3 values, 1 of 3 trunks (33 %) each."),
         (["DE", None], "Most frequent country: Germany (DE), 1 of 2 trunks (50 %); 1 is unknown."),
+        (["DE", "XX", None], "Most frequent country: Germany (DE), 1 of 3 trunks (33 %); 2 are unknown."),
         ([None, None], "2 of 2 trunks have no known country."),
     ],
 )
