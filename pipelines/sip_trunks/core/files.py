@@ -69,11 +69,12 @@ def _drafting(target: Path, create: Callable[[Path], object]) -> Iterator[Path]:
     try:
         yield draft
     finally:
-        _remove(draft)
+        remove(draft)
         os.close(lock)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with everything in it; do nothing if there is none."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -115,7 +116,7 @@ def find_leftovers(folder: Path, name: str = "*") -> Iterator[Path]:
 def delete_drafts(folder: Path, name: str = "*") -> None:
     """Delete the drafts that killed processes have left in a folder, of all files or of those with this name."""
     for draft in find_leftovers(folder, name):
-        _remove(draft)
+        remove(draft)
 
 
 def read_json(path: Path, kind: type[T]) -> T | None:

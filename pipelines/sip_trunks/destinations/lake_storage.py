@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 
 from sip_trunks.core.errors import ConfigError, DestinationError, RunActiveError, SipTrunksError
-from sip_trunks.core.files import sync_directory
+from sip_trunks.core.files import remove, sync_directory
 from sip_trunks.core.settings import Settings
 from sip_trunks.warehouse.sql import DATASET, file_literal, literal
 
@@ -144,11 +144,7 @@ class LocalFiles:
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder."""
-        path = self.root / name
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        remove(self.root / name)
 
 
 def without_password(url: str) -> str:
