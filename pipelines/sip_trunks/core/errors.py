@@ -122,6 +122,11 @@ def describe_error(error: BaseException) -> str:
     return printable("; ".join(parts), _LONGEST_LINE)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text. The others quote the query, or say where in it the error is."""
+    return str(error).strip().partition("\n")[0]
+
+
 def is_output_lost(error: BaseException) -> TypeGuard[OSError]:
     """Whether standard output cannot be written."""
     return isinstance(error, OSError) and error.filename == STANDARD_OUTPUT

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from sip_trunks.core.dlt_runtime import dlt_environment
-from sip_trunks.core.errors import DestinationError, SipTrunksError, describe_error
+from sip_trunks.core.errors import DestinationError, SipTrunksError, describe_error, first_line
 from sip_trunks.core.process import changed_environment
 from sip_trunks.warehouse import sql
 from trunk_transforms.parse.envelope import InvalidResponseError
@@ -169,8 +169,7 @@ def _raise_failure(what: str, error: Exception) -> NoReturn:
     if isinstance(cause, KeyboardInterrupt):
         raise cause from None
     safe = _describe_without_text(cause)
-    first_line = str(cause).strip().partition("\n")[0] or type(cause).__name__
-    text = describe_error(cause) if isinstance(cause, OSError) else safe or first_line
+    text = describe_error(cause) if isinstance(cause, OSError) else safe or first_line(cause) or type(cause).__name__
     raise DestinationError(f"{what}: {text}") from (None if safe else error)
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sip_trunks.core.errors import DestinationError, nothing_stored
+from sip_trunks.core.errors import DestinationError, first_line, nothing_stored
 from sip_trunks.core.files import move_whole
 from sip_trunks.destinations.base import Destination, ReclaimableSpace
 from sip_trunks.warehouse import sql, state
@@ -117,7 +117,7 @@ class DuckDBFile(Destination):
                 yield connection
                 _checkpoint(connection)
         except duckdb.Error as error:
-            raise DestinationError(f"DuckDB failed: {_first_line(error)}") from error
+            raise DestinationError(f"DuckDB failed: {first_line(error)}") from error
 
     def load(self, connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> None:
         """Merge the snapshots into the private copy with dlt. Raises DestinationError."""
@@ -213,7 +213,7 @@ class DuckDBFile(Destination):
                 attach_new_file(connection, self._fresh_path, "fresh", sum(size for (size,) in sizes))
                 connection.execute("COPY FROM DATABASE stored TO fresh")
         except duckdb.Error as error:
-            raise DestinationError(f"{self.path} cannot be rewritten: {_first_line(error)}") from error
+            raise DestinationError(f"{self.path} cannot be rewritten: {first_line(error)}") from error
         shutil.copymode(self._private_path, self._fresh_path)
         self._fresh_path.replace(self._private_path)
 
@@ -373,13 +373,9 @@ def _unreadable(path: Path, error: duckdb.Error) -> DestinationError:
             "see docs/destinations.md, Old and new DuckDB"
         )
     return DestinationError(
-        f"{path} cannot be read ({_first_line(error)}); restore it from a backup, or move it away to start again"
+        f"{path} cannot be read ({first_line(error)}); restore it from a backup, or move it away to start again"
     )
 
 
 def _write_ahead_log(path: Path) -> Path:
     return path.with_name(path.name + ".wal")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sip_trunks.core.errors import DestinationError, nothing_stored
+from sip_trunks.core.errors import DestinationError, first_line, nothing_stored
 from sip_trunks.destinations.base import Destination, ReclaimableSpace
 from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
 from sip_trunks.destinations.lake_storage import open_lake_files
@@ -330,8 +330,7 @@ def _naming_lake(files: LakeFiles) -> Iterator[None]:
     try:
         yield
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
-        reason = str(error).partition("\n")[0]
-        raise DestinationError(f"the lake at {files.location} cannot be read: {reason}") from error
+        raise DestinationError(f"the lake at {files.location} cannot be read: {first_line(error)}") from error
 
 
 def _with_json_marked(table: pa.Table) -> pa.Table:

@@ -20,7 +20,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from sip_trunks import __version__
-from sip_trunks.core.errors import DestinationError, UsageError, describe_error
+from sip_trunks.core.errors import DestinationError, UsageError, describe_error, first_line
 from sip_trunks.core.files import writing_folder
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.logs import say
@@ -126,8 +126,7 @@ def _write_tables(
                     copied[name] = _Copied(copied[name].columns, row_count)
                 copy.execute("CHECKPOINT")
     except duckdb.Error as error:
-        reason = str(error).partition("\n")[0]
-        raise DestinationError(f"the copy cannot be written: {reason}") from error
+        raise DestinationError(f"the copy cannot be written: {first_line(error)}") from error
     return copied
 
 
@@ -311,8 +310,9 @@ def _read_tables(folder: Path, manifest: _Manifest) -> dict[str, pa.Table]:
                 table = connection.execute(query).to_arrow_table()
                 tables[name] = table.cast(_arrow_schema(_TABLES[name], expected.columns, with_lists=True))
             except (duckdb.Error, ValueError, LookupError, NotImplementedError) as error:
-                reason = str(error).partition("\n")[0]
-                raise UsageError(f"{folder} is not a complete copy: {name} cannot be read ({reason})") from None
+                raise UsageError(
+                    f"{folder} is not a complete copy: {name} cannot be read ({first_line(error)})"
+                ) from None
             if len(table) != expected.row_count:
                 raise UsageError(
                     f"{folder} is not a complete copy: {name} has {len(table)} rows, its manifest {expected.row_count}"

@@ -17,7 +17,7 @@ import duckdb
 import marimo as mo
 import pandas as pd
 
-from sip_trunks.core.errors import SipTrunksError, UsageError
+from sip_trunks.core.errors import SipTrunksError, UsageError, first_line
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.reporting.charts import CLICKED, fluid_specs, label_marks, picture_spec
@@ -117,8 +117,7 @@ def _run_query(query: str) -> pd.DataFrame:
         except duckdb.InterruptException:
             raise UsageError(f"it took longer than {_PATIENCE_SECONDS} seconds; limit what it reads") from None
         except duckdb.Error as error:
-            # The other lines show the position in the query.
-            raise UsageError(str(error).strip().partition("\n")[0]) from None
+            raise UsageError(first_line(error)) from None
         finally:
             last_resort.cancel()
     return pd.DataFrame(rows, columns=number_twins(names), dtype=object).map(_as_scalar).convert_dtypes()
