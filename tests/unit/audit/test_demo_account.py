@@ -41,7 +41,7 @@ def test_the_demo_account_shows_every_rule_that_it_can(rule: str) -> None:
     [
         ("exposure-shared-credential", 'the username "reseller-4711" at'),
         ("format-national-countries", 'national numbers at "pbx.zadarma.com"'),
-        ("provider-outbound-proxy", "outbound_proxy is off, DIDWW needs it"),
+        ("provider-outbound-proxy", "outbound_proxy is off, but DIDWW needs it"),
     ],
 )
 def test_the_demo_account_shows_a_shared_credential_a_host_and_a_fact_on_a_provider(rule: str, cause: str) -> None:

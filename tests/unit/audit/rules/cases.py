@@ -260,9 +260,9 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((ips("15.235.128.0/24", **host("pbx.zadarma.com")),), "medium", "write 15.235.128.64/28 in place"),
     ],
     "provider-calling-format": [
-        (({"sip_calling_format": "national"},), "high", 'is "national", Telnyx expects "+e164"'),
+        (({"sip_calling_format": "national"},), "high", 'is "national", but Telnyx expects "+e164"'),
         (({"sip_calling_format": "e164"},), "high", 'set sip_calling_format to "+e164"'),
-        ((proxied("out.didww.com"),), "high", 'is "+e164", DIDWW expects "e164"'),
+        ((proxied("out.didww.com"),), "high", 'is "+e164", but DIDWW expects "e164"'),
         ((host("sip.nexmo.com", sip_calling_format="national"),), "high", 'Vonage expects "+e164" or "e164"'),
         *(
             ((host(name, sip_calling_format="national"),), "high", 'expects "+e164"')
@@ -291,12 +291,12 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((host("acme.sip.telnyx.com"),), "high", 'set sip_address to "sip.telnyx.com"'),
         ((proxied("in.didww.com", sip_calling_format="e164"),), "high", 'set sip_address to "out.didww.com"'),
         ((host("sip10.ringcentral.com"),), "high", 'set sip_address to "sip.ringcentral.com"'),
-        ((host("api.telnyx.com"),), "high", '"api.telnyx.com", a web host: Telnyx takes calls at sip.telnyx.com; set'),
+        ((host("api.telnyx.com"),), "high", '"api.telnyx.com"; a web host: Telnyx takes calls at sip.telnyx.com; set'),
         ((host("telnyx.com"), host("www.didww.com", **LOGIN)), "high", "a web host: "),
         ((host("portal.wavix.net"), host("www.didlogic.net")), "high", "a web host"),
     ],
     "provider-outbound-proxy": [
-        ((host("out.didww.com"), host("sip.nl.didlogic.net")), "high", "outbound_proxy is off, DID"),
+        ((host("out.didww.com"), host("sip.nl.didlogic.net")), "high", "outbound_proxy is off, but DID"),
     ],
     "provider-unsupported": [
         ((host("acme.nfon.com"),), "high", "NFON is not supported"),
@@ -311,7 +311,7 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((host("sip.1und1.de"),), "high", '1&1 needs SIP REGISTER at "sip.1und1.de"'),
     ],
     "proxy-unneeded": [
-        ((proxied("sip.telnyx.com"),), "low", "outbound_proxy is on, Telnyx does not need it"),
+        ((proxied("sip.telnyx.com"),), "low", "outbound_proxy is on, but Telnyx does not need it"),
         ((proxied("acme.sip.vonage.com"), proxied("sip.nexmo.com")), "low", "Vonage does not need it"),
     ],
     "inbound-auth-unsupported": [
@@ -450,10 +450,10 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
     ],
     "number-country": [
         ((number("+12125550111"),), "medium", "appears to be a DID of +1 (United States and others)"),
-        ((number("+4930231252", "US"),), "medium", "appears to be a DID of +49 (Germany), country_code is US (+1)"),
+        ((number("+4930231252", "US"),), "medium", "appears to be a DID of +49 (Germany), but country_code is US (+1)"),
         ((number("+38328012345", "RS"), number("+383 28 012345", "rs")), "medium", "country_code is RS (+381)"),
         ((number("+441481960194", "FR"), number("00441481960194", "FR")), "medium", "+44 (United Kingdom and others)"),
-        ((number("+77272501234", "UZ"),), "medium", "+7 (Russia and others), country_code is UZ (+998)"),
+        ((number("+77272501234", "UZ"),), "medium", "+7 (Russia and others), but country_code is UZ (+998)"),
         ((number("00498999998432", "AT"),), "medium", "appears to be a DID of +49"),
     ],
     "country-unknown": [
@@ -516,7 +516,7 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ),
     ],
     "exposure-password": [
-        ((auth(),), "high", "authorized by password, Telnyx sends calls from fixed addresses"),
+        ((auth(),), "high", "authorized by password, but Telnyx sends calls from fixed addresses"),
         ((auth(),), "high", "allow 192.76.120.10 (US) or 185.246.41.140, 185.246.41.141 (EU) or"),
         ((auth(**proxied("sip.uk.didlogic.net")),), "high", "allow 23.19.63.1 (uk)"),
         ((auth(**proxied("sip.xx.didlogic.net")),), "high", "allow the addresses that DIDLogic names for this host"),

@@ -52,7 +52,7 @@ FOUND: dict[str, list[tuple[Story, str, str]]] = {
         ((BASE, ips("8.8.8.8", "8.8.4.4")), "the allowlist has 8.8.4.4 (not until", "the allowlist has 8.8.4.4"),
         ((BASE, ips("8.8.8.0/24")), "the allowlist has 8.8.8.0/24", "the allowlist has 8.8.8.0/24"),
         ((ips("8.8.8.8", "2a00::1"), ips("8.8.8.8", "2a00::/64")), "the allowlist has 2a00::/64", "2a00::/64"),
-        ((DIDWW, DIDWW | OFF), "outbound_proxy is off, DIDWW needs it (on until", "DIDWW needs it"),
+        ((DIDWW, DIDWW | OFF), "outbound_proxy is off, but DIDWW needs it (on until", "DIDWW needs it"),
         ((DIDWW, DIDWW | OFF | AUTH), "authorized by password (by allowlist until", "password; outbound_proxy is off"),
     ],
     "number-replaced": [

@@ -345,9 +345,9 @@ def test_facts_with_a_newer_date_of_the_operator_are_not_old() -> None:
     made = auth(**host("gw.acme.example.net")), number("1000", **host("a.in.example.com"))
     found = audit(*made, context=context, as_of=NOW.replace(year=2036))
     assert [finding[:4] for finding in found] == [
-        (1, "provider-calling-format", "high", 'sip_calling_format is "+e164", Acme expects "national"'),
+        (1, "provider-calling-format", "high", 'sip_calling_format is "+e164", but Acme expects "national"'),
         (2, "host-platform", "high", '"a.in.example.com" is the platform\'s own inbound address'),
-        (1, "exposure-password", "low", "authorized by password, Acme sends calls from fixed addresses"),
+        (1, "exposure-password", "low", "authorized by password, but Acme sends calls from fixed addresses"),
     ]
 
 

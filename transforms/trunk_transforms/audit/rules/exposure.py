@@ -45,7 +45,7 @@ def check_password(context: AuditContext) -> Findings:
     def decide(provider: Provider, host: str) -> Verdict | None:
         if provider.password_severity is None or not provider.supports_inbound_auth:
             return None
-        seen = f"authorized by password, {provider.name} sends calls from fixed addresses"
+        seen = f"authorized by password, but {provider.name} sends calls from fixed addresses"
         fix = allow_addresses(provider, host)
         return context.date(Verdict(seen, fix, provider.password_severity, cause=seen), provider.as_of)
 

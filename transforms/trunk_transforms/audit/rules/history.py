@@ -104,7 +104,7 @@ def check_weakened(context: AuditContext) -> Findings:
     needing = [provider.name for provider in context.providers.providers if provider.needs_outbound_proxy]
     is_off = trunks["outbound_proxy"].eq(other=False).fillna(value=False) & trunks["provider"].isin(needing)
     for row, until in _list_last(earlier, earlier["outbound_proxy"].fillna(value=False), is_off):
-        text = f"outbound_proxy is off, {providers[row]} needs it"
+        text = f"outbound_proxy is off, but {providers[row]} needs it"
         remarks.setdefault(row, []).append((text, f"on until {until}"))
     return _as_findings(
         {

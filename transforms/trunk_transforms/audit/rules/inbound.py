@@ -40,7 +40,7 @@ def check_auth_unsupported(context: AuditContext) -> Findings:
     def decide(provider: Provider, host: str) -> Verdict | None:
         if provider.supports_inbound_auth:
             return None
-        seen = f"authorized by password, {provider.name} sends inbound calls without one"
+        seen = f"authorized by password, but {provider.name} sends inbound calls without one"
         return context.date(Verdict(seen, allow_addresses(provider, host), cause=seen), provider.as_of)
 
     is_password = context.trunks["inbound_authorization_type"] == "auth"

@@ -188,7 +188,9 @@ def check_country(context: AuditContext) -> Findings:
         if declared in (None, calling_code) or not countries:
             return None
         main = f"{country_name(countries[0])}{' and others' if len(countries) > 1 else ''}"
-        seen = f"the number appears to be a DID of +{calling_code} ({main}), country_code is {country} (+{declared})"
+        seen = (
+            f"the number appears to be a DID of +{calling_code} ({main}), but country_code is {country} (+{declared})"
+        )
         return Verdict(seen)
 
     is_meant = context.trunks["e164"].notna() & (context.trunks["e164"] == context.trunks["normalized_number"])

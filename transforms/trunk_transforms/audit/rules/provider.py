@@ -124,7 +124,7 @@ def check_calling_format(context: AuditContext) -> Findings:
         if not formats or calling_format in formats:
             return None
         expected = " or ".join(f'"{valid}"' for valid in formats)
-        seen = f'sip_calling_format is "{calling_format}", {provider.name} expects {expected}'
+        seen = f'sip_calling_format is "{calling_format}", but {provider.name} expects {expected}'
         return context.date(Verdict(seen, f"set sip_calling_format to {expected}"), provider.as_of)
 
     is_format = context.trunks["sip_calling_format"].isin(CALLING_FORMATS)
@@ -155,7 +155,7 @@ def check_host(context: AuditContext) -> Findings:
             cause = f"a web host: {cause}"
         elif provider.exact_host_reason:
             cause = f"{cause}: {provider.exact_host_reason}"
-        return context.date(Verdict(f"sip_address is {quote(host)}, {cause}", fix, cause=cause), provider.as_of)
+        return context.date(Verdict(f"sip_address is {quote(host)}; {cause}", fix, cause=cause), provider.as_of)
 
     return context.decide(["provider", "host"], decide, context.trunks["is_provider_known"])
 
@@ -172,7 +172,7 @@ def check_outbound_proxy(context: AuditContext) -> Findings:
     """Find trunks without the outbound proxy at a provider that needs it."""
 
     def decide(provider: Provider) -> Verdict | None:
-        verdict = Verdict(f"outbound_proxy is off, {provider.name} needs it")
+        verdict = Verdict(f"outbound_proxy is off, but {provider.name} needs it")
         return context.date(verdict, provider.as_of) if provider.needs_outbound_proxy else None
 
     is_off = context.trunks["outbound_proxy"].eq(other=False).fillna(value=False)
@@ -230,7 +230,7 @@ def check_proxy_unneeded(context: AuditContext) -> Findings:
     """Find trunks with a username that have the proxy on; without one, the provider knows the platform by it."""
 
     def decide(provider: Provider) -> Verdict | None:
-        verdict = Verdict(f"outbound_proxy is on, {provider.name} does not need it")
+        verdict = Verdict(f"outbound_proxy is on, but {provider.name} does not need it")
         return context.date(verdict, provider.as_of) if provider.needs_outbound_proxy is False else None
 
     trunks = context.trunks
