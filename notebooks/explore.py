@@ -106,7 +106,7 @@ def _():
     mo.md(r"""
     ## Current trunks
 
-    Trunks by country and calling format. A stronger colour means more trunks.
+    Trunks by country and calling format. A stronger color means more trunks.
     """)
     return
 

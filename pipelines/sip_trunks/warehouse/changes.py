@@ -49,7 +49,7 @@ def credentials_query(stored: Mapping[str, str], since: str, as_of: str) -> str:
 
 
 def _step_pairs(stored: Mapping[str, str], since: str, as_of: str) -> str:
-    """Return the SQL of each version that ended or began at an observation, next to its neighbour at that time."""
+    """Return the SQL of each version that ended or began at an observation, next to its neighbor at that time."""
     return f"""
         SELECT coalesce(before.account, after.account) AS account, coalesce(before.id, after.id) AS trunk_id,
             coalesce(before.valid_to, after.valid_from) AS observed_at, observations.previous_at AS before_at,

@@ -88,7 +88,7 @@ _IGNORED = re.compile(r"[ \t\r\n,()+*;]|://")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _SINGLE_LABEL = r"[a-z](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 HOST = rf"(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])?"
-"""A regular expression for a normalised host name, in the syntax that Python, Arrow and DuckDB share.
+"""A regular expression for a normalized host name, in the syntax that Python, Arrow and DuckDB share.
 
 The last label begins with a letter, so that misspelled IP addresses are not host names.
 """

@@ -1,4 +1,4 @@
-"""Derive the kind, the normalised spelling, the calling code and the validity of `phone_number`.
+"""Derive the kind, the normalized spelling, the calling code and the validity of `phone_number`.
 
 The API does not return the kind of a number. It is inferred from the spelling.
 
@@ -211,10 +211,10 @@ def _where_valid(numbers: pa.Array) -> pa.Array:
 
 
 def match_valid_numbers(numbers: pa.Array) -> Flags:
-    """Return a flag per normalised number: whether the numbering plans allow it. False for numbers without +.
+    """Return a flag per normalized number: whether the numbering plans allow it. False for numbers without +.
 
     Equals `phonenumbers.is_valid_number`, but does not repair numbers that are wrong in E.164: +44 020 … with the
-    national prefix, +54 11 15 … and +52 1 … as mobiles were once dialled.
+    national prefix, +54 11 15 … and +52 1 … as mobiles were once dialed.
     """
     codes = list_calling_codes(numbers)
     codes = pc.fill_null(codes, 0).to_numpy(zero_copy_only=False)

@@ -15,7 +15,7 @@ _LONGEST_NAME = 46  # leaves room for a tag and the variants' suffix below the 6
 def claim_columns(fields: Iterable[str], kept: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return a unique column name for every undeclared field, independent of their order.
 
-    If several fields have the same normalised name, the field that has the column already (`kept`, by `quote_field`)
+    If several fields have the same normalized name, the field that has the column already (`kept`, by `quote_field`)
     gets it, or else the field whose own name equals it. The others get the name with a tag, as does a field with the
     name of a derived column or of a macro.
     """
@@ -56,7 +56,7 @@ def quote_field(field: str) -> str:
 
 
 def column_name(field: str) -> str:
-    """Return the column name of a field in snake case, as dlt normalises it; "" if no character is left."""
+    """Return the column name of a field in snake case, as dlt normalizes it; "" if no character is left."""
     name = snake_case(field)
     if name[:1].isdigit():
         name = f"_{name}"

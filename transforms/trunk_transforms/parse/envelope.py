@@ -53,7 +53,7 @@ def read_page(body: bytes | memoryview, headers: Mapping[str, Any] | None = None
         try:
             records, envelope = _cut(body)
         except (msgspec.DecodeError, ValueError) as error:
-            # Python's parser recognises every cut, but needs ten times the memory of the body.
+            # Python's parser recognizes every cut, but needs ten times the memory of the body.
             if str(error) == "Input data was truncated" and not bytes(body[-64:]).rstrip().endswith(b"}"):
                 raise _truncated(body) from None
             records, envelope = _read_leniently(body)

@@ -69,7 +69,7 @@ def check_malformed(context: AuditContext) -> Findings:
     remarks[_matches(numbers, r"[\s\p{Z}]")] = "has spaces"
     remarks[_matches(numbers, "[()]")] = "has brackets"
     is_dropped = ~_is_whole(found, list_digits(numbers))
-    remarks[_matches(numbers, r"\(0\)") & is_dropped] = "has (0), which is dialled only within the country"
+    remarks[_matches(numbers, r"\(0\)") & is_dropped] = "has (0), which is dialed only within the country"
     # Australia dials 0011, Singapore 001.
     is_other_prefix = found["e164"].notna() & (found["e164"] != found["normalized_number"])
     is_prefixed = _is_prefixed(numbers, normalized)
@@ -198,7 +198,7 @@ def check_country(context: AuditContext) -> Findings:
 
 
 def _texts(trunks: pd.DataFrame) -> tuple[pa.Array, pa.Array]:
-    """Return the numbers as stored and normalised."""
+    """Return the numbers as stored and normalized."""
     return as_text(trunks["phone_number"]), as_text(trunks["normalized_number"])
 
 
