@@ -102,7 +102,9 @@ def add_report_output(parser: Parser) -> None:
         "(default: standard output)",
     )
     add_options(parser, "--raw")
-    parser.add_argument("--inline", action="store_true", help="html: for an e-mail; tables in place of charts")
+    parser.add_argument(
+        "--inline", action="store_true", help="html: write it for an email, with tables instead of charts"
+    )
     add_options(parser, "--destination")
 
 

@@ -58,7 +58,7 @@ FINDINGS_HISTORY = Table(
 _CLOSED = own("closed_at", "timestamp", "The audited snapshot that no longer showed it (UTC).")
 FIXED_FINDINGS = Table(
     "fixed",
-    "One row per account, trunk, rule and life of a finding that ended in the last 7 days because it was fixed.",
+    "One row per finding that was fixed in the last 7 days.",
     (*(column for column in FINDINGS.columns if column.name != "fix"), _OPENED, _CLOSED),
     FINDINGS_HISTORY.primary_key,
 )

@@ -106,7 +106,7 @@ FRESHNESS = Table(
 _ON_ALLOWLIST = "Share of the trunks that authorize inbound calls by allowlist, in percent; null without trunks."
 ACCOUNTS = Table(
     "accounts",
-    "One row per account, the one with the worst finding first.",
+    "One row per account, worst finding first.",
     (
         ACCOUNT,
         own("trunk_count", "bigint", "Trunks."),
@@ -115,7 +115,7 @@ ACCOUNTS = Table(
         own_or_null(
             "worst_severity", "text", "The highest severity of its findings; null without findings.", SEVERITIES
         ),
-        own_or_null("worst_finding", "text", "What the first finding of that severity saw."),
+        own_or_null("worst_finding", "text", "The observed value of the first finding of that severity."),
         own_or_null("snapshot_at", "timestamp", "The last snapshot (UTC); null before the first snapshot."),
         own_or_null("missed_run_count", "bigint", "Expected runs that are missing since the last snapshot."),
     ),
@@ -164,10 +164,10 @@ def _count_report(name: str, question: str, *by: str, is_on_page: bool = True) -
 
 _OVERVIEW = "What exists, what changed, and what is misconfigured?"
 _BY_AUTHORIZATION = "How many trunks are authorized by allowlist, how many by password?"
-_GROWTH = "How many trunks were created, appeared and disappeared per month?"
+_GROWTH = "How many trunks were created, appeared and disappeared in each period?"
 _CHANGES = "Which trunks were added, removed or changed, and which legs did that re-create?"
 _FRESHNESS = "When was the last snapshot of each account, and which runs are missing?"
-_ACCOUNTS = "Which accounts need attention first: trunks, share on allowlist, worst finding, last snapshot?"
+_ACCOUNTS = "Which accounts need attention first?"
 _FIXED = "Which findings were fixed in the last 7 days?"
 _AUDIT = "What is misconfigured, how severe is it, and how is it fixed?"
 _COVERAGE = "Which trunks are not fully checked by the audit, and which rules skip them?"
