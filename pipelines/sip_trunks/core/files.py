@@ -26,12 +26,12 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
     not replaced.
     """
     descriptor = _find_descriptor(path)
-    if descriptor is not None or _is_special(path):
-        with open(path if descriptor is None else os.dup(descriptor), "wb") as special:  # noqa: PTH123
-            yield special
-        return
-    target = Path(os.path.realpath(path))
     try:
+        if descriptor is not None or _is_special(path):
+            with open(path if descriptor is None else os.dup(descriptor), "wb") as special:  # noqa: PTH123
+                yield special
+            return
+        target = Path(os.path.realpath(path))
         with _drafting(target, Path.touch) as draft, draft.open("wb") as file:
             yield file
             file.flush()
@@ -141,6 +141,7 @@ def move_whole(source: Path, path: Path) -> None:
             source.replace(target)
         except OSError as error:
             if error.errno != errno.EXDEV:
+                error.filename = str(target)
                 raise
             with writing_whole(target) as copy:
                 shutil.copyfileobj(file, copy)

@@ -80,6 +80,20 @@ def test_an_open_descriptor_is_written_to_where_it_is(tmp_path: Path, name: str)
     assert (tmp_path / "file").read_bytes() == b"before within after"
 
 
+def test_an_error_names_the_device_that_cannot_be_written() -> None:
+    with pytest.raises(OSError, match="space") as caught:
+        write_whole(Path("/dev/full"), b"x")
+    assert caught.value.filename == "/dev/full"
+
+
+def test_an_error_names_the_place_that_a_file_cannot_be_moved_to(tmp_path: Path) -> None:
+    (tmp_path / "source").touch()
+    (tmp_path / "link").symlink_to("nowhere/file")
+    with pytest.raises(FileNotFoundError) as caught:
+        move_whole(tmp_path / "source", tmp_path / "link")
+    assert caught.value.filename == str(tmp_path / "nowhere" / "file")
+
+
 def test_an_open_pipe_is_written_to(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     write_whole(Path(f"/dev/fd/{writing}"), b"x")
