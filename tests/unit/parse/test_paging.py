@@ -153,6 +153,11 @@ COUNTS: list[tuple[str, dict[str, Any]]] = [
     ("meta.pagination.total", {"meta": [{"pagination": [{"total": 17}]}]}),
     ("totalItems", {"totalItems": 17}),
     ("hydra:totalItems", {"hydra:totalItems": 14}),
+    ("result_info.total_count", {"result_info": {"total_count": 17}}),
+    ("info.count", {"info": {"count": 17}}),
+    ("summary.total", {"summary": {"total": 17}}),
+    ("hits.total", {"hits": {"total": {"value": 17}}}),
+    ("nbHits", {"nbHits": 17}),
 ]
 
 
@@ -170,6 +175,8 @@ def test_a_total_that_is_not_what_was_read_is_refused_by_name(key: str, envelope
         ("meta.pagination.total_pages", {"meta": {"pagination": {"total_pages": 2}}}),
         ("pages", {"pages": "2"}),
         ("pageCount", {"pageCount": 2}),
+        ("nbPages", {"nbPages": 2}),
+        ("invented.last_page", {"invented": {"last_page": 2}}),
         ("meta.last_page", {"meta": [{"last_page": 2}]}),
         ("links?page", {"links": [{"url": None, "label": "&laquo;"}, {"url": NEXT, "label": "Weiter &raquo;"}]}),
         ("meta.links?page", {"meta": {"links": [{"url": "/x?sort=id&page=2", "label": "2", "active": False}]}}),
@@ -261,7 +268,7 @@ HARMLESS: list[dict[str, Any]] = [
     {"rate_limit": {"limit": 100, "remaining": 99, "reset": 1774944000}},
     {"country_code": "US", "phone_number": 4930, "discount": 20, "next_update_at": "2026-12-01", "more_info": NEXT},
     {"included": [{"has_more": True, "total": 17}]},
-    {"invented": {"sip_trunk_count": 17, "total": 17, "last_page": 2}},
+    {"invented": {"sip_trunk_count": 17, "total": 17}},
     {"quota": {"total": 17, "has_more": True}, "billing": {"next": "2026-12-01"}, "usage": {"total_trunks": 17}},
     {"rateLimits": {"more": 17}, "subscription": {"next": "x"}, "plan": {"total": 99}, "balance": {"total": 99.5}},
     {"max_trunks": 50, "trunk_limit": 50, "trunk_quota": 50, "max_pages": 50, "max_total": 50, "total_limit": 50},
@@ -316,6 +323,7 @@ HEADERS: list[dict[str, str]] = [
     {"X-WP-TotalPages": "2"},
     {"X-Next-Page": "2"},
     {"X-Has-More": "true"},
+    {"X-Paging-NextCursor": "abc"},
     {"X-Next-Cursor": "abc"},
     {"Pagination-Count": "17"},
     {"X-Pagination": '{"TotalCount": 17, "PageSize": 15}'},

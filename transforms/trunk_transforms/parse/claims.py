@@ -15,15 +15,15 @@ import msgspec
 
 _PAGING = re.compile(
     "x?(?:all|are|at|available|batch|collection|continuation|count|current|cursors?|data|docs|documents?|elements?"
-    "|entries|entry|evaluated|exists?|filtered|found|from|has|have|href|id|in|incomplete|index|is|items?|key|last|left"
-    "|links?|list|load|marker|match|matches|matching|meta|more|next|numbers?|num|objects?|odata|of|offset|overall"
-    "|pager?|pages|pagination|partial|phone|position|prev|previous|query|records?|remaining|response|results?|rows?|scroll"
-    "|set|sip|size|skip|start|there|to|token|totals?|truncated|trunks?|uri|url|wp)+"
+    "|entries|entry|evaluated|exists?|filtered|found|from|has|have|hits?|href|id|in|incomplete|index|is|items?|key|last"
+    "|left|links?|list|load|marker|match|matches|matching|meta|more|nb|next|numbers?|num|objects?|odata|of|offset"
+    "|overall|pager?|pages|pagination|paging|partial|phone|position|prev|previous|query|records?|remaining|response"
+    "|results?|rows?|scroll|set|sip|size|skip|start|there|to|token|totals?|truncated|trunks?|uri|url|wp)+"
 )
 _COUNT_WORDS = re.compile(
-    "x?(?:all|collection|count|data|docs|documents?|elements?|entries|entry|filtered|found|items?|list|match|matches"
-    "|matching|meta|num(?:bers?of)?|objects?|odata|overall|pagination|query|records?|response|results?|rows?|set|sip"
-    "|size|totals?|trunks?|wp)+"
+    "x?(?:all|collection|count|data|docs|documents?|elements?|entries|entry|filtered|found|hits?|items?|list|match"
+    "|matches|matching|meta|nb|num(?:bers?of)?|objects?|odata|overall|pagination|query|records?|response|results?|rows?"
+    "|set|sip|size|totals?|trunks?|wp)+"
 )
 """The words of a count of the records, not of something else that is limited or counted, such as phone numbers."""
 
@@ -35,17 +35,17 @@ _KINDS = {
         "|remaining(?:item|page|record|result|row))|lastevaluated"
     ),
     "pages": re.compile("pages(?!ize)|(?:last|num|total)page$|page(?:count|total)"),
-    "count": re.compile("total|count|overall|num(?!ber)|numbers?of"),
+    "count": re.compile("total|count|overall|num(?!ber)|numbers?of|^nb"),
     "offset": re.compile("^x?(?:offset|skip)$"),
     "first": re.compile("^(?:from|start|startat|startindex)$"),
     "last": re.compile("^to$"),
     "page": re.compile("^x?(?:current)?page(?:index|number)?$"),
 }
-_SPECIFIC_KINDS = frozenset({"earlier", "more"})
+_SPECIFIC_KINDS = frozenset({"earlier", "more", "pages"})
 """Kinds whose names mean the same in every object. Others do not, such as the offset of a time zone."""
 
 _PAGING_OBJECTS = re.compile(
-    "x?(?:(?:list|response|result)?meta(?:data)?|page(?:info|r|s)?|pagination|paginator|paging)"
+    "x?(?:(?:list|response|results?)?(?:info|meta(?:data)?)|hits|page(?:info|r|s)?|pagination|paginator|paging|summary)"
 )
 _ENVELOPES = re.compile(_PAGING_OBJECTS.pattern + "|contentrange|data|links?|list|response|results?|view")
 _OTHER_OBJECTS = re.compile("account|balance|billing|limit|plan|quota|subscription|usage")
