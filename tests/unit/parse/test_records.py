@@ -208,6 +208,7 @@ SECRET_NAMES = (
     "pwhash pw_hash passHash ha1b md5_cred creds sipCreds SIP-CREDENTIALS auth_string authString digest_hash totp "
     "totpSeed passkey pass-keys mdp motdepasse motDePasse mot_de_passe contraseña CONTRASEÑA contrasenya senha senhas "
     "wachtwoord hasło HASŁO heslo zugangsdaten Zugangs-Daten kms_key kmsKeys srtp_key srtpKey sdes-key api_key_id "
+    "cryptoKey key_material contrasenia "
     "connection_string connectionString conn_str lösenord şifre parola jelszó salasana basicAuth backup_codes "
     "пароль ПАРОЛЬ sip_пароль парола токен 密码 密碼 SIP密码 口令 パスワード ﾊﾟｽﾜｰﾄﾞ 비밀번호 كلمة_المرور סיסמה "
     "συνθηματικό ΣΥΝΘΗΜΑΤΙΚΌ पासवर्ड รหัสผ่าน ｐａｓｓｗｏｒｄ pass\u200bword"
@@ -248,6 +249,10 @@ def test_a_name_that_only_looks_secret_is_kept(name: str) -> None:
         {"paramName": "auth-token", "defaultValue": "hunter2"},
         {"type": "password", "label": "Mot de passe", "content": "hunter2"},
         {"header": "Authorization", "values": ["hunter2"]},
+        {"attr": "password", "value": "hunter2"},
+        {"prop": "pwd", "value": "hunter2"},
+        {"item": "sip_secret", "value": "hunter2"},
+        {"entry": "token", "value": "hunter2"},
     ],
 )
 def test_a_value_that_is_named_beside_it_as_a_secret_is_dropped(pair: dict[str, Any]) -> None:

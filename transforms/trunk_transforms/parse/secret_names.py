@@ -21,10 +21,10 @@ _PARTS = (
     "(auth|pin|otp|mfa|recovery|backup|security|verification|login|zugangs)code(?!c) "
     "(sip|user|auth|trunk|reg|login|account|admin|client|peer|proxy)(pass|pw)$ ^authorization$ (auth|digest)hash "
     "(auth|conn|connection)string connstr$ basicauth authheader "
-    "(ha1|a1)hash (consumer|subscription|account)key "
-    "(api|private|access|secret|auth|encryption|signing|shared|ssh|hmac|master|certificate|kms|srtp|sdes|aes|tls"
-    "|session|webhook)key(?!board|word|pad) "
-    "motdepasse contrasen(y?a|ha) contrasinal wachtwoord zugangsdaten anmeldedaten logindaten losenord "
+    "(ha1|a1)hash (consumer|subscription|account)key keymaterial "
+    "(api|private|access|secret|auth|crypto|encryption|signing|shared|ssh|hmac|master|certificate|kms|srtp|sdes|aes"
+    "|tls|session|webhook)key(?!board|word|pad) "
+    "motdepasse contrasen([iy]?a|ha) contrasinal wachtwoord zugangsdaten anmeldedaten logindaten losenord "
     "adgangskode salasana jelszo lozinka parool slaptazodis matkhau katasandi"
 )
 _OTHER_SCRIPTS = (
@@ -39,8 +39,8 @@ _ABOUT_A_SECRET = re.compile(
     r"(has|is)_\w+|\w+_(count|enabled|length|policy|required|(updated|changed|created|rotated|expires|set)_at)"
 )
 _NAMING = re.compile(
-    r"^(name|key|k|field|param|parameter|property|setting|attribute|label|option|header|variable|type|id|code|title"
-    r"|slug|(field|param|parameter|property|setting|attribute|option|header|variable)_name)$"
+    r"^(name|key|k|field|param|parameter|prop|property|setting|attr|attribute|label|option|header|variable|type|id|code"
+    r"|title|slug|item|entry|(field|param|parameter|property|setting|attribute|option|header|variable)_name)$"
 )
 _NAMED = re.compile(r"(^|_)(values?|val|v|content|data|text|default)$")
 _LONGEST_NAME = 100
