@@ -461,3 +461,8 @@ def test_a_file_that_cannot_be_written_is_one_line_and_leaves_the_old_one(stored
     path = tmp_path / "file" / "counts.csv"
     assert error("report", "counts", "--output", str(path)).endswith(f"--output {path} cannot be written: File exists")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_full_disk_of_an_output_is_named(stored: Path) -> None:
+    printed = capture("report", "counts", "--output", "/dev/full", code=7)
+    assert printed.errors == "sip-trunks: no space left on the disk of /dev/full; free some space and run again\n"

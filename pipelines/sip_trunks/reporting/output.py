@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 from contextlib import redirect_stdout
@@ -133,13 +134,15 @@ def write_bytes(output: Path | None, format_name: str, render: Callable[[], byte
 
 
 def _write_file(path: Path, content: bytes) -> None:
-    """Write the file that --output names. Raises UsageError if it cannot be written."""
+    """Write the file that --output names. Raises UsageError if it cannot be written, and OSError on a full disk."""
     if path.is_dir():
         raise UsageError(f"--output {path} is a folder; name a file in it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
         raise UsageError(f"--output {path} cannot be written: {error.strerror}") from None
 
 
