@@ -141,9 +141,12 @@ def _tile(link: str, count: int, noun: str, verb: str = "", **more: str | None) 
 
 
 def _lines(overview: pd.DataFrame, reports: Frames) -> list[dict[str, Any]]:
-    """Return the lines of the overview on what no other report of the page shows."""
+    """Return the lines of the overview on what no other report of the page shows, without the codes of rules."""
     rows = [row for row in frame_records(overview) if _SHOWN_BY[row["section"]] not in reports]
-    return [row | {"item": name_item(row["section"], row["item"], row["value"])} for row in rows]
+    for row in rows:
+        row["item"] = name_item(row["section"], row["item"], row["value"])
+        row["detail"] = None if row["section"] == "findings" else row["detail"]
+    return rows
 
 
 def _heat(counts: pd.DataFrame, columns: list[str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sip_trunks.reporting.terminal import print_tables
+from sip_trunks.reporting.terminal import print_overview, print_tables
 from tests.support.frames import frame
 from trunk_transforms.schema.findings import CURRENT_FINDINGS
 
@@ -36,3 +36,23 @@ def test_a_hundred_findings_of_one_cause_take_a_screen(capsys: pytest.CaptureFix
         "101 findings of 2 causes: 1 high, 100 low; 2 suppressed",
     ]
     assert len(lines) == 19
+
+
+def test_one_of_a_kind_is_not_many(capsys: pytest.CaptureFixture[str]) -> None:
+    print_overview(
+        [
+            ("accounts", "accounts", 1, "acme"),
+            ("trunks", "trunks", 1, None),
+            ("counts", "+e164 · United States", 1, "100 %"),
+            ("changes", "added trunks", 1, None),
+            ("changes", "changed trunks", 2, None),
+        ]
+    )
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        "accounts 1 account acme",
+        "trunks 1 trunk",
+        "counts 1 +e164 · United States 100 %",
+        "changes 1 added trunk",
+        "2 changed trunks",
+    ]

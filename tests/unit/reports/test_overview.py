@@ -23,7 +23,7 @@ def test_the_overview_has_trunks_changes_and_findings() -> None:
         ("changes", "removed trunks", 1, None),
         ("changes", "changed trunks", 1, None),
         ("changes", "changed fields", 1, "sip_address"),
-        ("changes", "re-created trunks", 1, "trunks whose leg was down briefly"),
+        ("changes", "re-created trunks", 1, "a leg was down briefly"),
         ("freshness", "missed runs", 0, "every account seen since 2026-03-04 09:00Z"),
     ]
     found = inputs().findings

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from trunk_transforms.audit.rules.wording import enumerate_some
+from trunk_transforms.audit.rules.wording import agree, enumerate_some
 from trunk_transforms.reports.counts import count_changes
 from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.schema.reports import ACCOUNTS, OVERVIEW
@@ -89,7 +89,7 @@ def _count_changes(changes: pd.DataFrame, changed_count: int | None, since: str)
         yield "changes", item, count, details.get(item)
     outages = changes.loc[changes["legs"].isin(["inbound", "outbound", "both"])]
     if count := len(outages.drop_duplicates(["account", "trunk_id"])):
-        yield "changes", "re-created trunks", count, "trunks whose leg was down briefly"
+        yield "changes", "re-created trunks", count, "a leg was down briefly"
 
 
 def _count_findings(findings: pd.DataFrame, freshness: pd.DataFrame) -> Iterable[_Row]:
@@ -119,7 +119,12 @@ def _list_late(freshness: pd.DataFrame) -> Iterable[_Row]:
             yield "freshness", row["account"], None, "never seen"
         else:
             missed = int(row["missed_run_count"])
-            yield "freshness", row["account"], missed, f"missed runs, last seen {row['snapshot_at']:%Y-%m-%d %H:%M}Z"
+            yield (
+                "freshness",
+                row["account"],
+                missed,
+                f"missed {agree(missed, 'run', 'runs')}, last seen {row['snapshot_at']:%Y-%m-%d %H:%M}Z",
+            )
     if freshness.empty:
         yield "freshness", "accounts seen", 0, None
     elif worst.empty:
