@@ -238,7 +238,7 @@ class _Reader:
         """Count an undeclared field as drift. Return false if it must not be stored."""
         self._occurring.add(name)
         if field.is_secret:
-            self._count(field.column, "secret_dropped", "the name indicates a secret; never stored", count)
+            self._count(field.column, "secret_dropped", "the name says secret; never stored", count)
             return False
         if field.column != (column_name(name) or field.column):
             detail = f"the field {quote_field(name)} would be {column_name(name)}, which is taken"
@@ -278,11 +278,13 @@ class _Reader:
         if not self.declared[name].is_nullable:
             self._count(name, "type_mismatch", f"null where {self.declared[name].type} is expected", null)
 
+    # The wording of the details stays as it is: a drift is recognized by its text, across releases too.
+
     def _count_unknown_values(self, name: str, allowed: tuple[str, ...], array: pa.Array) -> None:
         for entry in pc.value_counts(array).to_pylist():
             value = entry["values"]
             if value is not None and value not in allowed:
-                detail = f"{printable(value, 60)!r} is not one of {', '.join(allowed)}"
+                detail = f"{printable(value, 60)!r} is none of {', '.join(allowed)}"
                 self._count(name, "unknown_value", detail, entry["counts"])
 
     # ------------------------------------------------------------------ it does not: value by value
@@ -333,7 +335,7 @@ class _Reader:
         dropped: Counter[str] = Counter()
         clean = [drop_secrets(v, dropped) if isinstance(v, dict | list) else v for v in values]
         for name, count in dropped.items():
-            detail = f"its member {printable(name, 60)!r} indicates a secret; never stored"
+            detail = f"its member {printable(name, 60)!r} says secret; never stored"
             self._count(column, "secret_dropped", detail, count)
         return clean
 
