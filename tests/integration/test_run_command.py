@@ -79,6 +79,24 @@ def test_an_incomplete_response_removes_no_trunk(api: Api) -> None:
     assert "17" in call("sql", "SELECT count(*) FROM sip_trunks")
 
 
+def test_a_new_key_about_paging_is_refused_only_when_trunks_are_missing(api: Api) -> None:
+    trunks = [trunk(id=number) for number in range(1, 18)]
+    api.answer(trunks)
+    call("run", "--no-reports")
+    api.answer(body(*trunks[:16], paging={"after": "abc"}))
+    says = "16 trunks and the new key `paging`; 1 of 17 stored trunks are missing"
+    assert says in call("run", "--no-reports", code=5)
+    api.answer(body(*trunks[:16], zz_invented={"server": "a"}, request_id="x"))
+    assert "1 removed" in call("run", "--no-reports")
+    api.answer(body(*trunks[:16], paging={"after": "abc"}))
+    assert "paging: not declared" in call("run", "--no-reports")
+    api.answer(body(*trunks[:15], paging={"after": "abd"}))
+    assert "1 removed" in call("run", "--no-reports")
+    api.answer(body(*trunks[:14], bookmark="abc"))
+    assert "new key `bookmark`" in call("run", "--no-reports", code=5)
+    assert "1 removed" in call("run", "--no-reports", "--accept-shrink")
+
+
 def test_an_undeclared_key_beside_the_trunks_is_drift(api: Api) -> None:
     api.answer(body(TRUNK, total=1, meta={"zz_\u001b": 1}, zz_invented=None))
     printed = call("run", "--no-reports")

@@ -32,7 +32,14 @@ from sip_trunks.famulor.spool import SpooledRecords, release_memory
 from sip_trunks.famulor.wait_hints import read_wait_seconds
 from trunk_transforms.parse.claims import read_paging_headers
 from trunk_transforms.parse.envelope import InvalidResponseError, Page, TruncatedResponseError, read_page
-from trunk_transforms.parse.paging import add_ids, find_next_page, find_undeclared_keys, has_count, refuse_incomplete
+from trunk_transforms.parse.paging import (
+    add_ids,
+    find_next_page,
+    find_paging_keys,
+    find_undeclared_keys,
+    has_count,
+    refuse_incomplete,
+)
 from trunk_transforms.schema.resources import RESOURCES, TRUNKS, Resource
 
 _Read: TypeAlias = Callable[[memoryview, Mapping[str, str]], Page | None]
@@ -163,7 +170,7 @@ def _fetch_list(url: str, fetch: Callable[[str], tuple[memoryview, Page | None]]
             raise InvalidResponseError("expected a last page, got a link to a page that was already read")
         seen.add(next_url)
     refuse_incomplete(pages, len(ids) or len(records))
-    records.undeclared_keys = find_undeclared_keys(pages)
+    records.undeclared_keys, records.paging_keys = find_undeclared_keys(pages), find_paging_keys(pages)
     return records
 
 

@@ -16,12 +16,14 @@ _RECORDS_AT_ONCE = 10_000
 class SpooledRecords:
     """The records of all pages of a response, in order. They can be iterated more than once.
 
-    `undeclared_keys` are the keys beside the records that the API does not document.
+    `undeclared_keys` are the keys beside the records that the API does not document, and `paging_keys` those of them
+    that may say that there is more.
     """
 
     def __init__(self) -> None:
         self._pages: list[tuple[memoryview, Sequence[Raw]]] = []
         self.undeclared_keys: tuple[str, ...] = ()
+        self.paging_keys: frozenset[str] = frozenset()
 
     def add(self, body: memoryview, records: Sequence[Raw]) -> None:
         """Append the records of the next page, which are slices of its body."""

@@ -27,6 +27,7 @@ from sip_trunks.warehouse import sql, state
 from trunk_transforms import schema
 from trunk_transforms.parse.batch import SnapshotBatch
 from trunk_transforms.parse.envelope import InvalidResponseError
+from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -218,6 +219,8 @@ class ExtractResult:
             difference = compare_versions(versions, parsed.rows)
             if difference.changes.is_suspicious and not self.context.accept_shrink:
                 raise _shrink_error(parsed, difference.changes, settings)
+            if difference.changes.removed_count and records.paging_keys and not self.context.accept_shrink:
+                self._refuse_new_paging(parsed, difference.changes, records.paging_keys)
             validated.lists.append(parsed)
             validated.differences.append(difference)
         drift, changes = validated.drift, validated.differences[0].changes
@@ -228,6 +231,12 @@ class ExtractResult:
         counts = (changes.new_count, changes.changed_count, changes.removed_count, len(drift))
         self.accounts.append(AccountResult(account, "loaded", validated.trunk_count, *counts))
         return validated
+
+    def _refuse_new_paging(self, parsed: ParsedSnapshot, changes: Changes, keys: frozenset[str]) -> None:
+        """Raise RefusedSnapshotError if no earlier snapshot had one of the keys: this may be one page of several."""
+        new = {printable(key, 60) for key in keys} - state.read_envelope_keys(self.connection, parsed.account)
+        if new:
+            raise _shrink_error(parsed, changes, self.context.settings, f" and the new key `{min(new)}`")
 
     @cached_property
     def _left_trunks(self) -> pa.Table | None:
@@ -325,10 +334,13 @@ def _hiding(settings: Settings) -> Callable[[Columns], Columns] | None:
     return partial(hide_columns, names=settings.pseudonymize, key=settings.pseudonym_key)
 
 
-def _shrink_error(parsed: ParsedSnapshot, changes: Changes, settings: Settings) -> RefusedSnapshotError:
+def _shrink_error(
+    parsed: ParsedSnapshot, changes: Changes, settings: Settings, besides: str = ""
+) -> RefusedSnapshotError:
     count, title = len(parsed.rows), parsed.resource.title
+    seen = f"{count} {title.removesuffix('s') if count == 1 else title}{besides}"
     return RefusedSnapshotError(
-        f"the response has {count} {title.removesuffix('s') if count == 1 else title}; {changes.removed_count} of "
+        f"the response has {seen}; {changes.removed_count} of "
         f"{changes.stored_count} stored {title} are missing. Nothing was changed. If they were really deleted: "
         f"sip-trunks run --account {parsed.account} --accept-shrink{settings.destination_option}"
     )

@@ -183,6 +183,14 @@ def read_drift(connection: duckdb.DuckDBPyConnection, since: datetime | None = N
     return [SeenDrift(*row) for row in rows]
 
 
+def read_envelope_keys(connection: duckdb.DuckDBPyConnection, account: str) -> set[str]:
+    """Return the undeclared keys beside the records that earlier snapshots of the account had."""
+    if not exists(connection, schema.SCHEMA_DRIFT.name):
+        return set()
+    query = f"SELECT column_name FROM {DATASET}.{schema.SCHEMA_DRIFT.name} WHERE account = {literal(account)}"
+    return {name for (name,) in connection.execute(f"{query} AND kind = 'new_envelope_key'").fetchall()}
+
+
 def read_known_types(
     connection: duckdb.DuckDBPyConnection, resource: schema.Resource = schema.TRUNKS
 ) -> dict[str, schema.ColumnType]:

@@ -10,7 +10,13 @@ import pytest
 from tests.support.builders import body, trunk
 from trunk_transforms.parse.claims import read_paging_headers
 from trunk_transforms.parse.envelope import InvalidResponseError, Page, read_page
-from trunk_transforms.parse.paging import add_ids, find_next_page, find_undeclared_keys, refuse_incomplete
+from trunk_transforms.parse.paging import (
+    add_ids,
+    find_next_page,
+    find_paging_keys,
+    find_undeclared_keys,
+    refuse_incomplete,
+)
 
 NEXT = "https://app.famulor.de/api/x?page=2"
 FIRST = "https://app.famulor.de/api/x?page=1"
@@ -285,9 +291,49 @@ def test_a_harmless_key_refuses_nothing(envelope: dict[str, Any]) -> None:
     refuse_incomplete([fifteen(**envelope)], 15)
 
 
-@pytest.mark.parametrize("total", ["many", "15 of 17", "15.5"])
-def test_a_total_that_cannot_be_read_is_refused(total: str) -> None:
-    assert complaint(fifteen(total=total)) == "expected a number in `total` of the response, got a text; report it"
+@pytest.mark.parametrize("total", ["many", "15 of 17", "15.5", 15.5, [15]])
+def test_a_total_that_cannot_be_read_is_refused(total: object) -> None:
+    says = "expected an integer in `total` of the response, got something else; report it"
+    assert complaint(fifteen(total=total)) == says
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        {"paging": {"after": "abc"}},
+        {"after": "abc"},
+        {"meta": {"after": "abc"}},
+        {"bookmark": 17},
+        {"pagination": {"page": 1, "last": 2}},
+        {"page": 1, "of": 2},
+        {"stats": {"total": 17}},
+        {"remaining": 2},
+        {"max_page": 2},
+        {"size": 17},
+        {"_links": [{"next": {"href": "x"}}]},
+    ],
+)
+def test_an_undeclared_key_may_be_about_paging(envelope: dict[str, Any]) -> None:
+    found = find_paging_keys([fifteen(**envelope)])
+    assert {key.partition(".")[0] for key in found} == envelope.keys()
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        {"total": 15, "per_page": 100, "meta": {"total": 15, "path": NEXT}, "links": {"next": NEXT}},
+        {"request_id": "x", "took": 12, "version": 3, "message": "OK", "success": True, "timestamp": 1774944000},
+        {"quota": {"total": 100}, "warnings": ["x"], "server": {"name": "a"}, "after": None, "remaining": 0},
+    ],
+)
+def test_declared_and_other_keys_are_not_about_paging(envelope: dict[str, Any]) -> None:
+    assert find_paging_keys([fifteen(**envelope)]) == frozenset()
+
+
+def test_an_empty_page_after_the_first_is_refused() -> None:
+    pages = [fifteen(current_page=1, last_page=2), page(current_page=2, last_page=2)]
+    with pytest.raises(InvalidResponseError, match="expected records on page 2 of 2, got none; run again"):
+        refuse_incomplete(pages, 15)
 
 
 @pytest.mark.parametrize("key", ["message", "detail"])
@@ -307,6 +353,7 @@ def test_a_key_that_would_move_the_cursor_is_named_harmlessly() -> None:
 
 
 HEADERS: list[dict[str, str]] = [
+    {"Pagination": 'page="1"; total=17'},
     {"Link": f'<{NEXT}>; rel="next"'},
     {"link": f"<{NEXT}>;rel=next"},
     {"LINK": f"</style.css>; rel=preload, <{NEXT}>; title='x'; Rel = 'NEXT prefetch'"},
@@ -349,6 +396,7 @@ def test_a_header_that_says_that_there_is_more_is_refused_by_name(headers: dict[
         {"Content-Range": "trunks 0-14/15"},
         {"Content-Range": "0-14/*"},
         {"Content-Range": "anything"},
+        {"Pagination": "page=1; total=15"},
         {"X-Total-Count": "15", "X-Total-Pages": "1", "X-Next-Page": "", "X-Has-More": "false", "X-Per-Page": "10"},
         {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "99", "X-RateLimit-Reset": "1774944000"},
         {"NEL": '{"report_to": "cf-nel", "max_age": 604800}', "X-Pagination": "{", "Content-Length": "9999"},

@@ -13,13 +13,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-_PAGING = re.compile(
-    "x?(?:all|are|at|available|batch|collection|continuation|count|current|cursors?|data|docs|documents?|elements?"
+_PAGING_WORDS = (
+    "all|are|at|available|batch|collection|continuation|count|current|cursors?|data|docs|documents?|elements?"
     "|entries|entry|evaluated|exists?|filtered|found|from|has|have|hits?|href|id|in|incomplete|index|is|items?|key|last"
     "|left|links?|list|load|marker|match|matches|matching|meta|more|nb|next|numbers?|num|objects?|odata|of|offset"
     "|overall|pager?|pages|pagination|paging|partial|phone|position|prev|previous|query|records?|remaining|response"
-    "|results?|rows?|scroll|set|sip|size|skip|start|there|to|token|totals?|truncated|trunks?|uri|url|wp)+"
+    "|results?|rows?|scroll|set|sip|size|skip|start|there|to|token|totals?|truncated|trunks?|uri|url|wp"
 )
+_PAGING = re.compile(f"x?(?:{_PAGING_WORDS})+")
+_MAY_PAGE = re.compile(f"x?(?:{_PAGING_WORDS}|after|anchor|before|bookmark|chunk|max|min|part|resume|segment|window)+")
 _COUNT_WORDS = re.compile(
     "x?(?:all|collection|count|data|docs|documents?|elements?|entries|entry|filtered|found|hits?|items?|list|match"
     "|matches|matching|meta|nb|num(?:bers?of)?|objects?|odata|overall|pagination|query|records?|response|results?|rows?"
@@ -60,6 +62,7 @@ _FINISHED = re.compile("(?:is)?(?:completed?|done|end|eof|finished|last|lastpage
 _MESSAGES = re.compile("(?:detail|message|msg|reason)s?")
 _EMPTY = frozenset({"", "0", "0.0", "false", "no", "none", "null"})
 _LINK_RELATION = re.compile(r"""<([^<>]*)>|;\s*rel\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s;,]+))""", re.IGNORECASE)
+_PAIR = re.compile(r"""([\w-]+)\s*=\s*["']?([^\s"',;]+)""")
 _RANGE = re.compile(r"(?:[a-z-]+ +)?(?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})?", re.IGNORECASE)
 _THOUSANDS = re.compile("(?<=[0-9])[,_' ](?=[0-9]{3}(?![0-9]))")
 
@@ -81,6 +84,11 @@ class Claim(NamedTuple):
         if kind == "count" and not _COUNT_WORDS.fullmatch(self.name):
             return None
         return kind if self.is_general or kind in _SPECIFIC_KINDS else None
+
+    @property
+    def may_page(self) -> bool:
+        """Whether the key is about paging, even if its meaning is unknown, and its value is set."""
+        return bool(_MAY_PAGE.fullmatch(self.name)) and self.is_set
 
     @property
     def number(self) -> int | None:
@@ -179,6 +187,8 @@ def read_paging_headers(headers: Mapping[str, str]) -> dict[str, Any]:
                 found[key] = msgspec.json.decode(value, type=dict[str, Any])
         elif Claim(key, name, value, True).kind is not None:
             found[key] = value
+        elif _PAGING_OBJECTS.fullmatch(name):
+            found[key] = dict(_PAIR.findall(value))
     return {key: value for key, value in found.items() if value != {}}
 
 

@@ -65,6 +65,8 @@ def refuse_incomplete(pages: Sequence[Page], record_count: int) -> None:
     end = 0
     for number, page in enumerate(pages, 1):
         begin, end = end, end + len(page.records)
+        if number > 1 and not page.records:
+            raise InvalidResponseError(f"expected records on page {number} of {len(pages)}, got none; run again")
         most = {"offset": begin, "first": begin + 1, "last": end, "page": number}
         most |= {"pages": len(pages), "count": record_count}
         for claim in (*read_claims(page.envelope), *read_claims(page.headers)):
@@ -74,8 +76,8 @@ def refuse_incomplete(pages: Sequence[Page], record_count: int) -> None:
             has_earlier = number == 1 and claim.kind == "earlier" and claim.is_set
             has_more = number == len(pages) and claim.has_more
             count = claim.number
-            if claim.is_total and count is None and claim.is_set and isinstance(claim.value, str):
-                raise InvalidResponseError(f"expected a number in {key}, got a text; report it")
+            if claim.is_total and count is None and claim.is_set and not isinstance(claim.value, dict):
+                raise InvalidResponseError(f"expected an integer in {key}, got something else; report it")
             missing = 0 if count is None else count - most.get(claim.kind or "", count)
             if has_earlier or has_more or missing > 0 or (missing and claim.is_total):
                 says = "says that there are others" if count is None else f"is {count}"
@@ -91,3 +93,10 @@ def find_undeclared_keys(pages: Iterable[Page]) -> tuple[str, ...]:
     for page in pages:
         keys |= dict.fromkeys([*page.envelope, *(f"meta.{key}" for key in page.nested("meta") if key not in _DECLARED)])
     return tuple(key for key in keys if key not in _DECLARED)
+
+
+def find_paging_keys(pages: Iterable[Page]) -> frozenset[str]:
+    """Return the undeclared keys that are or have a key about paging that is set, though its meaning is unknown."""
+    claims = (claim for page in pages for claim in read_claims(page.envelope) if claim.may_page)
+    names = {".".join(claim.path.split(".")[: 1 + claim.path.startswith("meta.")]) for claim in claims}
+    return frozenset(names.difference(_DECLARED, (f"meta.{key}" for key in _DECLARED)))
