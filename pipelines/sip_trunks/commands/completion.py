@@ -6,7 +6,9 @@ from sip_trunks.commands.options import Options, Parser
 def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "shell", choices=("bash", "zsh", "fish"), help="the shell; docs/operations.md says where it reads the script"
+        "shell",
+        choices=("bash", "zsh", "fish"),
+        help="shell; docs/operations.md shows where to put the script",
     )
 
 

@@ -23,7 +23,7 @@ COMMANDS = {
     "report": "print reports on the stored trunks",
     "audit": "list misconfigured trunks and how to fix them",
     "rules": "list the rules of the audit, with reason and source",
-    "drift": "list deviations of responses from the declaration",
+    "drift": "list drift: deviations of responses from the declared fields",
     "sql": "run a read-only SQL query on the stored data",
     "status": "show when each account was last seen, and the last run",
     "accounts": "list configured and stored accounts; rename or forget one",
@@ -35,7 +35,7 @@ COMMANDS = {
     "import": "initialize an empty destination from an export",
     "notebook": "explore the stored data in the browser",
     "demo-api": "serve the demo account until stopped",
-    "completion": "print the completion script of a shell",
+    "completion": "print a shell completion script",
 }
 """Every command with its help text. Its module has the same name."""
 

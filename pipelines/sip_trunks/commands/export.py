@@ -7,9 +7,7 @@ from sip_trunks.core.settings import Settings
 def add_arguments(parser: Parser) -> None:
     """Declare the options."""
     add_format(parser, "parquet", "csv", "duckdb")
-    parser.add_argument(
-        "--output", metavar="DIR", help="new folder for the copy (default: sip-trunks-export-TIME here)"
-    )
+    parser.add_argument("--output", metavar="DIR", help="new folder for the copy (default: ./sip-trunks-export-TIME)")
     add_options(parser, "--as-of", "--destination")
 
 

@@ -6,7 +6,7 @@ from sip_trunks.core.settings import Settings
 
 def add_arguments(parser: Parser) -> None:
     """Declare the options."""
-    parser.add_argument("folder", metavar="DIR", help="folder that `export` wrote")
+    parser.add_argument("folder", metavar="DIR", help="folder written by `export`")
     add_options(parser, "--destination")
 
 
