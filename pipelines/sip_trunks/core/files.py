@@ -43,11 +43,21 @@ def writing_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def writing_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder to write to. When the context ends without an error, it becomes `folder`, which must be new."""
+def writing_folder(folder: Path, state_dir: Path) -> Iterator[Path]:
+    """Yield a folder to write to. When the context ends without an error, it becomes `folder`, which must be new.
+
+    Until then a link in `state_dir` leads to it, so that the next run finds what a killed process has left.
+    """
     with _drafting(folder, Path.mkdir) as draft:
-        yield draft
-        draft.replace(folder)
+        link = state_dir / draft.name
+        with suppress(OSError):  # the data directory may be read-only
+            link.symlink_to(draft)
+        try:
+            yield draft
+            draft.replace(folder)
+        finally:
+            with suppress(OSError):
+                link.unlink()
 
 
 @contextmanager
@@ -114,9 +124,17 @@ def find_leftovers(folder: Path, name: str = "*") -> Iterator[Path]:
 
 
 def delete_drafts(folder: Path, name: str = "*") -> None:
-    """Delete the drafts that killed processes have left in a folder, of all files or of those with this name."""
+    """Delete the drafts that killed processes have left in a folder, of all files or of those with this name.
+
+    A link of `writing_folder` is deleted with the draft that it leads to, which has the same name.
+    """
     for draft in find_leftovers(folder, name):
-        remove(draft)
+        if draft.is_symlink():
+            if draft.readlink().name == draft.name:
+                remove(draft.readlink())
+            draft.unlink()
+        else:
+            remove(draft)
 
 
 def read_json(path: Path, kind: type[T]) -> T | None:

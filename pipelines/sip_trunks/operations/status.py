@@ -69,7 +69,11 @@ def read_status(settings: Settings) -> dict[str, Any]:
         "growth": read_growth(settings, destination.location, size) if size is not None else None,
         "is_run_active": is_active,
         "is_work_pending": destination.is_work_pending() and not is_active,
-        "leftovers": [str(draft) for draft in find_leftovers(settings.data_dir)],
+        "leftovers": [
+            str(draft.readlink() if draft.is_symlink() else draft)
+            for folder in (settings.state_dir, settings.data_dir)
+            for draft in find_leftovers(folder)
+        ],
         "unfinished": [describe_unfinished(names) for names in read_unfinished(settings, destination)],
         "findings": None if counts is None else _describe_findings(counts),
         "accounts": accounts,

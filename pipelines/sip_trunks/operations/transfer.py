@@ -83,7 +83,7 @@ def export_tables(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not empty; --output needs a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with writing_folder(folder) as draft:
+    with writing_folder(folder, settings.state_dir) as draft:
         with destination.reading() as connection:
             queries = _queries(connection, destination, as_of)
             copied = _write_tables(settings, connection, queries, draft, format_name)

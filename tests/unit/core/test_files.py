@@ -123,7 +123,7 @@ def test_a_folder_is_there_as_a_whole_with_the_permissions_of_the_user(tmp_path:
     (tmp_path / ".copy.0123abcd.draft" / "of a dead process").mkdir(parents=True)
     before = os.umask(0o077)
     try:
-        with writing_folder(tmp_path / "copy") as draft:
+        with writing_folder(tmp_path / "copy", tmp_path / "state") as draft:
             (draft / "file").touch()
             assert [path.name for path in find_leftovers(tmp_path)] == []
             assert not (tmp_path / "copy").exists()
@@ -131,6 +131,24 @@ def test_a_folder_is_there_as_a_whole_with_the_permissions_of_the_user(tmp_path:
         os.umask(before)
     assert names_in(tmp_path) == ["copy"]
     assert (tmp_path / "copy").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_of_a_dead_process_is_found_from_the_state(tmp_path: Path) -> None:
+    state, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+    state.mkdir()
+    left, kept = elsewhere / ".old.0123abcd.draft", elsewhere / "mine"
+    for folder in (left, kept):
+        (folder / "sub").mkdir(parents=True)
+    (state / left.name).symlink_to(left)
+    (state / ".other.0123abcd.draft").symlink_to(kept)
+    with writing_folder(elsewhere / "copy", state) as draft:
+        assert (state / draft.name).readlink() == draft
+        assert {path.name for path in find_leftovers(state)} == {left.name, ".other.0123abcd.draft"}
+        delete_drafts(state)
+        (draft / "file").touch()
+    assert names_in(state) == []
+    assert sorted(names_in(elsewhere)) == ["copy", "mine"]
+    assert names_in(elsewhere / "copy") == ["file"]
 
 
 def test_an_error_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
