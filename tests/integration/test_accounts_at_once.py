@@ -11,8 +11,9 @@ from sip_trunks.commands import main
 from sip_trunks.core.settings import prepare_state_dir, read_settings
 from sip_trunks.destinations.duckdb_file import DuckDBFile
 from sip_trunks.run.extract import RunContext, extract_snapshots
-from tests.support.builders import trunk
+from tests.support.builders import raw, trunk
 from tests.support.runs import query
+from trunk_transforms.parse.snapshot import parse_snapshot
 from trunk_transforms.parse.values import FIT
 
 if TYPE_CHECKING:
@@ -127,3 +128,27 @@ def test_a_run_loads_in_batches_of_a_limited_size(api: Api, tokens: list[str]) -
     stored = """SELECT count(*), count(zz_note), count(DISTINCT account), count(DISTINCT valid_from),
         (SELECT count(DISTINCT snapshot_at) FROM sip_trunk_snapshots) FROM sip_trunks_history"""
     assert query(stored) == [(16, 8, 8, 1, 1)]
+
+
+def test_each_of_many_accounts_is_stored_as_it_would_be_alone(
+    api: Api, tokens: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Small accounts are parsed together, unless one of them has drift, which is not another account's."""
+    sent = [[trunk(id=42), trunk(id=number)] for number in range(len(tokens))]
+    sent[2] = []
+    sent[4] = [trunk(id=4, zz_note=4, outbound_proxy="no")]
+    sent[5] = [trunk(id=5, zz_note=5)]
+    for token, trunks in zip(tokens, sent, strict=True):
+        api.answer_to(token, trunks)
+    api.answer_to(tokens[6], [trunk(id="six")])
+    assert main(["run", "--no-reports"]) == 8
+    assert "acct-6: expected an integer `id`" in capsys.readouterr().err
+    alone = [parse_snapshot(raw(*sent[n]), account=f"acct-{n}").rows for n in range(len(tokens)) if n != 6]
+    versions = [row for rows in alone for row in rows.select(["account", "id", "row_version"]).to_pylist()]
+    stored = query("SELECT account, id, row_version FROM sip_trunks ORDER BY ALL")
+    assert stored == sorted(tuple(row.values()) for row in versions)
+    assert query("SELECT account, column_name, kind, row_count FROM drift ORDER BY ALL") == [
+        ("acct-4", "outbound_proxy", "type_mismatch", 1),
+        ("acct-4", "zz_note", "new_column", 1),
+        ("acct-5", "zz_note", "new_column", 1),
+    ]

@@ -28,7 +28,14 @@ from sip_trunks.core.settings import DEFAULT_ACCOUNT, DEFAULT_BASE_URL, ApiSetti
 from sip_trunks.famulor.client import fetch_snapshot
 from trunk_transforms import schema
 from trunk_transforms.history.scd2 import VALIDITY_COLUMNS, with_validity
-from trunk_transforms.parse.snapshot import ParsedSnapshot, drift_table, join_tables, parse_snapshot, snapshot_table
+from trunk_transforms.parse.snapshot import (
+    ParsedSnapshot,
+    derive_entries,
+    drift_table,
+    join_tables,
+    parse_snapshot,
+    snapshot_table,
+)
 from trunk_transforms.schema.tables import JSON_FIELD
 
 UNDECLARED_TYPES: tuple[schema.ColumnType, ...] = ("text", "bigint", "double", "bool", "json")
@@ -147,12 +154,11 @@ def tables_of(
         schema.SCHEMA_DRIFT.name: [drift_table(snapshots, snapshot_at)],
     }
     for resource in schema.RESOURCES:
-        own = [snapshot for snapshot in snapshots if snapshot.resource is resource]
-        rows = join_tables(snapshot.rows for snapshot in own)
+        rows = join_tables(snapshot.rows for snapshot in snapshots if snapshot.resource is resource)
         tables[resource.current.name] = rows
         tables[resource.history.name] = [with_validity(table, snapshot_at) for table in rows]
         if resource.entries:
-            tables[resource.entries.table.name] = join_tables(s.entries for s in own if s.entries is not None)
+            tables[resource.entries.table.name] = [derive_entries(table, resource.entries) for table in rows]
     return tables
 
 

@@ -23,6 +23,7 @@ from sip_trunks.famulor.client import RawSnapshot
 from sip_trunks.famulor.fetch_many import fetching
 from sip_trunks.run.left_accounts import find_match, hide_plain_numbers, refuse
 from sip_trunks.run.result import AccountResult
+from sip_trunks.run.small_accounts import parse_groups
 from sip_trunks.warehouse import sql, state
 from trunk_transforms import schema
 from trunk_transforms.parse.batch import SnapshotBatch
@@ -136,22 +137,23 @@ class ExtractResult:
             announce=context.announce,
             secret=settings.pseudonym_key or None,
         ) as responses:
-            for number, (account, response) in enumerate(responses, 1):
+            groups = parse_groups(responses, types, _hiding(settings))
+            for number, (account, response, parsed) in enumerate(groups, 1):
                 try:
-                    validated = self._validate(account.name, response, types)
+                    validated = self._validate(account, response, types, parsed)
                 except (SipTrunksError, InvalidResponseError) as error:
-                    self.accounts.append(AccountResult(account.name, "failed", **describe_failure(error)))
+                    self.accounts.append(AccountResult(account, "failed", **describe_failure(error)))
                 except (OSError, MemoryError, duckdb.Error):  # not the fault of one account's data
                     raise
                 except Exception as error:  # noqa: BLE001 - the other accounts are loaded
-                    self.accounts.append(AccountResult(account.name, "failed", **_describe_bug(error)))
+                    self.accounts.append(AccountResult(account, "failed", **_describe_bug(error)))
                 else:
                     if validated is not None:
                         pending.append(validated)
-                        pending_count += sum(len(parsed.rows) for parsed in validated.lists)
+                        pending_count += sum(len(one.rows) for one in validated.lists)
                         # All accounts share the columns, so the next one needs the types of this one.
-                        types = {one.resource: {**types[one.resource], **one.types} for one in validated.lists}
-                    del validated
+                        types.update({one.resource: {**types[one.resource], **one.types} for one in validated.lists})
+                    del validated, parsed
                 if number % _PROGRESS_ACCOUNTS == 0:
                     context.announce(f"{number} of {len(names)} accounts read")
                 if pending_count >= most:
@@ -178,9 +180,15 @@ class ExtractResult:
         return kept
 
     def _validate(
-        self, account: str, response: Result, types: Mapping[schema.Resource, Mapping[str, ColumnType]]
+        self,
+        account: str,
+        response: Result,
+        types: Mapping[schema.Resource, Mapping[str, ColumnType]],
+        ready: Mapping[schema.Resource, ParsedSnapshot],
     ) -> ValidatedSnapshot | None:
         """Record the result of an account and return its snapshot; None if the response is unchanged.
+
+        `ready` has the lists that are parsed already.
 
         Raises SipTrunksError or InvalidResponseError if the snapshot may not be loaded.
         """
@@ -205,7 +213,7 @@ class ExtractResult:
                 self.context.announce(f"{account}: reading {len(records)} {title} ({size})")
             has_versions = last is not None and resource in self._stored_resources
             versions = state.read_stored_versions(self.connection, account, resource) if has_versions else NO_VERSIONS
-            parsed = parse_snapshot(
+            parsed = ready.get(resource) or parse_snapshot(
                 records,
                 account=account,
                 resource=resource,

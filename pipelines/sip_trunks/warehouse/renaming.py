@@ -121,13 +121,13 @@ def _as_value(name: str, kind: schema.ColumnType) -> str:
 def _derive(rows: pa.Table, types: dict[str, schema.ColumnType], account: str) -> pa.Table:
     import pyarrow as pa
 
-    from trunk_transforms.parse.records import Columns
     from trunk_transforms.parse.snapshot import derive_row_version
 
     values = rows.select(list(types)).cast(pa.schema([(name, schema.arrow_type(kind)) for name, kind in types.items()]))
     for name in (name for name, kind in types.items() if kind == "json"):
         values = values.set_column(values.column_names.index(name), name, _canonical(values[name]))
-    versions = derive_row_version(Columns(values, types, ()), account)
+    values = values.add_column(0, "account", pa.repeat(account, len(values)))
+    versions = derive_row_version(values, types)
     return pa.table({"old_version": rows["row_version"], "new_version": versions})
 
 

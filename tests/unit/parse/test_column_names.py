@@ -118,7 +118,8 @@ def read_in_turn(
         known |= {name: kind for name, kind in columns.types.items() if name not in TRUNK}
         new = [entry for entry in columns.drift if entry.kind == "new_column"]
         kept = {origin: entry.column_name for entry in new if (origin := origin_of(entry.column_name, entry.detail))}
-        versions = derive_row_version(columns, "acme").to_pylist()
+        table = columns.table.add_column(0, "account", [["acme"] * len(columns.table)])
+        versions = derive_row_version(table, columns.types).to_pylist()
         own = ({n: v for n, v in row.items() if n not in TRUNK and v is not None} for row in columns.table.to_pylist())
         seen.append(dict(zip(columns.table["id"].to_pylist(), zip(versions, own, strict=True), strict=True)))
     return seen

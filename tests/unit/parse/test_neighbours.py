@@ -60,7 +60,8 @@ def spell(records: list[dict[str, Any]]) -> list[bytes]:
 
 def rows(columns: Columns) -> list[str]:
     """Return each row, without what is null, beside its version; as text, so that -0.0 is not 0.0."""
-    versions = derive_row_version(columns, "acme").to_pylist()
+    table = columns.table.add_column(0, "account", [["acme"] * len(columns.table)])
+    versions = derive_row_version(table, columns.types).to_pylist()
     values = ({n: v for n, v in row.items() if v is not None} for row in columns.table.to_pylist())
     return [f"{version} {sorted(row.items())}" for version, row in zip(versions, values, strict=True)]
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, raw, trunk
-from trunk_transforms.parse.snapshot import ParsedSnapshot, parse_snapshot, pick_rows
+from trunk_transforms.parse.envelope import InvalidResponseError
+from trunk_transforms.parse.pseudonyms import hide_columns
+from trunk_transforms.parse.records import DriftError
+from trunk_transforms.parse.snapshot import ParsedSnapshot, derive_entries, parse_snapshot, parse_together, pick_rows
+from trunk_transforms.schema.resources import TRUNKS
 from trunk_transforms.schema.tables import JSON_FIELD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trunk_transforms.parse.records import Columns
+    from trunk_transforms.schema.tables import ColumnType
 
 
 def read(*records: dict[str, Any], account: str = "acme") -> ParsedSnapshot:
@@ -18,8 +29,8 @@ def read(*records: dict[str, Any], account: str = "acme") -> ParsedSnapshot:
 
 
 def entries_of(snapshot: ParsedSnapshot) -> Any:
-    assert snapshot.entries is not None
-    return snapshot.entries
+    assert TRUNKS.entries is not None
+    return derive_entries(snapshot.rows, TRUNKS.entries)
 
 
 def version(record: dict[str, Any], account: str = "acme") -> str:
@@ -168,3 +179,44 @@ def test_trunks_are_picked_with_their_allowlists() -> None:
     assert set(entries_of(picked)["trunk_id"].to_pylist()) == {IP_TRUNK["id"]}
     assert entries_of(picked)["ip"].to_pylist() == IP_TRUNK["allowed_inbound_ips"]
     assert pick_rows(snapshot, pa.chunked_array([[True] * 3])) is snapshot
+
+
+@pytest.mark.parametrize("hide", [None, partial(hide_columns, names=["phone_number"], key=b"key")], ids=["", "hidden"])
+def test_accounts_that_are_parsed_together_are_what_each_is_alone(hide: Callable[[Columns], Columns] | None) -> None:
+    known: dict[str, ColumnType] = {"zz_rate": "double", "zz_extra": "json"}
+    sent = {
+        "acme": raw(TRUNK, IP_TRUNK),
+        "none": raw(),
+        "beta": raw(IP_TRUNK | {"nickname": None, "zz_rate": None}, trunk(id=44, allowed_inbound_ips=[])),
+        "many": raw(*(trunk(id=n, allowed_inbound_ips=["::1"] * (n % 3)) for n in range(12_000))),
+        "last": raw(trunk(nickname=ABSENT, updated_at="2026-03-31 11:00:00")),
+    }
+    together = parse_together(sent, known=known, hide=hide)
+    alone = [parse_snapshot(records, account=account, known=known, hide=hide) for account, records in sent.items()]
+    assert [one.account for one in together] == [*sent]
+    for one, expected in zip(together, alone, strict=True):
+        assert one.rows.equals(expected.rows, check_metadata=True)
+        assert (one.types, one.drift, one.resource) == (expected.types, (), expected.resource)
+        assert entries_of(one).equals(entries_of(expected))
+    assert [len(one.rows) for one in parse_together({"none": [], "neither": []})] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [trunk(zz_rate=0.5)],
+        [trunk(zz_field="new")],
+        [trunk(country_code=ABSENT)],
+        [trunk(sip_address=None)],
+        [trunk(outbound_proxy="no")],
+        [trunk(created_at="soon")],
+        [trunk(sip_calling_format="E.164")],
+        [trunk(api_key="secret")],
+        [TRUNK, TRUNK],
+        [trunk(id=None)],
+    ],
+    ids=str,
+)
+def test_accounts_are_not_parsed_together_with_one_that_has_drift(odd: list[dict[str, Any]]) -> None:
+    with pytest.raises((DriftError, InvalidResponseError)):
+        parse_together({"acme": raw(TRUNK), "odd": raw(*odd), "beta": raw(TRUNK)}, known={"zz_rate": "double"})

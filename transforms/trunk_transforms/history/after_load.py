@@ -22,7 +22,7 @@ def tables_after(batch: SnapshotBatch, stored: Mapping[str, pa.Table]) -> dict[s
     `sip_trunk_snapshot_rows` has only the rows of this batch, to be added to the stored ones.
     """
     from trunk_transforms.history.scd2 import concat, extend_history, repeat_moment, replace_current
-    from trunk_transforms.parse.snapshot import drift_table, snapshot_table
+    from trunk_transforms.parse.snapshot import derive_entries, drift_table, snapshot_table
 
     accounts, snapshot_at = batch.accounts, batch.snapshot_at
     after = {}
@@ -33,7 +33,7 @@ def tables_after(batch: SnapshotBatch, stored: Mapping[str, pa.Table]) -> dict[s
         after[current] = replace_current(stored[current], rows, rows, accounts)
         after[history] = extend_history(stored[history], rows, accounts, snapshot_at)
         if resource.entries:
-            name, entries = resource.entries.table.name, concat(*(snapshot.entries for snapshot in snapshots))
+            name, entries = resource.entries.table.name, derive_entries(rows, resource.entries)
             after[name] = replace_current(stored[name], entries, rows, accounts)
         if resource is schema.TRUNKS:
             # The newest file has every column that ever existed, so its schema can read all files.

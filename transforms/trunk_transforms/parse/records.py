@@ -70,6 +70,7 @@ def read_records(
     kept: Mapping[str, str] | None = None,
     *,
     declared: Mapping[str, Column] = TRUNKS.fields,
+    refuse_drift: bool = False,
     batch_records: int = BATCH_RECORDS,
     batch_bytes: int = BATCH_BYTES,
 ) -> Columns:
@@ -79,11 +80,13 @@ def read_records(
     another one would have a better claim. `declared` are the fields of a record; one of them is `id`. `records` may be
     iterated more than once.
 
-    Raises InvalidResponseError if a record is not JSON or has no integer `id` of at most 64 bits.
+    Raises InvalidResponseError if a record is not JSON or has no integer `id` of at most 64 bits; with `refuse_drift`,
+    DriftError as soon as a batch is not as declared.
     """
     known, kept = known or {}, kept or {}
     try:
-        return _read_records(_Reader(declared, known, kept), split_records(records, batch_records, batch_bytes))
+        reader = _Reader(declared, known, kept, refuse_drift=refuse_drift)
+        return _read_records(reader, split_records(records, batch_records, batch_bytes))
     except _BetterClaimError:  # the columns must not depend on the order of the records
         reader = _Reader(declared, known, kept, _occurring_fields(records) - declared.keys())
         return _read_records(reader, split_records(records, batch_records, batch_bytes))
@@ -130,6 +133,10 @@ class _Field:
     is_secret: bool = False
 
 
+class DriftError(Exception):
+    """A record is not as declared."""
+
+
 class _BetterClaimError(Exception):
     """A new field has a better claim to a column than the field that already has it."""
 
@@ -146,6 +153,8 @@ class _Reader:
         known: Mapping[str, ColumnType],
         kept: Mapping[str, str],
         occurring: frozenset[str] = frozenset(),
+        *,
+        refuse_drift: bool = False,
     ) -> None:
         self.declared = declared
         self._fields = {name: _Field(name, column.type) for name, column in declared.items()}
@@ -155,7 +164,7 @@ class _Reader:
             for name, column_type in known.items()
             if name not in declared and claim_columns({name, *occurring}, kept)[name] == name
         }
-        self._known, self._kept = known, kept
+        self._known, self._kept, self._refuse_drift = known, kept, refuse_drift
         self._occurring = set(occurring)
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
@@ -167,6 +176,8 @@ class _Reader:
             raise InvalidResponseError("expected JSON in UTF-8, got invalid bytes") from None
         columns = self._read_fitting(batch)
         if columns is None:
+            if self._refuse_drift:
+                raise DriftError
             try:
                 columns = self._read_value_by_value(batch.records)
             except RecursionError:
@@ -197,6 +208,8 @@ class _Reader:
         return tuple(Drift(*key, count) for key, count in sorted(self._counts.items()) if count)
 
     def _count(self, column: str, kind: str, detail: str, count: int) -> None:
+        if count and self._refuse_drift:
+            raise DriftError
         self._counts[column, kind, detail] += count
 
     # ------------------------------------------------------------------ the batch fits

@@ -1,18 +1,19 @@
 """Convert the records of one snapshot into rows of the stored tables: trunks with `row_version`, allowlists, drift."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from hashlib import blake2b
+from itertools import accumulate, chain
 from operator import methodcaller
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from trunk_transforms.parse.raw_batches import Raw
-from trunk_transforms.parse.records import Columns, Drift, read_records
+from trunk_transforms.parse.records import Columns, Drift, DriftError, read_records
 from trunk_transforms.schema.resources import TRUNKS, Entries, Resource
 from trunk_transforms.schema.tables import JSON_FIELD, SCHEMA_DRIFT, SIP_TRUNK_SNAPSHOTS, ColumnType
 from trunk_transforms.text import printable
@@ -26,15 +27,13 @@ _ROWS_WORTH_A_TABLE = 100_000
 class ParsedSnapshot:
     """The content of one list of the API in one snapshot of one account.
 
-    `rows` has one row per (account, id) with `row_version`. `entries` has one row per entry of its list column, and is
-    None if the resource has no such column. `types` has the types of the columns of `rows` that come from the API.
-    `drift` lists the deviations.
+    `rows` has one row per (account, id) with `row_version`. `types` has the types of its columns that come from the
+    API. `drift` lists the deviations.
     """
 
     account: str
     resource: Resource
     rows: pa.Table
-    entries: pa.Table | None
     types: Mapping[str, ColumnType]
     drift: tuple[Drift, ...]
 
@@ -58,17 +57,50 @@ def parse_snapshot(
     """
     columns = read_records(records, known, kept, declared=resource.fields)
     columns = hide(columns) if hide else columns
-    rows = columns.table.append_column("row_version", derive_row_version(columns, account))
-    rows, duplicates = drop_duplicate_ids(rows)
-    rows = rows.add_column(0, "account", pa.repeat(pa.scalar(account, pa.string()), len(rows)))
-    rows = rows.cast(_declared(rows.schema, columns.types, resource))
+    rows, duplicates = drop_duplicate_ids(_derive_rows(columns, _repeat(account, len(columns.table)), resource))
     keys = dict.fromkeys(printable(key, 60) for key in undeclared_keys)
     envelope = (Drift(key, "new_envelope_key", "not declared, not stored", 0) for key in keys)
     drift = (*columns.drift, *duplicates, *envelope)
     if resource is not TRUNKS:
         drift = tuple(replace(entry, column_name=f"{resource.name}.{entry.column_name}") for entry in drift)
-    entries = derive_entries(rows, resource.entries) if resource.entries else None
-    return ParsedSnapshot(account, resource, rows, entries, columns.types, drift)
+    return ParsedSnapshot(account, resource, rows, columns.types, drift)
+
+
+def parse_together(
+    accounts: Mapping[str, Sequence[Raw]],
+    *,
+    resource: Resource = TRUNKS,
+    known: Mapping[str, ColumnType] | None = None,
+    hide: Callable[[Columns], Columns] | None = None,
+) -> list[ParsedSnapshot]:
+    """Return what `parse_snapshot` returns for each account. For small accounts, this costs a fifth.
+
+    Raises DriftError or InvalidResponseError if an account is not as declared, without saying which one.
+    """
+    records = [*chain.from_iterable(accounts.values())]
+    columns = read_records(records, known, declared=resource.fields, refuse_drift=True)
+    columns = hide(columns) if hide else columns
+    counts = [*map(len, accounts.values())]
+    rows = _derive_rows(columns, pa.concat_arrays(map(_repeat, accounts, counts)), resource)
+    starts = accumulate(counts, initial=0)
+    snapshots = [
+        ParsedSnapshot(account, resource, rows.slice(start, count), columns.types, ())
+        for account, start, count in zip(accounts, starts, counts, strict=False)
+    ]
+    if any(drop_duplicate_ids(snapshot.rows)[0] is not snapshot.rows for snapshot in snapshots):
+        raise DriftError
+    return snapshots
+
+
+def _repeat(account: str, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(account, pa.string()), count)
+
+
+def _derive_rows(columns: Columns, accounts: pa.Array, resource: Resource) -> pa.Table:
+    """Return the columns as rows of the current table; `accounts` has the account of each."""
+    rows = columns.table.add_column(0, "account", accounts)
+    rows = rows.append_column("row_version", derive_row_version(rows, columns.types))
+    return rows.cast(_declared(rows.schema, columns.types, resource))
 
 
 def _declared(stored: pa.Schema, types: Mapping[str, ColumnType], resource: Resource) -> pa.Schema:
@@ -83,19 +115,19 @@ def _declared(stored: pa.Schema, types: Mapping[str, ColumnType], resource: Reso
     )
 
 
-def derive_row_version(columns: Columns, account: str) -> pa.ChunkedArray:
-    """Return a hash per row, as hexadecimal text, of the account and the canonical, non-null values of the columns.
+def derive_row_version(rows: pa.Table, types: Mapping[str, ColumnType]) -> pa.ChunkedArray:
+    """Return a hash per row, as hexadecimal text, of `account` and the canonical, non-null values of the typed columns.
 
     Timestamps are compared as instants, allowlists are sorted, and missing fields equal null. Equal hashes mean that
     nothing changed. The order of the columns and the columns that are null do not matter.
     """
-    batches = columns.table.to_batches(max_chunksize=_ROWS_AT_ONCE)
-    return pa.chunked_array([_hash_rows(batch, columns.types, account) for batch in batches], pa.string())
+    batches = rows.to_batches(max_chunksize=_ROWS_AT_ONCE)
+    return pa.chunked_array([_hash_rows(batch, types) for batch in batches], pa.string())
 
 
-def _hash_rows(batch: pa.RecordBatch, types: Mapping[str, ColumnType], account: str) -> pa.Array:
+def _hash_rows(batch: pa.RecordBatch, types: Mapping[str, ColumnType]) -> pa.Array:
     # Name, length and text of every value, so that different rows never have the same text.
-    parts = [pa.repeat(f"{account}\n", len(batch))]
+    parts = [batch.column("account"), "\n"]
     for name in sorted(types):
         text = _canonical_text(batch.column(name), types[name])
         if text.null_count < len(text):
@@ -190,13 +222,8 @@ def derive_entries(rows: pa.Table, entries: Entries) -> pa.Table:
 
 
 def pick_rows(snapshot: ParsedSnapshot, mask: pa.ChunkedArray) -> ParsedSnapshot:
-    """Return the snapshot with only the rows that the mask selects, and their entries."""
-    if pc.all(mask, min_count=0).as_py():
-        return snapshot
-    rows, entries = snapshot.rows.filter(mask), snapshot.entries
-    if entries is not None:
-        entries = entries.filter(pc.is_in(entries["row_version"], value_set=rows["row_version"].combine_chunks()))
-    return replace(snapshot, rows=rows, entries=entries)
+    """Return the snapshot with only the rows that the mask selects."""
+    return snapshot if pc.all(mask, min_count=0).as_py() else replace(snapshot, rows=snapshot.rows.filter(mask))
 
 
 def join_tables(tables: Iterable[pa.Table]) -> list[pa.Table]:
