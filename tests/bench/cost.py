@@ -22,7 +22,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 INTERVAL = 0.03  # seconds from one look at the memory to the next
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in one unit of ru_maxrss
@@ -47,8 +47,16 @@ class Cost(NamedTuple):
     disk_mb: float = 0.0
 
 
-def measure(command: Sequence[str], folder: Path, variables: Mapping[str, str], limit: float = 0) -> Cost:
+def measure(
+    command: Sequence[str],
+    folder: Path,
+    variables: Mapping[str, str],
+    limit: float = 0,
+    on_look: Callable[[int], None] = lambda _: None,
+) -> Cost:
     """Return what it costs to run the command in the folder, which afterwards has its `output.txt`.
+
+    `on_look` gets the resident bytes of all its processes, each time that these are added up.
 
     Raises BenchError, with its last words, if it fails, OutOfTimeError if it exceeds the limit; 0 is no limit.
     """
@@ -65,7 +73,7 @@ def measure(command: Sequence[str], folder: Path, variables: Mapping[str, str], 
             stderr=errors,
             start_new_session=True,
         )
-        with _killed_at_the_end(process), _limited(limit), _watched(process.pid) as watch:
+        with _killed_at_the_end(process), _limited(limit), _watched(process.pid, on_look) as watch:
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.perf_counter() - started
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -135,18 +143,20 @@ def _limited(seconds: float) -> Iterator[None]:
 class _Watch(Thread):
     """Looks at the memory of a process and its descendants until told to stop; where there is no /proc, it is 0."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, on_look: Callable[[int], None]) -> None:
         super().__init__(daemon=True)
-        self.pid, self.peak, self.stopped = pid, 0, Event()
+        self.pid, self.on_look, self.peak, self.stopped = pid, on_look, 0, Event()
 
     def run(self) -> None:
         while not self.stopped.wait(INTERVAL):
-            self.peak = max(self.peak, _resident(self.pid))
+            resident = _resident(self.pid)
+            self.peak = max(self.peak, resident)
+            self.on_look(resident)
 
 
 @contextmanager
-def _watched(pid: int) -> Iterator[_Watch]:
-    watch = _Watch(pid)
+def _watched(pid: int, on_look: Callable[[int], None]) -> Iterator[_Watch]:
+    watch = _Watch(pid, on_look)
     watch.start()
     try:
         yield watch

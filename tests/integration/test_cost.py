@@ -44,6 +44,7 @@ def test_a_run_takes_few_jobs_and_statements(api: Api) -> None:
     # Five tables and dlt's state; nothing is there to be merged with.
     assert first["submit_job"] == 6
     assert 50 < first[EXECUTE] < 175
+    assert first["read_settings"] == 1
     changed = [trunk(serial) | {"outbound_proxy": None} if serial == 1 else trunk(serial) for serial in range(100)]
     second = run(api, changed)
     # Each of the three tables of trunks is merged once it is staged.

@@ -78,12 +78,16 @@ def reporting_in_parts(
 
 @dataclass(frozen=True)
 class DaskEngine:
-    """Runs jobs on parts of one version of a lake, as partitions of Dask DataFrames."""
+    """Runs jobs on parts of one version of a lake, as partitions of Dask DataFrames.
+
+    It gives up after `patience_seconds` without workers.
+    """
 
     client: Any
     parts: PartReader
     groups: Sequence[tuple[str, ...]]
     is_past: bool
+    patience_seconds: float = _PATIENCE_SECONDS
 
     def work_out(self, report: str, options: Options, job: Job) -> list[pd.DataFrame]:
         """Return the result of the job for each partition."""
@@ -132,8 +136,8 @@ class DaskEngine:
                     future.release()
                 if self.client.nthreads():
                     seen_at = time.monotonic()
-                elif time.monotonic() - seen_at > _PATIENCE_SECONDS:
-                    raise DestinationError(f"no Dask workers for {_PATIENCE_SECONDS} s; {_ADVICE}")
+                elif time.monotonic() - seen_at > self.patience_seconds:
+                    raise DestinationError(f"no Dask workers for {self.patience_seconds} s; {_ADVICE}")
                 time.sleep(_PAUSE_SECONDS)
         except KilledWorker:
             raise DestinationError(f"Dask workers died repeatedly; {_ADVICE}") from None
