@@ -142,6 +142,11 @@ class DuckDBFile(Destination):
         versions = f"{sql.DATASET}._dlt_version"
         connection.execute(f"DELETE FROM {versions} WHERE inserted_at < (SELECT max(inserted_at) FROM {versions})")
         self._create_views(connection)
+        if batch.row_count >= self.max_batch_trunks:
+            # DuckDB would keep these rows in memory for as long as the file is attached.
+            _checkpoint(connection)
+            with self._detached(connection) as name:
+                connection.execute(f"ATTACH {sql.literal(self._private_path)} AS {name}")
 
     def initialize(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Load whole tables into the private copy with dlt. Raises DestinationError."""
@@ -156,11 +161,19 @@ class DuckDBFile(Destination):
         """Give a file that is new the blocks that suit its rows; a file keeps the size of its blocks for good."""
         if self.exists() or sql.read_tables(connection):
             return
-        # Every connection to it continues with the new file, because the database has the same name.
+        with self._detached(connection) as name:
+            self._private_path.unlink()
+            attach_new_file(connection, self._private_path, name, row_count)
+
+    @contextmanager
+    def _detached(self, connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
+        """Detach the private copy and yield its name, under which a file has to be attached in this context.
+
+        Every connection continues with that file, because its database has the same name.
+        """
         name = sql.quoted(self._private_path.stem)
         connection.execute(f"ATTACH ':memory:' AS aside; USE aside; DETACH {name}")
-        self._private_path.unlink()
-        attach_new_file(connection, self._private_path, name, row_count)
+        yield name
         connection.execute(f"USE {name}; DETACH aside")
 
     def _create_views(self, connection: duckdb.DuckDBPyConnection) -> None:
