@@ -124,25 +124,25 @@ def write_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[Mapping[str
 
     The rows of other runs are kept.
     """
-    stored_tables = read_tables(connection, REPORTS_SCHEMA)
-    if any(set(declared.names) - set(stored_tables.get(declared.name, ())) for declared in _RUN_LOGS):
-        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
-        for declared in _RUN_LOGS:
-            _create_log(connection, declared, stored_tables.get(declared.name))
-        create_runs(connection)
-    # A run writes its row shortly before it ends, so the next run writes the final end and exit code.
-    found = connection.execute(f"SELECT started_at, ended_at, exit_code FROM {REPORTS_SCHEMA}.{RUNS}").fetchall()
-    stored = {started_at: rest for started_at, *rest in found}
-    changed = [run for run in runs if stored.get(run["started_at"]) != [run["ended_at"], run["exit_code"]]]
-    if changed:
-        failures = [
-            failure | {"started_at": run["started_at"]}
-            for run in changed
-            if run["started_at"] not in stored
-            for failure in run.get("failures") or ()
-        ]
-        replaced = ", ".join(literal(run["started_at"]) for run in changed)
-        with transaction(connection):
+    with transaction(connection):
+        stored_tables = read_tables(connection, REPORTS_SCHEMA)
+        if any(set(declared.names) - set(stored_tables.get(declared.name, ())) for declared in _RUN_LOGS):
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
+            for declared in _RUN_LOGS:
+                _create_log(connection, declared, stored_tables.get(declared.name))
+            create_runs(connection)
+        # A run writes its row shortly before it ends, so the next run writes the final end and exit code.
+        found = connection.execute(f"SELECT started_at, ended_at, exit_code FROM {REPORTS_SCHEMA}.{RUNS}").fetchall()
+        stored = {started_at: rest for started_at, *rest in found}
+        changed = [run for run in runs if stored.get(run["started_at"]) != [run["ended_at"], run["exit_code"]]]
+        if changed:
+            failures = [
+                failure | {"started_at": run["started_at"]}
+                for run in changed
+                if run["started_at"] not in stored
+                for failure in run.get("failures") or ()
+            ]
+            replaced = ", ".join(literal(run["started_at"]) for run in changed)
             connection.execute(f"DELETE FROM {REPORTS_SCHEMA}.{RUNS} WHERE started_at IN ({replaced})")
             for declared, rows in ((report_schema.RUNS, changed), (report_schema.ACCOUNT_FAILURES, failures)):
                 _insert(connection, declared, rows)
