@@ -81,7 +81,13 @@ def read_columns(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str,
 
 def exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
     """Whether a stored table with this name exists."""
-    return bool(read_columns(connection, table))
+    # Listing columns would take three times as long.
+    found = [
+        f"SELECT 1 FROM duckdb_{kind}s() WHERE database_name = current_database() "
+        f"AND schema_name = {literal(DATASET)} AND {kind}_name = {literal(table)}"
+        for kind in ("table", "view")
+    ]
+    return bool(connection.execute(" UNION ALL ".join(found)).fetchall())
 
 
 def has_every_view(connection: duckdb.DuckDBPyConnection) -> bool:
