@@ -74,7 +74,7 @@ lock: $(READY) ## resolve the dependencies into requirements.lock
 	  --universal --python-version 3.11 --generate-hashes --upgrade \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet -o requirements.lock
 
-bench: $(READY) ## compare ways to load the trunks; takes an hour
+bench: $(READY) ## compare ways to load the trunks; fails if a target is missed; takes an hour
 	@$(BIN)/python -m tests.bench
 
 clean: ## remove generated files, except data/

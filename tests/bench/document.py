@@ -1,7 +1,8 @@
 """The generated parts of docs/performance.md: `python -m tests.bench.document` writes them from what was measured.
 
-A part begins with `<!-- generated: bench NAME -->`, where NAME is a size, `ways`, `start`, `linear`, `accounts`,
-`reports`, `targets`, `machine` or `versions`, and ends with `<!-- end -->`. A part without a measurement is unchanged.
+A part begins with `<!-- generated: bench NAME -->`, where NAME is a size, `ways`, `start`, `linear`, `history`,
+`accounts`, `reports`, `targets`, `machine` or `versions`, and ends with `<!-- end -->`. A part without a measurement is
+unchanged.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from importlib.metadata import version
 from statistics import median
 from typing import TYPE_CHECKING
 
-from tests.bench import accounts, linear, reports, start
+from tests.bench import accounts, history, linear, reports, start
 from tests.bench.competitors import FLOOR, WAYS
 from tests.bench.installed import versions
 from tests.bench.results import Result, Row, load
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tests.bench.cost import Cost
 
 DOCUMENT = PROJECT / "docs" / "performance.md"
-NAMES = (*map(str, COMPARED), start.NAME, linear.NAME, accounts.NAME, reports.NAME)
+NAMES = (*map(str, COMPARED), start.NAME, linear.NAME, history.NAME, accounts.NAME, reports.NAME)
 
 
 def table_of(result: Result) -> str:

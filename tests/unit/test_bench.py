@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
+from tests.bench.__main__ import conclude, limit_of
 from tests.bench.answer import END, START, Moment, build_answer
-from tests.bench.competitors import WAYS
+from tests.bench.competitors import MERGE, OURS, REPLACE, WAYS
 from tests.bench.cost import Cost
+from tests.bench.installed import WAYS as SCRIPTS
 from tests.bench.results import Result, Row
 from tests.bench.stored import LAYOUTS, read_stored
-from tests.bench.targets import TARGETS, judge
+from tests.bench.targets import COMPARED, SMALL, TARGETS, judge
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 COPY = "CREATE TABLE sip_trunks AS FROM read_json(?)"
@@ -45,10 +48,37 @@ def test_ways_and_targets_name_what_exists() -> None:
     assert {target.label for target in sized} | {target.base for target in sized} - {""} <= set(labels)
 
 
-def test_a_target_is_met_by_medians() -> None:
-    target = TARGETS[0]
-    seconds = {target.label: (2, 9, 5), target.base: (1, 2, 3)}
-    rows = {label: Row(label, runs=[Cost(each, 0, 0) for each in cpu]) for label, cpu in seconds.items()}
-    (told,) = [line for line in judge({target.result: Result(target.result, "", rows)}) if target.base in line]
-    assert told.startswith("met: ")
-    assert told.endswith(": 2.5 ×")
+def measured(**seconds: Sequence[float]) -> dict[str, Result]:
+    """Return the CPU seconds of each run of ours, and of plain dlt, at a thousand trunks."""
+    labels = {"ours": OURS, "dlt": MERGE}
+    rows = {labels[name]: Row(labels[name], runs=[Cost(each, 0, 0) for each in cpu]) for name, cpu in seconds.items()}
+    return {SMALL: Result(SMALL, "", rows)}
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict", "code"),
+    [((8, 1, 9), "met: ", 0), ((8.5,), "met: ", 0), ((8.6,), "MISSED: ", 1), ((), "not measured: ", 0)],
+)
+def test_the_bench_fails_if_a_target_is_missed_by_medians(
+    ours: Sequence[float], verdict: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert conclude(measured(ours=ours, dlt=(10, 2, 30))) == code
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if f"“{OURS}”, CPU" in line and MERGE in line]
+    assert line.startswith(verdict)
+
+
+def test_the_bench_says_nothing_about_what_was_not_measured_at_all() -> None:
+    assert judge({}) == []
+
+
+def test_slow_competitors_have_more_time_for_a_million_trunks() -> None:
+    assert [limit_of(trunks) for trunks in COMPARED] == [120, 120, 120, 300]
+
+
+def test_plain_dlt_is_measured_without_pandas() -> None:
+    """With pandas in the environment, duckdb imports it, and every load takes half a second longer."""
+    environments = {name for way in WAYS if way.runs[0].label in (MERGE, REPLACE) for name in way.environments}
+    assert environments
+    for name in environments:
+        pins = (SCRIPTS / f"{name}.txt").read_text().splitlines()
+        assert not [pin for pin in pins if pin.startswith("pandas")]
