@@ -25,7 +25,7 @@ pytest_plugins = [
 LAYERS = ("unit", "integration", "system", "extras")
 TESTS = Path(__file__).parent
 
-gc.set_threshold(50_000, 20, 20)  # as the command does
+gc.set_threshold(200_000, 20, 20)  # as the command does
 # The same examples every time, however long one takes. `--hypothesis-profile=exploring` looks for new ones.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("exploring", deadline=None, max_examples=1000)

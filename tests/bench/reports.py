@@ -69,7 +69,7 @@ def make() -> dict[str, Cost]:
     from sip_trunks.warehouse.views import write_audit
     from trunk_transforms.schema.reports import REPORTS
 
-    gc.set_threshold(50_000, 20, 20)  # as the command does
+    gc.set_threshold(200_000, 20, 20)  # as the command does
     lap("imports")
     settings, now = read_settings(), datetime.now(UTC)
     with open_destination(settings).reading(stored_tables(list(REPORTS))) as connection:
