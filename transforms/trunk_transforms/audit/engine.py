@@ -7,7 +7,7 @@ The rules are in `trunk_transforms.audit.rules`, one module per family. A rule i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from trunk_transforms.audit.office_hours import OfficeHours
 from trunk_transforms.audit.past import Past
 from trunk_transforms.audit.rules import RULES
-from trunk_transforms.audit.rules.context import gather_context
+from trunk_transforms.audit.rules.context import NOTHING, gather_context
 from trunk_transforms.audit.rules.rule import Rule
 from trunk_transforms.enrich.providers import Providers
 from trunk_transforms.schema.findings import FINDINGS, SEVERITIES
 
 _TYPES = {name: "Int64" if name == "trunk_id" else "str" for name in FINDINGS.names}
-_RANKS = {severity: rank for rank, severity in enumerate(reversed(SEVERITIES))}
-_NOTHING = pd.DataFrame(columns=["seen", "fix", "severity", "cause", "rule"], index=pd.RangeIndex(0), dtype="str")
+_WORST_FIRST = SEVERITIES[::-1]
+_RANKS = {severity: rank for rank, severity in enumerate(_WORST_FIRST)}
 
 
 def audit_trunks(
@@ -52,17 +52,27 @@ def audit_trunks(
     """
     context = gather_context(trunks, providers, as_of, past, office_hours)
     selected = sorted(RULES.values() if rules is None else rules, key=lambda rule: rule.code)
-    checked = ((rule, rule.check(context)) for rule in selected)
-    by_rule = {rule: _complete(rule, hits) for rule, hits in checked if len(hits)}
-    found = pd.concat([_NOTHING, *_yield_to_stronger(by_rule)])
+    checked = [(rule, findings) for rule in selected if len(findings := rule.check(context))]
+    found = _join(checked)
+    found = found.loc[~_yields_to_stronger(checked, found, len(trunks))]
     # The rules are in the order of their codes already; a stable sort by severity and trunk keeps it.
-    codes, severities = pd.factorize(found["severity"])
-    severity = np.array([_RANKS[name] for name in severities], dtype=int)[codes]
-    order = np.argsort(severity * len(trunks) + _rank(trunks)[found.index], kind="stable")
-    located = trunks.iloc[found.index[order]].rename(columns={"id": "trunk_id"})
-    located = located.reindex(columns=["account", "trunk_id", "phone_number", "nickname"])
-    findings = [frame.reset_index(drop=True) for frame in (located, found.iloc[order])]
-    return pd.concat(findings, axis="columns")[FINDINGS.names].astype(_TYPES)
+    order = np.argsort(found["rank"].to_numpy() * len(trunks) + _rank(trunks)[found["row"]], kind="stable")
+    found = found.iloc[order].reset_index(drop=True)
+    declared = pd.DataFrame([(rule.code, rule.fix) for rule, _ in checked], columns=["rule", "fix"], dtype="str")
+    declared = declared.iloc[found["number"]].reset_index(drop=True)
+    located = trunks.reindex(columns=["account", "id", "phone_number", "nickname"]).rename(columns={"id": "trunk_id"})
+    return (
+        located.iloc[found["row"]]
+        .reset_index(drop=True)
+        .assign(
+            rule=declared["rule"],
+            severity=pd.Series(_WORST_FIRST, dtype="str").iloc[found["rank"]].array,
+            seen=found["seen"],
+            fix=found["fix"].fillna(declared["fix"]),
+            cause=found["cause"].fillna(found["seen"] + ("; " + found["fix"]).fillna("")),
+        )[FINDINGS.names]
+        .astype(_TYPES)
+    )
 
 
 def merge_findings(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -74,26 +84,33 @@ def merge_findings(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return found.loc[order.index].reset_index(drop=True).astype(_TYPES)
 
 
-def _complete(rule: Rule, found: pd.DataFrame) -> pd.DataFrame:
-    cause = found["seen"] + ("; " + found["fix"]).fillna("")
-    return found.fillna({"severity": rule.severity, "fix": rule.fix, "cause": cause}).assign(rule=rule.code)
+def _join(checked: Sequence[tuple[Rule, pd.DataFrame]]) -> pd.DataFrame:
+    """Return the findings of all rules, with the `row` of the trunk, the `number` of the rule and a `rank`."""
+    found = pd.concat([NOTHING, *(findings for _, findings in checked)]).rename_axis("row").reset_index()
+    found["number"] = np.repeat(np.arange(len(checked)), [len(findings) for _, findings in checked])
+    declared = np.array([_RANKS[rule.severity] for rule, _ in checked], dtype=int)[found["number"]]
+    return found.assign(rank=np.where(found["severity"].isna(), declared, found["severity"].map(_RANKS)).astype(int))
 
 
-def _yield_to_stronger(found: Mapping[Rule, pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Yield the findings of each rule, except where a rule that it yields to has a finding at least as severe."""
-    ranks = {rule.code: findings["severity"].map(_RANKS).astype(int) for rule, findings in found.items()}
-    for rule, findings in found.items():
-        is_weaker = np.zeros(len(findings), dtype=bool)
-        for code in rule.yields_to:
-            if code in ranks:
-                # A smaller rank is more severe.
-                stronger = ranks[code].reindex(findings.index, fill_value=len(_RANKS))
-                is_weaker |= (stronger <= ranks[rule.code]).to_numpy()
-        yield findings.loc[~is_weaker]
+def _yields_to_stronger(
+    checked: Sequence[tuple[Rule, pd.DataFrame]], found: pd.DataFrame, trunk_count: int
+) -> NDArray[np.bool_]:
+    """Return a flag per finding: a rule that its rule yields to has a finding at least as severe on the trunk."""
+    rows, ranks, numbers = (found[name].to_numpy() for name in ("row", "rank", "number"))
+    is_weaker = np.zeros(len(found), dtype=bool)
+    starts = np.searchsorted(numbers, np.arange(len(checked) + 1))
+    places = {rule.code: slice(*starts[number : number + 2]) for number, (rule, _) in enumerate(checked)}
+    for rule, _ in checked:
+        own = places[rule.code]
+        for other in (places[code] for code in rule.yields_to if code in places):
+            strongest = np.full(trunk_count, len(_RANKS))
+            strongest[rows[other]] = ranks[other]
+            is_weaker[own] |= strongest[rows[own]] <= ranks[own]
+    return is_weaker
 
 
 def _rank(trunks: pd.DataFrame) -> NDArray[np.int64]:
     """Return the position of each row in the order of account and id."""
-    accounts = trunks["account"].rank(method="dense").fillna(0).to_numpy()
+    accounts = pd.factorize(trunks["account"], sort=True)[0]
     ids = trunks["id"].astype("Int64").to_numpy(dtype=float, na_value=np.inf)
     return np.argsort(np.lexsort((ids, accounts)))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from trunk_transforms.audit.rules.allowlist import LARGEST_SHARE
 from trunk_transforms.audit.rules.context import (
+    NOTHING,
     AuditContext,
     Findings,
     Verdict,
@@ -61,6 +62,8 @@ def check_outlier(context: AuditContext) -> Findings:
     for kind in kinds.loc[kinds["group"].isin(_list_mixed(context, kinds))].itertuples():
         groups[kind.group].append(kind)
     found = {kind: texts for group in groups.values() for kind, *texts in _compare(context, group)}
+    if not found:
+        return NOTHING
     hits = members["kind"].loc[members["kind"].isin(list(found))]
     texts = pd.DataFrame([found[kind] for kind in hits], index=hits.index, columns=["seen", "cause"], dtype="str")
     return as_findings(texts["seen"], cause=texts["cause"])

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import pandas as pd
 
-from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict
+from trunk_transforms.audit.rules.context import NOTHING, AuditContext, Findings, Verdict, combine
 from trunk_transforms.audit.rules.rule import rule
 from trunk_transforms.audit.rules.wording import enumerate_some, quote
 from trunk_transforms.enrich.countries import COUNTRY_NAMES
@@ -32,9 +32,12 @@ def check_outlier(context: AuditContext) -> Findings:
     `provider-calling-format` decides where the catalog has the provider's format, `format-national-countries` where the
     usual one is national.
     """
-    countries = _list_national_countries(context)
     columns = ["account", "host", "sip_calling_format"]
-    is_format = context.trunks["sip_calling_format"].isin(CALLING_FORMATS)
+    is_format = context.trunks["sip_calling_format"].isin(CALLING_FORMATS) & context.trunks["host"].notna()
+    accounts, hosts, own = (context.trunks[name].loc[is_format] for name in columns)
+    if combine(accounts, hosts).nunique() == combine(accounts, hosts, own).nunique():
+        return NOTHING  # one format at each host
+    countries = _list_national_countries(context)
     formats: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     counts = context.trunks.loc[is_format, columns].value_counts().reset_index()
     for account, host, calling_format, count in counts.itertuples(index=False):
@@ -54,7 +57,7 @@ def check_outlier(context: AuditContext) -> Findings:
         fix = f'set sip_calling_format to "{usual}", unless this trunk is meant to differ'
         return Verdict(seen, fix, cause=f'"{calling_format}" in place of "{usual}" at {quote(host)}')
 
-    return context.decide([*columns, "provider"], decide, is_format & context.trunks["host"].notna())
+    return context.decide([*columns, "provider"], decide, is_format)
 
 
 @rule(
@@ -69,6 +72,8 @@ def check_outlier(context: AuditContext) -> Findings:
 def check_national_countries(context: AuditContext) -> Findings:
     """Find trunks with national format at a host where the account has such trunks in several countries."""
     countries = _list_national_countries(context)
+    if all(len(found) < _FEWEST_COUNTRIES for found in countries.values()):
+        return NOTHING
 
     def decide(account: str, host: str) -> Verdict | None:
         found = countries[account, host]

@@ -36,6 +36,7 @@ _TEXTS = tuple(name for name in AUDITED if name not in ("id", "outbound_proxy"))
 _PAST_TEXTS = ("phone_number", "inbound_authorization_type", "allowed_inbound_ips")
 _UNREADABLE = tuple(name + VARIANT_SUFFIX for name in AUDITED)
 
+Label = Callable[[pd.DataFrame], pd.Series]
 Findings = pd.DataFrame
 """A frame with one finding per row; see `Rule` for its columns."""
 
@@ -53,7 +54,8 @@ class Verdict(NamedTuple):
     cause: str | None = None
 
 
-_NOTHING = pd.DataFrame(columns=Verdict._fields, index=pd.RangeIndex(0), dtype="str")
+NOTHING = pd.DataFrame(columns=Verdict._fields, index=pd.RangeIndex(0), dtype="str")
+"""No findings. Most rules find nothing, and a frame costs a millisecond."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,8 @@ class AuditContext:
         chosen = ([values[code] for code in codes[rows[firsts]].tolist()] for codes, values in encoded)
         verdicts = [decide(*values) for values in zip(*chosen, strict=True)]
         is_hit = np.array([verdict is not None for verdict in verdicts], dtype=bool)
-        if not is_hit.any():  # most rules find nothing, and a frame costs a millisecond
-            return _NOTHING
+        if not is_hit.any():
+            return NOTHING
         is_found = is_hit[groups]
         positions = (np.cumsum(is_hit) - 1)[groups[is_found]]
         hits = [verdict for verdict in verdicts if verdict is not None]
@@ -148,9 +150,12 @@ class AuditContext:
 
     def with_rows(self, past: pd.DataFrame, trunk_id: str) -> pd.DataFrame:
         """Return the rows of a frame on the past that are of a trunk, with the `row` of the trunk."""
-        keys = self.trunks[["account", "id"]].rename_axis("row").reset_index().dropna(subset="id")
-        keys = keys.rename(columns={"id": trunk_id}).astype({"account": "str", trunk_id: "Int64"})
-        return past.astype({"account": "str", trunk_id: "Int64"}).merge(keys, on=["account", trunk_id])
+        if past.empty:
+            return past.assign(row=np.array([], dtype=int))
+        types = {"account": "str", trunk_id: "Int64"}
+        keys = self.trunks.loc[self.trunks["id"].isin(past[trunk_id]), ["account", "id"]].dropna(subset="id")
+        keys = keys.rename(columns={"id": trunk_id}).astype(types).assign(row=keys.index)
+        return past.astype(types).merge(keys, on=["account", trunk_id])
 
     def is_unreadable(self, name: str) -> pd.Series:
         """Return a flag per trunk: the column was sent in the wrong type, so its null is not a missing value."""
@@ -222,6 +227,8 @@ def gather_context(
 
 def as_findings(seen: pd.Series, fix: pd.Series | None = None, cause: pd.Series | None = None) -> Findings:
     """Return one finding per row of a column of texts; `fix` and `cause` have texts for the same rows."""
+    if seen.empty:
+        return NOTHING
     columns = {"seen": seen, "fix": fix, "severity": None, "cause": cause}
     return pd.DataFrame(columns, index=seen.index, dtype="str")
 
@@ -255,22 +262,27 @@ def find_closest(groups: Sequence[AddressGroup], allowed: set[Network]) -> tuple
     return min(pairs, key=lambda pair: (bool(pair[1]), len(pair[1]) - len(pair[0].required)), default=(None, []))
 
 
-def name_others(groups: pd.Series, parts: pd.Series, labels: pd.Series, most: int = 3) -> pd.Series:
-    """Return for each row the others in its group: up to three labels of other parts, and the number of the rest.
+def name_others(
+    trunks: pd.DataFrame, groups: pd.Series, parts: pd.Series, label: Label = ids, most: int = 3
+) -> pd.Series:
+    """Return for each trunk the others in its group: up to three labels of other parts, and the number of the rest.
 
-    Grain: one row per row of a group with several parts, with that row's index. Rows with a null group are left out.
+    Grain: one row per trunk of a group with several parts, with that row's index. Trunks with a null group are left
+    out. `label` returns the labels of some trunks; default: their ids.
     """
-    rows = pd.DataFrame({"group": groups, "part": parts, "label": labels}).dropna(subset="group")
-    pairs = rows[["group", "part"]].drop_duplicates()
-    shared = pairs.loc[pairs["group"].duplicated(keep=False), "group"]
+    rows = pd.DataFrame({"group": groups, "part": parts}).loc[groups.duplicated(keep=False) & groups.notna()]
+    pairs = rows.drop_duplicates()
+    shared = rows.loc[rows["group"].isin(pairs.loc[pairs["group"].duplicated(), "group"])]
+    if shared.empty:
+        return pd.Series(dtype="str")
     members: dict[Any, list[tuple[int, Any, str]]] = defaultdict(list)
-    for row, group, part, label in rows.loc[rows["group"].isin(shared)].itertuples(name=None):
-        members[group].append((row, part, label))
+    for row, group, part, text in shared.assign(label=label(trunks.loc[shared.index])).itertuples(name=None):
+        members[group].append((row, part, text))
     named: dict[int, str] = {}
     for group in members.values():
         sizes = Counter(part for _, part, _ in group)
         texts = {
-            part: enumerate_first((label for _, other, label in group if other != part), len(group) - size, most)
+            part: enumerate_first((text for _, other, text in group if other != part), len(group) - size, most)
             for part, size in sizes.items()
         }
         named |= {row: texts[part] for row, part, _ in group}

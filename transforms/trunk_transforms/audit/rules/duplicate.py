@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-from trunk_transforms.audit.rules.context import AuditContext, Findings, as_findings, combine, ids, name_others
+from trunk_transforms.audit.rules.context import (
+    NOTHING,
+    AuditContext,
+    Findings,
+    as_findings,
+    combine,
+    ids,
+    map_distinct,
+    name_others,
+)
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, LIVEKIT, rule
 from trunk_transforms.audit.rules.wording import quote, quote_own
 from trunk_transforms.schema.tables import VARIANT_SUFFIX
@@ -21,8 +30,8 @@ from trunk_transforms.schema.tables import VARIANT_SUFFIX
 def check_trunk(context: AuditContext) -> Findings:
     """Find trunks that are equal in the fields that have to be unique together."""
     twins = list_twins(context.trunks).where(context.trunks["phone_number"].notna())
-    others = name_others(twins, context.trunks.index.to_series(), ids(context.trunks))
-    return as_findings("same number, username and SIP address as trunk " + others, cause=name_number(context))
+    others = name_others(context.trunks, twins, context.trunks.index.to_series())
+    return _as_findings("same number, username and SIP address as trunk ", others, context)
 
 
 @rule(
@@ -40,8 +49,8 @@ def check_number(context: AuditContext) -> Findings:
     """
     trunks, read = context.trunks, _read(context.trunks)
     numbers = combine(trunks["account"], read).where(read.notna())
-    others = name_others(numbers, trunks["inbound_number"], ids(trunks))
-    return as_findings("same number as trunk " + others, cause=name_number(context))
+    others = name_others(trunks, numbers, trunks["inbound_number"])
+    return _as_findings("same number as trunk ", others, context)
 
 
 def list_dids(context: AuditContext) -> pd.Series:
@@ -64,14 +73,21 @@ def check_across_accounts(context: AuditContext) -> Findings:
     """Find apparent DIDs that are in different accounts."""
     trunks = context.trunks
     numbers = list_dids(context).reindex(trunks.index)
-    accounts = trunks["account"].map({name: quote(name) for name in trunks["account"].unique()})
-    others = name_others(numbers, trunks["account"], "trunk " + ids(trunks) + " of account " + accounts)
-    return as_findings("same number as " + others, cause=name_number(context))
+    others = name_others(trunks, numbers, trunks["account"], _name_in_account)
+    return _as_findings("same number as ", others, context)
 
 
-def name_number(context: AuditContext) -> pd.Series:
+def _name_in_account(trunks: pd.DataFrame) -> pd.Series:
+    return "trunk " + ids(trunks) + " of account " + map_distinct(trunks["account"], quote)
+
+
+def _as_findings(what: str, others: pd.Series, context: AuditContext) -> Findings:
+    return NOTHING if others.empty else as_findings(what + others, cause=name_number(context.trunks.loc[others.index]))
+
+
+def name_number(trunks: pd.DataFrame) -> pd.Series:
     """Return the cause of findings on a number that several trunks have."""
-    return "the number " + quote_own(_read(context.trunks))
+    return "the number " + quote_own(_read(trunks))
 
 
 def _read(trunks: pd.DataFrame) -> pd.Series:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
 from trunk_transforms.audit.rules.context import (
+    NOTHING,
     AuditContext,
     Findings,
     Verdict,
     as_findings,
     combine,
-    ids,
     map_distinct,
     name_others,
 )
@@ -147,8 +148,10 @@ def check_shared_credential(context: AuditContext) -> Findings:
     """Find usernames that three or more trunks of the account have at a host."""
     trunks = context.trunks
     credentials = combine(trunks["account"], trunks["sip_username"], trunks["host"])
-    is_shared = (credentials.map(credentials.value_counts()) >= _FEWEST_SHARING) & trunks["sip_username"].notna()
-    others = name_others(credentials.where(is_shared), trunks.index.to_series(), ids(trunks))
-    place = map_distinct(trunks["host"].fillna(""), name_place)
-    credential = "the username " + quote_own(trunks["sip_username"]) + " " + place
+    is_shared = (np.bincount(credentials)[credentials] >= _FEWEST_SHARING) & trunks["sip_username"].notna()
+    others = name_others(trunks, credentials.where(is_shared), trunks.index.to_series())
+    if others.empty:
+        return NOTHING
+    place = map_distinct(trunks["host"].loc[others.index].fillna(""), name_place)
+    credential = "the username " + quote_own(trunks["sip_username"].loc[others.index]) + " " + place
     return as_findings("same username at the same host as trunk " + others, cause=credential)

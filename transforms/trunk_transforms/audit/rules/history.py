@@ -16,6 +16,7 @@ import pandas as pd
 
 from trunk_transforms.audit.past import CREDENTIAL_AGE, RECENT
 from trunk_transforms.audit.rules.context import (
+    NOTHING,
     AuditContext,
     Findings,
     as_compared_inbound,
@@ -88,7 +89,8 @@ def check_weakened(context: AuditContext) -> Findings:
     Addresses of the provider are expected. `allowlist-replaced` and `allowlist-open` report what is worse.
     """
     trunks, earlier = context.trunks, context.earlier
-    providers = trunks["provider"].to_dict()
+    if earlier.empty:
+        return NOTHING
     remarks: dict[int, list[tuple[str, str]]] = {}
     is_password = trunks["inbound_authorization_type"].eq("auth").fillna(value=False)
     lists = earlier["allowed_inbound_ips"]
@@ -104,7 +106,7 @@ def check_weakened(context: AuditContext) -> Findings:
     needing = [provider.name for provider in context.providers.providers if provider.needs_outbound_proxy]
     is_off = trunks["outbound_proxy"].eq(other=False).fillna(value=False) & trunks["provider"].isin(needing)
     for row, until in _list_last(earlier, earlier["outbound_proxy"].fillna(value=False), is_off):
-        text = f"outbound_proxy is off, but {providers[row]} needs it"
+        text = f"outbound_proxy is off, but {trunks['provider'].loc[row]} needs it"
         remarks.setdefault(row, []).append((text, f"on until {until}"))
     return _as_findings(
         {
@@ -129,6 +131,8 @@ def check_weakened(context: AuditContext) -> Findings:
 def check_number_replaced(context: AuditContext) -> Findings:
     """Find trunks that have, since a recent change, the number of a trunk of the account that was removed since."""
     trunks, changes = context.trunks, context.changes
+    if context.removed.empty:
+        return NOTHING
     renumbered = changes.loc[changes["field"] == "phone_number"]
     is_new = as_compared_inbound(renumbered["old"]) != trunks["inbound_number"].reindex(renumbered["row"]).to_numpy()
     rows = np.union1d(changes.loc[changes["change"] == "added", "row"], renumbered.loc[is_new.to_numpy(), "row"])
@@ -137,7 +141,7 @@ def check_number_replaced(context: AuditContext) -> Findings:
     pairs = gained.merge(removed.dropna(subset="inbound_number"), on=["account", "inbound_number"])
     last = pairs.sort_values("valid_to").drop_duplicates("row", keep="last").set_index("row")
     seen = "same number as trunk " + ids(last) + ", which was removed at " + _show(last["valid_to"])
-    return as_findings(seen, cause=name_number(context).reindex(last.index))
+    return as_findings(seen, cause=name_number(trunks.loc[last.index]))
 
 
 @rule(
@@ -156,6 +160,8 @@ def check_flapping(context: AuditContext) -> Findings:
 
     A possible credential change re-creates both legs.
     """
+    if context.changes.empty:
+        return NOTHING
     changes = context.changes.sort_values(["row", "observed_at"])
     is_update = changes["legs"].isin(["inbound", "outbound", "both"]) | changes["note"].notna()
     updates = changes.loc[is_update, ["row", "observed_at"]].drop_duplicates()
@@ -196,8 +202,8 @@ def check_flapping(context: AuditContext) -> Findings:
 def check_out_of_hours(context: AuditContext) -> Findings:
     """Find additions and changes whose `updated_at` is outside the office hours, the last one of each trunk."""
     hours, versions = context.office_hours, context.versions
-    if hours is None:
-        return as_findings(pd.Series(dtype="str"))
+    if hours is None or versions.empty:
+        return NOTHING
     updated_at = versions["updated_at"]
     is_moved = updated_at.notna() & (updated_at != updated_at.groupby(versions["row"]).shift(1))
     is_recent = (updated_at > context.recent_since) & (updated_at <= versions["valid_from"])
@@ -223,9 +229,9 @@ def check_out_of_hours(context: AuditContext) -> Findings:
 )
 def check_credential_age(context: AuditContext) -> Findings:
     """Find trunks with a username that was not changed, and whose `updated_at` did not move alone, for a year."""
-    ages = context.with_rows(context.past.credentials, "trunk_id")
-    old = ages.loc[ages["changed_at"].isna(), "row"]
-    rows = context.trunks.index[context.trunks["sip_username"].notna() & context.trunks.index.isin(old)]
+    credentials = context.past.credentials
+    old = context.with_rows(credentials.loc[credentials["changed_at"].isna()], "trunk_id")["row"]
+    rows = np.intersect1d(old, context.trunks.index[context.trunks["sip_username"].notna()])
     return as_findings(pd.Series(f"no sign of a new credential in the last {CREDENTIAL_AGE.days} days", index=rows))
 
 
@@ -235,23 +241,25 @@ def _list_changed(context: AuditContext) -> Iterator[tuple[int, str, Entries, Li
     The earlier lists are those in use before the last change, in order; a list that was not in use is skipped.
     """
     trunks, earlier = context.trunks, context.earlier
+    if earlier.empty:
+        return
     is_by_ip = (trunks["inbound_authorization_type"] == "ip") & (trunks["allowlist"] >= 0)
     was_by_ip = (earlier["inbound_authorization_type"] == "ip") & earlier["allowed_inbound_ips"].notna()
     used = earlier.loc[was_by_ip & earlier["row"].isin(trunks.index[is_by_ip])]
-    present = trunks["allowed_inbound_ips"].reindex(used["row"]).to_numpy()
-    changed = used.loc[used["row"].isin(used.loc[used["allowed_inbound_ips"] != present, "row"])]
+    texts = trunks["allowed_inbound_ips"].reindex(used["row"]).to_numpy()
+    changed = used.loc[used["row"].isin(used.loc[used["allowed_inbound_ips"] != texts, "row"])]
     read, members = cache(read_allowlist), defaultdict(list)
     for row, text, valid_to in changed[["row", "allowed_inbound_ips", "valid_to"]].itertuples(index=False):
         members[row].append((read(text), valid_to))
-    positions, providers = trunks["allowlist"].to_dict(), trunks["provider"].to_dict()
-    for row, versions in members.items():
-        entries = context.allowlists[positions[row]]
+    present = trunks.loc[list(members), ["provider", "allowlist"]].itertuples(index=False)
+    for (row, versions), (provider, position) in zip(members.items(), present, strict=True):
+        entries = context.allowlists[position]
         while versions and set(versions[-1][0]) == set(entries):
             versions.pop()
         if versions:
             earlier_lists = tuple(listed for listed, _ in versions)
             until = versions[-1][1].strftime(_MOMENT)
-            yield row, providers[row], entries, earlier_lists, until
+            yield row, provider, entries, earlier_lists, until
 
 
 def _list_new(context: AuditContext, name: str, present: Entries, earlier: Lists) -> str | None:

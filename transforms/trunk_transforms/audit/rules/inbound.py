@@ -7,12 +7,12 @@ from ipaddress import ip_network
 import numpy as np
 
 from trunk_transforms.audit.rules.context import (
+    NOTHING,
     AuditContext,
     Findings,
     Verdict,
     as_findings,
     combine,
-    ids,
     name_others,
 )
 from trunk_transforms.audit.rules.duplicate import list_twins
@@ -64,7 +64,9 @@ def check_number_conflict(context: AuditContext) -> Findings:
     trunks = context.trunks
     numbers = combine(trunks["account"], trunks["inbound_number"]).where(trunks["inbound_number"].notna())
     twins = list_twins(trunks)
-    others = name_others(numbers, twins, ids(trunks))
+    others = name_others(trunks, numbers, twins)
+    if others.empty:
+        return NOTHING
     compared = ["inbound_authorization_type", "allowlist", "number", "twin"]
     shared = trunks.assign(number=numbers, twin=twins).loc[others.index, compared]
     admitted: dict[int, dict[int, list[Network]]] = {}
@@ -84,7 +86,8 @@ def check_number_conflict(context: AuditContext) -> Findings:
         ", but none of them admits the callers of this one",
     )
     # The spelling of one trunk stands for all.
-    cause = ("the number " + quote_own(trunks["phone_number"])).groupby(numbers).transform("first")
+    own = "the number " + quote_own(trunks["phone_number"].loc[others.index])
+    cause = own.groupby(shared["number"]).transform("first")
     found = as_findings("same inbound number as trunk " + others + remark, cause=cause)
     return found.assign(severity=np.where(is_contested, "high", "info"))
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trunk_transforms.audit.rules.context import AuditContext, Findings, Verdict, as_findings
+from trunk_transforms.audit.rules.context import NOTHING, AuditContext, Findings, Verdict, as_findings
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, LIVEKIT, rule
 from trunk_transforms.audit.rules.wording import name_place, quote_own
 from trunk_transforms.enrich.countries import country_name
@@ -63,7 +63,9 @@ def check_malformed(context: AuditContext) -> Findings:
     is_separated = _matches(numbers, "[^+0-9]") & as_flags(pc.is_valid(normalized))
     is_malformed = is_separated | _is_prefixed(numbers, normalized) | ~_matches(numbers, _PLAIN)
     is_malformed &= ~match_pseudonyms(numbers)
-    found = context.trunks.loc[is_malformed].dropna(subset="phone_number")
+    found = context.trunks.loc[is_malformed & context.trunks["phone_number"].notna()]
+    if found.empty:
+        return NOTHING
     numbers, normalized = _texts(found)
     remarks = pd.Series("has characters that are not part of a number", index=found.index)
     remarks[_matches(numbers, r"[\s\p{Z}]")] = "has spaces"
@@ -94,6 +96,8 @@ def check_too_long(context: AuditContext) -> Findings:
         context.trunks["e164"].fillna(context.trunks["normalized_number"]).fillna(names).str.removeprefix("+").str.len()
     )
     too_long = lengths[lengths > MOST_DIGITS].astype("int64").astype("str")
+    if too_long.empty:
+        return NOTHING
     seen = "phone_number has " + too_long + " digits or characters"
     return as_findings(seen, cause="the number " + quote_own(numbers[seen.index]))
 
@@ -110,6 +114,8 @@ def check_invalid(context: AuditContext) -> Findings:
     """Find international numbers that are in no numbering plan."""
     _, normalized = _texts(context.trunks)
     found = context.trunks.loc[_matches(normalized, r"^\+[0-9]{1,15}$") & context.trunks["e164"].isna()]
+    if found.empty:
+        return NOTHING
     remarks = "cannot be a number of +" + found["calling_code"].astype("str") + ": wrong length, or no such area"
     remarks = remarks.where(found["calling_code"].notna(), "does not begin with a calling code")
     return as_findings(quote_own(found["phone_number"]) + " " + remarks)
@@ -136,6 +142,8 @@ def check_without_plus(context: AuditContext) -> Findings:
     is_dialled &= _matches(normalized, rf"^[0-9]{{1,{MOST_DIGITS}}}$")
     is_read = context.trunks["e164"].notna() | context.trunks["likely_e164"].notna()
     found = context.trunks.loc[is_bare & (is_read | is_dialled)]
+    if found.empty:
+        return NOTHING
     seen = quote_own(found["phone_number"]) + " appears to be a DID, but lacks the +"
     return as_findings(seen, _advise(found))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trunk_transforms.audit.rules.context import AuditContext, Findings, as_findings
+from trunk_transforms.audit.rules.context import NOTHING, AuditContext, Findings, as_findings
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
 from trunk_transforms.audit.rules.wording import quote_own
 
@@ -23,5 +23,7 @@ def check_length(context: AuditContext) -> Findings:
     names = context.trunks["sip_username"].dropna()
     lengths = names.str.len()
     found = names[(lengths < _FEWEST_CHARACTERS) | (lengths > _MOST_CHARACTERS)]
+    if found.empty:
+        return NOTHING
     seen = "sip_username has a length of " + lengths[found.index].astype("int64").astype("str")
     return as_findings(seen, cause="the username " + quote_own(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from trunk_transforms.audit.rules.context import AUDITED, AuditContext, Findings, Verdict, as_findings
+from trunk_transforms.audit.rules.context import AUDITED, NOTHING, AuditContext, Findings, Verdict, as_findings
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, rule
 from trunk_transforms.audit.rules.wording import quote, quote_own
 from trunk_transforms.schema.tables import API_COLUMNS, AUTHORIZATION_TYPES, CALLING_FORMATS, VARIANT_SUFFIX
@@ -55,8 +55,12 @@ def check_unreadable(context: AuditContext) -> Findings:
     for column in API_COLUMNS:
         if column.name in AUDITED and column.type in _TYPES:
             sent = context.trunks[column.name + VARIANT_SUFFIX].dropna().astype("str")
+            if sent.empty:
+                continue
             seen = f"{column.name} cannot be read: " + quote_own(sent) + f" was not sent as {_TYPES[column.type]}"
             remarks.append(pd.DataFrame({"seen": seen, "cause": f"the type of {column.name}"}))
+    if not remarks:
+        return NOTHING
     found = pd.concat(remarks).groupby(level=0).agg("; ".join)
     is_decisive = pd.concat([context.is_unreadable(name) for name in _DECISIVE], axis="columns").any(axis="columns")
     severity = np.where(is_decisive.loc[found.index], "high", "medium")
