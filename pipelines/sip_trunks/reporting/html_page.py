@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections import Counter
 from datetime import datetime
 from hashlib import sha256
 from importlib.resources import files
@@ -121,7 +120,7 @@ def _tiles(reports: Frames, as_of: datetime) -> Iterator[dict[str, Any]]:
         where = f"in {countries} {agree(countries, 'country', 'countries')}" if countries else None
         yield _tile("counts", int(counts["trunk_count"].sum()), "trunk", detail=where)
     if "audit" in reports:
-        severities = Counter(group.severity for group in summaries.group_by_cause(reports["audit"], 0))
+        severities = summaries.count_causes(reports["audit"])
         worst = [f"{count:,} {severity}" for severity, count in severities.items() if severity in SEVERITIES[-2:]]
         colour = next(iter(severities), "fixed")
         yield _tile("audit", severities.total(), "cause", " to fix", detail=", ".join(worst), colour=colour)
@@ -182,7 +181,7 @@ def _findings(findings: pd.DataFrame) -> dict[str, Any]:
     `fix` is set if it is the same for every trunk of the rule. `first` has the worst causes.
     """
     groups: dict[tuple[str, str], list[summaries.FindingGroup]] = {}
-    for group in summaries.group_by_cause(findings, _MOST_TRUNKS_OF_A_RULE):
+    for group in summaries.group_by_cause(findings, _MOST_TRUNKS_OF_A_RULE, _MOST_TRUNKS_OF_A_RULE):
         groups.setdefault((group.severity, group.rule), []).append(group)
     most = min(_MOST_TRUNKS_OF_A_RULE, max(_MOST_FINDINGS // max(len(groups), 1), 1))
     rules: list[dict[str, Any]] = []

@@ -1,15 +1,16 @@
 """Report frames → summaries that fit a page or a picture: ranked, crossed, summed and cut, with readable labels."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from sip_trunks.reporting.formats import frame_records, frame_rows, number_twins
+from sip_trunks.reporting.formats import frame_records, number_twins
 from trunk_transforms.enrich.countries import derive_country_name, unify_countries
 from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER
 from trunk_transforms.history.growth import MOST_PERIODS
@@ -23,6 +24,7 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 """In English, whatever the locale is."""
 
 _LONGEST_LABEL = 60
+_CAUSE = ["severity", "rule", "cause", "fix"]
 _WEEK = 7
 _NAMES = {
     "sip_calling_format": "calling format",
@@ -201,7 +203,7 @@ def group_findings(findings: pd.DataFrame) -> list[tuple[str, str, int]]:
     return sorted(rules, key=lambda rule: (-SEVERITIES.index(rule[0]), -rule[2], rule[1]))
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class FindingGroup:
     """The findings of a rule with one severity, cause and fix: one row per trunk.
 
@@ -212,8 +214,8 @@ class FindingGroup:
     severity: str
     rule: str
     cause: str | None
-    text: str
     fix: str
+    text: str
     is_one: bool
     opened_at: datetime | None
     new_count: int
@@ -221,28 +223,34 @@ class FindingGroup:
     rows: list[dict[str, Any]]
 
 
-def group_by_cause(findings: pd.DataFrame, most: int) -> list[FindingGroup]:
-    """Return the findings by rule and cause, in the order of `group_findings`, with the first `most` rows of each."""
+def group_by_cause(findings: pd.DataFrame, most: int, most_causes: int | None = None) -> list[FindingGroup]:
+    """Return the findings by rule and cause, in the order of `group_findings`, with the first `most` rows of each.
+
+    With `most_causes`, only the first causes of each rule have rows.
+    """
+    causes = findings.groupby(_CAUSE, sort=False, dropna=False)
+    numbers, places = causes.ngroup().to_numpy(), causes.cumcount().to_numpy()
+    groups = findings.loc[places == 0, [*_CAUSE, "seen"]].reset_index(drop=True)
+    seen, is_new = pd.factorize(findings["seen"])[0], findings["is_new_rule"].fillna(value=False)
+    groups["is_one"] = np.bincount(numbers, seen != seen[places == 0][numbers]) == 0
+    groups["opened_at"] = findings["opened_at"].groupby(numbers).min()
+    groups["new_count"] = np.bincount(numbers, is_new).astype(int)
+    groups["count"] = np.bincount(numbers)
+    groups["text"] = groups.pop("seen").where(groups["is_one"], groups["cause"])
+    is_shown = places < most
+    if most_causes is not None:
+        is_shown &= (groups.groupby(["severity", "rule"]).cumcount() < most_causes).to_numpy()[numbers]
+    rows = defaultdict(list)
+    for number, row in zip(numbers[is_shown].tolist(), frame_records(findings.loc[is_shown]), strict=True):
+        rows[number].append(row)
+    made = [FindingGroup(**facts, rows=rows[number]) for number, facts in enumerate(frame_records(groups))]
     order = {(severity, rule): place for place, (severity, rule, _) in enumerate(group_findings(findings))}
-    keys = frame_rows(findings[["severity", "rule", "cause", "fix"]])
-    facts = frame_rows(findings[["seen", "opened_at", "is_new_rule"]])
-    places: dict[tuple[Any, ...], list[int]] = {}
-    for place, key in enumerate(keys):
-        places.setdefault(tuple(key), []).append(place)
-    shown = [place for group in places.values() for place in group[:most]]
-    records = dict(zip(shown, frame_records(findings.iloc[shown]), strict=True))
-    groups = []
-    for (severity, rule, cause, fix), group in places.items():
-        seen, opened_at, is_new = zip(*(facts[place] for place in group), strict=True)
-        is_one, first_at = len(set(seen)) == 1, min((at for at in opened_at if at is not None), default=None)
-        rows = [records[place] for place in group[:most]]
-        text = seen[0] if is_one else cause
-        groups.append(
-            FindingGroup(
-                severity, rule, cause, text, fix, is_one, first_at, sum(filter(None, is_new)), len(group), rows
-            )
-        )
-    return sorted(groups, key=lambda group: order[group.severity, group.rule])
+    return sorted(made, key=lambda group: order[group.severity, group.rule])
+
+
+def count_causes(findings: pd.DataFrame) -> Counter[str]:
+    """Return the number of causes by severity, the worst first."""
+    return Counter(sorted(findings.drop_duplicates(_CAUSE)["severity"], key=SEVERITIES.index, reverse=True))
 
 
 def sum_growth(growth: pd.DataFrame) -> pd.DataFrame:

@@ -123,14 +123,14 @@ def print_findings_as_markdown(findings: pd.DataFrame, suppressed_count: int, co
 
 def _sum_findings(findings: pd.DataFrame, suppressed_count: int) -> str:
     """Return the number of findings and causes, and the findings by severity, in words."""
-    from sip_trunks.reporting.summaries import group_by_cause
+    from sip_trunks.reporting.summaries import count_causes
 
     suppressed = f"; {suppressed_count} suppressed" if suppressed_count else ""
     if findings.empty:
         return f"no findings{suppressed}"
     counts = Counter(findings["severity"])
     found = ", ".join(f"{count} {severity}" for severity, count in counts.items())
-    causes = len(group_by_cause(findings, 0))
+    causes = count_causes(findings).total()
     of_causes = f" of {count_of(causes, 'cause')}" if causes < len(findings) else ""
     new = int(findings["is_new_rule"].fillna(value=False).sum())
     of_new_rules = f"; {count_of(new, 'finding')} of new rules" if new else ""

@@ -8,9 +8,11 @@ import pytest
 from sip_trunks.reporting.chart_style import SEVERITY_COLOURS
 from sip_trunks.reporting.summaries import (
     Bar,
+    count_causes,
     counted_by,
     cross,
     describe_growth,
+    group_by_cause,
     group_findings,
     name_column,
     rank,
@@ -149,6 +151,28 @@ def test_findings_come_by_severity_and_then_by_number_and_name() -> None:
         ("low", "z", 9),
     ]
     assert group_findings(mixed.iloc[:0]) == []
+
+
+def test_findings_are_grouped_by_cause_with_the_first_rows_of_the_first_causes() -> None:
+    at = pd.Timestamp("2026-03-01T12:00:00Z")
+    made = pd.DataFrame(
+        [
+            ("low", "host-ip", "a", "fix", "seen 1", None, None),
+            ("high", "number-invalid", "b", "fix", "same", at, True),
+            ("high", "number-invalid", "c", None, "other", None, False),
+            ("high", "number-invalid", "b", "fix", "same", at - pd.Timedelta(days=1), None),
+            ("low", "host-ip", "a", "fix", "seen 2", None, None),
+        ],
+        columns=["severity", "rule", "cause", "fix", "seen", "opened_at", "is_new_rule"],
+    ).astype({"opened_at": "datetime64[us, UTC]", "is_new_rule": "boolean"})
+    groups = group_by_cause(made, most=1, most_causes=1)
+    assert [(g.rule, g.cause, g.fix, g.text, g.is_one, g.opened_at, g.new_count, g.count) for g in groups] == [
+        ("number-invalid", "b", "fix", "same", True, at - pd.Timedelta(days=1), 1, 2),
+        ("number-invalid", "c", None, "other", True, None, 0, 1),
+        ("host-ip", "a", "fix", "a", False, None, 0, 2),
+    ]
+    assert [[row["seen"] for row in group.rows] for group in groups] == [["same"], [], ["seen 1"]]
+    assert list(count_causes(made).items()) == [("high", 2), ("low", 1)]
 
 
 def test_the_growth_of_all_accounts_sums_the_last_observation_of_each() -> None:
