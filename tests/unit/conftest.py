@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+import croniter  # noqa: F401 - which asks another process about this machine when it is imported
 import pytest
 
 if TYPE_CHECKING:
