@@ -44,7 +44,7 @@ def declare_assets() -> list[dg.AssetSpec]:
 
         from sip_trunks.famulor.source import build_source, merging_snapshots
 
-        source = build_source(lambda _: [], merging_snapshots(ACCOUNTS, datetime.now(UTC)))
+        source = build_source(lambda _: [], merging_snapshots({schema.TRUNKS: ACCOUNTS}, datetime.now(UTC)))
         grains = {table.name: table.grain for table in schema.TABLES}
         return [
             DagsterDltTranslator()

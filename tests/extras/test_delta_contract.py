@@ -9,6 +9,7 @@ import pytest
 
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
+from tests.support.assignment_story import tell
 from tests.support.builders import IP_TRUNK, TRUNK
 from tests.support.destination_contract import ComparedDestinationContract, assert_whole, load_trunks
 from tests.support.destination_stories import DestinationStories
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from tests.support.api import Api
 
 pytest.importorskip("deltalake", reason="NOT TESTED: Delta; pip install '.[delta]'")
+
+
+def test_assignments_go_where_the_trunks_go(api: Api, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIP_TRUNKS__TABLE_FORMAT", "delta")
+    tell(api, place, monkeypatch, "parquet")
 
 
 class TestDeltaLake(ComparedDestinationContract, DestinationStories):

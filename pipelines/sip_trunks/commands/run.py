@@ -121,4 +121,5 @@ def _serving_demo(settings: Settings) -> Iterator[tuple[Settings, tuple[Account,
         with destination.reading((SIP_TRUNK_SNAPSHOTS.name,)) as connection:
             edition = count_observations(connection, DEMO_ACCOUNT)
     with serve(edition=edition) as base_url:
-        yield replace(settings, api=replace(settings.api, base_url=base_url)), (Account(DEMO_ACCOUNT, DEMO_TOKEN),)
+        api = replace(settings.api, base_url=base_url, assignments=True)
+        yield replace(settings, api=api), (Account(DEMO_ACCOUNT, DEMO_TOKEN),)

@@ -25,7 +25,12 @@ _DOT_DLT = ".dlt"
 _FILE_NAMES = ("secrets.toml", "config.toml")
 # dlt's variables: the folder of a project, and the folder of settings in it.
 _PROJECT_VARIABLE, _FOLDER_VARIABLE = "DLT_PROJECT_DIR", "DLT_CONFIG_FOLDER"
-_WORDS: Mapping[Any, str] = {Count: "a whole number above 0", Amount: "a number above 0", dict[str, Any]: "a table"}
+_WORDS: Mapping[Any, str] = {
+    Count: "a whole number above 0",
+    Amount: "a number above 0",
+    bool: "true or false",
+    dict[str, Any]: "a table",
+}
 
 
 @dataclass(frozen=True)

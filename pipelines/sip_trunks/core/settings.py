@@ -115,6 +115,7 @@ class ApiSettings:
     base_url: str = setting(
         DEFAULT_BASE_URL, "URL of the API; white-label domains have their own", convert=parse_base_url
     )
+    assignments: bool = setting(False, "also read which assistants answer the trunks; two more requests per account")
     attempts: Count = setting(5, "attempts per request, including the first")
     total_seconds: Amount = setting(600.0, "time limit for one account's snapshot, including retries and the download")
     connect_seconds: Amount = setting(10.0, "timeout for opening a connection")

@@ -141,7 +141,8 @@ class DeltaTables:
 
     def fetch_observed_versions(self, resource: schema.Resource) -> pa.Table:
         """Return account, id and row_version of the rows as of the last complete snapshot of each account."""
-        return drop_unobserved(self.read_all())[resource.name].select(["account", "id", "row_version"])
+        versions = drop_unobserved(self.read_all())[resource.name]
+        return versions.select(["account", resource.key, "row_version"])
 
 
 @dataclass(frozen=True)
@@ -185,11 +186,14 @@ class DeltaLake(copies.CopiedDestination):
 
     def load(self, connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> None:
         """Have dlt write whole tables as they are after the load, `sip_trunk_snapshots` last."""
+        repaired = {}
         with using_dlt(self.settings):
             stored = self.stored_tables.read_all()
             if self.is_half_done():
                 stored = drop_unobserved(stored)
-        after = tables_after(batch, stored)
+                # The batch may lack an optional list.
+                repaired = {name: rows for name, rows in stored.items() if self.stored_tables.columns_of(name)}
+        after = repaired | tables_after(batch, stored)
         observations = after.pop(OBSERVATIONS)
         load_id = self._write(after, replaced=after.keys() - {schema.SIP_TRUNK_SNAPSHOT_ROWS.name})
         new = observations.slice(len(stored[OBSERVATIONS])).to_pylist()
@@ -206,7 +210,10 @@ class DeltaLake(copies.CopiedDestination):
         """Append rows to `sip_trunk_snapshots`, and update the copies in the connection."""
         import pyarrow as pa
 
-        self._write({OBSERVATIONS: pa.Table.from_pylist(list(rows), schema.SIP_TRUNK_SNAPSHOTS.full_arrow_schema())})
+        from trunk_transforms.parse.snapshot import snapshot_table
+
+        load_ids = pa.array([row["_dlt_load_id"] for row in rows], pa.string())
+        self._write({OBSERVATIONS: snapshot_table(rows).append_column("_dlt_load_id", load_ids)})
         self.copy_for_run(connection)
 
     def write_audit(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:

@@ -12,6 +12,7 @@ from sip_trunks.core.dlt_runtime import dlt_environment
 from sip_trunks.core.errors import DestinationError, SipTrunksError, describe_error, first_line
 from sip_trunks.core.process import changed_environment
 from sip_trunks.warehouse import sql
+from trunk_transforms import schema
 from trunk_transforms.parse.envelope import InvalidResponseError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from dlt.extract import DltResource, DltSource
 
     from sip_trunks.core.settings import Settings
-    from trunk_transforms import schema
     from trunk_transforms.parse.batch import SnapshotBatch
 
 PIPELINE = "sip_trunks"
@@ -88,12 +88,18 @@ def discard_dlt_folder(settings: Settings) -> None:
     shutil.rmtree(settings.state_dir / "dlt", ignore_errors=True)
 
 
-def merging_source(batch: SnapshotBatch) -> DltSource:
-    """Return the source that merges whole snapshots into tables, including tables that an interrupted load changed."""
+def merging_source(batch: SnapshotBatch, *, with_observations: bool = True) -> DltSource:
+    """Return the source that merges whole snapshots into tables, including tables that an interrupted load changed.
+
+    Without observations, their table gets its columns, but no rows.
+    """
     from sip_trunks.famulor.source import build_source, merging_snapshots, tables_of
 
     tables = tables_of(batch.snapshots, batch.observations, batch.snapshot_at)
-    return build_source(tables.pop, merging_snapshots(batch.accounts, batch.snapshot_at))
+    if not with_observations:
+        name = schema.SIP_TRUNK_SNAPSHOTS.name
+        tables[name] = [rows.slice(0, 0) for rows in tables[name]]
+    return build_source(tables.pop, merging_snapshots(batch.accounts_by_list, batch.snapshot_at))
 
 
 def changing_source(batch: SnapshotBatch, stale: Mapping[schema.Resource, str]) -> DltSource:
@@ -108,9 +114,10 @@ def changing_source(batch: SnapshotBatch, stale: Mapping[schema.Resource, str]) 
     fresh = [
         pick_rows(snapshot, known.is_fresh) for snapshot, known in zip(batch.snapshots, batch.differences, strict=True)
     ]
+    resources = [*batch.accounts_by_list]
     batch.snapshots.clear()
     tables = tables_of(fresh, batch.observations, batch.snapshot_at)
-    return build_source(tables.pop, merging_changes(stale, batch.snapshot_at))
+    return build_source(tables.pop, merging_changes(resources, stale, batch.snapshot_at))
 
 
 def writing_source(

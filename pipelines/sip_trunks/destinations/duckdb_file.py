@@ -131,7 +131,7 @@ class DuckDBFile(Destination):
             connection.execute("SET checkpoint_threshold = '1GB'")
 
         _drop_temporary_schemas(connection)
-        if _tables_agree(connection, batch.accounts):
+        if _tables_agree(connection, batch):
             source = partial(changing_source, batch, _write_stale_keys(connection, batch))
         else:
             source = partial(merging_source, batch)
@@ -153,7 +153,7 @@ class DuckDBFile(Destination):
         from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
 
         self._begin_file(connection, len(tables[schema.TRUNKS.history.name]))
-        source = partial(writing_source, {table.name: tables[table.name] for table in schema.TABLES})
+        source = partial(writing_source, {t.name: tables[t.name] for t in schema.TABLES if t.name in tables})
         load_with_dlt(self.settings, lambda dlt: dlt.duckdb(connection), source, KEEPING_LOAD_IDS)
         self._create_views(connection)
 
@@ -320,22 +320,24 @@ def _checkpoint(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("CHECKPOINT")
 
 
-def _tables_agree(connection: duckdb.DuckDBPyConnection, accounts: Sequence[str]) -> bool:
+def _tables_agree(connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> bool:
     """Whether the tables agree on the current rows of these accounts, so that a load can compare with one of them.
 
     They agree unless another program has written to the file. If they do not, a merge of whole snapshots repairs them.
     """
-    missing = {table.name for table in schema.TABLES} - sql.read_tables(connection).keys()
+    resources = [*batch.accounts_by_list]
+    needed, stored = [table.name for table in schema.loaded_tables(resources)], sql.read_tables(connection)
+    missing = [name for name in needed if name not in stored]
     if missing:
-        return len(missing) == len(schema.TABLES)
-    theirs = f"account IN ({', '.join(map(sql.literal, accounts))})"
-    versions = "count(*), coalesce(sum(hash(account, id, row_version)), 0)"
+        return len(missing) == len(needed)
+    theirs = f"account IN ({', '.join(map(sql.literal, batch.accounts))})"
 
     def read(sums: str, table: schema.Table, condition: str = "") -> tuple[Any, ...]:
         query = f"SELECT {sums} FROM {sql.DATASET}.{table.name} WHERE {theirs} {condition}"
         return tuple(connection.execute(query).fetchall()[0])
 
     def agree(resource: schema.Resource) -> bool:
+        versions = f"count(*), coalesce(sum(hash(account, {resource.key}, row_version)), 0)"
         expected, found = versions, read(versions, resource.history, "AND valid_to IS NULL")
         if resource.entries:
             count = f"coalesce(json_array_length({resource.entries.list_column}), 0)"
@@ -343,7 +345,7 @@ def _tables_agree(connection: duckdb.DuckDBPyConnection, accounts: Sequence[str]
             found += read("count(*), coalesce(sum(hash(row_version)), 0)", resource.entries.table)
         return read(expected, resource.current) == found
 
-    return all(map(agree, schema.RESOURCES))
+    return all(map(agree, resources))
 
 
 def _drop_temporary_schemas(connection: duckdb.DuckDBPyConnection) -> None:
@@ -361,9 +363,9 @@ def _write_stale_keys(connection: duckdb.DuckDBPyConnection, batch: SnapshotBatc
 
     connection.execute(f"CREATE SCHEMA {_WORK}")
     stale = {}
-    for resource in schema.RESOURCES:
+    for resource in batch.accounts_by_list:
         keys = pa.concat_tables(
-            pa.table({"account": pa.repeat(snapshot.account, len(known.stale_ids)), "id": known.stale_ids})
+            pa.table({"account": pa.repeat(snapshot.account, len(known.stale_ids)), resource.key: known.stale_ids})
             for snapshot, known in zip(batch.snapshots, batch.differences, strict=True)
             if snapshot.resource is resource
         )

@@ -29,8 +29,8 @@ from sip_trunks.warehouse import sql
 from trunk_transforms import schema
 
 SNAPSHOT_ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
-_AUDIT_TABLES = [table.name for table in schema.AUDIT_TABLES]
-_TABLES = [*(table.name for table in schema.TABLES), *_AUDIT_TABLES]
+_OPTIONAL_TABLES = {table.name for table in schema.OPTIONAL_TABLES}
+_TABLES = [table.name for table in (*schema.TABLES, *schema.AUDIT_TABLES)]
 _VERSION_FORMAT = "%Y%m%dT%H%M%S%fZ"
 _VERSION = re.compile(r"\d{8}T\d{12}Z")
 _DATE_FOLDER = re.compile(r"snapshot_date=\d{4}-\d\d-\d\d")
@@ -87,8 +87,7 @@ class LakeVersions:
             files = self.files.find(self.rows_folder(self.current))
             return [file for file in files if name_of(file) <= self.current]
         files = self.files.find(f"versions/{self.current}/{table}")
-        # A lake without an audit has no tables of it.
-        if not files and table not in _AUDIT_TABLES:
+        if not files and table not in _OPTIONAL_TABLES:
             raise DestinationError(
                 f"the lake at {self.files.location} lacks the files of {table} in versions/{self.current}; restore "
                 "them from a backup, or move the lake away to start again"
@@ -140,7 +139,8 @@ class LakeVersions:
             if before is not None:
                 unchanged = [name for name in _TABLES if not any((draft / name).glob("*.parquet"))]
                 for folder in unchanged:
-                    files.share(files.find(f"versions/{before}/{folder}"), f"{target}/{folder}")
+                    if found := files.find(f"versions/{before}/{folder}"):
+                        files.share(found, f"{target}/{folder}")
             files.adopt(draft, target)
             files.link_rows(f"{target}/{SNAPSHOT_ROWS}", rows)
             self._refuse_other_run(before)

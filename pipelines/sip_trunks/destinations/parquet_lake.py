@@ -151,7 +151,7 @@ class ParquetLake(Destination):
 
     def load(self, connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> None:
         """Have dlt write whole tables as they are after the load. Raises DestinationError."""
-        stored = {table.name: self._read(table) for table in schema.TABLES}
+        stored = {table.name: self._read(table) for table in schema.loaded_tables(batch.accounts_by_list)}
         self._write(connection, tables_after(batch, stored))
         for file in self._drafted(SNAPSHOT_ROWS):
             self._place_rows(Path(file), batch.snapshot_at)

@@ -10,7 +10,7 @@ Readers get copies of the tables that they request (copies.py).
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,7 @@ class ServerTables:
         """Return account, id and row_version of the rows as of the last complete snapshot of each account."""
         # Without the changes of an interrupted run.
         return self.query(f"""
-            SELECT versions.account, versions.id, versions.row_version
+            SELECT versions.account, versions.{resource.key}, versions.row_version
             FROM {resource.history.name} AS versions
             JOIN (SELECT account, MAX(snapshot_at) AS seen_at FROM {OBSERVATIONS} GROUP BY account) AS seen
             ON seen.account = versions.account
@@ -150,7 +150,7 @@ class DatabaseServer(copies.CopiedDestination):
             _refuse_nul(snapshot.rows)
         stored = state.read_stored_accounts(connection)
         is_half_done = self.is_half_done()
-        loaded = self._run_dlt(partial(merging_source, replace(batch, observations=())), _DLT_CONFIG)
+        loaded = self._run_dlt(partial(merging_source, batch, with_observations=False), _DLT_CONFIG)
         rows = [dict(row) | {"_dlt_load_id": loaded.load_id} for row in batch.observations]
         self.write_observations(connection, rows)
         if is_half_done:
@@ -194,7 +194,8 @@ class DatabaseServer(copies.CopiedDestination):
     def initialize(self, connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Load whole tables with dlt, `sip_trunk_snapshots` last. Raises DestinationError."""
         config = _DLT_CONFIG | KEEPING_LOAD_IDS
-        rest = {table.name: tables[table.name] for table in schema.TABLES if table.name != OBSERVATIONS}
+        names = [table.name for table in schema.TABLES if table.name in tables]
+        rest = {name: tables[name] for name in names if name != OBSERVATIONS}
         for part in (rest, {OBSERVATIONS: tables[OBSERVATIONS]}):
             for table in part.values():
                 _refuse_nul(table)

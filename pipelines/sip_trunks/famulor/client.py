@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -30,6 +30,7 @@ from sip_trunks.famulor.links import endpoint_url, next_page_url, resolve_link
 from sip_trunks.famulor.rate_limit import RateLimit
 from sip_trunks.famulor.spool import SpooledRecords, release_memory
 from sip_trunks.famulor.wait_hints import read_wait_seconds
+from trunk_transforms.parse.assignments import Assignments, Assistant, Kept, Number, keep_fields, read_kept_page
 from trunk_transforms.parse.claims import read_paging_headers
 from trunk_transforms.parse.envelope import InvalidResponseError, Page, TruncatedResponseError, read_page
 from trunk_transforms.parse.paging import (
@@ -40,17 +41,18 @@ from trunk_transforms.parse.paging import (
     has_count,
     refuse_incomplete,
 )
-from trunk_transforms.schema.resources import RESOURCES, TRUNKS, Resource
+from trunk_transforms.schema.resources import ASSIGNMENTS, ASSISTANTS_PATH, RESOURCES, TRUNKS, Resource
 
 _Read: TypeAlias = Callable[[memoryview, Mapping[str, str]], Page | None]
 
 _CHUNK_BYTES = 2**18
 _SMALL_BYTES = 2**20  # smaller bodies stay in memory, to limit the number of open files
+_MOST_BYTES_IN_MEMORY = 2**25
 _MOST_REDIRECTS = 5
 _MOST_PAGES = 10_000
 _LONGEST_BACKOFF_SECONDS = 60.0
-_TRANSIENT = frozenset({408, 425, 429})
 _GATEWAY_SAMPLE_BYTES = 4096
+_TRANSIENT = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,16 @@ class RawSnapshot:
     """One complete response for one account, as downloaded.
 
     `records` has the records of each list as raw JSON, or is None if the response is unchanged. `body_bytes` and
-    `body_sha256` cover all pages of the decompressed response.
+    `body_sha256` cover all pages of the decompressed response, without the assignments. These are None if they were not
+    requested, or the error that they failed with.
     """
 
     account: str
     body_bytes: int
     body_sha256: str
     records: Mapping[Resource, SpooledRecords] | None
+    assignments: Assignments | Exception | None = None
+    assignments_sha256: str | None = None
 
     def observation(
         self,
@@ -76,7 +81,7 @@ class RawSnapshot:
         loader_version: str = __version__,
     ) -> dict[str, object]:
         """Return the row of `sip_trunk_snapshots` for this snapshot."""
-        return {
+        row: dict[str, object] = {
             "account": self.account,
             "snapshot_at": snapshot_at,
             "trunk_count": trunk_count,
@@ -86,6 +91,7 @@ class RawSnapshot:
             "is_unchanged": is_unchanged,
             "loader_version": loader_version,
         }
+        return row | ({"assignments_sha256": self.assignments_sha256} if self.assignments_sha256 else {})
 
 
 class _TransientError(Exception):
@@ -105,6 +111,7 @@ def fetch_snapshot(
     settings: ApiSettings,
     *,
     known_sha256: str | None = None,
+    known_assignments_sha256: str | None = None,
     spool_dir: Path | None = None,
     announce: Callable[[str], None] = lambda _: None,
     connections: Connections | None = None,
@@ -113,19 +120,19 @@ def fetch_snapshot(
 ) -> RawSnapshot:
     """Return the current snapshot of the account, with the trunks of all pages.
 
-    A response with the SHA-256 `known_sha256` is unchanged and not parsed. Callers that fetch several accounts pass the
-    same `connections` for all of them, and the same `rate_limit` for all accounts with one token. With a `secret`, the
-    response is never written to disk and HMAC-SHA256 replaces SHA-256, because the plain hash of a short response can
-    be guessed.
+    A response with the SHA-256 `known_sha256` is unchanged and not parsed, unless the assignments have changed. Callers
+    that fetch several accounts pass the same `connections` for all of them, and the same `rate_limit` for all accounts
+    with one token. With a `secret`, the response is never written to disk and HMAC-SHA256 replaces SHA-256, because the
+    plain hash of a short response can be guessed.
 
     Raises ConfigError if the URL must not receive the token, ApiRefusedError for a client error (status 4xx),
     ApiUnreachableError after the last attempt or `total_seconds`, and InvalidResponseError if the response is not a
     list of trunks.
     """
-    urls = {resource: endpoint_url(settings.base_url, resource.path) for resource in RESOURCES}
+    urls = {r: endpoint_url(settings.base_url, r.path) for r in RESOURCES if not r.is_optional}
     small_bytes = sys.maxsize if secret else _SMALL_BYTES
     fetcher = _Fetcher(account, settings, urls[TRUNKS], spool_dir, announce, rate_limit or RateLimit(), small_bytes)
-    digest = hmac.new(secret, digestmod="sha256") if secret else hashlib.sha256()
+    digest = _digest(secret)
     records: dict[Resource, SpooledRecords] = {}
     size = 0
 
@@ -134,21 +141,57 @@ def fetch_snapshot(
         nonlocal digest, size
         paging, hashed, page = read_paging_headers(headers), digest.copy(), None
         hashed.update(body)
-        if paging or hashed.hexdigest() != known_sha256:
+        if paging or settings.assignments or hashed.hexdigest() != known_sha256:
             release_memory(body)
             page = read_page(body, paging)
         digest, size = hashed, size + len(body)
         return page
 
     with ExitStack() as stack:
-        kept = connections or stack.enter_context(Connections())
-        pool = stack.enter_context(kept.limited(urls[TRUNKS], settings.total_seconds))
+        shared = connections or stack.enter_context(Connections())
+        pool = stack.enter_context(shared.limited(urls[TRUNKS], settings.total_seconds))
         for resource, url in urls.items():
             spooled = _fetch_list(url, lambda link: fetcher.fetch(pool, link, settings.max_body_bytes - size, read))
             if spooled is None:
                 return RawSnapshot(account.name, size, digest.hexdigest(), None)
             records[resource] = spooled
-    return RawSnapshot(account.name, size, digest.hexdigest(), records)
+        if not settings.assignments:
+            return RawSnapshot(account.name, size, digest.hexdigest(), records)
+        assignments = _fetch_assignments(fetcher, pool)
+    kept = None if isinstance(assignments, Exception) else assignments.encode()
+    sha256 = None if kept is None else _digest(secret, kept).hexdigest()
+    is_unchanged = digest.hexdigest() == known_sha256 and sha256 in (None, known_assignments_sha256)
+    content = None if is_unchanged else records
+    return RawSnapshot(account.name, size, digest.hexdigest(), content, assignments, sha256)
+
+
+def _digest(secret: bytes | None, content: bytes = b"") -> "hashlib._Hash | hmac.HMAC":
+    return hmac.new(secret, content, "sha256") if secret else hashlib.sha256(content)
+
+
+def _fetch_assignments(fetcher: "_Fetcher", pool: urllib3.PoolManager) -> Assignments | Exception:
+    """Return the assignments of the account, or the error: the trunks are stored without them.
+
+    The responses stay in memory, because what is not kept of them must never be on the disk.
+    """
+    fetcher = replace(fetcher, subject="assignments", small_bytes=sys.maxsize)
+    most_bytes = min(_MOST_BYTES_IN_MEMORY, fetcher.settings.max_body_bytes)
+
+    def fetch_list(path: str, kind: type[Kept]) -> list[Kept]:
+        def read(body: memoryview, headers: Mapping[str, str]) -> Page:
+            return read_kept_page(body, read_paging_headers(headers), kind)
+
+        def fetch(url: str) -> tuple[memoryview, Page | None]:
+            return memoryview(b""), fetcher.fetch(pool, url, most_bytes, read)[1]
+
+        return keep_fields(_fetch_list(endpoint_url(fetcher.settings.base_url, path), fetch) or (), kind)
+
+    try:
+        return Assignments(fetch_list(ASSIGNMENTS.path, Number), fetch_list(ASSISTANTS_PATH, Assistant))
+    except (OSError, MemoryError):  # not the fault of the response
+        raise
+    except Exception as error:  # noqa: BLE001 - the trunks are loaded
+        return error
 
 
 def _fetch_list(url: str, fetch: Callable[[str], tuple[memoryview, Page | None]]) -> SpooledRecords | None:
@@ -185,10 +228,12 @@ class _Fetcher:
     announce: Callable[[str], None]
     rate_limit: RateLimit
     small_bytes: int
+    subject: str = "SIP trunks"
+    deadline: float = 0.0
 
     def __post_init__(self) -> None:
         self.host = urlsplit(self.origin_url).netloc
-        self._deadline = time.monotonic() + self.settings.total_seconds
+        self.deadline = self.deadline or time.monotonic() + self.settings.total_seconds
         self._headers = {
             "Authorization": f"Bearer {self.account.token}",
             "Accept": "application/json",
@@ -213,13 +258,13 @@ class _Fetcher:
     def _wait(self, error: _TransientError, attempt: int) -> None:
         """Sleep before the next attempt. Raises the final error after the last attempt, or if time runs out."""
         tries = f"after {attempt} {'attempt' if attempt == 1 else 'attempts'}"
-        if attempt == self.settings.attempts and time.monotonic() < self._deadline:
+        if attempt == self.settings.attempts and time.monotonic() < self.deadline:
             raise error.final or ApiUnreachableError(f"{self.host} sent no complete response {tries}: {error}")
         backoff = min(self.settings.backoff_seconds * 2 ** (attempt - 1), _LONGEST_BACKOFF_SECONDS)
         # Jitter, so that accounts that failed at the same time do not retry at the same time.
         jittered = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - not used for security
         wait = jittered if error.wait_seconds is None else max(error.wait_seconds + jittered * 0.1, jittered)
-        if time.monotonic() + wait > self._deadline:
+        if time.monotonic() + wait > self.deadline:
             asked = "" if error.wait_seconds is None else f"; it asks to wait {error.wait_seconds:.0f} s"
             raise error.final or ApiUnreachableError(
                 f"{self.host} sent no complete response {tries} within total_seconds = "
@@ -257,8 +302,8 @@ class _Fetcher:
             raise _TransientError(_name_fault(error)) from error
 
     def _request(self, pool: urllib3.PoolManager, url: str) -> urllib3.BaseHTTPResponse:
-        time.sleep(min(self.rate_limit.count_request(time.monotonic()), max(self._deadline - time.monotonic(), 0.0)))
-        remaining = max(self._deadline - time.monotonic(), 0.001)
+        time.sleep(min(self.rate_limit.count_request(time.monotonic()), max(self.deadline - time.monotonic(), 0.0)))
+        remaining = max(self.deadline - time.monotonic(), 0.001)
         connect, read = min(self.settings.connect_seconds, remaining), min(self.settings.read_seconds, remaining)
         timeout = urllib3.Timeout(connect=connect, read=read)
         return pool.request(
@@ -284,11 +329,11 @@ class _Fetcher:
                 + (
                     "it is wrong or expired; set a valid one"
                     if status == 401
-                    else "it has no permission to read SIP trunks"
+                    else f"it has no permission to read {self.subject}"
                 )
             )
         if status == 404:
-            raise ApiRefusedError(f"{host} has no SIP trunks at this path (404): check sources.famulor.base_url")
+            raise ApiRefusedError(f"{host} has no {self.subject} at this path (404): check sources.famulor.base_url")
         if 400 <= status < 500:
             raise ApiRefusedError(f"{host} refused the request (status {status})")
         raise InvalidResponseError(f"expected status 200, got {status}")
@@ -301,10 +346,11 @@ class _Fetcher:
             while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
                 size += len(chunk)
                 if size > most_bytes:
-                    limit = self.settings.max_body_bytes
-                    raise InvalidResponseError(f"expected at most max_body_bytes = {limit}, got a larger response")
+                    is_ours = most_bytes == _MOST_BYTES_IN_MEMORY
+                    limit = f"{most_bytes} bytes" if is_ours else f"max_body_bytes = {self.settings.max_body_bytes}"
+                    raise InvalidResponseError(f"expected at most {limit}, got a larger response")
                 file.write(chunk)
-            if time.monotonic() >= self._deadline:
+            if time.monotonic() >= self.deadline:
                 raise _TransientError("the response was not complete in time")
             if not size and "Content-Length" not in response.headers:
                 # The same as a connection that breaks within the headers.

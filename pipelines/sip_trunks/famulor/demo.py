@@ -19,7 +19,7 @@ from importlib import resources
 from itertools import count
 from threading import Thread
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 T = TypeVar("T")
 Trunk = dict[str, Any]
@@ -28,6 +28,8 @@ DEMO_TOKEN = "demo-token"  # noqa: S105 - valid only for the server below
 
 HOST = "127.0.0.1"
 TRUNKS_PATH = "/api/user/phone-numbers/sip-trunks"
+NUMBERS_PATH = "/api/user/assistants/phone-numbers"
+ASSISTANTS_PATH = "/api/user/assistants/get"
 RATE_LIMIT = {"X-RateLimit-Limit": "100", "X-RateLimit-Remaining": "99", "X-RateLimit-Reset": "1774944000"}
 EPOCH = datetime(2026, 3, 31, 8, tzinfo=UTC)  # the morning of edition 0
 FIRST_ID = 2101
@@ -41,6 +43,8 @@ SITES: list[tuple[str, str, str, str]] = _ACCOUNT["sites"]
 MISTAKES: dict[str, Trunk] = _ACCOUNT["mistakes"]
 INCIDENTS: dict[str, dict[str, Trunk]] = _ACCOUNT["incidents"]
 RECREATED: dict[str, int] = _ACCOUNT["recreated"]
+UNANSWERED: dict[str, int] = _ACCOUNT["unanswered"]
+STATUSES: dict[str, str] = _ACCOUNT["assistants"]
 
 OFFICE_IPS = ("203.0.113.24", "198.51.100.77", "192.0.2.140", "10.8.0.15")  # the last one is private, a common mistake
 NEW_PROVIDERS = ("telnyx-eu", "twilio", "didww", "didlogic-de")
@@ -52,12 +56,69 @@ def trunks_at(edition: int) -> list[dict[str, object]]:
 
     Each edition is one day after the previous one, with one to three trunks added, changed and removed.
     """
+    trunks = _trunks_of(edition)
+    # A deep copy, so that changes by the caller do not reach the account.
+    return copy.deepcopy([trunks[trunk_id] for trunk_id in sorted(trunks)])
+
+
+def _trunks_of(edition: int) -> dict[int, Trunk]:
     trunks = {trunk_id: _first_trunk(trunk_id) for trunk_id in range(FIRST_ID, FIRST_ID + FIRST_COUNT)}
     gone: deque[Trunk] = deque(maxlen=20)
     for step in range(1, edition + 1):
         _advance(trunks, gone, step)
-    # A deep copy, so that changes by the caller do not reach the account.
-    return copy.deepcopy([trunks[trunk_id] for trunk_id in sorted(trunks)])
+    return trunks
+
+
+def assistants_at(edition: int) -> list[Trunk]:
+    """Return the assistants at `edition` as the API lists them: an inbound one per trunk, and some outbound ones."""
+    idle = {int(trunk_id) for trunk_id, begin in UNANSWERED.items() if begin <= edition}
+    idle |= {_first_id(int(begin)) for begin in RECREATED if int(begin) <= edition}
+    assistants = list[Trunk]()
+    for trunk_id in _trunks_of(edition):
+        customer = SITES[(trunk_id - FIRST_ID) % len(SITES)][0].replace("-", " ").title()
+        # An assistant whose number was taken from it stays.
+        status, number = STATUSES.get(str(trunk_id), "active"), None if trunk_id in idle else trunk_id
+        assistants.append(_assistant(trunk_id * 10, f"{customer} Reception", "inbound", number, status))
+        if trunk_id % 5 == 0:
+            assistants.append(_assistant(trunk_id * 10 + 1, f"{customer} Reminders", "outbound", trunk_id))
+    return assistants
+
+
+def _assistant(assistant_id: int, name: str, kind: str, number: int | None, status: str = "active") -> Trunk:
+    return {
+        "id": assistant_id,
+        "phone_number_id": number,
+        "name": name,
+        "type": kind,
+        "status": "inactive" if status == "deleted" else status,
+        "deleted_at": _moment(-3, _random(name)) if status == "deleted" else None,
+        "system_prompt": f"You are the friendly voice of {name}.",
+        "variables": {"greeting": "Hello"},
+        "tools": [{"type": "webhook", "url": f"https://hooks.example.com/{assistant_id}"}],
+    }
+
+
+def numbers_at(edition: int) -> list[dict[str, object]]:
+    """Return the numbers at `edition` as the API lists them for assistants: of all trunks, and two others."""
+    answered = {one["phone_number_id"] for one in assistants_at(edition) if one["type"] == "inbound"}
+    numbers = [_number(trunk, "SIP", is_available=trunk["id"] not in answered) for trunk in trunks_at(edition)]
+    bought = {"id": 901, "phone_number": "+493023125901", "country_code": "DE"}
+    shown = {"id": 902, "phone_number": "+442079460902", "country_code": "GB"}
+    return [*numbers, _number(bought, "Normal", is_available=True), _number(shown, "Caller ID", is_available=True)]
+
+
+def _number(number: Trunk, label: str, *, is_available: bool) -> dict[str, object]:
+    shown = {name: number[name] for name in ("id", "phone_number", "country_code")}
+    return shown | {"type_label": label, "is_available": is_available}
+
+
+def _list_page(items: list[dict[str, object]], query: str) -> dict[str, object]:
+    """Return the page of a list that a query asks for, as Laravel sends it."""
+    asked = {name: int(value) for name, value in parse_qsl(query) if value.isdecimal()}
+    size, page = max(asked.get("per_page", 15), 1), max(asked.get("page", 1), 1)
+    pages = -(-len(items) // size)
+    data = items[(page - 1) * size : page * size]
+    return {"data": data, "current_page": page, "per_page": size, "total": len(items), "last_page": max(pages, 1)}
 
 
 def _advance(trunks: dict[int, Trunk], gone: deque[Trunk], edition: int) -> None:
@@ -176,12 +237,12 @@ def _pick(rng: random.Random, items: Sequence[T]) -> T:
 def serve(port: int = 0, *, edition: int = 0, advances: bool = False) -> Iterator[str]:
     """Serve the API of the demo account at `edition` on this machine, and yield its base URL.
 
-    The server listens on `port` (0: a free port) until the context ends. With `advances`, each response is the next
-    edition.
+    The server listens on `port` (0: a free port) until the context ends. With `advances`, each list of trunks is the
+    next edition; the other lists belong to the last one.
     """
     # `next` of a `count` is atomic, so that no lock is needed.
-    editions = count(edition, int(advances))
-    with ThreadingHTTPServer((HOST, port), partial(_Handler, editions)) as server:
+    editions, last = count(edition, int(advances)), deque([edition], maxlen=1)
+    with ThreadingHTTPServer((HOST, port), partial(_Handler, editions, last)) as server:
         # Polls for the shutdown every 0.02 seconds: the default of 0.5 would delay the end of every demo.
         thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
@@ -197,8 +258,9 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # else the body waits until the client acknowledges the headers
     timeout = 10  # seconds an idle connection may stay open after the server stops
 
-    def __init__(self, editions: Iterator[int], *args: Any) -> None:
-        self.editions = editions  # set first, because the constructor of the base class handles the requests
+    def __init__(self, editions: Iterator[int], last: deque[int], *args: Any) -> None:
+        # Set first, because the constructor of the base class handles the requests.
+        self.editions, self.last = editions, last
         super().__init__(*args)
 
     def handle(self) -> None:
@@ -206,13 +268,19 @@ class _Handler(BaseHTTPRequestHandler):
             super().handle()
 
     def do_GET(self) -> None:
-        if urlsplit(self.path).path != TRUNKS_PATH:
+        parts = urlsplit(self.path)
+        if parts.path not in (TRUNKS_PATH, NUMBERS_PATH, ASSISTANTS_PATH):
             self._respond(HTTPStatus.NOT_FOUND, {"error": "Not found."})
         elif self.headers["Authorization"] != f"Bearer {DEMO_TOKEN}":
             message = "The API key is missing, wrong or expired."
             self._respond(HTTPStatus.UNAUTHORIZED, {"error": "Invalid API key", "message": message})
+        elif parts.path == TRUNKS_PATH:
+            self.last.append(next(self.editions))
+            self._respond(HTTPStatus.OK, {"data": trunks_at(self.last[-1])})
+        elif parts.path == NUMBERS_PATH:
+            self._respond(HTTPStatus.OK, numbers_at(self.last[-1]))
         else:
-            self._respond(HTTPStatus.OK, {"data": trunks_at(next(self.editions))})
+            self._respond(HTTPStatus.OK, _list_page(assistants_at(self.last[-1]), parts.query))
 
     def _refuse(self) -> None:
         message = f"{self.command} is not supported: use GET."
@@ -221,7 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815 - http.server's names
 
-    def _respond(self, status: HTTPStatus, content: dict[str, object], **headers: str) -> None:
+    def _respond(self, status: HTTPStatus, content: object, **headers: str) -> None:
         body = json.dumps(content).encode()
         self.send_response(status)
         for name, value in (RATE_LIMIT | headers).items():

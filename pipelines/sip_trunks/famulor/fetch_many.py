@@ -31,7 +31,7 @@ def fetching(
     accounts: Sequence[Account],
     settings: ApiSettings,
     *,
-    known_sha256: Mapping[str, str] | None = None,
+    known_sha256: Mapping[str, tuple[str, str | None]] | None = None,
     spool_dir: Path | None = None,
     announce: Callable[[str], None] = lambda _: None,
     secret: bytes | None = None,
@@ -40,8 +40,8 @@ def fetching(
     """Yield an iterator over the accounts, in order, each with its snapshot or its error.
 
     At most `settings.concurrency` accounts are fetched at the same time. `known_sha256` has the SHA-256 of the stored
-    response by account; `spool_dir` and `secret` are described in `fetch_snapshot`. After 20 consecutive accounts
-    without a response, the remaining accounts fail without a request. No account is started while
+    response and of its assignments by account; `spool_dir` and `secret` are described in `fetch_snapshot`. After 20
+    consecutive accounts without a response, the remaining accounts fail without a request. No account is started while
     `most_waiting_bytes` of fetched snapshots wait for an earlier account, or after this context has ended.
 
     Raises, when its account is reached, any error that is not the account's: of the disk, the memory or the program's
@@ -63,7 +63,7 @@ class _Work:
 
     accounts: Sequence[Account]
     fetch: Callable[..., RawSnapshot]
-    known_sha256: Mapping[str, str]
+    known_sha256: Mapping[str, tuple[str, str | None]]
     announce: Callable[[str], None]
     most_waiting_bytes: int
 
@@ -121,12 +121,13 @@ class _Work:
             return ApiUnreachableError(
                 f"not requested, because the previous {_HOPELESS_AFTER} accounts got no response"
             )
-        rate_limit = self._rate_limits[account.token]
+        rate_limit, known = self._rate_limits[account.token], self.known_sha256.get(account.name, (None, None))
         try:
             with rate_limit.turn:
                 return self.fetch(
                     account,
-                    known_sha256=self.known_sha256.get(account.name),
+                    known_sha256=known[0],
+                    known_assignments_sha256=known[1],
                     announce=lambda text: self.announce(f"{account.name}: {text}"),
                     connections=connections,
                     rate_limit=rate_limit,

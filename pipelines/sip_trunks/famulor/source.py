@@ -12,7 +12,7 @@ were fetched and validated before (`build_resources`).
 
 import gc
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -77,29 +77,37 @@ def build_resources(
     ]
 
 
-def merging_snapshots(accounts: Sequence[str], snapshot_at: datetime) -> dict[schema.Table, Any]:
-    """Return the write dispositions for complete snapshots.
+def merging_snapshots(
+    accounts: Mapping[schema.Resource, Sequence[str]], snapshot_at: datetime
+) -> dict[schema.Table, Any]:
+    """Return the write dispositions for complete snapshots of these lists and accounts.
 
-    Rows that `accounts` no longer have are deleted from the current state and closed in the history. Rows of other
+    Rows that the accounts no longer have are deleted from the current state and closed in the history. Rows of other
     accounts are not changed. Versions begin and end at `snapshot_at`.
     """
-    scope = f"account IN ({', '.join(_quoted(name) for name in accounts)})"
-    dispositions = dict.fromkeys(schema.TABLES, UPSERT)
-    for resource in schema.RESOURCES:
-        dispositions |= _merging(resource, lambda _: scope, snapshot_at)
+    dispositions = dict.fromkeys(schema.loaded_tables(accounts), UPSERT)
+    for resource, names in accounts.items():
+        dispositions |= _merging(resource, _of_accounts(names), snapshot_at)
     return dispositions
 
 
-def merging_changes(stale: Mapping[schema.Resource, str], snapshot_at: datetime) -> dict[schema.Table, Any]:
-    """Return the write dispositions for the new and changed rows of the snapshots.
+def _of_accounts(names: Sequence[str]) -> Callable[[str], str]:
+    scope = f"account IN ({', '.join(map(_quoted, names))})"
+    return lambda _: scope
 
-    `stale` names tables in the destination with the account and id of the stored rows that were changed or removed.
+
+def merging_changes(
+    resources: Collection[schema.Resource], stale: Mapping[schema.Resource, str], snapshot_at: datetime
+) -> dict[schema.Table, Any]:
+    """Return the write dispositions for the new and changed rows of the snapshots of these lists.
+
+    `stale` names tables in the destination with the account and key of the stored rows that were changed or removed.
     Only these are replaced, deleted and closed; all other rows have new keys and are added without a merge. Versions
     begin and end at `snapshot_at`.
     """
-    dispositions: dict[schema.Table, Any] = dict.fromkeys(schema.TABLES, "append")
+    dispositions: dict[schema.Table, Any] = dict.fromkeys(schema.loaded_tables(resources), "append")
     for resource, keys in stale.items():
-        scope = f"(account, {{}}) IN (SELECT account, id FROM {keys})"
+        scope = f"(account, {{}}) IN (SELECT account, {resource.key} FROM {keys})"
         dispositions |= _merging(resource, scope.format, snapshot_at)
     return dispositions
 
@@ -112,8 +120,8 @@ def _merging(resource: schema.Resource, scope: Callable[[str], str], snapshot_at
         "boundary_timestamp": snapshot_at,
     }
     merging = {
-        resource.current: _merge("cdc", scope("id"), skip_unchanged_rows=True),
-        resource.history: _merge("scd2", scope("id"), **versions),
+        resource.current: _merge("cdc", scope(resource.key), skip_unchanged_rows=True),
+        resource.history: _merge("scd2", scope(resource.key), **versions),
     }
     if resource.entries:
         merging[resource.entries.table] = _merge("cdc", scope(resource.entries.parent), skip_unchanged_rows=True)
@@ -153,7 +161,7 @@ def tables_of(
         schema.SIP_TRUNK_SNAPSHOTS.name: [snapshot_table(observations)],
         schema.SCHEMA_DRIFT.name: [drift_table(snapshots, snapshot_at)],
     }
-    for resource in schema.RESOURCES:
+    for resource in dict.fromkeys(snapshot.resource for snapshot in snapshots):
         rows = join_tables(snapshot.rows for snapshot in snapshots if snapshot.resource is resource)
         tables[resource.current.name] = rows
         tables[resource.history.name] = [with_validity(table, snapshot_at) for table in rows]
@@ -190,7 +198,7 @@ def famulor(
         raise ConfigError("famulor() has no API token: set FAMULOR_API_KEY, or sources.famulor.api_token for dlt")
     settings = ApiSettings(base_url=base_url, attempts=attempts, total_seconds=total_seconds)
     snapshot_at = datetime.now(UTC)
-    dispositions = merging_snapshots([account], snapshot_at)
+    dispositions = merging_snapshots({schema.TRUNKS: [account]}, snapshot_at)
 
     @cache
     def tables() -> Mapping[str, Sequence[pa.Table]]:

@@ -8,7 +8,7 @@ import mmap
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from trunk_transforms.parse.raw_batches import Raw
+from trunk_transforms.parse.envelope import Raw
 
 _RECORDS_AT_ONCE = 10_000
 

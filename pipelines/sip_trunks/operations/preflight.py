@@ -143,6 +143,8 @@ def _check_accounts(settings: Settings, accounts: Sequence[Account]) -> Iterator
     is_quiet = len(accounts) > _MOST_ACCOUNTS
     for entry in extracted.accounts:
         found = entry.error or f"token accepted, {entry.trunk_count} trunks at {settings.api.base_url}"
+        if entry.assignments_error:
+            found += f"; no assignments: {entry.assignments_error}"
         if entry.error or not is_quiet:
             yield Check(f"account {entry.account}", found, entry.exit_code)
     if is_quiet:

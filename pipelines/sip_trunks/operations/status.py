@@ -50,6 +50,10 @@ def read_status(settings: Settings) -> dict[str, Any]:
                 "account": name,
                 "snapshot_at": last and format_moment(last.snapshot_at),
                 "age_seconds": last and round((now - last.snapshot_at).total_seconds()),
+                "assignments_at": last and last.assignments_at and format_moment(last.assignments_at),
+                "assignments_age_seconds": last
+                and last.assignments_at
+                and round((now - last.assignments_at).total_seconds()),
                 "trunk_count": last and last.trunk_count,
                 "drift_count": last and last.drift_count,
                 "drift": [
@@ -169,8 +173,10 @@ def print_status(status: dict[str, Any]) -> None:
         print("accounts   none yet: sip-trunks run, or sip-trunks run --demo")
         return
     print()
-    rows = [a | {"age": _as_age(a["age_seconds"], " ago")} for a in status["accounts"]]
+    ages = {"age": "age_seconds", "assignments": "assignments_age_seconds"}
+    rows = [a | {name: _as_age(a[seconds], " ago") for name, seconds in ages.items()} for a in status["accounts"]]
     columns = ["account", "snapshot_at", "age", "trunk_count", "drift_count"]
+    columns += ["assignments"] * any(row["assignments_at"] for row in rows)
     print_table(columns, [[row[column] for column in columns] for row in rows])
     drifting = [[a["account"], *list(seen.values())] for a in status["accounts"] for seen in a["drift"]]
     if drifting:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sip_trunks.core.errors import RefusedSnapshotError, SipTrunksError, UsageError, describe_failure
-from sip_trunks.core.logs import logger
+from sip_trunks.core.errors import SipTrunksError, UsageError, describe_failure
 from sip_trunks.core.settings import PSEUDONYM_MARK
 from sip_trunks.famulor.client import RawSnapshot
 from sip_trunks.famulor.fetch_many import fetching
 from sip_trunks.run.left_accounts import find_match, hide_plain_numbers, refuse
+from sip_trunks.run.refusals import describe_bug, describe_part, drift_error, shrink_error
 from sip_trunks.run.result import AccountResult
 from sip_trunks.run.small_accounts import parse_groups
 from sip_trunks.warehouse import sql, state
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from sip_trunks.famulor.fetch_many import Result
     from sip_trunks.run.result import RunResult
     from sip_trunks.warehouse.state import StoredAccount
+    from trunk_transforms.parse.assignments import Assignments
     from trunk_transforms.parse.records import Columns, Drift
     from trunk_transforms.parse.shrink_guard import Changes, Difference
     from trunk_transforms.parse.snapshot import ParsedSnapshot
@@ -124,20 +124,18 @@ class ExtractResult:
         most = context.destination.max_batch_trunks or math.inf
         pending: list[ValidatedSnapshot] = []
         pending_count = 0
-        # Another release, or other settings, may read the same response differently.
-        version = settings.loader_version
-        known_sha256 = {n: last.body_sha256 for n, last in self.stored.items() if last.loader_version == version}
+        known = {name: last for name, last in self.stored.items() if self._is_comparable(last)}
         names = [account.name for account in context.accounts]
         context.announce(f"{names[0] if len(names) == 1 else f'{len(names)} accounts'}: requesting trunks")
         with fetching(
             context.accounts,
             settings.api,
-            known_sha256=known_sha256,
+            known_sha256={name: (last.body_sha256, last.assignments_sha256) for name, last in known.items()},
             spool_dir=settings.state_dir,
             announce=context.announce,
             secret=settings.pseudonym_key or None,
         ) as responses:
-            groups = parse_groups(responses, types, _hiding(settings))
+            groups = parse_groups(responses, types, _hiding(settings, schema.TRUNKS))
             for number, (account, response, parsed) in enumerate(groups, 1):
                 try:
                     validated = self._validate(account, response, types, parsed)
@@ -146,7 +144,7 @@ class ExtractResult:
                 except (OSError, MemoryError, duckdb.Error):  # not the fault of one account's data
                     raise
                 except Exception as error:  # noqa: BLE001 - the other accounts are loaded
-                    self.accounts.append(AccountResult(account, "failed", **_describe_bug(error)))
+                    self.accounts.append(AccountResult(account, "failed", **describe_bug(error)))
                 else:
                     if validated is not None:
                         pending.append(validated)
@@ -196,55 +194,99 @@ class ExtractResult:
         if not isinstance(response, RawSnapshot):
             raise response
         if response.records is None and last is not None:
-            if last.drift_count and settings.drift == "strict":
-                raise _drift_error(f"still in {last.drift_count} ways (sip-trunks drift{settings.destination_option})")
-            self.unchanged.append(response)
-            self.accounts.append(AccountResult(account, "unchanged", last.trunk_count, 0, 0, 0, last.drift_count))
+            self._add_unchanged(response, last, describe_part(response.assignments))
             return None
         # Arrow is slow to import, and an unchanged response does not need it.
-        from trunk_transforms.parse.shrink_guard import NO_VERSIONS, compare_versions
         from trunk_transforms.parse.snapshot import parse_snapshot
 
-        validated = ValidatedSnapshot(replace(response, records=None), [], [])
+        validated = ValidatedSnapshot(replace(response, records=None, assignments=None), [], [])
         for resource, records in (response.records or {}).items():
             if len(self.context.accounts) <= _FEW_ACCOUNTS:
                 size = f"{response.body_bytes / 1e3:.0f} kB"
                 title = resource.title.removesuffix("s" * (len(records) == 1))
                 self.context.announce(f"{account}: reading {len(records)} {title} ({size})")
-            has_versions = last is not None and resource in self._stored_resources
-            versions = state.read_stored_versions(self.connection, account, resource) if has_versions else NO_VERSIONS
             parsed = ready.get(resource) or parse_snapshot(
                 records,
                 account=account,
                 resource=resource,
                 known=types[resource],
                 kept=self._kept_columns.get((account, resource.name)),
-                hide=_hiding(settings),
+                hide=_hiding(settings, resource),
                 undeclared_keys=records.undeclared_keys,
             )
             if last is None and resource is schema.TRUNKS:
                 self._refuse_left_trunks(parsed)
-            difference = compare_versions(versions, parsed.rows)
+            difference = self._compare(parsed)
             if difference.changes.is_suspicious and not self.context.accept_shrink:
-                raise _shrink_error(parsed, difference.changes, settings)
+                raise shrink_error(parsed, difference.changes, settings)
             if difference.changes.removed_count and records.paging_keys and not self.context.accept_shrink:
                 self._refuse_new_paging(parsed, difference.changes, records.paging_keys)
             validated.lists.append(parsed)
             validated.differences.append(difference)
         drift, changes = validated.drift, validated.differences[0].changes
         if drift and settings.drift == "strict":
-            raise _drift_error(
+            raise drift_error(
                 f"in {len(drift)} ways, first {drift[0].column_name}: {drift[0].detail} ({drift[0].kind})"
             )
         counts = (changes.new_count, changes.changed_count, changes.removed_count, len(drift))
-        self.accounts.append(AccountResult(account, "loaded", validated.trunk_count, *counts))
+        result = AccountResult(account, "loaded", validated.trunk_count, *counts)
+        validated, error = self._add_assignments(validated, response.assignments)
+        if error and last and self._is_comparable(last) and last.body_sha256 == response.body_sha256:
+            self._add_unchanged(validated.snapshot, last, error)
+            return None
+        self.accounts.append(replace(result, assignments_error=error))
         return validated
 
     def _refuse_new_paging(self, parsed: ParsedSnapshot, changes: Changes, keys: frozenset[str]) -> None:
         """Raise RefusedSnapshotError if no earlier snapshot had one of the keys: this may be one page of several."""
         new = {printable(key, 60) for key in keys} - state.read_envelope_keys(self.connection, parsed.account)
         if new:
-            raise _shrink_error(parsed, changes, self.context.settings, f" and the new key `{min(new)}`")
+            raise shrink_error(parsed, changes, self.context.settings, f" and the new key `{min(new)}`")
+
+    def _is_comparable(self, last: StoredAccount) -> bool:
+        """Whether the same response would be read as the last one: not by another release, or with other settings."""
+        return last.loader_version == self.context.settings.loader_version
+
+    def _add_unchanged(self, response: RawSnapshot, last: StoredAccount, assignments_error: str | None) -> None:
+        settings = self.context.settings
+        if last.drift_count and settings.drift == "strict":
+            raise drift_error(f"still in {last.drift_count} ways (sip-trunks drift{settings.destination_option})")
+        self.unchanged.append(response)
+        counts = (last.trunk_count, 0, 0, 0, last.drift_count)
+        result = AccountResult(response.account, "unchanged", *counts, assignments_error=assignments_error)
+        self.accounts.append(result)
+
+    def _compare(self, parsed: ParsedSnapshot) -> Difference:
+        """Return the differences of a list from its stored versions."""
+        from trunk_transforms.parse.shrink_guard import NO_VERSIONS, compare_versions
+
+        account, resource = parsed.account, parsed.resource
+        has_versions = account in self.stored and resource in self._stored_resources
+        versions = state.read_stored_versions(self.connection, account, resource) if has_versions else NO_VERSIONS
+        return compare_versions(versions, parsed.rows, resource.key)
+
+    def _add_assignments(
+        self, validated: ValidatedSnapshot, assignments: Assignments | Exception | None
+    ) -> tuple[ValidatedSnapshot, str | None]:
+        """Return the snapshot with its assignments, or without them and the reason: they never cost a snapshot."""
+        if assignments is None or isinstance(assignments, Exception):
+            return validated, describe_part(assignments)
+        from trunk_transforms.parse.assignments import parse_assignments
+
+        snapshot, (trunks, *_) = validated.snapshot, validated.lists
+        try:
+            hide = _hiding(self.context.settings, schema.ASSIGNMENTS)
+            parsed = parse_assignments(assignments, trunks.rows, snapshot.account, hide)
+            difference = self._compare(parsed)
+            is_lost = len(trunks.rows) > 0 == len(parsed.rows) and difference.changes.removed_count > 0
+            if is_lost and not self.context.accept_shrink:
+                raise shrink_error(parsed, difference.changes, self.context.settings)
+        except (OSError, MemoryError, duckdb.Error):
+            raise
+        except Exception as error:  # noqa: BLE001 - the trunks are loaded
+            return replace(validated, snapshot=replace(snapshot, assignments_sha256=None)), describe_part(error)
+        lists, differences = [*validated.lists, parsed], [*validated.differences, difference]
+        return ValidatedSnapshot(snapshot, lists, differences), None
 
     @cached_property
     def _left_trunks(self) -> pa.Table | None:
@@ -334,35 +376,12 @@ def pseudonym_marks(loader_version: str) -> str:
     return loader_version.partition(PSEUDONYM_MARK)[2]
 
 
-def _hiding(settings: Settings) -> Callable[[Columns], Columns] | None:
+def _hiding(settings: Settings, resource: schema.Resource) -> Callable[[Columns], Columns] | None:
     if not settings.pseudonymize:
         return None
     from trunk_transforms.parse.pseudonyms import hide_columns
 
-    return partial(hide_columns, names=settings.pseudonymize, key=settings.pseudonym_key)
-
-
-def _shrink_error(
-    parsed: ParsedSnapshot, changes: Changes, settings: Settings, besides: str = ""
-) -> RefusedSnapshotError:
-    count, title = len(parsed.rows), parsed.resource.title
-    seen = f"{count} {title.removesuffix('s') if count == 1 else title}{besides}"
-    return RefusedSnapshotError(
-        f"the response has {seen}; {changes.removed_count} of "
-        f"{changes.stored_count} stored {title} are missing. Nothing was changed. If they were really deleted: "
-        f"sip-trunks run --account {parsed.account} --accept-shrink{settings.destination_option}"
-    )
-
-
-def _describe_bug(error: Exception) -> dict[str, Any]:
-    """Return the message and the exit code of an unexpected error, and log its place. Its own text may quote trunks."""
-    kind = type(error).__name__
-    logger.error("a bug (%s):\n%s", kind, "".join(traceback.format_tb(error.__traceback__)))
-    message = f"a bug ({kind}): the response cannot be read; stored data is unchanged. The log has the traceback"
-    return {"error": message, "exit_code": 1}
-
-
-def _drift_error(details: str) -> RefusedSnapshotError:
-    return RefusedSnapshotError(
-        f"the response deviates from the declaration {details}; nothing was changed, because sip_trunks.drift is strict"
-    )
+    names = settings.pseudonymize
+    if resource is schema.ASSIGNMENTS and "nickname" in names:
+        names = (*names, "name")  # of an assistant
+    return partial(hide_columns, names=names, key=settings.pseudonym_key)

@@ -32,7 +32,8 @@ class AccountResult:
     """The result of a run for one account.
 
     `loaded`: the snapshot was stored. `unchanged`: the response was unchanged and was recorded as an observation.
-    `failed`: the stored data of the account was not changed, and `error` is the reason.
+    `failed`: the stored data of the account was not changed, and `error` is the reason. `assignments_error` is the
+    reason that no assignments were stored with the trunks; None if they were, or were not asked for.
     """
 
     account: str
@@ -45,6 +46,7 @@ class AccountResult:
     drift: tuple[SeenDrift, ...] = ()
     error: str | None = None
     exit_code: int = 0
+    assignments_error: str | None = None
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.dlt_pipeline import discard_dlt_folder
 from sip_trunks.run.extract import RunContext, extract_snapshots, pseudonym_marks
 from sip_trunks.run.pending import delete_unnamed_page, is_page_pending, mark_page, unmark_page
-from sip_trunks.run.result import AccountResult, RuleFindings, RunResult, format_moment
+from sip_trunks.run.result import AccountResult, RuleFindings, RunResult, format_moment, without_name
 from sip_trunks.run.run_log import note_death, store_runs, summarize
 from sip_trunks.run.size_log import note_size
 from sip_trunks.warehouse import findings, report_tables, state
@@ -174,6 +174,7 @@ def _warnings(context: RunContext, done: _Progress) -> Iterator[str]:
         yield done.publish_warning
     for names in find_shared_tokens(context.accounts):
         yield f"{name_some(names)} have the same token, so the same trunks: give each its own, or remove one"
+    yield from _describe_missing_assignments(done)
     marks = pseudonym_marks(context.settings.loader_version)
     loaded = [entry.account for entry in done.accounts if entry.status == "loaded" and entry.account in done.before]
     others = [name for name in loaded if pseudonym_marks(done.before[name].loader_version) != marks]
@@ -181,6 +182,19 @@ def _warnings(context: RunContext, done: _Progress) -> Iterator[str]:
         # New pseudonyms do not replace values that were stored before.
         history = f"the history of {name_some(others)} keeps the values that were stored before"
         yield f"sip_trunks.pseudonymize has changed: {history} (docs/privacy.md, Another key)"
+
+
+def _describe_missing_assignments(done: _Progress) -> Iterator[str]:
+    """Yield one line for each reason that assignments were not stored, with the age of the stored ones."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for entry in done.accounts:
+        if entry.assignments_error:
+            reasons[without_name(entry.assignments_error, entry.account)].append(entry.account)
+    for reason, names in reasons.items():
+        stored = [done.before[name].assignments_at for name in names if name in done.before]
+        moments = [moment for moment in stored if moment is not None]
+        kept = f"the stored ones are from {min(moments):%Y-%m-%d %H:%M} UTC" if moments else "none are stored"
+        yield f"{name_some(names)}: no new assignments, {kept}: {reason}"
 
 
 def _exit_code(done: Sequence[AccountResult]) -> int:

@@ -6,13 +6,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from sip_trunks.famulor.client import RawSnapshot
-from trunk_transforms import schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from sip_trunks.core.settings import Account
     from sip_trunks.famulor.fetch_many import Result
+    from trunk_transforms import schema
     from trunk_transforms.parse.records import Columns
     from trunk_transforms.parse.snapshot import ParsedSnapshot
     from trunk_transforms.schema.tables import ColumnType
@@ -71,7 +71,7 @@ def _parse_group(
     from trunk_transforms.parse.snapshot import parse_together
 
     parsed: dict[str, dict[schema.Resource, ParsedSnapshot]] = {name: {} for name in small}
-    for resource in schema.RESOURCES:
+    for resource in next(iter(small.values())):
         records = {name: [*lists[resource]] for name, lists in small.items()}
         for one in parse_together(records, resource=resource, known=types[resource], hide=hide):
             parsed[one.account][resource] = one

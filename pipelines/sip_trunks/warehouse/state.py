@@ -63,7 +63,7 @@ DRIFT_QUERY = f"""
 
 @dataclass(frozen=True)
 class StoredAccount:
-    """The last stored snapshot of an account."""
+    """The last stored snapshot of an account; `assignments_at` is the last one with assignments."""
 
     snapshot_at: datetime
     trunk_count: int
@@ -71,6 +71,8 @@ class StoredAccount:
     drift_count: int
     loader_version: str
     load_id: str
+    assignments_sha256: str | None = None
+    assignments_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,13 @@ def count_trunks_by(connection: duckdb.DuckDBPyConnection, columns: Sequence[str
 
 def read_stored_accounts(connection: duckdb.DuckDBPyConnection) -> dict[str, StoredAccount]:
     """Return the last snapshot of each stored account, by account."""
+    sha256 = "assignments_sha256"
+    if sha256 not in read_columns(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
+        sha256 = "NULL"
     rows = _query_observations(
         connection,
-        "SELECT account, snapshot_at, trunk_count, body_sha256, drift_count, loader_version, _dlt_load_id "
+        "SELECT account, snapshot_at, trunk_count, body_sha256, drift_count, loader_version, _dlt_load_id, "
+        f"{sha256}, max(CASE WHEN {sha256} IS NOT NULL THEN snapshot_at END) OVER (PARTITION BY account) "
         f"FROM {OBSERVATIONS} QUALIFY row_number() OVER (PARTITION BY account ORDER BY snapshot_at DESC) = 1 "
         "ORDER BY account",
     )
@@ -158,8 +164,9 @@ def _query_observations(connection: duckdb.DuckDBPyConnection, query: str) -> li
 def read_stored_versions(
     connection: duckdb.DuckDBPyConnection, account: str, resource: schema.Resource = schema.TRUNKS
 ) -> pa.Table:
-    """Return `id` and `row_version` of the account's current rows."""
-    query = f"SELECT id, row_version FROM {DATASET}.{resource.name} WHERE account = {literal(account)}"
+    """Return the key, as `id`, and `row_version` of the account's current rows."""
+    table = f"{DATASET}.{resource.name}"
+    query = f"SELECT {resource.key} AS id, row_version FROM {table} WHERE account = {literal(account)}"
     return connection.execute(query).to_arrow_table()
 
 
@@ -216,10 +223,10 @@ def known_accounts(moment: datetime) -> str:
 def insert_observations(
     connection: duckdb.DuckDBPyConnection, table: str, observations: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Insert rows into a table with the columns of `sip_trunk_snapshots`. All rows must have the same columns."""
-    names = ", ".join(quoted(name) for name in observations[0])
-    rows = ", ".join(f"({', '.join(map(literal, row.values()))})" for row in observations)
-    connection.execute(f"INSERT INTO {table} ({names}) VALUES {rows}")
+    """Insert rows into a table with the columns of `sip_trunk_snapshots`; a column that a row lacks is null."""
+    names = list(dict.fromkeys(name for row in observations for name in row))
+    rows = ", ".join(f"({', '.join(literal(row.get(name)) for name in names)})" for row in observations)
+    connection.execute(f"INSERT INTO {table} ({', '.join(map(quoted, names))}) VALUES {rows}")
 
 
 def refuse_unknown_fields(settings: Settings, connection: duckdb.DuckDBPyConnection | None) -> None:

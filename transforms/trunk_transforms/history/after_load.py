@@ -17,16 +17,15 @@ _OBSERVATIONS, _DRIFT = schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.nam
 
 
 def tables_after(batch: SnapshotBatch, stored: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
-    """Return every table as it is after the batch is stored; `_dlt_load_id` is null in new rows.
+    """Return every table that the batch changes as it is afterwards; `_dlt_load_id` is null in new rows.
 
     `sip_trunk_snapshot_rows` has only the rows of this batch, to be added to the stored ones.
     """
     from trunk_transforms.history.scd2 import concat, extend_history, repeat_moment, replace_current
     from trunk_transforms.parse.snapshot import derive_entries, drift_table, snapshot_table
 
-    accounts, snapshot_at = batch.accounts, batch.snapshot_at
-    after = {}
-    for resource in schema.RESOURCES:
+    snapshot_at, after = batch.snapshot_at, {}
+    for resource, accounts in batch.accounts_by_list.items():
         snapshots = [snapshot for snapshot in batch.snapshots if snapshot.resource is resource]
         rows = concat(*(snapshot.rows for snapshot in snapshots))
         current, history = resource.current.name, resource.history.name

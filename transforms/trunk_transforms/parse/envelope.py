@@ -1,15 +1,18 @@
-"""Cut the envelope of a response: its raw records, and the keys beside them."""
+"""Cut the envelope of a response: its raw records, in batches that bound memory, and the keys beside them."""
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import itemgetter
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
 from trunk_transforms.text import printable
+
+Raw = bytes | msgspec.Raw
 
 
 class InvalidResponseError(ValueError):
@@ -159,3 +162,28 @@ _JSON_TYPES: dict[type, str] = {bool: "a boolean", str: "a string", list: "an ar
 def json_type(value: object) -> str:
     """Return the JSON type of `value`, with its article."""
     return "null" if value is None else _JSON_TYPES.get(type(value), "a number")
+
+
+class RawBatch(NamedTuple):
+    """A batch of records, and the same records as lines of text."""
+
+    records: Sequence[Raw]
+    text: bytes
+
+
+def split_records(records: Iterable[Raw], batch_records: int, batch_bytes: int) -> Iterator[RawBatch]:
+    """Split the records into batches of at most `batch_records` records and about `batch_bytes` bytes."""
+    remaining = iter(records)
+    while batch := list(islice(remaining, batch_records)):
+        views: Iterable[Any] = map(memoryview, batch)
+        sizes = [*map(len, views)]
+        if sum(sizes) <= batch_bytes:
+            yield RawBatch(batch, b"\n".join(batch))
+            continue
+        start, size = 0, 0
+        for index, record_size in enumerate(sizes):
+            if size and size + record_size > batch_bytes:
+                yield RawBatch(batch[start:index], b"\n".join(batch[start:index]))
+                start, size = index, 0
+            size += record_size
+        yield RawBatch(batch[start:], b"\n".join(batch[start:]))

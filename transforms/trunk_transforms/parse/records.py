@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from trunk_transforms.parse.column_names import claim_columns, column_name, quote_field
-from trunk_transforms.parse.envelope import InvalidResponseError, json_type
-from trunk_transforms.parse.raw_batches import Raw, RawBatch, split_records
+from trunk_transforms.parse.envelope import InvalidResponseError, Raw, RawBatch, json_type, split_records
 from trunk_transforms.parse.secret_names import drop_secrets, says_secret
 from trunk_transforms.parse.values import (
     DOUBLE_HOLDS_EVERY_INTEGER_BELOW,

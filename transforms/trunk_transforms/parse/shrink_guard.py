@@ -45,9 +45,12 @@ class Difference:
     stale_ids: pa.ChunkedArray
 
 
-def compare_versions(stored: pa.Table, current: pa.Table) -> Difference:
-    """Return the changes from `stored` to `current`: trunks of one account, one row per `id`, with `row_version`."""
-    is_known = pc.is_in(current["id"], value_set=stored["id"].combine_chunks())
+def compare_versions(stored: pa.Table, current: pa.Table, key: str = "id") -> Difference:
+    """Return the changes from `stored` to `current`: rows of one account with `row_version`, one per value of the key.
+
+    `stored` has the key as `id`.
+    """
+    is_known = pc.is_in(current[key], value_set=stored["id"].combine_chunks())
     is_fresh = pc.invert(_is_version_of(current, stored))
     stale_ids = stored["id"].filter(pc.invert(_is_version_of(stored, current)))
     new_count = len(current) - pc.sum(is_known, min_count=0).as_py()

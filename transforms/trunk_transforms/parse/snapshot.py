@@ -12,7 +12,7 @@ from operator import methodcaller
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trunk_transforms.parse.raw_batches import Raw
+from trunk_transforms.parse.envelope import Raw
 from trunk_transforms.parse.records import Columns, Drift, DriftError, read_records
 from trunk_transforms.schema.resources import TRUNKS, Entries, Resource
 from trunk_transforms.schema.tables import JSON_FIELD, SCHEMA_DRIFT, SIP_TRUNK_SNAPSHOTS, ColumnType
@@ -56,10 +56,22 @@ def parse_snapshot(
     Raises InvalidResponseError if a record has no integer `id`.
     """
     columns = read_records(records, known, kept, declared=resource.fields)
-    columns = hide(columns) if hide else columns
-    rows, duplicates = drop_duplicate_ids(_derive_rows(columns, _repeat(account, len(columns.table)), resource))
     keys = dict.fromkeys(printable(key, 60) for key in undeclared_keys)
-    envelope = (Drift(key, "new_envelope_key", "not declared, not stored", 0) for key in keys)
+    envelope = tuple(Drift(key, "new_envelope_key", "not declared, not stored", 0) for key in keys)
+    return build_snapshot(columns, account, resource, hide, envelope)
+
+
+def build_snapshot(
+    columns: Columns,
+    account: str,
+    resource: Resource,
+    hide: Callable[[Columns], Columns] | None = None,
+    envelope: tuple[Drift, ...] = (),
+) -> ParsedSnapshot:
+    """Return the snapshot of one list with these columns; `envelope` is the drift beside them."""
+    columns = hide(columns) if hide else columns
+    rows = _derive_rows(columns, _repeat(account, len(columns.table)), resource)
+    rows, duplicates = drop_duplicate_ids(rows, resource.key)
     drift = (*columns.drift, *duplicates, *envelope)
     if resource is not TRUNKS:
         drift = tuple(replace(entry, column_name=f"{resource.name}.{entry.column_name}") for entry in drift)
@@ -87,7 +99,7 @@ def parse_together(
         ParsedSnapshot(account, resource, rows.slice(start, count), columns.types, ())
         for account, start, count in zip(accounts, starts, counts, strict=False)
     ]
-    if any(drop_duplicate_ids(snapshot.rows)[0] is not snapshot.rows for snapshot in snapshots):
+    if any(drop_duplicate_ids(snapshot.rows, resource.key)[0] is not snapshot.rows for snapshot in snapshots):
         raise DriftError
     return snapshots
 
@@ -174,20 +186,20 @@ def _sorted_text(lists: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_valid(lists), joined, pa.scalar(None, pa.string()))
 
 
-def drop_duplicate_ids(trunks: pa.Table) -> tuple[pa.Table, tuple[Drift, ...]]:
-    """Return one row per `id`, and the drift of duplicates that differ.
+def drop_duplicate_ids(trunks: pa.Table, key: str = "id") -> tuple[pa.Table, tuple[Drift, ...]]:
+    """Return one row per value of the key, and the drift of duplicates that differ.
 
     The duplicate with the latest `updated_at`, if there is such a column, is kept, or else the first in the response.
     """
-    ids = trunks["id"]
+    ids = trunks[key]
     if pc.count_distinct(ids).as_py() == len(ids):
         return trunks, ()
     latest = [name for name in ("updated_at",) if name in trunks.column_names]
-    numbered = trunks.select(["id", *latest, "row_version"]).append_column("row", pa.array(range(len(ids))))
-    order = numbered.sort_by([("id", "ascending"), *((name, "descending") for name in latest), ("row", "ascending")])
+    numbered = trunks.select([key, *latest, "row_version"]).append_column("row", pa.array(range(len(ids))))
+    order = numbered.sort_by([(key, "ascending"), *((name, "descending") for name in latest), ("row", "ascending")])
     kept: dict[int, tuple[int, str]] = {}
     differing: Counter[int] = Counter()
-    for id_, row, version in zip(*(order[name].to_pylist() for name in ("id", "row", "row_version")), strict=True):
+    for id_, row, version in zip(*(order[name].to_pylist() for name in (key, "row", "row_version")), strict=True):
         if id_ not in kept:
             kept[id_] = (row, version)
         elif version != kept[id_][1]:
@@ -258,5 +270,7 @@ def drift_table(snapshots: Iterable[ParsedSnapshot], snapshot_at: datetime) -> p
 
 
 def snapshot_table(observations: Iterable[Mapping[str, object]]) -> pa.Table:
-    """Return the observations as a table of `sip_trunk_snapshots`."""
-    return pa.Table.from_pylist(list(observations), schema=SIP_TRUNK_SNAPSHOTS.arrow_schema())
+    """Return the observations as a table of `sip_trunk_snapshots`, without optional columns that none of them has."""
+    rows, full = list(observations), SIP_TRUNK_SNAPSHOTS.arrow_schema()
+    absent = {column.name for column in SIP_TRUNK_SNAPSHOTS.columns if column.is_optional} - set().union(*rows)
+    return pa.Table.from_pylist(rows, schema=pa.schema([field for field in full if field.name not in absent]))

@@ -4,12 +4,15 @@ Another list is one more `Resource` here. Requests, parsing, validation, every d
 data dictionary take the lists and their tables from `RESOURCES`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trunk_transforms.schema.findings import AUDIT_TABLES
 from trunk_transforms.schema.tables import (
     SCHEMA_DRIFT,
     SIP_TRUNK_ALLOWED_IPS,
+    SIP_TRUNK_ASSIGNMENTS,
+    SIP_TRUNK_ASSIGNMENTS_HISTORY,
     SIP_TRUNK_SNAPSHOT_ROWS,
     SIP_TRUNK_SNAPSHOTS,
     SIP_TRUNKS,
@@ -34,11 +37,12 @@ class Entries:
 
 @dataclass(frozen=True)
 class Resource:
-    """A list of the API: its path, its records in the plural, and its tables. Each record has an integer `id`.
+    """A list of the API: its path, its records in the plural, and its tables.
 
-    `current` has one row per (account, id): the records of the last snapshot; it is merged with dlt's strategy `cdc`.
-    `history` has one row per version, and the columns of `current` (`scd2`). `entries` has one row per entry of a list
-    column of `current` (`cdc`).
+    `current` has one row per record of the last snapshot; it is merged with dlt's strategy `cdc`. Its primary key is
+    the account and an integer, `key`. `history` has one row per version, and the columns of `current` (`scd2`).
+    `entries` has one row per entry of a list column of `current` (`cdc`). A snapshot may lack a list that
+    `is_optional`; its tables exist once a snapshot had it.
     """
 
     path: str
@@ -46,6 +50,12 @@ class Resource:
     current: Table
     history: Table
     entries: Entries | None = None
+    is_optional: bool = False
+
+    @property
+    def key(self) -> str:
+        """The column that identifies a row of an account."""
+        return self.current.primary_key[1]
 
     @property
     def name(self) -> str:
@@ -72,15 +82,35 @@ TRUNKS = Resource(
 )
 """The SIP trunks. Counts, the shrink guard's numbers and `trunk_count` of a run are about them."""
 
-RESOURCES: tuple[Resource, ...] = (TRUNKS,)
+ASSIGNMENTS = Resource(
+    "user/assistants/phone-numbers",
+    "assignments",
+    SIP_TRUNK_ASSIGNMENTS,
+    SIP_TRUNK_ASSIGNMENTS_HISTORY,
+    is_optional=True,
+)
+"""Which assistants use the trunks: one row per trunk, from the numbers of the account and from `ASSISTANTS_PATH`."""
+
+ASSISTANTS_PATH = "user/assistants/get?per_page=100&page=1"
+"""The first page of the assistants of the account."""
+
+RESOURCES: tuple[Resource, ...] = (TRUNKS, ASSIGNMENTS)
 """Every list that a run reads for each account, in this order."""
 
-TABLES: tuple[Table, ...] = (
-    *(table for resource in RESOURCES for table in resource.tables),
-    SIP_TRUNK_SNAPSHOTS,
-    SCHEMA_DRIFT,
+
+def loaded_tables(resources: Iterable[Resource]) -> tuple[Table, ...]:
+    """Return the tables that a load of these lists writes, in this order, in every destination."""
+    return (*(table for resource in resources for table in resource.tables), SIP_TRUNK_SNAPSHOTS, SCHEMA_DRIFT)
+
+
+TABLES = loaded_tables(RESOURCES)
+"""The tables that loads write."""
+
+OPTIONAL_TABLES = (
+    *AUDIT_TABLES,
+    *(table for resource in RESOURCES if resource.is_optional for table in resource.tables),
 )
-"""The tables that a load writes, in this order, in every destination."""
+"""The tables that do not exist if there was no audit, or no snapshot with an optional list."""
 
 EVERY_TABLE: tuple[Table, ...] = (*TABLES, *AUDIT_TABLES, SIP_TRUNK_SNAPSHOT_ROWS)
 """The tables of a lake. The other destinations have all but the full snapshots."""

@@ -6,7 +6,7 @@ follow from it. The module imports nothing heavy, so that `describe` starts at o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Column:
     `is_nullable` is false if null counts as drift. `allowed` lists the documented values of a text column; other values
     are stored unchanged and reported as drift. `legs` names the legs that the vendor re-creates when the field is
     updated (vendor documentation, June 2026). `is_sensitive` marks values that identify a person or help an attacker;
-    masked reports hide them. `is_optional` marks fields that the responses of older accounts lack, which is not drift.
+    masked reports hide them. `is_optional` marks columns that need not be there, which is not drift.
     """
 
     name: str
@@ -176,8 +176,8 @@ _VALID_TO = "The snapshot in which this version was first absent (UTC); null if 
 
 
 def current_table(name: str, grain: str, fields: tuple[Column, ...]) -> Table:
-    """Return the table of the current state of a list of the API with these fields."""
-    return Table(name, grain, (ACCOUNT, *fields, _ROW_VERSION, _DLT_LOAD_ID), ("account", "id"))
+    """Return the table of the current state of a list of the API with these fields, of which the first is its key."""
+    return Table(name, grain, (ACCOUNT, *fields, _ROW_VERSION, _DLT_LOAD_ID), ("account", fields[0].name))
 
 
 def history_table(current: Table, grain: str) -> Table:
@@ -208,7 +208,38 @@ SIP_TRUNK_ALLOWED_IPS = Table(
     ("account", "trunk_id", "position"),
 )
 
-_IS_UNCHANGED = "Whether no trunk was added, changed or removed since the account's previous snapshot."
+ASSIGNMENT_COLUMNS = (
+    Column("trunk_id", "bigint", "The trunk: sip_trunks.id."),
+    Column(
+        "has_inbound_assistant",
+        "bool",
+        "Whether an inbound assistant is assigned to the number (not is_available); null if the API does not list it.",
+        is_nullable=True,
+    ),
+    Column(
+        "assistants",
+        "json",
+        "The assistants that use the number, by id: a list of objects with id, name, type (inbound, outbound) and "
+        "status (active, inactive, deleted).",
+    ),
+)
+"""What is kept of the numbers and assistants of an account (vendor documentation, November 2026)."""
+
+SIP_TRUNK_ASSIGNMENTS = current_table(
+    "sip_trunk_assignments",
+    "One row per (account, trunk_id): the assistants that use the trunk's number. Exists once "
+    "sources.famulor.assignments was on.",
+    ASSIGNMENT_COLUMNS,
+)
+SIP_TRUNK_ASSIGNMENTS_HISTORY = history_table(
+    SIP_TRUNK_ASSIGNMENTS, "One row per observed version of a trunk's assignments, valid on [valid_from, valid_to)."
+)
+
+_IS_UNCHANGED = "Whether nothing was added, changed or removed since the account's previous snapshot."
+_ASSIGNMENTS_SHA256 = (
+    "SHA-256 of what is kept of the numbers and assistants; null if they were not read. Exists once "
+    "sources.famulor.assignments was on."
+)
 _LOAD_OF_OBSERVATION = "The dlt load that wrote the row; the previous load if the response was unchanged."
 SIP_TRUNK_SNAPSHOTS = Table(
     "sip_trunk_snapshots",
@@ -222,6 +253,7 @@ SIP_TRUNK_SNAPSHOTS = Table(
         own("drift_count", "bigint", "Deviations from the declaration; see schema_drift."),
         own_or_null("is_unchanged", "bool", _IS_UNCHANGED),
         own("loader_version", "text", "The release of sip-trunks that read the response."),
+        replace(own_or_null("assignments_sha256", "text", _ASSIGNMENTS_SHA256), is_optional=True),
         Column("_dlt_load_id", "text", _LOAD_OF_OBSERVATION, source="dlt"),
     ),
     ("account", "snapshot_at"),
