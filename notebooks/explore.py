@@ -382,6 +382,20 @@ def _(findings, rules, severity):
 @app.cell(hide_code=True)
 def _():
     mo.md(r"""
+    Trunks that no active inbound assistant answers, those that are unanswered the longest first:
+    """)
+    return
+
+
+@app.cell
+def _(inputs):
+    table(inputs.unanswered, "No trunk is known to be unanswered.", ("trunk_id", "nickname", "reason", "assistants"))
+    return
+
+
+@app.cell(hide_code=True)
+def _():
+    mo.md(r"""
     ## Your own queries
 
     SQL on all stored data; the filters above do not apply. Tables and views are `sip_trunks` (current trunks),

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     Trunks = Sequence[dict[str, Any]]
     Responses = tuple[Trunks, Trunks]
 
-TABLES = (*schema.TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)
+TABLES = (*schema.REQUIRED_TABLES, schema.SIP_TRUNK_SNAPSHOT_ROWS)
 ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
 SNAPSHOTS = schema.SIP_TRUNK_SNAPSHOTS.name
 HISTORY = schema.SIP_TRUNKS_HISTORY.name
@@ -228,7 +228,7 @@ def stored_rows() -> dict[str, list[str]]:
     with open_destination(read_settings()).reading() as connection:
         rows = connection.execute(f"SELECT DISTINCT snapshot_at FROM {SNAPSHOTS} ORDER BY 1").fetchall()
         numbers = {moment: f"run {number}" for number, (moment,) in enumerate(rows)}
-        for table in schema.TABLES:
+        for table in schema.REQUIRED_TABLES:
             records = connection.execute(f"SELECT * EXCLUDE (_dlt_load_id) FROM {table.name}").fetchall()
             found[table.name] = sorted(
                 repr([numbers.get(value, value) if isinstance(value, datetime) else value for value in record])

@@ -122,6 +122,14 @@ def test_an_unchanged_response_stays_unchanged_whatever_comes_of_the_assignments
     assert stored() == {42: (True, [described()]), 43: (False, [])}
 
 
+def test_assignments_that_would_take_too_long_are_not_waited_for(api: Api) -> None:
+    answer_assignments(api, [number(42, False)], [assistant()])
+    api.answer_at(NUMBERS_PATH, b"{}", 429, Retry_After="100000")
+    outcome = load()
+    assert (only(outcome).status, outcome.exit_code) == ("loaded", 0)
+    assert "it asks to wait 100000 s" in str(only(outcome).assignments_error)
+
+
 def test_an_empty_list_is_accepted_once_if_the_user_says_so(api: Api) -> None:
     answer_assignments(api, [number(42, False)], [assistant()])
     load()
@@ -146,6 +154,39 @@ def test_without_the_setting_nothing_is_requested_or_created(api: Api, monkeypat
     load()
     assert [path for path, _ in api.requests] == ["/api/user/phone-numbers/sip-trunks"]
     assert query("SELECT count(*) FROM duckdb_columns() WHERE table_name || column_name LIKE '%assignments%'") == [(0,)]
+
+
+def test_a_lost_assistant_is_a_change_a_finding_and_a_row_of_the_report(api: Api) -> None:
+    answer_assignments(api, [number(42, False), number(43, False)], [assistant(), assistant(id=8, phone_number_id=43)])
+    load()
+    answer_assignments(api, [number(42, True), number(43, False)], [assistant(id=8, phone_number_id=43)])
+    lost_at = load(with_reports=True).snapshot_at
+    view = "SELECT id, has_inbound_assistant, assistant_count FROM sip_trunks ORDER BY id"
+    assert query(view) == [(42, False, 0), (43, True, 1)]
+    changes = "SELECT trunk_id, field, old, new, note LIKE 'lost its assistant%', observed_at FROM "
+    lost = [(42, "has_inbound_assistant", "true", "false", True, lost_at)]
+    assert query(f"{changes} sip_trunk_changes") == lost
+    assert query(f"{changes} changes_between('2000-01-01', '3000-01-01')") == lost
+    assert query(f"{changes} reports.changes") == lost
+    assert query("SELECT trunk_id, reason, since FROM reports.unanswered") == [(42, "no inbound assistant", lost_at)]
+    assert query("SELECT trunk_id, rule FROM findings WHERE rule LIKE 'usage-%'") == [(42, "usage-unanswered")]
+    assert '"trunk_id": 42' in call("report", "unanswered", "--json")
+    assert "Unanswered trunks" in (Path("data") / "reports" / "index.html").read_text("utf-8")
+
+
+def test_names_of_assistants_are_masked_and_replaced_by_pseudonyms(
+    api: Api, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answer_assignments(api, [number(42, False)], [assistant(status="inactive", name="Reception Lindner")])
+    load()
+    assert "Reception Lindner" in call("report", "unanswered")
+    assert "Lindner" not in call("report", "unanswered", "--mask")
+    monkeypatch.setenv("SIP_TRUNKS__PSEUDONYMIZE", "nickname")
+    monkeypatch.setenv("SIP_TRUNKS__PSEUDONYM_KEY", "k" * 40)
+    monkeypatch.setenv("SIP_TRUNKS__DATA_DIR", str(tmp_path / "other"))
+    load()
+    assert [one["name"][:5] for _, found in stored().values() for one in found] == ["hmac:"]
+    assert not [p for p in (tmp_path / "other").rglob("*") if p.is_file() and b"Lindner" in p.read_bytes()]
 
 
 def test_a_removed_trunk_takes_its_assignments_along_and_a_new_one_brings_some(api: Api) -> None:

@@ -94,7 +94,7 @@ def test_the_command_says_what_was_copied_and_where(past: Past, monkeypatch: pyt
     assert "sip_trunks_history" in printed
     assert "sip-trunks import made/here" in printed
     assert names_in(Path("made/here")) == sorted(
-        ["manifest.json", f"{SNAPSHOT_ROWS}.parquet", *(f"{table.name}.parquet" for table in schema.TABLES)]
+        ["manifest.json", f"{SNAPSHOT_ROWS}.parquet", *(f"{table.name}.parquet" for table in schema.REQUIRED_TABLES)]
     )
     assert names_in(Path("made")) == ["here"]
 
@@ -143,7 +143,7 @@ def test_a_duckdb_copy_explains_itself_and_can_be_read_only(source: str, past: P
             assert copy.execute(without).fetchall() == []
         views = copy.execute(f"SELECT view_name FROM duckdb_views() WHERE {ours} ORDER BY 1").fetchall()
         questions = {"drift", "findings", "trunk_counts", *(view.name for view in OF_HISTORY)}
-        tables = {table.name for table in (*schema.TABLES, *schema.AUDIT_TABLES)} | (
+        tables = {table.name for table in (*schema.REQUIRED_TABLES, *schema.AUDIT_TABLES)} | (
             {SNAPSHOT_ROWS} if source == "parquet" else set()
         )
         assert {name for (name,) in views} == tables | questions

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from tests.support.frames import day
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -41,3 +45,20 @@ def answer_assignments(api: Api, numbers: Sequence[dict[str, Any]], assistants: 
     page = {"data": list(assistants), "current_page": 1, "per_page": 100, "total": len(assistants), "last_page": 1}
     api.answer_at(NUMBERS_PATH, json.dumps(list(numbers)).encode())
     api.answer_at(f"{ASSISTANTS_PATH}&page=1", json.dumps(page).encode())
+
+
+def frame_of(*rows: dict[str, Any]) -> pd.DataFrame:
+    """Return assignments as the reports read them; each row is trunk 1 without an assistant, unless it says so."""
+    standard = {"account": "acme", "trunk_id": 1, "has_inbound_assistant": False, "assistants": ()}
+    standard |= {"since": day(0), "unchanged_since": day(0)}
+    filled = [standard | row for row in rows]
+    frame = pd.DataFrame(filled, columns=list(standard))
+    return frame.assign(assistants=[json.dumps(row["assistants"]) for row in filled]).astype(
+        {"account": "str", "trunk_id": "Int64", "has_inbound_assistant": "boolean", "assistants": "str"}
+        | dict.fromkeys(("since", "unchanged_since"), "datetime64[us, UTC]")
+    )
+
+
+def use(type_: str = "inbound", status: str = "active", name: str | None = "Reception") -> dict[str, Any]:
+    """Return an assistant as it is stored."""
+    return {"id": 7, "name": name, "type": type_, "status": status}

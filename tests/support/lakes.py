@@ -45,7 +45,7 @@ def file_of_views(version: Path) -> Path:
     path = Path("views.duckdb")
     path.unlink(missing_ok=True)
     with duckdb.connect(str(path)) as connection:
-        for table in schema.TABLES:
+        for table in schema.REQUIRED_TABLES:
             lists = [column.name for column in table.columns if column.type == "text_list"]
             casts = f"REPLACE ({', '.join(f'to_json({name}) AS {name}' for name in lists)})" if lists else ""
             files = f"read_parquet('{version / table.name}/*.parquet')"

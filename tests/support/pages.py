@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sip_trunks.reporting.html_page import render_page
+from tests.support.assignments import frame_of, use
 from tests.support.changes import log_changes
 from tests.support.frames import day, drift, observations, trunks, versions
 from trunk_transforms.audit.rules import RULES
@@ -58,10 +59,13 @@ def render(frames: Frames, *, is_inline: bool = False) -> str:
     return render_page(frames, as_of=day(10), destination=destination, is_inline=is_inline)
 
 
-def basis_of(trunks: pd.DataFrame, versions: pd.DataFrame, observations: pd.DataFrame) -> ReportInputs:
+def basis_of(
+    trunks: pd.DataFrame, versions: pd.DataFrame, observations: pd.DataFrame, *assignments: dict[str, Any]
+) -> ReportInputs:
     """Return what reports on these trunks are made from."""
     tables = {
         "trunks": trunks,
+        "assignments": frame_of(*assignments),
         "lifetimes": versions,
         "changes": log_changes(versions, observations, drift(), since=None, as_of=day(10)),
         "observations": observations,
@@ -88,7 +92,8 @@ def typical() -> ReportInputs:
     ]
     stored = [row | {"days": (0 if row["id"] != 5 else 9, None)} for row in now if row["id"] != 2]
     stored += [{"id": 2, "days": (0, 9)}, moved | {"days": (9, None)}, {"id": 6, "days": (0, 9)}]
-    basis = basis_of(trunks(*now), versions(*stored), observations(0, 5, 9, trunk_count=5))
+    unanswered = {"trunk_id": 5, "assistants": [use(status="inactive", name=SCRIPT)]}
+    basis = basis_of(trunks(*now), versions(*stored), observations(0, 5, 9, trunk_count=5), unanswered)
     return ReportInputs({**basis.tables, "findings_history": fix(1, ("acme",))}, basis.options)
 
 

@@ -33,7 +33,7 @@ _TABLES = {table.name: table for table in schema.EVERY_TABLE}
 
 def tables_of(answers: Sequence[Answer]) -> dict[str, pa.Table]:
     """Return all tables once accounts have given these answers at these moments, the same answer twice being one."""
-    stored = {table.name: table.full_arrow_schema().empty_table() for table in schema.TABLES}
+    stored = {table.name: table.full_arrow_schema().empty_table() for table in schema.REQUIRED_TABLES}
     rows: list[pa.Table] = []
     types: dict[str, schema.ColumnType] = {}
     last: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {}

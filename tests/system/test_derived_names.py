@@ -15,7 +15,7 @@ from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.runs import PROJECT, call, load, only, query
 from trunk_transforms.parse.column_names import claim_columns
 from trunk_transforms.schema.reports import DERIVED, DERIVED_NAMES, IN_VIEWS, MACROS, REPORTS, VIEWS
-from trunk_transforms.schema.resources import TABLES
+from trunk_transforms.schema.resources import REQUIRED_TABLES, TABLES
 from trunk_transforms.schema.tables import API_COLUMNS, RESERVED_COLUMNS
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def test_fields_called_like_columns_of_the_product_are_kept_and_shown(api: Api, 
     assert reports.keys() == REPORTS.keys()
     assert {row["country_code"] for row in reports["counts"]} == {"US", "DE"}
     call("audit", "--format", "json")
-    for view in (*(table.name for table in (*TABLES, *VIEWS)), "trunks_as_of(now())"):
+    for view in (*(table.name for table in (*REQUIRED_TABLES, *VIEWS)), "trunks_as_of(now())"):
         call("sql", f"FROM {view}")
     call("sql", "FROM changes_between(now() - INTERVAL 1 DAY, now())")
     for command in ("describe", "drift", "status", "accounts"):

@@ -29,7 +29,7 @@ from sip_trunks.warehouse import sql
 from trunk_transforms import schema
 
 SNAPSHOT_ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
-_OPTIONAL_TABLES = {table.name for table in schema.OPTIONAL_TABLES}
+_REQUIRED_TABLES = {table.name for table in schema.REQUIRED_TABLES}
 _TABLES = [table.name for table in (*schema.TABLES, *schema.AUDIT_TABLES)]
 _VERSION_FORMAT = "%Y%m%dT%H%M%S%fZ"
 _VERSION = re.compile(r"\d{8}T\d{12}Z")
@@ -87,7 +87,7 @@ class LakeVersions:
             files = self.files.find(self.rows_folder(self.current))
             return [file for file in files if name_of(file) <= self.current]
         files = self.files.find(f"versions/{self.current}/{table}")
-        if not files and table not in _OPTIONAL_TABLES:
+        if not files and table in _REQUIRED_TABLES:
             raise DestinationError(
                 f"the lake at {self.files.location} lacks the files of {table} in versions/{self.current}; restore "
                 "them from a backup, or move the lake away to start again"

@@ -273,8 +273,7 @@ def _read_manifest(folder: Path) -> _Manifest:
         is_valid = False
     if not is_valid:
         raise UsageError(f"{path} is not a valid manifest of sip-trunks export")
-    needed = [table.name for table in schema.TABLES if table not in schema.OPTIONAL_TABLES]
-    missing = [name for name in needed if name not in manifest.tables]
+    missing = [table.name for table in schema.REQUIRED_TABLES if table.name not in manifest.tables]
     if missing:
         raise UsageError(f"{path} lacks the table {missing[0]}")
     if not manifest.tables[schema.SIP_TRUNK_SNAPSHOTS.name].row_count:

@@ -101,7 +101,9 @@ def _parts(reports: Frames, as_of: datetime) -> dict[str, Any]:
                 parts[name] = list(describe_coverage(frame))
             case "changes":
                 parts[name] = _changes(frame)
-            case "accounts" | "fixed" | "freshness":
+            case "unanswered" if frame.empty and len(reports) > 1:
+                pass  # without assignments, there is nothing to say about them
+            case "accounts" | "fixed" | "freshness" | "unanswered":
                 parts[name] = {"rows": _records(frame.head(_MOST_ROWS)), "more": max(len(frame) - _MOST_ROWS, 0)}
             case _:
                 columns = summaries.counted_by(frame)

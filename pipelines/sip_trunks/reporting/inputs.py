@@ -24,7 +24,8 @@ _HISTORY = (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.name)
 _STORED = {
     "trunks": (schema.SIP_TRUNKS.name,),
     "lifetimes": _HISTORY,
-    "changes": (*_HISTORY, schema.SCHEMA_DRIFT.name),
+    "assignments": (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name),
+    "changes": (*_HISTORY, schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name, schema.SCHEMA_DRIFT.name),
     "changed_trunks": _HISTORY,
     "observations": (schema.SIP_TRUNK_SNAPSHOTS.name,),
 }
@@ -80,6 +81,7 @@ def read_inputs(
     moments: dict[str, Any] = {"since": options.changed_since, "as_of": as_of, "is_log": options.is_log}
     readers = {
         "trunks": partial(frames.read_trunks, columns=_trunk_columns(names, options), as_of=as_of if is_past else None),
+        "assignments": partial(frames.read_assignments, as_of=as_of),
         "lifetimes": partial(frames.read_lifetimes, as_of=as_of),
         "changes": partial(frames.read_changes, **moments),
         "changed_trunks": partial(frames.read_changed_trunks, **moments),

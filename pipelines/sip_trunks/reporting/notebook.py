@@ -75,6 +75,7 @@ def read_stored() -> ReportInputs:
             # Unlike `frames.read_lifetimes`, these keep the columns of the filters.
             "lifetimes": history.assign(valid_from=history["valid_from"].clip(lower=first_at)),
             "observations": observations,
+            "assignments": frames.read_assignments(connection, options.as_of),
             "changes": changes,
             # The rules need the past of all accounts and trunks, so filters leave these alone.
             "recent_versions": history,

@@ -7,22 +7,39 @@ drift and not a change. The columns are those of `CHANGES`.
 from collections.abc import Mapping
 
 from sip_trunks.warehouse.columns import name_column
-from sip_trunks.warehouse.sql import DRIFT, HISTORY, literal, quoted
+from sip_trunks.warehouse.sql import ASSIGNMENTS_HISTORY, DRIFT, HISTORY, literal, quoted
 from sip_trunks.warehouse.state import OBSERVATIONS_QUERY
 from trunk_transforms import schema
+from trunk_transforms.schema.assignments import UNANSWERED_NOTE
 from trunk_transforms.schema.reports import CREDENTIAL_NOTE
 
 EVER = "TIMESTAMPTZ '-infinity'"
 NOW = "TIMESTAMPTZ 'infinity'"
 
 
-def steps_query(stored: Mapping[str, str], since: str = EVER, as_of: str = NOW) -> str:
+def steps_query(stored: Mapping[str, str], since: str = EVER, as_of: str = NOW, *, is_assigned: bool = False) -> str:
     """Return the SQL of every change that a snapshot after `since` and up to `as_of` showed.
 
     `stored` has the SQL types of the columns of the history; the moments are SQL. An account's first snapshot is not a
-    change. A field that changed twice has two rows.
+    change. A field that changed twice has two rows. With `is_assigned`, `has_inbound_assistant` is a field.
     """
-    return _changes(stored, f"pairs AS ({_step_pairs(stored, since, as_of)})", is_touch="true")
+    changes = _changes(stored, f"pairs AS ({_step_pairs(stored, since, as_of)})", is_touch="true")
+    if not is_assigned:
+        return changes
+    return f"""{changes} UNION ALL {_ASSIGNMENT_CHANGES}
+        FROM {ASSIGNMENTS_HISTORY} AS before JOIN {ASSIGNMENTS_HISTORY} AS after
+            ON after.account = before.account AND after.trunk_id = before.trunk_id
+            AND after.valid_from = before.valid_to
+        WHERE after.valid_from > {since} AND after.valid_from <= {as_of}
+            AND before.has_inbound_assistant <> after.has_inbound_assistant
+    """
+
+
+_ASSIGNMENT_CHANGES = f"""
+    SELECT after.account, after.trunk_id, 'changed', 'has_inbound_assistant', before.has_inbound_assistant::VARCHAR,
+        after.has_inbound_assistant::VARCHAR, NULL,
+        CASE WHEN before.has_inbound_assistant THEN {literal(UNANSWERED_NOTE)} END, after.valid_from
+"""
 
 
 def credentials_query(stored: Mapping[str, str], since: str, as_of: str) -> str:
@@ -67,12 +84,12 @@ def _step_pairs(stored: Mapping[str, str], since: str, as_of: str) -> str:
     """
 
 
-def difference_query(stored: Mapping[str, str], since: str | None, as_of: str) -> str:
+def difference_query(stored: Mapping[str, str], since: str | None, as_of: str, *, is_assigned: bool = False) -> str:
     """Return the SQL of the differences between the trunks at `since` and at `as_of`.
 
     A field that changed and changed back is not listed. The moments are SQL, and stand for each account's last
     observation up to then, or for its first one. Without `since`, each account's last observation up to `as_of` is
-    compared with the one before it.
+    compared with the one before it. With `is_assigned`, `has_inbound_assistant` is a field.
     """
     # That only updated_at differs says nothing if other fields changed and changed back: some step must be one of
     # updated_at alone.
@@ -91,6 +108,14 @@ def difference_query(stored: Mapping[str, str], since: str | None, as_of: str) -
         )
     """
     differences = _changes(stored, _difference_pairs(stored, since, as_of), is_touch)
+    if is_assigned:
+        differences = f"""{differences} UNION ALL {_ASSIGNMENT_CHANGES}
+            FROM spans JOIN {ASSIGNMENTS_HISTORY} AS before ON before.account = spans.account
+                AND before.valid_from <= spans.begin_at AND before.valid_to > spans.begin_at
+            JOIN {ASSIGNMENTS_HISTORY} AS after ON after.account = before.account AND after.trunk_id = before.trunk_id
+                AND after.valid_from <= {as_of} AND (after.valid_to IS NULL OR after.valid_to > {as_of})
+            WHERE before.has_inbound_assistant <> after.has_inbound_assistant
+        """
     if since is None:
         return differences
     # The version at `as_of` may have begun after the change that it shows.
@@ -98,7 +123,8 @@ def difference_query(stored: Mapping[str, str], since: str | None, as_of: str) -
         SELECT differences.* REPLACE (coalesce(steps.observed_at, differences.observed_at) AS observed_at)
         FROM ({differences}) AS differences LEFT JOIN (
             SELECT account, trunk_id, change, field, max(observed_at) AS observed_at
-            FROM ({steps_query(stored, since, as_of)}) GROUP BY account, trunk_id, change, field
+            FROM ({steps_query(stored, since, as_of, is_assigned=is_assigned)})
+            GROUP BY account, trunk_id, change, field
         ) AS steps ON steps.account = differences.account AND steps.trunk_id = differences.trunk_id
             AND steps.change = differences.change AND steps.field IS NOT DISTINCT FROM differences.field
     """

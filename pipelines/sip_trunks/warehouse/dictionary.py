@@ -8,6 +8,7 @@ from sip_trunks.warehouse.columns import name_column
 from sip_trunks.warehouse.views import describe_column
 from trunk_transforms import schema
 from trunk_transforms.schema import reports as report_schema
+from trunk_transforms.schema.assignments import ASSIGNED
 
 Kind = Literal["table", "view", "macro", "report"]
 
@@ -53,6 +54,8 @@ def _columns(table: schema.Table, stored: Mapping[str, str]) -> tuple[Mapping[st
     """Return the columns of a table, each followed by the columns derived from it."""
     columns = []
     for column in table.columns:
+        if table is schema.SIP_TRUNKS and column.name == "row_version":
+            columns += [_declared(assigned, is_derived=True) for assigned in ASSIGNED.values()]
         columns.append(_declared(column))
         if table in (schema.SIP_TRUNKS, schema.SIP_TRUNKS_HISTORY):
             derived = [report_schema.DERIVED[name] for name in report_schema.IN_VIEWS]

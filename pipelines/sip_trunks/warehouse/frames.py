@@ -10,7 +10,18 @@ import pyarrow as pa
 from sip_trunks.warehouse.changes import EVER, changed_trunks_query, credentials_query, difference_query, steps_query
 from sip_trunks.warehouse.columns import list_selected, show_columns
 from sip_trunks.warehouse.findings import lives_query, rules_query
-from sip_trunks.warehouse.sql import DATASET, DRIFT, HISTORY, OBSERVATIONS, TRUNKS, literal, quoted, read_columns
+from sip_trunks.warehouse.sql import (
+    ASSIGNMENTS_HISTORY,
+    DATASET,
+    DRIFT,
+    HISTORY,
+    OBSERVATIONS,
+    TRUNKS,
+    exists,
+    literal,
+    quoted,
+    read_columns,
+)
 from sip_trunks.warehouse.state import known_accounts, refuse_unknown_columns
 from trunk_transforms import schema
 from trunk_transforms.audit.past import PAST
@@ -69,7 +80,11 @@ def read_changes(
     stored = read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
     begin = f"TIMESTAMPTZ {literal(since)}" if since else None
     end = f"TIMESTAMPTZ {literal(as_of)}"
-    query = steps_query(stored, begin or EVER, end) if is_log else difference_query(stored, begin, end)
+    is_assigned = exists(connection, schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name)
+    if is_log:
+        query = steps_query(stored, begin or EVER, end, is_assigned=is_assigned)
+    else:
+        query = difference_query(stored, begin, end, is_assigned=is_assigned)
     return _frame(connection, f"SELECT * FROM ({query}) ORDER BY observed_at DESC, account, trunk_id, field")
 
 
@@ -116,6 +131,31 @@ def read_changed_trunks(
     stored = read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
     begin = f"TIMESTAMPTZ {literal(since)}" if since else None
     return _frame(connection, changed_trunks_query(stored, begin, f"TIMESTAMPTZ {literal(as_of)}", is_log=is_log))
+
+
+def read_assignments(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
+    """Return the assignments of the trunks as known at `as_of`; no rows if they were never read.
+
+    Grain: one row per (account, trunk_id), in this order. Columns: `has_inbound_assistant`, `assistants` (JSON),
+    `since`, the first snapshot with them, and `unchanged_since`, the first one with them and this version of the trunk.
+    """
+    moment = literal(as_of)
+    query = f"""
+        SELECT assigned.account, assigned.trunk_id, assigned.has_inbound_assistant,
+            assigned.assistants::VARCHAR AS assistants, assigned.valid_from AS since,
+            greatest(assigned.valid_from, versions.valid_from) AS unchanged_since
+        FROM {ASSIGNMENTS_HISTORY} AS assigned JOIN {HISTORY} AS versions
+            ON versions.account = assigned.account AND versions.id = assigned.trunk_id
+        WHERE assigned.valid_from <= {moment} AND (assigned.valid_to > {moment} OR assigned.valid_to IS NULL)
+            AND versions.valid_from <= {moment} AND (versions.valid_to > {moment} OR versions.valid_to IS NULL)
+        ORDER BY assigned.account, assigned.trunk_id
+    """
+    if not exists(connection, schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name):
+        query = """
+            SELECT '' AS account, 0::BIGINT AS trunk_id, true AS has_inbound_assistant, '' AS assistants,
+                now() AS since, now() AS unchanged_since WHERE false
+        """
+    return _frame(connection, query)
 
 
 def derive_changes(before: pd.DataFrame, after: pd.DataFrame, *, as_of: datetime) -> pd.DataFrame:

@@ -17,6 +17,8 @@ TRUNKS = f"{DATASET}.{schema.SIP_TRUNKS.name}"
 HISTORY = f"{DATASET}.{schema.SIP_TRUNKS_HISTORY.name}"
 OBSERVATIONS = f"{DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
 DRIFT = f"{DATASET}.{schema.SCHEMA_DRIFT.name}"
+ASSIGNMENTS = f"{DATASET}.{schema.SIP_TRUNK_ASSIGNMENTS.name}"
+ASSIGNMENTS_HISTORY = f"{DATASET}.{schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name}"
 
 TYPES_BY_SQL: dict[str, schema.ColumnType] = {
     "VARCHAR": "text",
@@ -27,9 +29,15 @@ TYPES_BY_SQL: dict[str, schema.ColumnType] = {
 }
 """The types of undeclared columns."""
 
-_CHANGES_BEHIND = (schema.SIP_TRUNKS_HISTORY.name, schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)
+_CHANGES_BEHIND = (
+    schema.SIP_TRUNKS_HISTORY.name,
+    schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name,
+    schema.SIP_TRUNK_SNAPSHOTS.name,
+    schema.SCHEMA_DRIFT.name,
+)
 _TABLES_BEHIND = {
     **{table.name: (table.name,) for table in schema.EVERY_TABLE},
+    schema.SIP_TRUNKS.name: (schema.SIP_TRUNKS.name, schema.SIP_TRUNK_ASSIGNMENTS.name),
     schema.DRIFT.name: (schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name),
     report_schema.ACCOUNT_RUNS.name: (schema.SIP_TRUNK_SNAPSHOTS.name,),
     CURRENT_FINDINGS.name: (schema.SIP_TRUNK_SNAPSHOTS.name, *(table.name for table in AUDIT_TABLES)),

@@ -18,7 +18,17 @@ from sip_trunks.warehouse import sql
 from sip_trunks.warehouse.changes import difference_query, steps_query
 from sip_trunks.warehouse.columns import as_moment, has_derived, list_selected, name_column, select_view
 from sip_trunks.warehouse.findings import create_findings
-from sip_trunks.warehouse.sql import DATASET, HISTORY, OBSERVATIONS, TRUNKS, comment_on, create_view, literal, quoted
+from sip_trunks.warehouse.sql import (
+    ASSIGNMENTS,
+    DATASET,
+    HISTORY,
+    OBSERVATIONS,
+    TRUNKS,
+    comment_on,
+    create_view,
+    literal,
+    quoted,
+)
 from sip_trunks.warehouse.state import DRIFT_QUERY
 from trunk_transforms import schema
 from trunk_transforms.enrich import number_patterns as patterns
@@ -26,6 +36,7 @@ from trunk_transforms.enrich.addresses import HOST
 from trunk_transforms.enrich.countries import COUNTRY_ALIASES, COUNTRY_NAMES
 from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER, default_providers, host_pattern
 from trunk_transforms.schema import reports as report_schema
+from trunk_transforms.schema.assignments import ASSIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,6 +49,10 @@ if TYPE_CHECKING:
 _TRUNKS, _HISTORY = schema.SIP_TRUNKS.name, schema.SIP_TRUNKS_HISTORY.name
 _TABLES = {table.name for table in schema.EVERY_TABLE}
 _SPACES = r"[\s\p{Z}]"
+_ASSIGNED = {
+    "has_inbound_assistant": "assigned.has_inbound_assistant",
+    "assistant_count": "json_array_length(assigned.assistants)::BIGINT",
+}
 
 
 def create_views(
@@ -65,7 +80,8 @@ def create_views(
         _create_macro(connection, report_schema.COUNTRY_NAME, _country_name("country_code::VARCHAR"))
         for table in schema.EVERY_TABLE:
             if table.name in stored:
-                _create_view_of(connection, table, stored[table.name], kind)
+                is_assigned = table is schema.SIP_TRUNKS and schema.SIP_TRUNK_ASSIGNMENTS.name in stored
+                _create_view_of(connection, table, stored[table.name], kind, is_assigned=is_assigned)
         if _TRUNKS in stored:
             create_view(connection, report_schema.TRUNK_COUNTS, _COUNTS)
         if history and has_observations:
@@ -77,9 +93,11 @@ def create_views(
             has_load_ids = "_dlt_load_id" in stored[schema.SIP_TRUNK_SNAPSHOTS.name]
             create_view(connection, schema.DRIFT, _joining(DRIFT_QUERY, has_load_ids=has_load_ids))
             if history:
-                steps = _joining(steps_query(history), has_load_ids=has_load_ids)
+                is_assigned = schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name in stored
+                steps = _joining(steps_query(history, is_assigned=is_assigned), has_load_ids=has_load_ids)
                 create_view(connection, report_schema.SIP_TRUNK_CHANGES, steps)
-                between = difference_query(history, as_moment("since"), as_moment("as_of"))
+                moments = as_moment("since"), as_moment("as_of")
+                between = difference_query(history, *moments, is_assigned=is_assigned)
                 _create_macro(connection, report_schema.CHANGES_BETWEEN, _joining(between, has_load_ids=has_load_ids))
         create_findings(connection)
         for name, (meaning, meanings) in schema.DLT_TABLES.items():
@@ -129,10 +147,20 @@ def _create_macro(connection: duckdb.DuckDBPyConnection, macro: report_schema.Ma
 
 
 def _create_view_of(
-    connection: duckdb.DuckDBPyConnection, table: schema.Table, stored: Mapping[str, str], kind: str
+    connection: duckdb.DuckDBPyConnection,
+    table: schema.Table,
+    stored: Mapping[str, str],
+    kind: str,
+    *,
+    is_assigned: bool = False,
 ) -> None:
-    columns = select_view(table, stored)
-    query = f"SELECT {list_selected(columns)} FROM {DATASET}.{table.name} AS stored"
+    columns, source = select_view(table, stored), f"{DATASET}.{table.name} AS stored"
+    if is_assigned:
+        own = {name: columns.pop(name) for name in ("row_version", "_dlt_load_id") if name in columns}
+        columns |= _ASSIGNED | own
+        same = "assigned.account = stored.account AND assigned.trunk_id = stored.id"
+        source += f" LEFT JOIN {ASSIGNMENTS} AS assigned ON {same}"
+    query = f"SELECT {list_selected(columns)} FROM {source}"
     connection.execute(f"CREATE OR REPLACE VIEW main.{table.name} AS {query}")
     meanings = {name: describe_column(table, name) for name in columns}
     comment_on(connection, "VIEW", f"main.{table.name}", table.grain, meanings)
@@ -144,6 +172,8 @@ def describe_column(table: schema.Table, name: str) -> str:
     """Return the meaning of a column of a table or its view, declared or not."""
     if name in table.meanings:
         return table.meanings[name]
+    if name in ASSIGNED and table is schema.SIP_TRUNKS:
+        return ASSIGNED[name].explanation
     if name in report_schema.IN_VIEWS and has_derived(table):
         return report_schema.DERIVED[name].column.explanation
     if name.endswith(schema.VARIANT_SUFFIX):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+import msgspec
+import pyarrow as pa
 import pytest
 
-from sip_trunks.famulor.demo import trunks_at
+from sip_trunks.famulor.demo import assistants_at, numbers_at, trunks_at
+from tests.support.assignments import frame_of
 from tests.support.frames import day
 from tests.support.stories import inputs_of
 from trunk_transforms.audit.rules import RULES
+from trunk_transforms.parse.assignments import Assignments, Assistant, Number, keep_fields, parse_assignments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +27,7 @@ ELSEWHERE = {
     "duplicate-across-accounts": "needs several accounts",
     "changed-out-of-hours": "is off without a setting",
     "credential-age": "needs a year of history",
+    "usage-unused": "needs 90 days of history",
 }
 
 
@@ -28,7 +35,13 @@ ELSEWHERE = {
 def findings() -> pd.DataFrame:
     """Return the findings after some runs, an hour apart."""
     told = {edition / 24: trunks_at(edition) for edition in range(RUNS)}
-    return inputs_of({"demo": told}, day(RUNS / 24)).findings
+    inputs, last = inputs_of({"demo": told}, day(RUNS / 24)), RUNS - 1
+    numbers, assistants = (map(bytes, map(msgspec.json.encode, listed(last))) for listed in (numbers_at, assistants_at))
+    assignments = Assignments(keep_fields(numbers, Number), keep_fields(assistants, Assistant))
+    trunks = pa.table({"id": [trunk["id"] for trunk in trunks_at(last)]})
+    rows = parse_assignments(assignments, trunks, "demo").rows.to_pylist()
+    assigned = frame_of(*(row | {"assistants": json.loads(row["assistants"])} for row in rows))
+    return replace(inputs, tables={**inputs.tables, "assignments": assigned}).findings
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -33,7 +33,7 @@ NOW = datetime(2026, 7, 1, tzinfo=UTC)
 PROVIDERS = default_providers()
 FAMILIES = (
     *("allowlist", "provider", "proxy", "host", "number", "country", "duplicate", "inbound", "exposure", "username"),
-    *("format", "value", "protection", "flapping", "changed", "credential"),
+    *("format", "value", "usage", "protection", "flapping", "changed", "credential"),
 )
 EMPTY = json.dumps([])
 OPEN = json.dumps(["0.0.0.0/0"])
@@ -83,7 +83,8 @@ def test_codes_are_stable() -> None:
         "inbound-auth-unsupported inbound-number-conflict "
         "exposure-password exposure-username-blank exposure-username-number exposure-username-default "
         "exposure-shared-credential username-length format-outlier format-national-countries value-unknown "
-        "value-unreadable protection-weakened flapping changed-out-of-hours credential-age"
+        "value-unreadable usage-unanswered usage-inactive usage-unused protection-weakened flapping "
+        "changed-out-of-hours credential-age"
     )
     assert [rule.code for rule in RULES.values() if rule.is_cross_account] == [
         "allowlist-shared",

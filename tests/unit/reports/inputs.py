@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from tests.support.assignments import frame_of, use
 from tests.support.changes import log_changes
 from tests.support.frames import day, drift, observations, trunks, versions
 from trunk_transforms.reports.inputs import Options, ReportInputs
@@ -34,6 +35,7 @@ def inputs(**options: Any) -> ReportInputs:
     observed = observations(0, 1, 2)
     tables = {
         "trunks": TRUNKS,
+        "assignments": frame_of({"trunk_id": 2, "assistants": [use(status="inactive")]}, {"trunk_id": 4}),
         "lifetimes": seen[["account", "id", "created_at", "valid_from", "valid_to"]],
         "changes": log_changes(seen, observed, drift(), since=None, as_of=NOW),
         "observations": observed,

@@ -15,14 +15,17 @@ from trunk_transforms.audit.past import RECENT, Past
 from trunk_transforms.audit.rules import RULES
 from trunk_transforms.audit.rules.rule import Rule
 from trunk_transforms.audit.suppressions import Suppression, suppress
+from trunk_transforms.enrich.assistants import with_use
 from trunk_transforms.enrich.countries import derive_country_name
 from trunk_transforms.enrich.numbers import derive_numbers
 from trunk_transforms.enrich.providers import Providers, default_providers, derive_provider
 from trunk_transforms.history.freshness import derive_freshness
 from trunk_transforms.history.growth import Period, derive_growth, list_fitting_periods
 from trunk_transforms.reports.counts import count_groups, count_trunks, rank_groups
-from trunk_transforms.reports.masking import mask_changes, mask_columns, mask_findings
+from trunk_transforms.reports.masking import mask_assistants, mask_changes, mask_columns, mask_findings
 from trunk_transforms.reports.overview import derive_accounts, derive_overview
+from trunk_transforms.reports.unanswered import derive_unanswered
+from trunk_transforms.schema.assignments import UNANSWERED
 from trunk_transforms.schema.findings import FIXED_FINDINGS
 from trunk_transforms.schema.reports import BY_FORMAT_AND_COUNTRY, DERIVED
 from trunk_transforms.schema.tables import SIP_TRUNKS
@@ -73,9 +76,9 @@ class ReportInputs:
     `tables` has the frames that `tables_needed` names: `trunks` (current state), `lifetimes` (rows of the history),
     `changes` (rows of `CHANGES`), `changed_trunks` (their trunks, and those of which only drift changed) and
     `observations` (`sip_trunk_snapshots`). `findings_history` and `audited_rules`, which runs have stored, are
-    optional, as are the frames of `Past`: `recent_versions`, `recent_changes` and `credentials`. Count reports accept
-    `groups` in place of `trunks`: the number of trunks, `trunk_count`, per combination of the columns to count by, or
-    of their base columns.
+    optional, as are the frames of `Past`: `recent_versions`, `recent_changes` and `credentials`; and `assignments`, by
+    account and trunk. Count reports accept `groups` in place of `trunks`: the number of trunks, `trunk_count`, per
+    combination of the columns to count by, or of their base columns.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -138,6 +141,16 @@ class ReportInputs:
         return derive_growth(*stored, as_of=self.options.as_of, since=since, period=period)
 
     @cached_property
+    def unanswered(self) -> pd.DataFrame:
+        """The trunks that no assistant answers; none if the assignments are not read."""
+        if "assignments" not in self.tables:
+            return pd.DataFrame(columns=UNANSWERED.names)
+        assignments = self._only(self.tables["assignments"])
+        if self.options.is_masked:
+            return mask_columns(derive_unanswered(self.tables["trunks"], mask_assistants(assignments)))
+        return derive_unanswered(self.tables["trunks"], assignments)
+
+    @cached_property
     def changes(self) -> pd.DataFrame:
         """The changes, by step or between two moments."""
         changes = self._only(self.tables["changes"])
@@ -171,9 +184,11 @@ class ReportInputs:
 
     def audit(self, rules: Sequence[Rule]) -> pd.DataFrame:
         """Return the findings of these rules, suppressed ones included. Rules compare the trunks of all accounts."""
-        options = self.options
+        options, trunks = self.options, self.trunks
+        if len(self.tables.get("assignments", ())):
+            trunks = with_use(trunks, self.tables["assignments"])
         findings = audit_trunks(
-            self.trunks,
+            trunks,
             providers=options.providers,
             as_of=options.as_of,
             rules=rules,

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import pandas as pd
 
+from trunk_transforms.enrich.assistants import rename_assistants
 from trunk_transforms.schema.tables import API_COLUMNS, VARIANT_SUFFIX
 
 _DOTS = "••••••"
@@ -44,6 +45,12 @@ def mask_changes(changes: pd.DataFrame) -> pd.DataFrame:
         n: changes[n].mask(known, _map(changes[n])).mask(other, _map_revealing(changes[n])) for n in ("old", "new")
     }
     return changes.assign(**masked)
+
+
+def mask_assistants(assignments: pd.DataFrame) -> pd.DataFrame:
+    """Return the assignments with the names of assistants masked."""
+    masked = assignments["assistants"].map(lambda text: rename_assistants(text, mask), na_action="ignore")
+    return assignments.assign(assistants=masked.astype("str"))
 
 
 def mask_findings(findings: pd.DataFrame, trunks: pd.DataFrame) -> pd.DataFrame:

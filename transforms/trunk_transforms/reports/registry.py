@@ -35,4 +35,5 @@ def trunk_columns(names: Sequence[str], by: Sequence[str]) -> list[str]:
     else:
         wanted = [column for name in names for column in (by if name == "counts" else REPORTS[name].by)]
         wanted += ["sip_address"] if "coverage" in names else []
+        wanted += ["account", "id", "phone_number", "nickname"] if "unanswered" in names else []
     return list(dict.fromkeys(DERIVED[name].base if name in DERIVED else name for name in wanted))

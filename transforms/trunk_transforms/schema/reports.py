@@ -5,6 +5,7 @@ Comments, the data dictionary and the reports are built from it. Like `tables`, 
 
 from dataclasses import dataclass, replace
 
+from trunk_transforms.schema.assignments import ASSIGNED, UNANSWERED
 from trunk_transforms.schema.findings import COVERAGE, CURRENT_FINDINGS, FIXED_FINDINGS, SEVERITIES
 from trunk_transforms.schema.tables import ACCOUNT, SIP_TRUNKS, TRUNK_ID, Column, Table, own, own_or_null
 
@@ -48,7 +49,7 @@ _LEGS = (
 )
 CHANGES = Table(
     "changes",
-    "One row per added or removed trunk, and one per changed field of a trunk.",
+    "One row per added or removed trunk, and one per changed field of a trunk; has_inbound_assistant is one of them.",
     (
         ACCOUNT,
         TRUNK_ID,
@@ -65,6 +66,7 @@ CHANGES = Table(
 
 # The API returns no password. When a password changes, only updated_at changes.
 CREDENTIAL_NOTE = "possible credential change, which re-creates both legs: only updated_at changed"
+
 
 _FIRST_SEEN = "Trunks in a snapshot for the first time; in an account's first snapshot, all of its trunks."
 GROWTH = Table(
@@ -170,12 +172,13 @@ _FRESHNESS = "When was the last snapshot of each account, and which runs are mis
 _ACCOUNTS = "Which accounts need attention first?"
 _FIXED = "Which findings were fixed in the last 7 days?"
 _AUDIT = "What is misconfigured, how severe is it, and how is it fixed?"
+_UNANSWERED = "Which trunks does no assistant answer?"
 _COVERAGE = "Which trunks are not fully checked by the audit, and which rules skip them?"
 
 REPORTS = {
     report.name: report
     for report in (
-        Report("overview", _OVERVIEW, OVERVIEW, ("trunks", "changes", "changed_trunks", "observations")),
+        Report("overview", _OVERVIEW, OVERVIEW, ("trunks", "assignments", "changes", "changed_trunks", "observations")),
         _count_report("counts", "How many trunks are there by calling format and country?", *BY_FORMAT_AND_COUNTRY),
         _count_report("by_country", "How many trunks are there by country?", "country_code", is_on_page=False),
         _count_report("by_provider", "How many trunks are there by provider?", "provider"),
@@ -184,9 +187,10 @@ REPORTS = {
         Report("growth", _GROWTH, GROWTH, ("lifetimes", "observations"), has_picture=True),
         Report("changes", _CHANGES, CHANGES, ("changes",)),
         Report("freshness", _FRESHNESS, FRESHNESS, ("observations",), is_on_page=False),
-        Report("accounts", _ACCOUNTS, ACCOUNTS, ("trunks", "observations")),
-        Report("audit", _AUDIT, CURRENT_FINDINGS, has_picture=True),
-        Report("fixed", _FIXED, FIXED_FINDINGS, ("trunks", "observations")),
+        Report("accounts", _ACCOUNTS, ACCOUNTS, ("trunks", "assignments", "observations")),
+        Report("audit", _AUDIT, CURRENT_FINDINGS, ("trunks", "assignments"), has_picture=True),
+        Report("unanswered", _UNANSWERED, UNANSWERED, ("trunks", "assignments")),
+        Report("fixed", _FIXED, FIXED_FINDINGS, ("trunks", "assignments", "observations")),
         Report("coverage", _COVERAGE, COVERAGE),
     )
 }
@@ -363,5 +367,5 @@ MACROS = (TRUNKS_AS_OF, CHANGES_BETWEEN, NUMBER_KIND, PROVIDER_OF, COUNTRY_NAME)
 IN_VIEWS = {"number_kind": NUMBER_KIND, "provider": PROVIDER_OF, "country_name": COUNTRY_NAME}
 """The derived columns in the views of trunks and versions, each after its base column, and their macros."""
 
-DERIVED_NAMES = frozenset({*DERIVED, *COUNT_COLUMNS, *(macro.name for macro in MACROS)})
+DERIVED_NAMES = frozenset({*DERIVED, *COUNT_COLUMNS, *ASSIGNED, *(macro.name for macro in MACROS)})
 """The names of derived columns and macros. A field of the API with such a name gets another one, and is drift."""

@@ -106,11 +106,8 @@ def loaded_tables(resources: Iterable[Resource]) -> tuple[Table, ...]:
 TABLES = loaded_tables(RESOURCES)
 """The tables that loads write."""
 
-OPTIONAL_TABLES = (
-    *AUDIT_TABLES,
-    *(table for resource in RESOURCES if resource.is_optional for table in resource.tables),
-)
-"""The tables that do not exist if there was no audit, or no snapshot with an optional list."""
+REQUIRED_TABLES = loaded_tables(resource for resource in RESOURCES if not resource.is_optional)
+"""The tables that every load writes, so that they exist if anything is stored."""
 
 EVERY_TABLE: tuple[Table, ...] = (*TABLES, *AUDIT_TABLES, SIP_TRUNK_SNAPSHOT_ROWS)
 """The tables of a lake. The other destinations have all but the full snapshots."""

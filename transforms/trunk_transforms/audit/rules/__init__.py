@@ -17,6 +17,7 @@ from trunk_transforms.audit.rules import (
     inbound,
     number,
     provider,
+    usage,
     username,
     value,
 )
@@ -24,7 +25,7 @@ from trunk_transforms.audit.rules.rule import Rule
 
 _MODULES = (
     *(allowlist, allowlist_comparison, provider, host, number, country, duplicate, inbound, exposure, username),
-    *(calling_format, value, history),
+    *(calling_format, value, usage, history),
 )
 _DEFINED = [rule for module in _MODULES for rule in vars(module).values() if isinstance(rule, Rule)]
 _FAMILIES = list(dict.fromkeys(rule.family for rule in _DEFINED))

@@ -141,6 +141,10 @@ def check_number_replaced(context: AuditContext) -> Findings:
     pairs = gained.merge(removed.dropna(subset="inbound_number"), on=["account", "inbound_number"])
     last = pairs.sort_values("valid_to").drop_duplicates("row", keep="last").set_index("row")
     seen = "same number as trunk " + ids(last) + ", which was removed at " + _show(last["valid_to"])
+    if "has_inbound_assistant" in trunks:
+        is_assigned = trunks["has_inbound_assistant"].reindex(last.index)
+        answers = {True: "; an inbound assistant has the new one", False: "; no inbound assistant has the new one"}
+        seen += is_assigned.map(answers).fillna("")
     return as_findings(seen, cause=name_number(trunks.loc[last.index]))
 
 

@@ -1,0 +1,37 @@
+"""The declaration of what follows from the assignments: columns of the view of trunks, and the unanswered trunks."""
+
+from trunk_transforms.schema.tables import ACCOUNT, ASSIGNMENT_COLUMNS, TRUNK_ID, Table, own, own_or_null
+
+_ASSISTANT_COUNT = (
+    "Assistants that use the number, inactive and deleted ones included; null if it is unknown. Exists once "
+    "sources.famulor.assignments was on, as does has_inbound_assistant."
+)
+ASSIGNED = {
+    column.name: column
+    for column in (
+        *(column for column in ASSIGNMENT_COLUMNS if column.name == "has_inbound_assistant"),
+        own_or_null("assistant_count", "bigint", _ASSISTANT_COUNT),
+    )
+}
+"""The columns of the view of trunks that come from `sip_trunk_assignments`, if it exists."""
+
+UNANSWERED_NOTE = "lost its assistant: no inbound assistant is assigned to the number"
+
+UNANSWERED_REASONS = ("no inbound assistant", "only inactive or deleted assistants")
+UNANSWERED = Table(
+    "unanswered",
+    "One row per trunk that no active inbound assistant answers, those that are unanswered the longest first. Empty if "
+    "sources.famulor.assignments is off.",
+    (
+        ACCOUNT,
+        TRUNK_ID,
+        own_or_null("phone_number", "text", "The trunk's number."),
+        own_or_null("nickname", "text", "The trunk's nickname."),
+        own("reason", "text", "Why nobody answers.", UNANSWERED_REASONS),
+        own_or_null(
+            "assistants", "text", "The assistants that use the number all the same, with their type and status."
+        ),
+        own("since", "timestamp", "The first snapshot with these assistants (UTC)."),
+    ),
+    ("account", "trunk_id"),
+)
