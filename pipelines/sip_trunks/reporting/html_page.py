@@ -89,14 +89,16 @@ def _name_page(accounts: Sequence[str]) -> str:
 def _parts(reports: Frames, as_of: datetime) -> dict[str, Any]:
     """Return the template's variables: one per report, and two lists of counts, as grids and as bars."""
     parts: dict[str, Any] = {"heats": [], "bars": []}
+    most = _MOST_TRUNKS_OF_A_RULE
+    groups = summaries.group_by_cause(reports["audit"], most, most) if "audit" in reports else []
     for name, frame in reports.items():
         match name:
             case "overview":
-                parts |= {"tiles": list(_tiles(reports, as_of)), name: _lines(frame, reports)}
+                parts |= {"tiles": list(_tiles(reports, groups, as_of)), name: _lines(frame, reports)}
             case "growth":
                 parts[name] = _growth(frame)
             case "audit":
-                parts[name] = _findings(frame)
+                parts[name] = _findings(frame, groups)
             case "coverage":
                 parts[name] = list(describe_coverage(frame))
             case "changes":
@@ -114,7 +116,7 @@ def _parts(reports: Frames, as_of: datetime) -> dict[str, Any]:
     return parts
 
 
-def _tiles(reports: Frames, as_of: datetime) -> Iterator[dict[str, Any]]:
+def _tiles(reports: Frames, causes: list[summaries.FindingGroup], as_of: datetime) -> Iterator[dict[str, Any]]:
     """Yield the most important number of each report: the section it leads to, its label, details and colour."""
     if "counts" in reports:
         counts = reports["counts"]
@@ -122,7 +124,7 @@ def _tiles(reports: Frames, as_of: datetime) -> Iterator[dict[str, Any]]:
         where = f"in {countries} {agree(countries, 'country', 'countries')}" if countries else None
         yield _tile("counts", int(counts["trunk_count"].sum()), "trunk", detail=where)
     if "audit" in reports:
-        severities = summaries.count_causes(reports["audit"])
+        severities = Counter(cause.severity for cause in causes)
         worst = [f"{count:,} {severity}" for severity, count in severities.items() if severity in SEVERITIES[-2:]]
         colour = next(iter(severities), "fixed")
         yield _tile("audit", severities.total(), "cause", " to fix", detail=", ".join(worst), colour=colour)
@@ -177,18 +179,18 @@ def _growth(growth: pd.DataFrame) -> dict[str, Any] | None:
     }
 
 
-def _findings(findings: pd.DataFrame) -> dict[str, Any]:
+def _findings(findings: pd.DataFrame, groups: list[summaries.FindingGroup]) -> dict[str, Any]:
     """Return the findings by severity and rule, worst first: the rule, and the first trunks that it found.
 
     `fix` is set if it is the same for every trunk of the rule. `first` has the worst causes.
     """
-    groups: dict[tuple[str, str], list[summaries.FindingGroup]] = {}
-    for group in summaries.group_by_cause(findings, _MOST_TRUNKS_OF_A_RULE, _MOST_TRUNKS_OF_A_RULE):
-        groups.setdefault((group.severity, group.rule), []).append(group)
-    most = min(_MOST_TRUNKS_OF_A_RULE, max(_MOST_FINDINGS // max(len(groups), 1), 1))
+    by_rule: dict[tuple[str, str], list[summaries.FindingGroup]] = {}
+    for group in groups:
+        by_rule.setdefault((group.severity, group.rule), []).append(group)
+    most = min(_MOST_TRUNKS_OF_A_RULE, max(_MOST_FINDINGS // max(len(by_rule), 1), 1))
     rules: list[dict[str, Any]] = []
     first: list[dict[str, Any]] = []
-    for (severity, code), causes in groups.items():
+    for (severity, code), causes in by_rule.items():
         is_first = len(first) < _MOST_FIRST
         first += map(_first, causes[: _MOST_FIRST - len(first)])
         fixes = {group.fix for group in causes}

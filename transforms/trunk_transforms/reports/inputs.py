@@ -127,14 +127,13 @@ class ReportInputs:
     def fitted_growth(self) -> pd.DataFrame:
         """The growth since the first snapshot in the finest period that fits a chart.
 
-        It is `growth` if a period is asked for, or if the snapshots are in one period.
+        It is `growth` if a period is asked for, or for an hour after the first snapshot.
         """
         options, seen_at = self.options, self._only(self.tables["observations"])["snapshot_at"]
         first_at = seen_at.min() if options.since is None else options.since
-        if options.period or seen_at.empty:
+        if options.period or seen_at.empty or options.as_of - first_at < timedelta(hours=1):
             return self.growth
-        fitted = self._grow(list_fitting_periods(first_at, options.as_of)[0], first_at)
-        return fitted if fitted["period"].nunique() > 1 else self.growth
+        return self._grow(list_fitting_periods(first_at, options.as_of)[0], first_at)
 
     def _grow(self, period: Period, since: datetime | None) -> pd.DataFrame:
         stored = [self._only(self.tables[name]) for name in ("lifetimes", "observations")]
@@ -161,11 +160,9 @@ class ReportInputs:
         """The changes with the nickname of each trunk, the last one if it was removed; null if it is not known."""
         stored = [self.tables[name] for name in ("recent_versions", "trunks") if name in self.tables]
         named = [frame[["account", "id", "nickname"]] for frame in stored if "nickname" in frame]
-        if not named:
-            return self.changes.assign(nickname=None)
-        key = ["account", "trunk_id"]
-        names = pd.concat(named).rename(columns={"id": "trunk_id"}).drop_duplicates(key, keep="last")
-        return self.changes.merge(names, on=key, how="left", validate="m:1")
+        names = {(account, key): name for frame in named for account, key, name in frame.itertuples(index=False)}
+        keys = zip(self.changes["account"], self.changes["trunk_id"], strict=True)
+        return self.changes.assign(nickname=pd.Series(map(names.get, keys), self.changes.index, "object"))
 
     @cached_property
     def freshness(self) -> pd.DataFrame:
