@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections import Counter
 from datetime import datetime
 from hashlib import sha256
 from importlib.resources import files
