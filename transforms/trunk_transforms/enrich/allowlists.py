@@ -44,6 +44,8 @@ class Allowlists:
     _read: dict[int, Entries] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, position: int) -> Entries:
+        if self.is_plain[position]:  # there are many, and each is read rarely
+            return read_allowlist(self.texts[position].as_py())
         if position not in self._read:
             self._read[position] = read_allowlist(self.texts[position].as_py(), self._known)
         return self._read[position]

@@ -58,10 +58,11 @@ def check_outlier(context: AuditContext) -> Findings:
     members["group"] = combine(members["account"], members["place"])
     members["kind"] = combine(members["group"], members["host"], members["allowlist"])
     kinds = members.drop_duplicates("kind").assign(count=np.bincount(members["kind"]))
-    groups = defaultdict(list)
-    for kind in kinds.loc[kinds["group"].isin(_list_mixed(context, kinds))].itertuples():
-        groups[kind.group].append(kind)
-    found = {kind: texts for group in groups.values() for kind, *texts in _compare(context, group)}
+    kinds, shared = _list_unusual(context, kinds)
+    groups: dict[int, list[Any]] = defaultdict(list)
+    for number, kind in zip(kinds["group"].tolist(), kinds.itertuples(), strict=True):
+        groups[number].append(kind)
+    found = {kind: text for number, group in groups.items() for kind, *text in _compare(context, group, shared[number])}
     if not found:
         return NOTHING
     hits = members["kind"].loc[members["kind"].isin(list(found))]
@@ -69,23 +70,31 @@ def check_outlier(context: AuditContext) -> Findings:
     return as_findings(texts["seen"], cause=texts["cause"])
 
 
-def _list_mixed(context: AuditContext, kinds: pd.DataFrame) -> Integers:
-    """Return the groups of at least four trunks in which a list may be unusual, without reading most lists.
+def _list_unusual(context: AuditContext, kinds: pd.DataFrame) -> tuple[pd.DataFrame, defaultdict[int, set[int]]]:
+    """Return the lists that may be unusual in a group of at least four trunks, without reading the others.
 
-    None is if no address is on all lists but one, and an address of its own is on no list, or on half of them. Groups
-    with networks or with odd lists are not ruled out.
+    Adds the `size` of the group. The second result has the addresses, as numbers, that other lists of the group have;
+    none if the group has networks or odd lists, or an address is on all lists but one: then all lists are returned.
     """
     positions, groups, counts = (kinds[name].to_numpy() for name in ("allowlist", "group", "count"))
-    sizes = np.bincount(groups, counts)
+    sizes = np.bincount(groups, counts).astype(int)
     places, firsts, lasts = context.allowlists.list_entries(positions)
     networks, _ = number_combinations([groups[places], firsts, lasts])
     used = np.bincount(networks, counts[places])[networks]
     is_own = (used == 1) & ~context.providers.known_addresses.overlap(firsts, lasts)
     own_counts = np.bincount(groups[np.unique(places[is_own])], minlength=len(sizes))
-    is_unusual = (used == 1) & (2 * own_counts < sizes)[groups[places]]
-    is_mixed = is_unusual | (used == sizes[groups[places]] - 1) | (firsts < lasts)
-    mixed: Integers = np.union1d(groups[places][is_mixed], groups[context.allowlists.may_repeat[positions]])
-    return mixed[sizes[mixed] >= _FEWEST_COMPARED]
+    is_whole = np.zeros(len(sizes), dtype=bool)
+    is_whole[groups[places[(used == sizes[groups[places]] - 1) | (firsts < lasts)]]] = True
+    is_whole[groups[context.allowlists.may_repeat[positions]]] = True
+    is_unusual = is_whole[groups]
+    # If many trunks have addresses of their own, the account is meant to be so.
+    is_unusual[places[(used == 1) & (2 * own_counts < sizes)[groups[places]]]] = True
+    is_unusual &= sizes[groups] >= _FEWEST_COMPARED
+    is_shared = (used > 1) & (is_unusual & ~is_whole[groups])[places]
+    shared: defaultdict[int, set[int]] = defaultdict(set)
+    for group, first in zip(groups[places[is_shared]].tolist(), firsts[is_shared].tolist(), strict=True):
+        shared[group].add(first)
+    return kinds.assign(size=sizes[groups]).loc[is_unusual], shared
 
 
 def _is_comparable(entries: Entries) -> bool:
@@ -95,20 +104,21 @@ def _is_comparable(entries: Entries) -> bool:
     return is_clear and measure_share(allowed) <= LARGEST_SHARE
 
 
-def _compare(context: AuditContext, group: Sequence[Any]) -> Iterator[tuple[int, str, str]]:
+def _compare(context: AuditContext, group: Sequence[Any], shared: set[int]) -> Iterator[tuple[int, str, str]]:
     """Yield the kind of each unusual allowlist in a group, what is unusual about it, and the cause."""
     provider = context.providers.by_name.get(group[0].provider)
     lists = [_list_own(context, provider, context.allowlists[kind.allowlist]) for kind in group]
-    size = sum(kind.count for kind in group)
+    size = group[0].size
     counts: Counter[Network] = Counter()
     for kind, networks in zip(group, lists, strict=True):
         counts.update(dict.fromkeys(networks, kind.count))
     wider = NetworkSet(network for network in counts if network.num_addresses > 1)
     alone = {n for n, count in counts.items() if count == 1 and (n.num_addresses > 1 or not wider.overlaps(n))}
+    alone = {network for network in alone if int(network.network_address) not in shared}
     # If many trunks have addresses of their own, the account is meant to be so.
     if 2 * sum(not alone.isdisjoint(networks) for networks in lists) >= size:
         alone = set()
-    common = [network for network, count in counts.items() if count == size - 1]
+    common = [network for network, count in counts.items() if count == size - 1 and not shared]
     for kind, networks in zip(group, lists, strict=True):
         allowed_by = allowed_networks(context.allowlists[kind.allowlist])
         allowed = [network for network in networks if network in alone]
