@@ -58,6 +58,7 @@ def test_the_result_as_json_has_all_of_it(api: Api) -> None:
         "removed_count": 0,
         "drift_count": 0,
         "drift": None,
+        "assignments_error": None,
         "error": None,
         "exit_code": 0,
     }
