@@ -71,6 +71,7 @@ def as_moment(value: str) -> str:
     text = f"{value}::VARCHAR"
     for pattern, replacement in (
         (r"^(\d+-\d+-\d+)$", r"\1 00:00"),
+        (r"^(\d+-\d+-\d+[T ]\d+)([Zz+-].*)?$", r"\1:00\2"),
         (r"^(\d+-\d+-\d+[T ]\d+:\d+)([Zz+-].*)?$", r"\1:00\2"),
         (r"^(\d+-\d+-\d+[T ][\d:.]+)$", r"\1Z"),
     ):

@@ -99,6 +99,7 @@ _BOUNDS = 2
 # Names that no public DNS has.
 _INTERNAL = re.compile(
     rf"{_SINGLE_LABEL}|(?:{_LABEL}\.)+(?:corp|home|home\.arpa|internal|intranet|lan|local|localdomain|localhost|private)"
+    rf"|(?:{_LABEL}\.)*(?:fritz\.box|speedport\.ip)"
 )
 _RESERVED = re.compile(rf"(?:{_LABEL}\.)+(?:alt|example|invalid|onion|test)")
 

@@ -118,6 +118,8 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         # A range is neither a host name nor harmless.
         ((ips("8.8.8.8-8.8.8.20", *EU),), "high", '"8.8.8.8-8.8.8.20" is a range of addresses: matches no call'),
         ((ips("8.8.8.8-20"),), "high", "write 8.8.8.8/29, 8.8.8.16/30, 8.8.8.20 instead"),
+        # The wide part of a range is not dropped silently: then no network is advised.
+        ((ips("1.0.0.0-1.1.0.0"),), "high", "replace it with the addresses that Telnyx sends calls from"),
         # Ignored: some are left, or none, and then everybody may call.
         ((ips(" 8.8.8.8", *EU),), "high", '" 8.8.8.8" has spaces around it: ignored; write 8.8.8.8 instead'),
         ((ips("8.8.8.8,8.8.4.4", "8.8.8.8:5060"),), "high", 'is a list of addresses: ignored; "8.8.8.8:5060" is an'),
@@ -363,6 +365,7 @@ POSITIVE: dict[str, list[tuple[tuple[Row, ...], str, str, *tuple[int, ...]]]] = 
         ((host("pbx.local"), host("PBX.Lan."), host("a.b.internal")), "high", "exists only inside a network"),
         ((host("pbx.home.arpa"), host("pbx.localdomain:5060")), "high", "exists only inside a network"),
         ((host("localhost"), host("pbx-1"), host("pbx.localhost")), "high", "exists only inside a network"),
+        ((host("fritz.box"), host("pbx.fritz.box"), host("speedport.ip")), "high", "exists only inside a network"),
         *(
             ((host(f"pbx.acme.{end}"), host(f"acme.{end}:5060")), "high", "a name that does not exist on the internet")
             for end in ("test", "invalid", "example", "onion")

@@ -94,7 +94,8 @@ def check_invalid(context: AuditContext) -> Findings:
                 faults.setdefault(_describe_effect(entry), {})[entry] = None
         if not faults:
             return None
-        meant = [n for found in faults.values() for entry in found for n in entry.networks if is_ordinary(n)]
+        readable = (entry for found in faults.values() for entry in found if all(map(is_ordinary, entry.networks)))
+        meant = [network for entry in readable for network in entry.networks]
         seen = "; ".join(
             f"{enumerate_some([f'{quote(entry.text)} {entry.fault or _MAPPED}' for entry in found], 3)}: {effect}"
             for effect, found in faults.items()
