@@ -23,7 +23,7 @@ def test_the_page_shows_the_reports_asks_for_nothing_and_fits_every_screen(
         for text in ("48\ntrunks", "+e164", "United Kingdom", "Telnyx", "allowlist-open", "2130"):
             assert text in shown
         titles = opened.page.locator("h2").all_inner_texts()
-        for title in ("Overview", "Growth", "Changes", "Findings", "Freshness"):
+        for title in ("Do this first", "Growth", "Changes", "Findings", "Fixed since last week", "Accounts"):
             assert title in titles
         for width in (390, 1280):
             opened.page.set_viewport_size({"width": width, "height": 800})
