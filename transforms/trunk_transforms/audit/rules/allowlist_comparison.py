@@ -107,7 +107,8 @@ def _is_comparable(entries: Entries) -> bool:
 def _compare(context: AuditContext, group: Sequence[Any], shared: set[int]) -> Iterator[tuple[int, str, str]]:
     """Yield the kind of each unusual allowlist in a group, what is unusual about it, and the cause."""
     provider = context.providers.by_name.get(group[0].provider)
-    lists = [_list_own(context, provider, context.allowlists[kind.allowlist]) for kind in group]
+    allowlists = [context.allowlists[kind.allowlist] for kind in group]
+    lists = [_list_own(context, provider, entries) for entries in allowlists]
     size = group[0].size
     counts: Counter[Network] = Counter()
     for kind, networks in zip(group, lists, strict=True):
@@ -119,8 +120,8 @@ def _compare(context: AuditContext, group: Sequence[Any], shared: set[int]) -> I
     if 2 * sum(not alone.isdisjoint(networks) for networks in lists) >= size:
         alone = set()
     common = [network for network, count in counts.items() if count == size - 1 and not shared]
-    for kind, networks in zip(group, lists, strict=True):
-        allowed_by = allowed_networks(context.allowlists[kind.allowlist])
+    for kind, entries, networks in zip(group, allowlists, lists, strict=True):
+        allowed_by = allowed_networks(entries)
         allowed = [network for network in networks if network in alone]
         missing = [network for network in common if not covers(allowed_by, network)]
         # An entry with a finding of its own probably stands for the one that is missing.
