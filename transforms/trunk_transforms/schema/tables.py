@@ -87,10 +87,11 @@ class Table:
         return pa.schema([pa.field(c.name, c.arrow_type, nullable=self.may_be_null(c.name)) for c in own_columns])
 
     def full_arrow_schema(self) -> pa.Schema:
-        """Return the Arrow schema of all declared columns, including those that dlt adds."""
+        """Return the Arrow schema of all columns that always exist, including those that dlt adds."""
         import pyarrow as pa
 
-        return pa.schema([(column.name, column.arrow_type) for column in self.columns])
+        always = [column for column in self.columns if column.source == "api" or not column.is_optional]
+        return pa.schema([(column.name, column.arrow_type) for column in always])
 
     def may_be_null(self, column: str) -> bool:
         """Return whether a column may be null when it is loaded.
