@@ -301,7 +301,9 @@ def test_changes_are_listed_below_the_snapshot_that_showed_them(stored: Path) ->
     moment, *lines = call("report", "changes").splitlines()
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ  default", moment)
     assert lines == ["  trunk 42  removed", "  trunk 47  added", "  trunk 48  added", "2 added trunks, 1 removed trunk"]
-    assert call("report", "changes", "--since", "2999-01-01", "--as-of", "2999-01-02") == "no changes\n"
+    assert call("report", "changes", "--since", "2999-01-01", "--as-of", "2999-01-02") == (
+        "no added or removed trunks, no changed fields\n"
+    )
 
 
 @pytest.mark.usefixtures("changed")

@@ -185,7 +185,7 @@ def _label(row: Mapping[Hashable, Any], column: str) -> str:
 
 
 def describe_changes(changes: pd.DataFrame, changed_count: int = 0) -> str:
-    """Return the number of changes in words: `2 added trunks, 1 changed trunk, 5 changed fields`, or `no changes`.
+    """Return the number of changes in words: `2 added trunks, 1 changed trunk, 5 changed fields`.
 
     The arguments are those of `count_changes`.
     """
@@ -193,7 +193,7 @@ def describe_changes(changes: pd.DataFrame, changed_count: int = 0) -> str:
     drift_count = counts["changed trunks"] - count_changes(changes)["changed trunks"]
     remarks = {"changed trunks": f" ({drift_count:,} only by drift)"} if drift_count else {}
     words = (count_of(n, name.removesuffix("s")) + remarks.get(name, "") for name, n in counts.items() if n)
-    return ", ".join(words) or "no changes"
+    return ", ".join(words) or "no added or removed trunks, no changed fields"
 
 
 def group_findings(findings: pd.DataFrame) -> list[tuple[str, str, int]]:

@@ -144,7 +144,7 @@ EMPTY = {
     "by_authorization": "No trunks are stored.",
     "by_number_kind": "No trunks are stored.",
     "growth": "No snapshots are stored.",
-    "changes": "No changes in this period.",
+    "changes": "No trunk was added or removed, and no field changed.",
     "audit": "The audit has no findings.",
     "unanswered": "No trunk is known to be unanswered.",
     "coverage": "Every rule checks every trunk, by facts of the last twelve months.",
