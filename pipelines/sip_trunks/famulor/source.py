@@ -146,10 +146,11 @@ def _quoted(account: str) -> str:
 
 
 def _descriptions(table: schema.Table) -> Any:
+    # dlt warns of a described column without data, so one that may be absent is not described.
     return {
         column.name: {"name": column.name, "description": column.meaning}
         for column in table.columns
-        if column.source != "dlt"
+        if column.source == "api" or not (column.source == "dlt" or column.is_optional)
     }
 
 
