@@ -55,7 +55,8 @@ SNAPSHOTS = (
     list(LATEST),
 )
 
-REPORT_TABLES = [report.table.name for name, report in REPORTS.items() if name != "audit"]
+EMPTY = ("fixed", "unanswered")
+REPORT_TABLES = [report.table.name for name, report in REPORTS.items() if name not in ("audit", *EMPTY)]
 
 OF_THE_FILE = (
     *(f"SELECT * FROM {place}.{table} ORDER BY ALL" for place in ("famulor", "main") for table in TABLES),
