@@ -9,7 +9,7 @@ from tests.support.browser import PATIENCE
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-COUNTS, TRUNKS, CHANGES, STATE, TIMELINE, FINDINGS, RESULT = range(7)
+COUNTS, TRUNKS, CHANGES, STATE, TIMELINE, FINDINGS, UNANSWERED, RESULT = range(8)
 """The places of its tables."""
 
 
