@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pandas as pd
 
-from trunk_transforms.audit.rules.context import AuditContext, Findings, as_findings
+from trunk_transforms.audit.rules.context import NOTHING, AuditContext, Findings, as_findings
 from trunk_transforms.audit.rules.rule import rule
 from trunk_transforms.schema.assignments import UNANSWERED_REASONS
 
@@ -26,7 +26,7 @@ def check_unanswered(context: AuditContext) -> Findings:
     """Find trunks with an allowlist or a username in use that have no inbound assistant."""
     trunks = context.trunks
     if "has_inbound_assistant" not in trunks:
-        return as_findings(pd.Series(dtype="str"))
+        return NOTHING
     is_by_password = (trunks["inbound_authorization_type"] == "auth") & trunks["sip_username"].notna()
     has_allowlist = trunks["allowlist"].map(lambda position: bool(context.allowlists[position]))
     is_by_ip = (trunks["inbound_authorization_type"] == "ip") & has_allowlist
@@ -45,7 +45,7 @@ def check_unanswered(context: AuditContext) -> Findings:
 def check_inactive(context: AuditContext) -> Findings:
     """Find trunks whose inbound assistants are all inactive or deleted."""
     if "has_inbound_assistant" not in context.trunks:
-        return as_findings(pd.Series(dtype="str"))
+        return NOTHING
     rows = context.trunks.index[context.trunks["reason"] == _IDLE]
     return as_findings(pd.Series("only inactive or deleted inbound assistants", index=rows, dtype="str"))
 
@@ -63,7 +63,7 @@ def check_unused(context: AuditContext) -> Findings:
     """Find trunks without any assistant whose settings and assignments did not change for so long."""
     trunks = context.trunks
     if "has_inbound_assistant" not in trunks:
-        return as_findings(pd.Series(dtype="str"))
+        return NOTHING
     is_unused = trunks["is_used"].eq(other=False) & (trunks["unchanged_since"] <= context.as_of - _UNUSED)
     seen = f"no assistant, unchanged for {_UNUSED.days} days"
     return as_findings(pd.Series(seen, index=trunks.index[is_unused.fillna(value=False)], dtype="str"))
