@@ -35,6 +35,9 @@ READERS: list[tuple[list[str], int]] = [
     (["sql", "FROM range(20000)", "--format", "json"], 0),
     (["check"], 0),
     (["rules"], 0),
+    (["--help"], 0),
+    (["--version"], 0),
+    (["report", "--help"], 0),
 ]
 
 

@@ -52,7 +52,14 @@ _EXIT_CODES = """exit codes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; an error is one line on standard error."""
-    options = build_parser().parse_args(arguments)
+    try:
+        options = build_parser().parse_args(arguments)
+    except SystemExit as ended:
+        try:
+            print(end="", flush=True)  # argparse does not notice that its help cannot be written
+        except OSError as error:
+            return _report_error(argparse.Namespace(command=None, debug=False, exit_code=ended.code), error)
+        raise
     try:
         with _using_folders(options.config, options.data_dir):
             settings = None if options.command in _WITHOUT_SETTINGS else checked_settings(options.destination)
