@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Address
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,15 @@ from trunk_transforms.audit.rules.context import (
 )
 from trunk_transforms.audit.rules.rule import rule
 from trunk_transforms.audit.rules.wording import enumerate_first, enumerate_networks, enumerate_some, quote
-from trunk_transforms.enrich.addresses import Network, NetworkSet, covers, is_ordinary, measure_share, show_network
+from trunk_transforms.enrich.addresses import (
+    SPECIAL_ADDRESSES,
+    Network,
+    NetworkSet,
+    covers,
+    is_ordinary,
+    measure_share,
+    show_network,
+)
 from trunk_transforms.enrich.allowlists import Entries, Integers
 from trunk_transforms.enrich.providers import Provider
 
@@ -49,8 +59,8 @@ def check_outlier(context: AuditContext) -> Findings:
     trunks, allowlists = context.trunks, context.allowlists
     is_listed = (trunks["inbound_authorization_type"] == "ip") & (trunks["allowlist"] >= 0)
     members = trunks.loc[is_listed, ["account", "provider", "host", "allowlist"]]
-    odd = np.intersect1d(members["allowlist"], np.flatnonzero(~allowlists.is_plain | ~allowlists.is_ordinary))
-    unclear = [position for position in odd if not _is_comparable(allowlists[position])]
+    unusual = np.intersect1d(members["allowlist"], np.flatnonzero(~allowlists.is_plain | ~allowlists.is_ordinary))
+    unclear = [position for position in unusual if not _is_comparable(allowlists[position])]
     # Gateways of one region need not be those of another one.
     listed = [provider.name for provider in context.providers.providers if provider.has_required_addresses]
     members["place"] = members["provider"].where(members["provider"].isin(listed), members["host"])
@@ -58,11 +68,17 @@ def check_outlier(context: AuditContext) -> Findings:
     members["group"] = combine(members["account"], members["place"])
     members["kind"] = combine(members["group"], members["host"], members["allowlist"])
     kinds = members.drop_duplicates("kind").assign(count=np.bincount(members["kind"]))
-    kinds, shared = _list_unusual(context, kinds)
+    kinds["size"] = np.bincount(kinds["group"], kinds["count"]).astype(int)[kinds["group"]]
+    kinds = kinds.loc[kinds["size"] >= _FEWEST_COMPARED].set_index("kind")
+    entries = _list_entries(context, kinds)
+    is_odd = (entries["used"] == entries["size"] - 1) | (entries["first"] < entries["last"])
+    odd_groups = {*entries.loc[is_odd, "group"], *kinds.loc[allowlists.may_repeat[kinds["allowlist"]], "group"]}
     groups: dict[int, list[Any]] = defaultdict(list)
-    for number, kind in zip(kinds["group"].tolist(), kinds.itertuples(), strict=True):
-        groups[number].append(kind)
-    found = {kind: text for number, group in groups.items() for kind, *text in _compare(context, group, shared[number])}
+    odd: Iterable[Any] = kinds.loc[kinds["group"].isin(odd_groups)].itertuples()
+    for kind in odd:
+        groups[kind.group].append(kind)
+    plain = _compare_addresses(context, entries.loc[~entries["group"].isin(odd_groups)])
+    found = {kind: texts for kind, *texts in chain(plain, *(_compare(context, group) for group in groups.values()))}
     if not found:
         return NOTHING
     hits = members["kind"].loc[members["kind"].isin(list(found))]
@@ -70,31 +86,39 @@ def check_outlier(context: AuditContext) -> Findings:
     return as_findings(texts["seen"], cause=texts["cause"])
 
 
-def _list_unusual(context: AuditContext, kinds: pd.DataFrame) -> tuple[pd.DataFrame, defaultdict[int, set[int]]]:
-    """Return the lists that may be unusual in a group of at least four trunks, without reading the others.
+def _list_entries(context: AuditContext, kinds: pd.DataFrame) -> pd.DataFrame:
+    """Return the entries of plain lists: the `kind` of the list and its facts, the `first` and `last` address.
 
-    Adds the `size` of the group. The second result has the addresses, as numbers, that other lists of the group have;
-    none if the group has networks or odd lists, or an address is on all lists but one: then all lists are returned.
+    `used` is the number of trunks in the group that have the entry.
     """
-    positions, groups, counts = (kinds[name].to_numpy() for name in ("allowlist", "group", "count"))
-    sizes = np.bincount(groups, counts).astype(int)
-    places, firsts, lasts = context.allowlists.list_entries(positions)
-    networks, _ = number_combinations([groups[places], firsts, lasts])
-    used = np.bincount(networks, counts[places])[networks]
-    is_own = (used == 1) & ~context.providers.known_addresses.overlap(firsts, lasts)
-    own_counts = np.bincount(groups[np.unique(places[is_own])], minlength=len(sizes))
-    is_whole = np.zeros(len(sizes), dtype=bool)
-    is_whole[groups[places[(used == sizes[groups[places]] - 1) | (firsts < lasts)]]] = True
-    is_whole[groups[context.allowlists.may_repeat[positions]]] = True
-    is_unusual = is_whole[groups]
+    places, firsts, lasts = context.allowlists.list_entries(kinds["allowlist"].to_numpy())
+    entries = kinds.iloc[places].rename_axis("kind").reset_index().assign(first=firsts, last=lasts)
+    numbers, _ = number_combinations([entries["group"].to_numpy(), firsts, lasts])
+    return entries.assign(used=np.bincount(numbers, entries["count"])[numbers])
+
+
+def _compare_addresses(context: AuditContext, entries: pd.DataFrame) -> Iterator[tuple[int, str, str]]:
+    """Yield what `_compare` does, for groups of lists with addresses alone, none of which only one list lacks.
+
+    Numbers decide, because an account can have as many addresses as trunks.
+    """
+    own = entries.loc[entries["used"] == 1]
+    addresses, names = own["first"].to_numpy(), own["provider"].to_numpy()
+    is_known = context.providers.platform_addresses.overlap(addresses, addresses)
+    for name, provider in context.providers.by_name.items():
+        is_known |= (names == name) & provider.known_addresses.overlap(addresses, addresses)
+    is_special = SPECIAL_ADDRESSES.overlap(addresses, addresses) & ~is_known
+    special, own = own.loc[is_special, "kind"], own.loc[~is_known]
+    list_counts = own.groupby("group")["kind"].nunique()[own["group"]].to_numpy()
     # If many trunks have addresses of their own, the account is meant to be so.
-    is_unusual[places[(used == 1) & (2 * own_counts < sizes)[groups[places]]]] = True
-    is_unusual &= sizes[groups] >= _FEWEST_COMPARED
-    is_shared = (used > 1) & (is_unusual & ~is_whole[groups])[places]
-    shared: defaultdict[int, set[int]] = defaultdict(set)
-    for group, first in zip(groups[places[is_shared]].tolist(), firsts[is_shared].tolist(), strict=True):
-        shared[group].add(first)
-    return kinds.assign(size=sizes[groups]).loc[is_unusual], shared
+    own = own.loc[(2 * list_counts < own["size"]) & ~own["kind"].isin(special)]
+    allowed: dict[int, list[str]] = defaultdict(list)
+    for number, address in zip(own["kind"].tolist(), own["first"].tolist(), strict=True):
+        allowed[number].append(str(IPv4Address(address)))
+    kinds: Iterable[Any] = own.drop_duplicates("kind").set_index("kind").itertuples()
+    for kind in kinds:
+        if not _lacks_addresses(context.providers.by_name.get(kind.provider), kind.host):
+            yield kind.Index, *_describe(kind, f"{enumerate_some(allowed[kind.Index])} allowed")
 
 
 def _is_comparable(entries: Entries) -> bool:
@@ -104,7 +128,7 @@ def _is_comparable(entries: Entries) -> bool:
     return is_clear and measure_share(allowed) <= LARGEST_SHARE
 
 
-def _compare(context: AuditContext, group: Sequence[Any], shared: set[int]) -> Iterator[tuple[int, str, str]]:
+def _compare(context: AuditContext, group: Sequence[Any]) -> Iterator[tuple[int, str, str]]:
     """Yield the kind of each unusual allowlist in a group, what is unusual about it, and the cause."""
     provider = context.providers.by_name.get(group[0].provider)
     allowlists = [context.allowlists[kind.allowlist] for kind in group]
@@ -115,11 +139,9 @@ def _compare(context: AuditContext, group: Sequence[Any], shared: set[int]) -> I
         counts.update(dict.fromkeys(networks, kind.count))
     wider = NetworkSet(network for network in counts if network.num_addresses > 1)
     alone = {n for n, count in counts.items() if count == 1 and (n.num_addresses > 1 or not wider.overlaps(n))}
-    alone = {network for network in alone if int(network.network_address) not in shared}
-    # If many trunks have addresses of their own, the account is meant to be so.
-    if 2 * sum(not alone.isdisjoint(networks) for networks in lists) >= size:
+    if 2 * sum(not alone.isdisjoint(networks) for networks in lists) >= size:  # the account is meant to be so
         alone = set()
-    common = [network for network, count in counts.items() if count == size - 1 and not shared]
+    common = [network for network, count in counts.items() if count == size - 1]
     for kind, entries, networks in zip(group, allowlists, lists, strict=True):
         allowed_by = allowed_networks(entries)
         allowed = [network for network in networks if network in alone]
@@ -130,13 +152,21 @@ def _compare(context: AuditContext, group: Sequence[Any], shared: set[int]) -> I
         groups = provider.groups_for(kind.host) if provider else []
         if any(not find_missing(addresses, allowed_by) for addresses in groups):
             missing = []
-        # Calls of a host that the catalog has no addresses for may come from others than those of its siblings.
-        if provider and provider.has_required_addresses and not groups:
+        if _lacks_addresses(provider, kind.host):
             allowed = []
         seen = [f"{enumerate_networks(n)} {what}" for what, n in (("allowed", allowed), ("missing", missing)) if n]
         if seen:
-            text, place = ", ".join(seen), quote(kind.place)
-            yield kind.kind, f"{text} on this trunk alone of {size} at {place}", f"{text} at {place}"
+            yield kind.Index, *_describe(kind, ", ".join(seen))
+
+
+def _lacks_addresses(provider: Provider | None, host: str) -> bool:
+    """Return whether the catalog has addresses of the provider but none for this host, which may have others."""
+    return provider is not None and provider.has_required_addresses and not provider.groups_for(host)
+
+
+def _describe(kind: Any, text: str) -> tuple[str, str]:
+    """Return what is unusual about a list, and the cause."""
+    return f"{text} on this trunk alone of {kind.size} at {quote(kind.place)}", f"{text} at {quote(kind.place)}"
 
 
 def _list_own(context: AuditContext, provider: Provider | None, entries: Entries) -> list[Network]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import islice
 
 import pandas as pd
@@ -16,6 +17,7 @@ from trunk_transforms.text import printable
 MOST_CHARACTERS = 60
 
 
+@lru_cache(maxsize=1024)  # hosts and accounts come again and again
 def quote(text: str) -> str:
     """Return a text in quotes, on one line, cut to 60 characters."""
     return f'"{printable(text, MOST_CHARACTERS)}"'
