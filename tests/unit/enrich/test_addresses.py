@@ -17,6 +17,7 @@ from trunk_transforms.enrich.addresses import (
     find_host,
     find_overlapping,
     measure_share,
+    measure_span,
     normalize_host,
     parse_ip,
 )
@@ -177,7 +178,8 @@ def test_owners_overlap_if_a_network_of_one_overlaps_that_of_another(owned: dict
         for other, theirs in owned.items()
         if owner != other and any(overlap(one, two) for one in mine for two in theirs)
     }
-    assert find_overlapping(owned) == expected
+    spans = [(*measure_span(network), owner) for owner, networks in owned.items() for network in networks]
+    assert find_overlapping(spans) == expected
 
 
 def _mapped(network: Network) -> Network:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Network,
@@ -82,6 +82,8 @@ _SPECIAL = tuple((ip_network(text), kind) for kind, texts in _RANGES for text in
 SPECIAL_ADDRESSES = NetworkSet(network for network, _ in _SPECIAL)
 _IPV4, _IPV6_IN_USE = ip_network("0.0.0.0/0"), ip_network("2000::/3")
 _IPV4_MAPPED = ip_network("::ffff:0:0/96")
+FIRST_MAPPED = int(_IPV4_MAPPED.network_address)
+"""0.0.0.0 in IPv6 notation, as a number."""
 # The infrastructure ignores an entry with one of these.
 _IGNORED = re.compile(r"[ \t\r\n,()+*;]|://")
 
@@ -252,12 +254,11 @@ def _share_of(whole: Network, networks: Iterable[Network]) -> float:
     return sum(network.num_addresses for network in inside) / whole.num_addresses
 
 
-def find_overlapping(networks: Mapping[Owner, Iterable[Network]]) -> set[Owner]:
-    """Return the owners of networks that have an address in common with those of another owner."""
-    spans = sorted(((*_span(n), owner) for owner, owned in networks.items() for n in owned), key=itemgetter(0))
+def find_overlapping(spans: Iterable[tuple[int, int, Owner]]) -> set[Owner]:
+    """Return the owners of spans, each a first, a last address and its owner, that overlap one of another owner."""
     found: set[Owner] = set()
     reach: dict[Owner, int] = {}  # only the two owners that reach furthest: a third one overlaps if one of them does
-    for first, last, owner in spans:
+    for first, last, owner in sorted(spans, key=itemgetter(0)):
         others = [other for other, end in reach.items() if other != owner and end >= first]
         found.update(others, [owner] if others else [])
         reach[owner] = max(last, reach.get(owner, last))
@@ -266,9 +267,9 @@ def find_overlapping(networks: Mapping[Owner, Iterable[Network]]) -> set[Owner]:
     return found
 
 
-def _span(network: Network) -> tuple[int, int]:
+def measure_span(network: Network) -> tuple[int, int]:
     """Return the first and the last address as numbers, IPv4 addresses as in IPv6 notation."""
-    base = int(_IPV4_MAPPED.network_address) if network.version == 4 else 0
+    base = FIRST_MAPPED if network.version == 4 else 0
     return base + _first(network), base + _last(network)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
+import pandas as pd
 
 from trunk_transforms.audit.rules.context import (
     NOTHING,
@@ -18,11 +20,13 @@ from trunk_transforms.audit.rules.context import (
 from trunk_transforms.audit.rules.duplicate import list_twins
 from trunk_transforms.audit.rules.rule import LIVEKIT, PROVIDER_CATALOG, rule
 from trunk_transforms.audit.rules.wording import allow_addresses, quote_own
-from trunk_transforms.enrich.addresses import Network, find_overlapping
+from trunk_transforms.enrich.addresses import FIRST_MAPPED, find_overlapping, measure_span
 from trunk_transforms.enrich.allowlists import Entries
 from trunk_transforms.enrich.providers import Provider
 
-_EVERYWHERE = ip_network("::/0")
+_EVERYWHERE = 0, (1 << 128) - 1
+_PER_NUMBER = 1 << 129
+"""The distance between the addresses of two phone numbers, so that only spans of the same one overlap."""
 
 
 @rule(
@@ -68,16 +72,18 @@ def check_number_conflict(context: AuditContext) -> Findings:
     if others.empty:
         return NOTHING
     compared = ["inbound_authorization_type", "allowlist", "number", "twin"]
-    shared = trunks.assign(number=numbers, twin=twins).loc[others.index, compared]
-    admitted: dict[int, dict[int, list[Network]]] = {}
+    shared = trunks.assign(number=numbers, twin=twins).loc[others.index, compared].astype({"number": int})
     claimed: dict[tuple[int, str], set[int]] = {}
-    for authorization, position, number, twin in shared.itertuples(index=False):
+    spans: list[tuple[int, int, int]] = []
+    is_plain = (shared["inbound_authorization_type"] == "ip") & context.allowlists.is_plain[shared["allowlist"]]
+    for authorization, position, number, twin in shared.loc[~is_plain].itertuples(index=False):
         entries = context.allowlists[position]
-        admitted.setdefault(number, {}).setdefault(twin, []).extend(_list_admitted(authorization, entries))
+        for first, last in _list_admitted(authorization, entries):
+            spans.append((first + number * _PER_NUMBER, last + number * _PER_NUMBER, twin))
         for name in (entry.claimed_name for entry in entries if authorization == "ip"):
             if name:
                 claimed.setdefault((number, name), set()).add(twin)
-    contested = {twin for by_twin in admitted.values() for twin in find_overlapping(by_twin)}
+    contested = find_overlapping(chain(spans, _list_plain_spans(context, shared.loc[is_plain])))
     contested.update(*(claimants for claimants in claimed.values() if len(claimants) > 1))
     is_contested = shared["twin"].isin(contested)
     remark = np.where(
@@ -92,8 +98,17 @@ def check_number_conflict(context: AuditContext) -> Findings:
     return found.assign(severity=np.where(is_contested, "high", "info"))
 
 
-def _list_admitted(authorization: str | None, entries: Entries) -> list[Network]:
-    """Return the networks from which LiveKit accepts calls: all without an allowlist that is in use."""
+def _list_admitted(authorization: str | None, entries: Entries) -> list[tuple[int, int]]:
+    """Return the spans from which LiveKit accepts calls: everything without an allowlist that is in use."""
     if authorization != "ip" or all(entry.is_ignored for entry in entries):
         return [_EVERYWHERE]
-    return [network for entry in entries if not entry.fault for network in entry.networks]
+    return [measure_span(network) for entry in entries if not entry.fault for network in entry.networks]
+
+
+def _list_plain_spans(context: AuditContext, shared: pd.DataFrame) -> Iterator[tuple[int, int, int]]:
+    """Yield the spans of plain allowlists, without an object per address."""
+    places, firsts, lasts = context.allowlists.list_entries(shared["allowlist"].to_numpy())
+    starts = [FIRST_MAPPED + number * _PER_NUMBER for number in shared["number"].tolist()]
+    twins = shared["twin"].tolist()
+    for place, first, last in zip(places.tolist(), firsts.tolist(), lasts.tolist(), strict=True):
+        yield starts[place] + first, starts[place] + last, twins[place]
