@@ -17,6 +17,7 @@ import pandas as pd
 from sip_trunks.core.errors import UsageError
 from sip_trunks.reporting import summaries
 from sip_trunks.reporting.chart_style import IN_NOTEBOOK, ON_WHITE, config_of, layer, nominal, sentence_chart
+from trunk_transforms.history.growth import sum_growth
 from trunk_transforms.schema.reports import REPORTS
 from trunk_transforms.text import count_of
 
@@ -244,7 +245,7 @@ def _picture_growth(growth: pd.DataFrame, style: Style, width: int) -> Spec:
     if growth.empty:
         return sentence_chart(title, "No snapshots are stored.")
     heading = _heading(title, "trunks created, trunks vanished, and the total in each snapshot")
-    return heading | _growth_spec(summaries.sum_growth(growth), style, width)
+    return heading | _growth_spec(sum_growth(growth), style, width)
 
 
 def _growth_spec(periods: pd.DataFrame, style: Style, width: int) -> Spec:

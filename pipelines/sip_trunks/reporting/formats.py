@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Frames: TypeAlias = "Mapping[str, pd.DataFrame]"
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""In English, whatever the locale is."""
+
 _LONGEST_CELL = 200
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -79,6 +82,20 @@ def frame_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def name_item(section: str, item: str, value: int | None) -> str:
     """Return the item of a row of the overview as it is read after its value: `trunk` after 1."""
     return item.removesuffix("s") if value == 1 and section in ("accounts", "trunks", "changes") else item
+
+
+def name_moment(moment: date) -> str:
+    """Return a day as people write it, or a time (UTC): `13 Jun 2026, 13:37 UTC`."""
+    day = f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}"
+    return f"{day}, {moment:%H:%M} UTC" if isinstance(moment, datetime) else day
+
+
+def name_duration(seconds: int | None) -> str:
+    """Return a length of time in the largest unit of which there are two: `36 h`, `2 d`."""
+    if seconds is None:
+        return "–"
+    units = (("d", 86400), ("h", 3600), ("min", 60))
+    return next((f"{seconds / length:.0f} {unit}" for unit, length in units if seconds >= 2 * length), f"{seconds} s")
 
 
 def as_size(size_bytes: int) -> str:

@@ -6,7 +6,7 @@ from datetime import datetime, time, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from sip_trunks.reporting.summaries import MONTHS
+from sip_trunks.reporting.formats import MONTHS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

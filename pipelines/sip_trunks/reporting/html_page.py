@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from sip_trunks import __version__
 from sip_trunks.reporting import summaries
-from sip_trunks.reporting.formats import frame_records, name_item
+from sip_trunks.reporting.formats import frame_records, name_duration, name_item, name_moment
 from sip_trunks.reporting.growth_chart import draw_growth
 from trunk_transforms.audit.coverage import describe_coverage
 from trunk_transforms.audit.rules import RULES
 from trunk_transforms.audit.rules.wording import agree
+from trunk_transforms.history.growth import sum_growth
 from trunk_transforms.reports.counts import count_changes
 from trunk_transforms.reports.inputs import FIXED_SINCE
 from trunk_transforms.schema.findings import SEVERITIES
@@ -65,7 +66,7 @@ def render_page(reports: Frames, *, as_of: datetime, destination: NamedDestinati
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"readable": summaries.readable, "thousands": "{:,}".format, "count_of": count_of}
-    environment.filters |= {"duration": summaries.name_duration}
+    environment.filters |= {"duration": name_duration}
     style = files("sip_trunks.reporting").joinpath("page.css").read_text("utf-8")
     accounts = next((list(reports[name]["account"].unique()) for name in ("accounts", "growth") if name in reports), [])
     return environment.get_template("mail.html" if is_inline else "page.html").render(
@@ -73,7 +74,7 @@ def render_page(reports: Frames, *, as_of: datetime, destination: NamedDestinati
         has_accounts=len(accounts) != 1,
         style=style,
         style_hash=b64encode(sha256(style.encode()).digest()).decode(),
-        as_of=summaries.name_moment(as_of),
+        as_of=name_moment(as_of),
         destination=destination,
         version=__version__,
         **_parts(reports, as_of),
@@ -90,16 +91,15 @@ def _name_page(accounts: Sequence[str]) -> str:
 def _parts(reports: Frames, as_of: datetime) -> dict[str, Any]:
     """Return the template's variables: one per report, and two lists of counts, as grids and as bars."""
     parts: dict[str, Any] = {"heats": [], "bars": []}
-    most = _MOST_TRUNKS_OF_A_RULE
-    groups = summaries.group_by_cause(reports["audit"], most, most) if "audit" in reports else []
+    rules = summaries.group_by_rule(reports["audit"], _MOST_TRUNKS_OF_A_RULE) if "audit" in reports else []
     for name, frame in reports.items():
         match name:
             case "overview":
-                parts |= {"tiles": list(_tiles(reports, groups, as_of)), name: _lines(frame, reports)}
+                parts |= {"tiles": list(_tiles(reports, rules, as_of)), name: _lines(frame, reports)}
             case "growth":
                 parts[name] = _growth(frame)
             case "audit":
-                parts[name] = _findings(frame, groups)
+                parts[name] = _findings(frame, rules)
             case "coverage":
                 parts[name] = list(describe_coverage(frame))
             case "changes":
@@ -117,7 +117,7 @@ def _parts(reports: Frames, as_of: datetime) -> dict[str, Any]:
     return parts
 
 
-def _tiles(reports: Frames, causes: list[summaries.FindingGroup], as_of: datetime) -> Iterator[dict[str, Any]]:
+def _tiles(reports: Frames, rules: list[summaries.RuleFindings], as_of: datetime) -> Iterator[dict[str, Any]]:
     """Yield the most important number of each report: the section it leads to, its label, details and colour."""
     if "counts" in reports:
         counts = reports["counts"]
@@ -125,7 +125,9 @@ def _tiles(reports: Frames, causes: list[summaries.FindingGroup], as_of: datetim
         where = f"in {countries} {agree(countries, 'country', 'countries')}" if countries else None
         yield _tile("counts", int(counts["trunk_count"].sum()), "trunk", detail=where)
     if "audit" in reports:
-        severities = Counter(cause.severity for cause in causes)
+        severities: Counter[str] = Counter()
+        for rule in rules:
+            severities[rule.severity] += rule.group_count
         worst = [f"{count:,} {severity}" for severity, count in severities.items() if severity in SEVERITIES[-2:]]
         colour = next(iter(severities), "fixed")
         yield _tile("audit", severities.total(), "cause", " to fix", detail=", ".join(worst), colour=colour)
@@ -135,7 +137,7 @@ def _tiles(reports: Frames, causes: list[summaries.FindingGroup], as_of: datetim
         kinds = [f"{count[f'{kind} trunks']:,} {kind}" for kind in CHANGE_KINDS if count[f"{kind} trunks"]]
         yield _tile("changes", len(trunks), "trunk", " changed", detail=", ".join(kinds))
     if "fixed" in reports:
-        since = f"since {summaries.name_moment((as_of - FIXED_SINCE).date())}"
+        since = f"since {name_moment((as_of - FIXED_SINCE).date())}"
         yield _tile("fixed", len(reports["fixed"]), "finding", " fixed", detail=since, colour="fixed")
 
 
@@ -168,10 +170,10 @@ def _bars(counts: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
 def _growth(growth: pd.DataFrame) -> dict[str, Any] | None:
     if growth.empty:
         return None
-    periods = summaries.sum_growth(growth)
+    periods = sum_growth(growth)
     rows = frame_records(periods)
     for row in rows:
-        row["name"] = summaries.name_moment(row["period"])
+        row["name"] = name_moment(row["period"])
     return {
         "charts": {name: draw_growth(rows, width) for name, width in _WIDTHS.items()},
         "text": summaries.describe_growth(periods),
@@ -180,32 +182,28 @@ def _growth(growth: pd.DataFrame) -> dict[str, Any] | None:
     }
 
 
-def _findings(findings: pd.DataFrame, groups: list[summaries.FindingGroup]) -> dict[str, Any]:
+def _findings(findings: pd.DataFrame, by_rule: list[summaries.RuleFindings]) -> dict[str, Any]:
     """Return the findings by severity and rule, worst first: the rule, and the first trunks that it found.
 
-    `fix` is set if it is the same for every trunk of the rule. `first` has the worst causes.
+    `first` has the worst causes.
     """
-    by_rule: dict[tuple[str, str], list[summaries.FindingGroup]] = {}
-    for group in groups:
-        by_rule.setdefault((group.severity, group.rule), []).append(group)
     most = min(_MOST_TRUNKS_OF_A_RULE, max(_MOST_FINDINGS // max(len(by_rule), 1), 1))
     rules: list[dict[str, Any]] = []
     first: list[dict[str, Any]] = []
-    for (severity, code), causes in by_rule.items():
+    for found in by_rule:
         is_first = len(first) < _MOST_FIRST
-        first += map(_first, causes[: _MOST_FIRST - len(first)])
-        fixes = {group.fix for group in causes}
+        first += map(_first, found.groups[: _MOST_FIRST - len(first)])
         rule = {
-            "severity": severity,
-            "code": code,
-            "declared": RULES.get(code),
-            "is_open": is_first or severity == "critical",
-            "fix": causes[0].fix if len(fixes) == 1 else None,
-            "count": sum(group.count for group in causes),
-            "new_count": sum(group.new_count for group in causes),
-            "cause_count": len({group.cause for group in causes}),
+            "severity": found.severity,
+            "code": found.rule,
+            "declared": RULES.get(found.rule),
+            "is_open": is_first or found.severity == "critical",
+            "fix": found.fix,
+            "count": found.count,
+            "new_count": found.new_count,
+            "cause_count": found.cause_count,
         }
-        rules.append(rule | _causes(causes, most))
+        rules.append(rule | _causes(found, most))
     # The age of a finding is known only if findings are logged.
     is_logged = findings["opened_at"].notna().any()
     return {"rules": rules, "first": first, "unaged": "new" if is_logged else "–"}
@@ -229,7 +227,7 @@ def _first(cause: summaries.FindingGroup) -> dict[str, Any]:
 
 
 def _day(moment: datetime | None) -> str | None:
-    return None if moment is None else summaries.name_moment(moment.date())
+    return None if moment is None else name_moment(moment.date())
 
 
 def _begin(seen: str) -> str:
@@ -237,16 +235,16 @@ def _begin(seen: str) -> str:
     return seen[0].upper() + seen[1:] if seen.partition(" ")[0].isalpha() else seen
 
 
-def _causes(groups: list[summaries.FindingGroup], most: int) -> dict[str, Any]:
+def _causes(found: summaries.RuleFindings, most: int) -> dict[str, Any]:
     """Return the findings of a rule by cause: the first findings of each, `most` in total."""
     causes: list[dict[str, Any]] = []
     room = most
-    for group in groups:
+    for group in found.groups:
         if room > 0:
             rows = [row | {"day": _day(row["opened_at"])} for row in group.rows[:room]]
             causes.append({"text": group.text, "count": group.count, "rows": rows})
             room -= len(rows)
-    return {"causes": causes, "more": sum(group.count for group in groups) - (most - room)}
+    return {"causes": causes, "more": found.count - (most - room)}
 
 
 def _changes(changes: pd.DataFrame) -> dict[str, Any]:
@@ -256,7 +254,7 @@ def _changes(changes: pd.DataFrame) -> dict[str, Any]:
     for row in frame_records(changes.loc[is_first.cumsum() <= _MOST_ROWS].assign(is_first=is_first)):
         if row["is_first"]:
             step = {name: row.get(name) for name in ("account", "trunk_id", "nickname", "change")}
-            at = summaries.name_moment(row["observed_at"])
+            at = name_moment(row["observed_at"])
             steps.append(step | {"at": at, "fields": [], "legs": set(), "notes": []})
         if row["field"]:
             steps[-1]["fields"].append(_describe_field(row["field"], row["old"], row["new"]))
@@ -290,6 +288,6 @@ def _describe_field(field: str, old: str | None, new: str | None) -> dict[str, A
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return rows as plain values: None for a missing value, text for a time (UTC)."""
     return [
-        {name: summaries.name_moment(v) if isinstance(v, datetime) else v for name, v in row.items()}
+        {name: name_moment(v) if isinstance(v, datetime) else v for name, v in row.items()}
         for row in frame_records(frame)
     ]

@@ -4,24 +4,21 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from sip_trunks.reporting.formats import frame_records, number_twins
+from sip_trunks.reporting.formats import frame_records, name_moment, number_twins
 from trunk_transforms.enrich.countries import derive_country_name, unify_countries
 from trunk_transforms.enrich.providers import UNKNOWN_PROVIDER
-from trunk_transforms.history.growth import MOST_PERIODS
 from trunk_transforms.history.timeline import count_changed
 from trunk_transforms.reports.counts import count_changes, derive_shares
 from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.schema.reports import COUNT_COLUMNS
 from trunk_transforms.text import count_of, printable
-
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-"""In English, whatever the locale is."""
 
 _LONGEST_LABEL = 60
 _CAUSE = ["severity", "rule", "cause", "fix"]
@@ -57,20 +54,6 @@ def readable(value: object, limit: int = _LONGEST_LABEL) -> str:
 def name_column(column: str) -> str:
     """Return the name of a column for a heading."""
     return _NAMES.get(column, readable(column.replace("_", " ")))
-
-
-def name_moment(moment: date) -> str:
-    """Return a day as people write it, or a time (UTC): `13 Jun 2026, 13:37 UTC`."""
-    day = f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}"
-    return f"{day}, {moment:%H:%M} UTC" if isinstance(moment, datetime) else day
-
-
-def name_duration(seconds: int | None) -> str:
-    """Return a length of time in the largest unit of which there are two: `36 h`, `2 d`."""
-    if seconds is None:
-        return "–"
-    units = (("d", 86400), ("h", 3600), ("min", 60))
-    return next((f"{seconds / length:.0f} {unit}" for unit, length in units if seconds >= 2 * length), f"{seconds} s")
 
 
 def name_columns(columns: Sequence[str]) -> str:
@@ -199,8 +182,12 @@ def describe_changes(changes: pd.DataFrame, changed_count: int = 0) -> str:
 def group_findings(findings: pd.DataFrame) -> list[tuple[str, str, int]]:
     """Return severity, rule and number of findings, ordered by severity (worst first), number and rule."""
     counts = Counter(zip(findings["severity"], findings["rule"], strict=True))
-    rules = [(severity, rule, count) for (severity, rule), count in counts.items()]
-    return sorted(rules, key=lambda rule: (-SEVERITIES.index(rule[0]), -rule[2], rule[1]))
+    return sorted(((severity, rule, count) for (severity, rule), count in counts.items()), key=_worst_first)
+
+
+def _worst_first(found: tuple[str, str, int]) -> tuple[int, int, str]:
+    severity, rule, count = found
+    return -SEVERITIES.index(severity), -count, rule
 
 
 @dataclass(slots=True)
@@ -223,45 +210,79 @@ class FindingGroup:
     rows: list[dict[str, Any]]
 
 
-def group_by_cause(findings: pd.DataFrame, most: int, most_causes: int | None = None) -> list[FindingGroup]:
-    """Return the findings by rule and cause, in the order of `group_findings`, with the first `most` rows of each.
+@dataclass(slots=True)
+class RuleFindings:
+    """The findings of a rule with one severity, counted, with the first groups of them.
 
-    With `most_causes`, only the first causes of each rule have rows.
+    `fix` is None if it is not the same for all.
     """
-    causes = findings.groupby(_CAUSE, sort=False, dropna=False)
-    numbers, places = causes.ngroup().to_numpy(), causes.cumcount().to_numpy()
-    groups = findings.loc[places == 0, [*_CAUSE, "seen"]].reset_index(drop=True)
+
+    severity: str
+    rule: str
+    count: int
+    new_count: int
+    cause_count: int
+    group_count: int
+    fix: str | None
+    groups: list[FindingGroup]
+
+
+def group_by_cause(findings: pd.DataFrame, most: int) -> list[FindingGroup]:
+    """Return the findings by rule and cause, in the order of `group_findings`, with the first `most` rows of each."""
+    order = {(severity, rule): place for place, (severity, rule, _) in enumerate(group_findings(findings))}
+    groups = _list_groups(findings, *_number_groups(findings), most)
+    return sorted(groups, key=lambda group: order[group.severity, group.rule])
+
+
+def group_by_rule(findings: pd.DataFrame, most: int) -> list[RuleFindings]:
+    """Return the findings by rule, in the order of `group_findings`, with the first `most` groups of `most` rows."""
+    numbers, groups = _number_groups(findings)
+    by_rule = groups.groupby(["severity", "rule"], sort=False)
+    shown: defaultdict[tuple[str, str], list[FindingGroup]] = defaultdict(list)
+    for group in _list_groups(findings, numbers, groups.loc[by_rule.cumcount() < most], most):
+        shown[group.severity, group.rule].append(group)
+    facts = by_rule.agg(
+        count=("count", "sum"),
+        new_count=("new_count", "sum"),
+        cause_count=("cause", lambda causes: causes.nunique(dropna=False)),
+        group_count=("count", "size"),
+        fix=("fix", lambda fixes: fixes.iloc[0] if fixes.nunique(dropna=False) == 1 else None),
+    )
+    rules = [
+        RuleFindings(**row, groups=shown[row["severity"], row["rule"]]) for row in frame_records(facts.reset_index())
+    ]
+    return sorted(rules, key=lambda found: _worst_first((found.severity, found.rule, found.count)))
+
+
+def _number_groups(findings: pd.DataFrame) -> tuple[NDArray[np.integer[Any]], pd.DataFrame]:
+    """Return the number of each finding's group, and the groups, which have all but the rows, by number."""
+    numbers = findings.groupby(_CAUSE, sort=False, dropna=False).ngroup().to_numpy()
+    is_first = ~pd.Series(numbers).duplicated().to_numpy()
+    groups = findings.loc[is_first, [*_CAUSE, "seen"]].reset_index(drop=True)
     seen, is_new = pd.factorize(findings["seen"])[0], findings["is_new_rule"].fillna(value=False)
-    groups["is_one"] = np.bincount(numbers, seen != seen[places == 0][numbers]) == 0
+    groups["is_one"] = np.bincount(numbers, seen != seen[is_first][numbers]) == 0
     groups["opened_at"] = findings["opened_at"].groupby(numbers).min()
     groups["new_count"] = np.bincount(numbers, is_new).astype(int)
     groups["count"] = np.bincount(numbers)
     groups["text"] = groups.pop("seen").where(groups["is_one"], groups["cause"])
-    is_shown = places < most
-    if most_causes is not None:
-        is_shown &= (groups.groupby(["severity", "rule"]).cumcount() < most_causes).to_numpy()[numbers]
+    return numbers, groups
+
+
+def _list_groups(
+    findings: pd.DataFrame, numbers: NDArray[np.integer[Any]], groups: pd.DataFrame, most: int
+) -> list[FindingGroup]:
+    """Return these groups with the first `most` rows of each."""
+    is_shown = (findings.groupby(numbers).cumcount().to_numpy() < most) & np.isin(numbers, groups.index)
     rows = defaultdict(list)
     for number, row in zip(numbers[is_shown].tolist(), frame_records(findings.loc[is_shown]), strict=True):
         rows[number].append(row)
-    made = [FindingGroup(**facts, rows=rows[number]) for number, facts in enumerate(frame_records(groups))]
-    order = {(severity, rule): place for place, (severity, rule, _) in enumerate(group_findings(findings))}
-    return sorted(made, key=lambda group: order[group.severity, group.rule])
+    facts = zip(groups.index, frame_records(groups), strict=True)
+    return [FindingGroup(**values, rows=rows[number]) for number, values in facts]
 
 
-def count_causes(findings: pd.DataFrame) -> Counter[str]:
-    """Return the number of causes by severity, the worst first."""
-    return Counter(sorted(findings.drop_duplicates(_CAUSE)["severity"], key=SEVERITIES.index, reverse=True))
-
-
-def sum_growth(growth: pd.DataFrame) -> pd.DataFrame:
-    """Return the growth of all accounts together. Grain: one row per period, the last `MOST_PERIODS` of them.
-
-    `trunk_count` sums the last snapshot of each account; it is null in a period without snapshots.
-    """
-    counts = growth.pivot(index="period", columns="account", values="trunk_count").astype("float64")
-    events = growth.drop(columns=["account", "trunk_count"]).groupby("period").sum()
-    total = counts.ffill().sum(axis="columns").where(counts.notna().any(axis="columns"))
-    return events.assign(trunk_count=total.astype("Int64")).tail(MOST_PERIODS).reset_index()
+def count_causes(findings: pd.DataFrame) -> int:
+    """Return the number of causes."""
+    return len(findings.drop_duplicates(_CAUSE))
 
 
 def describe_growth(periods: pd.DataFrame) -> str:

@@ -130,7 +130,7 @@ def _sum_findings(findings: pd.DataFrame, suppressed_count: int) -> str:
         return f"no findings{suppressed}"
     counts = Counter(findings["severity"])
     found = ", ".join(f"{count} {severity}" for severity, count in counts.items())
-    causes = count_causes(findings).total()
+    causes = count_causes(findings)
     of_causes = f" of {count_of(causes, 'cause')}" if causes < len(findings) else ""
     new = int(findings["is_new_rule"].fillna(value=False).sum())
     of_new_rules = f"; {count_of(new, 'finding')} of new rules" if new else ""

@@ -9,9 +9,10 @@ from itertools import pairwise
 import pandas as pd
 import pytest
 
-from sip_trunks.reporting.summaries import describe_growth, sum_growth
+from sip_trunks.reporting.summaries import describe_growth
 from tests.support.counted import TWO_ACCOUNTS, growth
 from tests.support.pages import render
+from trunk_transforms.history.growth import sum_growth
 
 WIDTHS = [1000, 620, 336]
 

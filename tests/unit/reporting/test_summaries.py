@@ -13,13 +13,14 @@ from sip_trunks.reporting.summaries import (
     cross,
     describe_growth,
     group_by_cause,
+    group_by_rule,
     group_findings,
     name_column,
     rank,
     readable,
-    sum_growth,
 )
 from tests.support.counted import FRAMES, TWO_ACCOUNTS, counts, findings, growth
+from trunk_transforms.history.growth import sum_growth
 from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.schema.reports import GROWTH
 
@@ -153,7 +154,7 @@ def test_findings_come_by_severity_and_then_by_number_and_name() -> None:
     assert group_findings(mixed.iloc[:0]) == []
 
 
-def test_findings_are_grouped_by_cause_with_the_first_rows_of_the_first_causes() -> None:
+def test_findings_are_grouped_by_cause_and_by_rule_with_the_first_rows() -> None:
     at = pd.Timestamp("2026-03-01T12:00:00Z")
     made = pd.DataFrame(
         [
@@ -165,14 +166,21 @@ def test_findings_are_grouped_by_cause_with_the_first_rows_of_the_first_causes()
         ],
         columns=["severity", "rule", "cause", "fix", "seen", "opened_at", "is_new_rule"],
     ).astype({"opened_at": "datetime64[us, UTC]", "is_new_rule": "boolean"})
-    groups = group_by_cause(made, most=1, most_causes=1)
+    groups = group_by_cause(made, most=1)
     assert [(g.rule, g.cause, g.fix, g.text, g.is_one, g.opened_at, g.new_count, g.count) for g in groups] == [
         ("number-invalid", "b", "fix", "same", True, at - pd.Timedelta(days=1), 1, 2),
         ("number-invalid", "c", None, "other", True, None, 0, 1),
         ("host-ip", "a", "fix", "a", False, None, 0, 2),
     ]
-    assert [[row["seen"] for row in group.rows] for group in groups] == [["same"], [], ["seen 1"]]
-    assert list(count_causes(made).items()) == [("high", 2), ("low", 1)]
+    assert [[row["seen"] for row in group.rows] for group in groups] == [["same"], ["other"], ["seen 1"]]
+    rules = group_by_rule(made, most=1)
+    assert [(r.severity, r.rule, r.count, r.new_count, r.cause_count, r.group_count, r.fix) for r in rules] == [
+        ("high", "number-invalid", 3, 1, 2, 2, None),
+        ("low", "host-ip", 2, 0, 1, 1, "fix"),
+    ]
+    assert [rule.groups for rule in rules] == [groups[:1], groups[2:]]
+    assert group_by_rule(made.iloc[:0], most=1) == []
+    assert count_causes(made) == 3
 
 
 def test_the_growth_of_all_accounts_sums_the_last_observation_of_each() -> None:

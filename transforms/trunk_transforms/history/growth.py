@@ -94,3 +94,14 @@ def _list_periods(observations: pd.DataFrame, as_of: datetime, period: Period) -
     first = observations.groupby("account")["snapshot_at"].min().dt.tz_convert(None)
     pairs = [(account, each) for account, at in first.items() for each in pd.period_range(at, last, freq=frequency)]
     return pd.MultiIndex.from_tuples(pairs, names=["account", "period"])
+
+
+def sum_growth(growth: pd.DataFrame) -> pd.DataFrame:
+    """Return the growth of all accounts together. Grain: one row per period, the last `MOST_PERIODS` of them.
+
+    `trunk_count` sums the last snapshot of each account; it is null in a period without snapshots.
+    """
+    counts = growth.pivot(index="period", columns="account", values="trunk_count").astype("float64")
+    events = growth.drop(columns=["account", "trunk_count"]).groupby("period").sum()
+    total = counts.ffill().sum(axis="columns").where(counts.notna().any(axis="columns"))
+    return events.assign(trunk_count=total.astype("Int64")).tail(MOST_PERIODS).reset_index()
