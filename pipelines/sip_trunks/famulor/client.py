@@ -131,7 +131,7 @@ def fetch_snapshot(
     """
     urls = {r: endpoint_url(settings.base_url, r.path) for r in RESOURCES if not r.is_optional}
     small_bytes = sys.maxsize if secret else _SMALL_BYTES
-    fetcher = _Fetcher(account, settings, urls[TRUNKS], spool_dir, announce, rate_limit or RateLimit(), small_bytes)
+    host, deadline = urlsplit(urls[TRUNKS]).netloc, time.monotonic() + settings.total_seconds
     digest = _digest(secret)
     records: dict[Resource, SpooledRecords] = {}
     size = 0
@@ -150,14 +150,16 @@ def fetch_snapshot(
     with ExitStack() as stack:
         shared = connections or stack.enter_context(Connections())
         pool = stack.enter_context(shared.limited(urls[TRUNKS], settings.total_seconds))
+        limit = rate_limit or RateLimit()
+        fetcher = _Fetcher(account, settings, pool, host, deadline, spool_dir, announce, limit, small_bytes)
         for resource, url in urls.items():
-            spooled = _fetch_list(url, lambda link: fetcher.fetch(pool, link, settings.max_body_bytes - size, read))
+            spooled = _fetch_list(url, lambda link: fetcher.fetch(link, settings.max_body_bytes - size, read))
             if spooled is None:
                 return RawSnapshot(account.name, size, digest.hexdigest(), None)
             records[resource] = spooled
         if not settings.assignments:
             return RawSnapshot(account.name, size, digest.hexdigest(), records)
-        assignments = _fetch_assignments(fetcher, pool)
+        assignments = _fetch_assignments(fetcher)
     kept = None if isinstance(assignments, Exception) else assignments.encode()
     sha256 = None if kept is None else _digest(secret, kept).hexdigest()
     is_unchanged = digest.hexdigest() == known_sha256 and sha256 in (None, known_assignments_sha256)
@@ -169,7 +171,7 @@ def _digest(secret: bytes | None, content: bytes = b"") -> "hashlib._Hash | hmac
     return hmac.new(secret, content, "sha256") if secret else hashlib.sha256(content)
 
 
-def _fetch_assignments(fetcher: "_Fetcher", pool: urllib3.PoolManager) -> Assignments | Exception:
+def _fetch_assignments(fetcher: "_Fetcher") -> Assignments | Exception:
     """Return the assignments of the account, or the error: the trunks are stored without them.
 
     The responses stay in memory, because what is not kept of them must never be on the disk.
@@ -182,7 +184,7 @@ def _fetch_assignments(fetcher: "_Fetcher", pool: urllib3.PoolManager) -> Assign
             return read_kept_page(body, read_paging_headers(headers), kind)
 
         def fetch(url: str) -> tuple[memoryview, Page | None]:
-            return memoryview(b""), fetcher.fetch(pool, url, most_bytes, read)[1]
+            return memoryview(b""), fetcher.fetch(url, most_bytes, read)[1]
 
         return keep_fields(_fetch_list(endpoint_url(fetcher.settings.base_url, path), fetch) or (), kind)
 
@@ -223,34 +225,23 @@ class _Fetcher:
 
     account: Account
     settings: ApiSettings
-    origin_url: str
+    pool: urllib3.PoolManager
+    host: str
+    deadline: float
     spool_dir: Path | None
     announce: Callable[[str], None]
     rate_limit: RateLimit
     small_bytes: int
     subject: str = "SIP trunks"
-    deadline: float = 0.0
 
-    def __post_init__(self) -> None:
-        self.host = urlsplit(self.origin_url).netloc
-        self.deadline = self.deadline or time.monotonic() + self.settings.total_seconds
-        self._headers = {
-            "Authorization": f"Bearer {self.account.token}",
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip, deflate",
-            "User-Agent": f"sip-trunks/{__version__}",
-        }
-
-    def fetch(
-        self, pool: urllib3.PoolManager, url: str, most_bytes: int, read: _Read
-    ) -> tuple[memoryview, Page | None]:
+    def fetch(self, url: str, most_bytes: int, read: _Read) -> tuple[memoryview, Page | None]:
         """Return the complete, decompressed body, and what `read` returns for it and its headers.
 
         Raises the errors of `fetch_snapshot` and of `read`.
         """
         for attempt in range(1, self.settings.attempts + 1):
             try:
-                return self._attempt(pool, url, most_bytes, read)
+                return self._attempt(url, most_bytes, read)
             except _TransientError as error:
                 self._wait(error, attempt)
         raise AssertionError("the last attempt raises")
@@ -273,12 +264,10 @@ class _Fetcher:
         self.announce(f"{error}; attempt {attempt + 1} of {self.settings.attempts} in {wait:.1f} s")
         time.sleep(wait)
 
-    def _attempt(
-        self, pool: urllib3.PoolManager, url: str, most_bytes: int, read: _Read
-    ) -> tuple[memoryview, Page | None]:
+    def _attempt(self, url: str, most_bytes: int, read: _Read) -> tuple[memoryview, Page | None]:
         try:
             for _ in range(_MOST_REDIRECTS + 1):
-                response = self._request(pool, url)
+                response = self._request(url)
                 try:
                     location = response.headers.get("Location")
                     if response.status in (301, 302, 303, 307, 308) and location:
@@ -301,13 +290,19 @@ class _Fetcher:
         except urllib3.exceptions.HTTPError as error:
             raise _TransientError(_name_fault(error)) from error
 
-    def _request(self, pool: urllib3.PoolManager, url: str) -> urllib3.BaseHTTPResponse:
+    def _request(self, url: str) -> urllib3.BaseHTTPResponse:
         time.sleep(min(self.rate_limit.count_request(time.monotonic()), max(self.deadline - time.monotonic(), 0.0)))
         remaining = max(self.deadline - time.monotonic(), 0.001)
         connect, read = min(self.settings.connect_seconds, remaining), min(self.settings.read_seconds, remaining)
         timeout = urllib3.Timeout(connect=connect, read=read)
-        return pool.request(
-            "GET", url, headers=self._headers, timeout=timeout, retries=False, redirect=False, preload_content=False
+        headers = {
+            "Authorization": f"Bearer {self.account.token}",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": f"sip-trunks/{__version__}",
+        }
+        return self.pool.request(
+            "GET", url, headers=headers, timeout=timeout, retries=False, redirect=False, preload_content=False
         )
 
     def _raise_for_status(self, response: urllib3.BaseHTTPResponse) -> None:
@@ -315,23 +310,21 @@ class _Fetcher:
         if status == 200:
             return
         if status in _TRANSIENT or status >= 500:
-            wait = read_wait_seconds(response)
-            raise _TransientError("too many requests (429)" if status == 429 else f"status {status}", wait)
-        if status in (401, 403) and _is_from_gateway(response):
-            raise _TransientError(
-                f"status {status} came from a gateway in front of the API; the token is not the cause, ask "
-                "the vendor whether this machine is blocked",
-                read_wait_seconds(response),
-            )
+            problem = "too many requests (429)" if status == 429 else f"status {status}"
+            raise _TransientError(problem, read_wait_seconds(response))
         if status in (401, 403):
-            raise ApiRefusedError(
-                f"{host} does not accept the token of account {self.account.name!r} ({status}): "
-                + (
-                    "it is wrong or expired; set a valid one"
-                    if status == 401
-                    else f"it has no permission to read {self.subject}"
+            if _is_from_gateway(response):
+                raise _TransientError(
+                    f"status {status} came from a gateway in front of the API; the token is not the cause, ask "
+                    "the vendor whether this machine is blocked",
+                    read_wait_seconds(response),
                 )
-            )
+            causes = {
+                401: "it is wrong or expired; set a valid one",
+                403: f"it has no permission to read {self.subject}",
+            }
+            account = f"{host} does not accept the token of account {self.account.name!r}"
+            raise ApiRefusedError(f"{account} ({status}): {causes[status]}")
         if status == 404:
             raise ApiRefusedError(f"{host} has no {self.subject} at this path (404): check sources.famulor.base_url")
         if 400 <= status < 500:
