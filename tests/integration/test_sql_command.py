@@ -248,8 +248,8 @@ def test_a_value_that_python_has_no_room_for_is_explained(call: Call) -> None:
 
 @pytest.mark.usefixtures("stored")
 def test_the_first_rows_come_with_the_number_of_all() -> None:
-    found = read_rows(read_settings(), "FROM range(50_000)", {}, format_name="table", most=3)
-    assert (found.rows, found.count) == ([(0,), (1,), (2,)], 50_000)
+    _, rows, count = read_rows(read_settings(), "FROM range(50_000)", {}, format_name="table", most=3)
+    assert (rows, count) == ([(0,), (1,), (2,)], 50_000)
 
 
 def test_an_unwritable_file_is_an_error_of_one_line(call: Call) -> None:

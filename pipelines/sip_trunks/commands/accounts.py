@@ -1,7 +1,6 @@
 """The command `accounts`: list configured and stored accounts, rename one, forget one."""
 
 import sys
-from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -86,7 +85,7 @@ def _forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
         destination = open_destination(settings)
         with clean_work(settings, destination):
             if (name,) not in read_unfinished(settings, destination):
-                _read_span(destination, name)
+                _read_spans(destination, name)
         with noting_unfinished(settings, destination, name):
             counts = compact(settings, destination, deletions_of(name))
             destination.expire_old_versions()
@@ -121,11 +120,9 @@ def _rename_account(settings: Settings, old: str, new: str) -> int:
         raise UsageError(f"{new!r} is not a valid account name; use letters, digits, '.', '-' and '_'")
     with holding_lock(settings):
         destination = open_destination(settings)
-        with clean_work(settings, destination):
-            stored = _read_spans(destination)
         is_begun = (old, new) in read_unfinished(settings, destination)
-        if not is_begun and old not in stored:
-            raise _unknown_account(destination, old, stored)
+        with clean_work(settings, destination):
+            stored = _read_spans(destination, None if is_begun else old)
         if new in stored and (old in stored or not is_begun):
             raise UsageError(
                 f"{destination.location} already has an account named {new!r}; two histories cannot be merged: choose "
@@ -147,30 +144,24 @@ def _rename_account(settings: Settings, old: str, new: str) -> int:
     return 0
 
 
-def _read_spans(destination: Destination) -> dict[str, Any]:
-    if not destination.exists():
-        return {}
-    with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name,)) as connection:
-        return state.read_spans(connection)
+def _read_spans(destination: Destination, wanted: str | None = None) -> dict[str, Any]:
+    """Return the first and last time of each account and its number of trunks.
 
-
-def _read_span(destination: Destination, name: str) -> Any:
-    """Return the first and last time of an account and its number of trunks. Raises UsageError if it is not stored."""
-    stored = _read_spans(destination)
-    if name not in stored:
-        raise _unknown_account(destination, name, stored)
-    return stored[name]
-
-
-def _unknown_account(destination: Destination, name: str, stored: Iterable[str]) -> UsageError:
-    names = ", ".join(stored) or "no account"
-    near = suggest(name, stored)
-    return UsageError(f"{destination.location} has no account named {name!r}; stored: {names}{near}")
+    Raises UsageError if the `wanted` account is not stored.
+    """
+    stored: dict[str, Any] = {}
+    if destination.exists():
+        with destination.reading((schema.SIP_TRUNK_SNAPSHOTS.name,)) as connection:
+            stored = state.read_spans(connection)
+    if wanted is not None and wanted not in stored:
+        names, near = ", ".join(stored) or "no account", suggest(wanted, stored)
+        raise UsageError(f"{destination.location} has no account named {wanted!r}; stored: {names}{near}")
+    return stored
 
 
 def _ask_for_name(destination: Destination, name: str) -> None:
     """Ask the user to type the name of the account. Raises UsageError without a terminal, or for another name."""
-    first_at, last_at, count = _read_span(destination, name)
+    first_at, last_at, count = _read_spans(destination, name)[name]
     if not sys.stdin.isatty():
         raise UsageError("confirmation needs a terminal, or --yes; nothing was deleted")
     seen = f"seen from {format_moment(first_at)} to {format_moment(last_at)}"

@@ -56,8 +56,8 @@ def run(settings: Settings, options: Options) -> int:
     if format_name == "parquet":
         write_bytes(output, format_name, partial(_as_parquet, settings, query, parameters))
     else:
-        result = read_rows(settings, query, parameters, format_name=format_name)
-        write_text(output, partial(write_rows, result.columns, result.rows, format_name=format_name, raw=options.raw))
+        columns, rows, _ = read_rows(settings, query, parameters, format_name=format_name)
+        write_text(output, partial(write_rows, columns, rows, format_name=format_name, raw=options.raw))
     return 0
 
 

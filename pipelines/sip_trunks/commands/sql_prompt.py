@@ -103,10 +103,10 @@ def _respond(settings: Settings, text: str, columns: Columns, *, format_name: st
         print(_HELP)
         return
     try:
-        result = read_rows(settings, text, {}, format_name=format_name, most=_MOST_ROWS)
-        write_rows(result.columns, result.rows, format_name=format_name, raw=raw)
-        if result.count > _MOST_ROWS:
-            print(f"the first {_MOST_ROWS:,} of {result.count:,} rows; choose others with LIMIT and OFFSET")
+        names, rows, count = read_rows(settings, text, {}, format_name=format_name, most=_MOST_ROWS)
+        write_rows(names, rows, format_name=format_name, raw=raw)
+        if count > _MOST_ROWS:
+            print(f"the first {_MOST_ROWS:,} of {count:,} rows; choose others with LIMIT and OFFSET")
     except SipTrunksError as error:
         print(error)
     except Terminated:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import duckdb
@@ -28,21 +27,15 @@ _ABSENT = {
 }
 
 
-@dataclass(frozen=True)
-class QueryResult:
-    """The columns of a result, all of its rows or the first ones, and the number of all rows."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    count: int
-
-
 def read_rows(
     settings: Settings, query: str, parameters: Mapping[str, str], *, format_name: str, most: int | None = None
-) -> QueryResult:
-    """Return the result of a query on the published data, with at most `most` rows. Raises QueryError."""
+) -> tuple[Sequence[str], Sequence[Sequence[Any]], int]:
+    """Return the columns of a query on the published data, at most `most` of its rows, and the number of all rows.
 
-    def fetch(result: duckdb.DuckDBPyConnection) -> QueryResult:
+    In JSON, columns of type JSON are objects. Raises QueryError.
+    """
+
+    def fetch(result: duckdb.DuckDBPyConnection) -> tuple[Sequence[str], Sequence[Sequence[Any]], int]:
         described = result.description or ()
         rows = result.fetchall() if most is None else result.fetchmany(most)
         count = len(rows)
@@ -52,7 +45,7 @@ def read_rows(
         if format_name == "json":
             is_json = [str(column[1]) == "JSON" for column in described]
             rows = [tuple(map(_decode_json, row, is_json)) for row in rows]
-        return QueryResult([column[0] for column in described], rows, count)
+        return [column[0] for column in described], rows, count
 
     return run_query(settings, query, parameters, fetch)
 

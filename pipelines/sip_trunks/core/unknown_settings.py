@@ -7,9 +7,8 @@ a section of this program, a section with nearly that name, and a setting of thi
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
-from itertools import islice
 from typing import get_origin
 
 from sip_trunks.core.config_files import ConfigFiles, Setting
@@ -34,12 +33,12 @@ def refuse_unknown_settings(files: ConfigFiles, declared: Sequence[Setting]) -> 
     problems = [
         f"{'.'.join(names)} in {file}{_describe(meant)}"
         for file, names in files.list_names()
-        for meant in _find_meant(known, names)
+        if (meant := _find_meant(known, names)) is not None
     ]
     problems += [
         f"{name}{_describe(_variable_of(known, meant))}"
         for name in sorted(os.environ)
-        for meant in _find_meant_variable(known, name)
+        if (meant := _find_meant_variable(known, name)) is not None
     ]
     if problems:
         raise ConfigError(f"unknown {'settings' if problems[1:] else 'setting'} {'; '.join(problems)}")
@@ -55,21 +54,21 @@ def _variable_of(known: Known, key: str) -> str:
     return known[key].own_variable + ("__NAME" if _is_table(known[key]) else "")
 
 
-def _find_meant(known: Known, names: Sequence[str]) -> Iterator[str]:
-    """Yield, for a wrong path of names, the key that may have been meant or, if there is none, an empty text."""
+def _find_meant(known: Known, names: Sequence[str]) -> str | None:
+    """Return the key that may have been meant by a wrong path of names, or an empty text; None for any other path."""
     for section in _DLT_TABLES:
         parts = section.split(".")
         inside = names[len(parts) :]
         if list(names[: len(parts)]) == parts[: len(names)]:
-            if not _is_known(known, section, inside):
-                yield _guess(known, section, inside) if inside else f"a table [{section}]"
-            return
+            if _is_known(known, section, inside):
+                return None
+            return _guess(known, section, inside) if inside else f"a table [{section}]"
     for section in _DLT_TABLES:
         parts = section.split(".")
         is_near = len(names) > len(parts) and all(map(_is_near, names, parts))
         if is_near or _is_misplaced(known, section, names):
-            yield _guess(known, section, names[len(parts) :] if is_near else names[-1:]) or f"[{section}]"
-            return
+            return _guess(known, section, names[len(parts) :] if is_near else names[-1:]) or f"[{section}]"
+    return None
 
 
 def _is_known(known: Known, section: str, inside: Sequence[str]) -> bool:
@@ -98,26 +97,22 @@ def _guess(known: Known, section: str, inside: Sequence[str]) -> str:
     return next(iter(near + [key for key in known if inside and key.endswith(f".{inside[-1]}")]), "")
 
 
-def _find_meant_variable(known: Known, name: str) -> Iterator[str]:
-    """Yield, for a wrong environment variable, the key that may have been meant or, if there is none, an empty text."""
+def _find_meant_variable(known: Known, name: str) -> str | None:
+    """Return the key that may have been meant by a wrong variable, or an empty text; None for any other variable."""
     names = name.lower().split("__")
-    found = known.get(".".join(names))
-    if found:
-        if name != found.own_variable or _is_table(found):
-            yield found.key
-        return
-    if len(names) > 1:
-        wrong = list(_find_meant(known, names))
-        if wrong:
-            yield from wrong
-            return
+    if found := known.get(".".join(names)):
+        return found.key if name != found.own_variable or _is_table(found) else None
+    if len(names) > 1 and (meant := _find_meant(known, names)) is not None:
+        return meant
     words = re.findall(r"[^_]+", name.lower())
     is_nested = name.startswith(("SIP_TRUNKS__", "SOURCES__FAMULOR__"))
     for section in _DLT_TABLES if len(words) > 2 and not is_nested else ():
         # Both sections have two words.
         if _is_near("_".join(words[:2]), section.replace(".", "_")):
-            own = (key for key in known if key.startswith(f"{section}."))
-            yield from islice((key for key in own if _is_near("_".join(words[2:]), key.rpartition(".")[2])), 1)
+            for key in known:
+                if key.startswith(f"{section}.") and _is_near("_".join(words[2:]), key.rpartition(".")[2]):
+                    return key
+    return None
 
 
 def _is_table(declared: Setting) -> bool:

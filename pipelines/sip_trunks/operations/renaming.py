@@ -1,14 +1,13 @@
 """Rename or delete an account: its rows in every table, its findings, its data in the files of the data directory."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.logs import logger
+from sip_trunks.core.settings import Settings
+from sip_trunks.destinations.base import Destination
 from sip_trunks.operations.monitoring.prometheus import rename_metrics
 from sip_trunks.operations.monitoring.webhook import rename_notifications
 from sip_trunks.operations.retention import rewrite
@@ -16,11 +15,7 @@ from sip_trunks.run.pending import rename_pending
 from sip_trunks.run.result import with_name
 from sip_trunks.run.run_log import rename_failures
 from sip_trunks.warehouse import report_tables
-
-if TYPE_CHECKING:
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Destination
-    from sip_trunks.warehouse.renaming import Renaming
+from sip_trunks.warehouse.renaming import Renaming
 
 
 def rename_account(settings: Settings, destination: Destination, renaming: Renaming) -> dict[str, int]:
@@ -28,8 +23,13 @@ def rename_account(settings: Settings, destination: Destination, renaming: Renam
 
     The caller holds the lock. It can be called again after it was killed. Raises DestinationError or OSError.
     """
+    # As they apply after the renaming, although the settings may still have the old name.
+    suppressions = tuple(
+        entry | {"account": renaming.new} if entry.get("account") == renaming.old else entry
+        for entry in settings.suppressions
+    )
     counts = rewrite(
-        replace(settings, suppressions=tuple(_renamed_suppressions(settings, renaming))),
+        replace(settings, suppressions=suppressions),
         destination,
         partial(destination.renaming, renaming),
         partial(report_tables.rename_in_logs, renaming=renaming),
@@ -46,14 +46,6 @@ def rename_in_files(settings: Settings, old: str, new: str | None) -> None:
     """
     for rename in (_rename_last_run, rename_metrics, rename_notifications, rename_pending, rename_failures):
         rename(settings, old, new)
-
-
-def _renamed_suppressions(settings: Settings, renaming: Renaming) -> list[dict[str, object]]:
-    """Return the suppressions as they apply after the renaming, although the settings may still have the old name."""
-    return [
-        entry | {"account": renaming.new} if entry.get("account") == renaming.old else entry
-        for entry in settings.suppressions
-    ]
 
 
 def _rename_last_run(settings: Settings, old: str, new: str | None) -> None:

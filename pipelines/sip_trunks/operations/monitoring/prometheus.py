@@ -6,7 +6,6 @@ Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from typing import Any
 
 from sip_trunks import __version__
@@ -32,8 +31,7 @@ _MEANINGS = {
     "rule_causes": "Number of causes of the open findings of this rule with this severity.",
 }
 _PREFIX = "sip_trunks_"
-_OF_FINDINGS = {"findings": "finding_count", "causes": "cause_count"}
-_OF_FINDINGS |= {f"rule_{name}": counted for name, counted in _OF_FINDINGS.items()}
+_OF_FINDINGS = ("findings", "rule_findings", "causes", "rule_causes")
 _SAMPLE = re.compile(rf"{_PREFIX}(\w+)(?:\{{.*\}})? \S+")
 _ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -91,11 +89,9 @@ def _describe_findings(result: RunResult, findings: Sequence[RuleFindings]) -> S
     No label has text from the API, so the number of series is bounded by the number of rules.
     """
     samples: Samples = {}
-    for name, counted in _OF_FINDINGS.items():
-        if name.startswith("rule_"):
-            samples[name] = [({"rule": f.rule, "severity": f.severity}, getattr(f, counted)) for f in findings]
-        else:
-            samples[name] = [({"severity": s}, result.count_findings(s, counted) or 0) for s in SEVERITIES]
+    for name, counted in (("findings", "finding_count"), ("causes", "cause_count")):
+        samples[name] = [({"severity": s}, result.count_findings(s, counted) or 0) for s in SEVERITIES]
+        samples[f"rule_{name}"] = [({"rule": f.rule, "severity": f.severity}, getattr(f, counted)) for f in findings]
     return samples
 
 
@@ -105,22 +101,21 @@ def _describe_accounts(settings: Settings, result: RunResult) -> Samples:
     A series of an account that gets no more observations would fire an alert forever.
     """
     watched = {account.name for account in settings.accounts} | {entry.account for entry in result.accounts}
-    known: dict[str, tuple[datetime, int, int]] = {
-        name: (account.snapshot_at, account.trunk_count, account.drift_count)
-        for name, account in result.stored.items()
+    known = {
+        name: (last.snapshot_at.timestamp(), last.trunk_count, last.drift_count)
+        for name, last in result.stored.items()
         if name in watched
     }
     known |= {
-        entry.account: (result.snapshot_at, entry.trunk_count or 0, entry.drift_count or 0)
+        entry.account: (result.snapshot_at.timestamp(), entry.trunk_count or 0, entry.drift_count or 0)
         for entry in result.accounts
         if entry.status != "failed" and result.snapshot_at is not None
     }
     names = ("account_seen_timestamp_seconds", "trunks", "drift")
-    samples: Samples = {name: [] for name in names}
-    for account, (seen_at, trunk_count, drift_count) in sorted(known.items()):
-        for name, value in zip(names, (seen_at.timestamp(), trunk_count, drift_count), strict=True):
-            samples[name].append(({"account": account}, value))
-    return samples
+    return {
+        name: [({"account": account}, values[place]) for account, values in sorted(known.items())]
+        for place, name in enumerate(names)
+    }
 
 
 def _read_lines(settings: Settings) -> dict[str, list[str]]:
