@@ -8,7 +8,6 @@ and as a whole if it is atomic. The reports are written again from the remaining
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -27,7 +26,6 @@ from sip_trunks.warehouse.findings import OLD_LOG
 from trunk_transforms import schema
 from trunk_transforms.schema.findings import FINDINGS_HISTORY
 
-EVERY_TABLE = tuple(table.name for table in schema.EVERY_TABLE)
 _OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
 
 
@@ -43,7 +41,7 @@ def deletions_of(account: str) -> Deletions:
     condition = f"account = {sql.literal(account)}"
     # The table of the runs has no account names.
     logs = dict.fromkeys((OLD_LOG, report_tables.FAILURES), condition)
-    return Deletions(dict.fromkeys(EVERY_TABLE, condition), logs)
+    return Deletions({table.name: condition for table in schema.EVERY_TABLE}, logs)
 
 
 def deletions_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> Deletions:
@@ -52,16 +50,13 @@ def deletions_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> 
     Each account keeps its last observation at or before `limit`, with the response and the state at that time. The
     results of queries about later times do not change, and the history of the account begins with that observation.
     """
-    observations = f"{sql.DATASET}.{_OBSERVATIONS}"
     rows = connection.execute(
-        f"SELECT account, max(snapshot_at), arg_max(_dlt_load_id, snapshot_at) FROM {observations} "
-        f"WHERE snapshot_at <= {_literal(limit)} GROUP BY account"
+        "SELECT list(account), last_at, load_id FROM (SELECT account, max(snapshot_at) AS last_at, "
+        f"arg_max(_dlt_load_id, snapshot_at) AS load_id FROM {sql.OBSERVATIONS} "
+        f"WHERE snapshot_at <= {_literal(limit)} GROUP BY account) GROUP BY last_at, load_id"
     ).fetchall()
-    accounts: dict[tuple[datetime, str], list[str]] = defaultdict(list)
-    for account, last_at, load_id in rows:
-        accounts[last_at, load_id].append(account)
     observations_before, responses_before = [], []
-    for (moment, load_id), names in accounts.items():
+    for names, moment, load_id in rows:
         among = f"account IN ({', '.join(map(sql.literal, names))}) AND snapshot_at < {_literal(moment)}"
         observations_before.append(among)
         # An unchanged response has the load of the response before it.

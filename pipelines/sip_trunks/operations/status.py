@@ -12,7 +12,6 @@ from sip_trunks.core.lock import is_run_active
 from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.operations.scheduling.installed import find_schedules
-from sip_trunks.operations.scheduling.job import Installed
 from sip_trunks.operations.unfinished import describe_unfinished, read_unfinished
 from sip_trunks.reporting.formats import as_size, print_table
 from sip_trunks.run.result import describe_failures, format_moment
@@ -82,18 +81,15 @@ def read_status(settings: Settings) -> dict[str, Any]:
         "findings": None if counts is None else _describe_findings(counts),
         "accounts": accounts,
         "last_run": _read_last_run(settings),
-        "schedules": [
-            {"name": found.name, "scheduler": found.scheduler, "next_at": found.next_at}
-            for found in _schedules(settings)
-        ],
+        "schedules": _read_schedules(settings),
     }
 
 
-def _schedules(settings: Settings) -> list[Installed]:
+def _read_schedules(settings: Settings) -> list[dict[str, str]]:
     """Return the installed schedules of runs with these settings; none if the scheduler cannot be asked."""
     with suppress(SipTrunksError, OSError):
-        folder = str(home_of(settings.config_dir))
-        return [found for found in find_schedules(settings) if found.folder == folder]
+        ours = [found for found in find_schedules(settings) if found.folder == str(home_of(settings.config_dir))]
+        return [{name: getattr(found, name) for name in ("name", "scheduler", "next_at")} for found in ours]
     return []
 
 
@@ -104,20 +100,15 @@ def _describe_findings(counts: Iterable[tuple[str, int, int, datetime]]) -> list
     return sorted(found, key=lambda entry: SEVERITIES.index(entry["severity"]), reverse=True)
 
 
-def watched_accounts(settings: Settings, stored: Iterable[str]) -> list[str]:
-    """Return the accounts that can become stale: the configured ones or, if none is configured, the stored ones.
-
-    So an account that is no longer configured keeps its stored data and does not become stale.
-    """
-    return [account.name for account in settings.accounts] or list(stored)
-
-
 def find_stale(settings: Settings, accounts: Sequence[dict[str, Any]], max_age_seconds: float) -> list[dict[str, Any]]:
     """Return the accounts without an observation in the last `max_age_seconds`, the oldest first.
 
+    Only configured accounts can become stale or, if none is configured, all stored ones.
+
     An observation in the future does not count, because the clock was ahead: its age is unknown.
     """
-    watched = set(watched_accounts(settings, [entry["account"] for entry in accounts]))
+    # An account that is no longer configured keeps its stored data and does not become stale.
+    watched = {account.name for account in settings.accounts} or {entry["account"] for entry in accounts}
     ages = [(entry, entry["age_seconds"]) for entry in accounts if entry["account"] in watched]
     stale = [entry for entry, age in ages if age is None or not 0 <= age <= max_age_seconds]
     return sorted(stale, key=lambda entry: entry["snapshot_at"] or "")

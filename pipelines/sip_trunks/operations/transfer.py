@@ -136,13 +136,11 @@ def _queries(connection: duckdb.DuckDBPyConnection, destination: Destination, as
     If readers can see a part of a run, the copy has the state at the last complete run.
     """
     names = [name for name in _TABLES if sql.exists(connection, name)]
-    ((newest, oldest),) = connection.execute(
-        f"SELECT max(snapshot_at), min(snapshot_at) FROM {DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}"
-    ).fetchall()
-    if as_of is not None and oldest > as_of:
-        raise UsageError(f"nothing was stored at {as_of}; the first snapshot is from {oldest}")
-    if as_of is None and not destination.is_atomic:
-        as_of = newest
+    span = state.read_observation_span(connection)
+    if as_of is not None and span and span[0] > as_of:
+        raise UsageError(f"nothing was stored at {as_of}; the first snapshot is from {span[0]}")
+    if as_of is None and span and not destination.is_atomic:
+        as_of = span[1]
     if as_of is None:
         return {name: f"SELECT * FROM {DATASET}.{name}" for name in names}
     moment = f"TIMESTAMPTZ {literal(as_of)}"
