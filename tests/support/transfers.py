@@ -8,7 +8,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import duckdb
 import pyarrow.parquet as pq
@@ -17,7 +17,7 @@ import pytest
 from sip_trunks.commands import main
 from sip_trunks.core.settings import Account, ApiSettings, Settings, read_settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.transfer import export_tables
+from sip_trunks.operations.transfer import CopyFormat, export_tables
 from sip_trunks.run.run import run
 from tests.support import past as history
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from sip_trunks.operations.transfer import CopyFormat
     from tests.support.api import Api
 
     Rows = dict[str, tuple[dict[str, str], list[str]]]
     """The types and the rows of every table."""
     Edition = Mapping[str, Sequence[dict[str, Any]]]
 
+COPY_FORMATS: tuple[CopyFormat, ...] = get_args(CopyFormat)
 FILES = ("duckdb", "parquet")
 SNAPSHOT_ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
 ODD_FOLDER = "account=zeta/copy [1] of */it's {a,b} \u4e2d"

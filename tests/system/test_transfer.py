@@ -17,7 +17,7 @@ import pytest
 
 from sip_trunks.core.settings import ApiSettings, Settings, read_settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.transfer import COPY_FORMATS, export_tables, import_tables
+from sip_trunks.operations.transfer import export_tables, import_tables
 from tests.support.api import Api
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.disk import remount, used
@@ -26,6 +26,7 @@ from tests.support.paused import paused_at
 from tests.support.runs import COMMAND, PATIENCE_SECONDS, as_ordinary_user, call, load
 from tests.support.shared import built_once
 from tests.support.transfers import (
+    COPY_FORMATS,
     EDITIONS,
     FILES,
     MOMENTS,

@@ -13,10 +13,11 @@ import pytest
 from sip_trunks.core.errors import DestinationError, UsageError
 from sip_trunks.core.settings import Settings, read_settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.transfer import COPY_FORMATS, export_tables, import_tables
+from sip_trunks.operations.transfer import export_tables, import_tables
 from tests.support.processes import wait_until
 from tests.support.runs import PATIENCE_SECONDS, load
 from tests.support.transfers import (
+    COPY_FORMATS,
     EDITIONS,
     NEXT,
     ONE,

@@ -167,7 +167,7 @@ def _warn(settings: Settings) -> None:
             f"the schedule will not see variables of this shell ({', '.join(unseen)}): write them to "
             f"{folder}/config.toml, tokens and passwords to {folder}/secrets.toml"
         )
-    elif not has_stored_token(settings):
+    elif not has_stored_token():
         warning = f"there is no token in {folder}/secrets.toml yet; runs fail without one"
     else:
         return

@@ -43,10 +43,10 @@ def find_shared_tokens(accounts: Iterable[Account]) -> list[tuple[str, ...]]:
     return [tuple(found) for found in names.values() if len(found) > 1]
 
 
-def has_stored_token(settings: Settings) -> bool:
+def has_stored_token() -> bool:
     """Whether `secrets.toml` or `config.toml` contains a token. Environment variables are ignored."""
     keys = ("sources.famulor.api_token", "sources.famulor.accounts")
-    return any(dig(file, key) for file in ConfigFiles(settings.config_dir).files for key in keys)
+    return any(dig(file, key) for file in ConfigFiles().files for key in keys)
 
 
 def with_pseudonym_key(settings: Settings) -> Settings:

@@ -83,10 +83,12 @@ def list_declared(section: type, prefix: str) -> tuple[Setting, ...]:
 
 
 class ConfigFiles:
-    """The environment and the two files of a `.dlt` folder."""
+    """The environment and the two files of `folder`, the first existing one of `list_config_dirs`, if there is one."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self.paths = [folder / name for name in _FILE_NAMES] if folder else []
+    def __init__(self) -> None:
+        # `Path.is_dir` raises an error for an unreadable folder.
+        self.folder = next((path for path in list_config_dirs() if os.path.isdir(path)), None)  # noqa: PTH112
+        self.paths = [self.folder / name for name in _FILE_NAMES] if self.folder else []
         self.files = [_read_toml(path) for path in self.paths]
 
     def read(self, section: type, prefix: str) -> dict[str, Any]:
@@ -141,11 +143,6 @@ class ConfigFiles:
                 name = variable.removeprefix(prefix)
                 merged[known.get(name, name.lower())] = value
         return merged
-
-
-def find_config_dir() -> Path | None:
-    """Return the first existing folder of `list_config_dirs`, or None."""
-    return next((path for path in list_config_dirs() if os.path.isdir(path)), None)  # noqa: PTH112 - False if unreadable
 
 
 def list_config_dirs() -> list[Path]:

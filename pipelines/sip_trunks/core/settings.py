@@ -14,16 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from sip_trunks import __version__
-from sip_trunks.core.config_files import (
-    Amount,
-    ConfigFiles,
-    Count,
-    Setting,
-    find_config_dir,
-    home_of,
-    list_declared,
-    setting,
-)
+from sip_trunks.core.config_files import Amount, ConfigFiles, Count, Setting, home_of, list_declared, setting
 from sip_trunks.core.errors import ConfigError, DestinationError
 from sip_trunks.core.unknown_settings import refuse_unknown_settings
 from sip_trunks.core.urls import PLATFORM_2, check_webhook_url, parse_base_url
@@ -258,18 +249,17 @@ def read_settings(destination: str | None = None) -> Settings:
     Raises ConfigError if a name is unknown or a value is invalid. A missing token is not an error here, only in
     `accounts.pick_accounts`.
     """
-    config_dir = find_config_dir()
-    files = ConfigFiles(config_dir)
+    files = ConfigFiles()
     refuse_unknown_settings(files, list_settings())
     tokens, api, own, dask = (files.read(section, prefix) for prefix, section in _SECTIONS)
     # A relative path in a variable is relative to the working directory.
-    home = home_of(config_dir)
+    home = home_of(files.folder)
     own["data_dir"] = (Path.cwd() if os.environ.get("SIP_TRUNKS__DATA_DIR") else home) / own["data_dir"]
     own["providers"] = own["providers"] and home / own["providers"]
     own["destination"] = _parse_destination("--destination", destination or own["destination"])
     return Settings(
         **own,
-        config_dir=config_dir,
+        config_dir=files.folder,
         api=ApiSettings(**api),
         accounts=_read_accounts(**tokens),
         dask=DaskSettings(**dask),

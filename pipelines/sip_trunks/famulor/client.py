@@ -30,17 +30,10 @@ from sip_trunks.famulor.links import endpoint_url, next_page_url, resolve_link
 from sip_trunks.famulor.rate_limit import RateLimit
 from sip_trunks.famulor.spool import SpooledRecords, release_memory
 from sip_trunks.famulor.wait_hints import read_wait_seconds
+from trunk_transforms.parse import paging
 from trunk_transforms.parse.assignments import Assignments, Assistant, Kept, Number, keep_fields, read_kept_page
 from trunk_transforms.parse.claims import read_paging_headers
 from trunk_transforms.parse.envelope import InvalidResponseError, Page, TruncatedResponseError, read_page
-from trunk_transforms.parse.paging import (
-    add_ids,
-    find_next_page,
-    find_paging_keys,
-    find_undeclared_keys,
-    has_count,
-    refuse_incomplete,
-)
 from trunk_transforms.schema.resources import ASSIGNMENTS, ASSISTANTS_PATH, RESOURCES, TRUNKS, Resource
 
 _Read: TypeAlias = Callable[[memoryview, Mapping[str, str]], Page | None]
@@ -139,11 +132,11 @@ def fetch_snapshot(
     def read(body: memoryview, headers: Mapping[str, str]) -> Page | None:
         """Return the next page, which is then part of `digest`; None if the response is unchanged."""
         nonlocal digest, size
-        paging, hashed, page = read_paging_headers(headers), digest.copy(), None
+        claims, hashed, page = read_paging_headers(headers), digest.copy(), None
         hashed.update(body)
-        if paging or settings.assignments or hashed.hexdigest() != known_sha256:
+        if claims or settings.assignments or hashed.hexdigest() != known_sha256:
             release_memory(body)
-            page = read_page(body, paging)
+            page = read_page(body, claims)
         digest, size = hashed, size + len(body)
         return page
 
@@ -205,17 +198,17 @@ def _fetch_list(url: str, fetch: Callable[[str], tuple[memoryview, Page | None]]
             return None
         records.add(body, page.records)
         pages.append(page)
-        next_page = find_next_page(page, len(pages))
-        if next_page is not None or len(pages) > 1 or has_count(page):
-            add_ids(ids, page)
+        next_page = paging.find_next_page(page, len(pages))
+        if next_page is not None or len(pages) > 1 or paging.has_count(page):
+            paging.add_ids(ids, page)
         if next_page is None:
             break
         next_url = next_page_url(url, next_page)
         if next_url in seen or len(seen) >= _MOST_PAGES:
             raise InvalidResponseError("expected a last page, got a link to a page that was already read")
         seen.add(next_url)
-    refuse_incomplete(pages, len(ids) or len(records))
-    records.undeclared_keys, records.paging_keys = find_undeclared_keys(pages), find_paging_keys(pages)
+    paging.refuse_incomplete(pages, len(ids) or len(records))
+    records.undeclared_keys, records.paging_keys = paging.find_undeclared_keys(pages), paging.find_paging_keys(pages)
     return records
 
 

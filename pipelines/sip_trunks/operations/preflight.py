@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import TypeVar
 
 import duckdb
 
@@ -16,6 +16,8 @@ from sip_trunks.destinations import open_destination
 from sip_trunks.run.extract import RunContext, extract_snapshots
 from sip_trunks.warehouse import state
 from trunk_transforms import schema
+
+T = TypeVar("T")
 
 _LEAST_FREE_BYTES = 100 * 2**20
 _MOST_ACCOUNTS = 10
@@ -38,30 +40,29 @@ def perform_checks(settings: Settings) -> Iterator[Check]:
 
     The snapshots are requested and validated as a run does it, against what is stored.
     """
-    checks: dict[str, Callable[[Settings], str]] = {"settings": _check_settings}
+    yield _perform("settings", _check_settings, settings)
     if settings.notify:
-        checks["notify"] = _check_notify
+        yield Check("notify", f"a webhook will be notified of {', '.join(settings.notify_on) or 'nothing'}")
     if settings.pseudonymize:
-        checks["pseudonyms"] = _check_pseudonyms
-    checks |= {"data": _check_data_dir, "disk": _check_disk}
-    for name, perform in checks.items():
-        yield _perform(name, partial(perform, settings))
+        yield _perform("pseudonyms", _check_pseudonyms, settings)
+    yield _perform("data", _check_data_dir, settings)
+    yield _perform("disk", _check_disk, settings)
     try:
         accounts = pick_accounts(settings, [])
     except SipTrunksError as error:
         yield _failure("token", error)
         return
     if len(accounts) > 1:
-        yield _perform("tokens", partial(_check_tokens, accounts))
+        yield _perform("tokens", _check_tokens, accounts)
     try:
         yield from _check_accounts(settings, accounts)
     except SipTrunksError as error:
         yield _failure("accounts", error)
 
 
-def _perform(name: str, perform: Callable[[], str]) -> Check:
+def _perform(name: str, perform: Callable[[T], str], subject: T) -> Check:
     try:
-        return Check(name, perform())
+        return Check(name, perform(subject))
     except (SipTrunksError, OSError) as error:
         return _failure(name, error)
 
@@ -80,10 +81,6 @@ def _check_settings(settings: Settings) -> str:
 def _check_pseudonyms(settings: Settings) -> str:
     with_pseudonym_key(settings)
     return f"{' and '.join(settings.pseudonymize)} will be replaced; the key is set"
-
-
-def _check_notify(settings: Settings) -> str:
-    return f"a webhook will be notified of {', '.join(settings.notify_on) or 'nothing'}"
 
 
 def _check_data_dir(settings: Settings) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import duckdb
 import msgspec
@@ -41,7 +41,6 @@ from trunk_transforms.schema.findings import AUDITED_RULES, FINDINGS_HISTORY
 from trunk_transforms.schema.reports import DERIVED_NAMES
 
 CopyFormat = Literal["parquet", "csv", "duckdb"]
-COPY_FORMATS: tuple[CopyFormat, ...] = get_args(CopyFormat)
 _TABLES = {table.name: table for table in schema.EVERY_TABLE}
 _AUDIT_TABLES = {table.name for table in schema.AUDIT_TABLES}
 _MANIFEST = "manifest.json"

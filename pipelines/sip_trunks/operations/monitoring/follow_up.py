@@ -49,20 +49,17 @@ def _as_event(settings: Settings, run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _record(settings: Settings, run: Mapping[str, Any], result: RunResult | None, error: BaseException | None) -> None:
-    steps: dict[str, Callable[[], None]] = {"the run log was not written": partial(note_run, settings, run)}
-    # If another run is active, that run writes the metrics and sends the notifications.
-    if not isinstance(error, RunActiveError):
-        steps["the metrics were not written"] = partial(write_metrics, settings, run, result)
-        is_interrupted = isinstance(error, KeyboardInterrupt)
-        # After Ctrl-C the user knows. SIGTERM may come from a timer, and allows little time.
-        if settings.notify and (not is_interrupted or isinstance(error, Terminated)):
-            seconds = _SECONDS_TO_STOP if is_interrupted else TOTAL_SECONDS
-            send = partial(notify, settings, run, result, error, total_seconds=seconds)
-            steps["no notification was sent"] = send
     # If the run could not write to the data directory, neither can these; one message is enough.
-    told = log if isinstance(error, OSError | DestinationError) else say
-    for problem, step in steps.items():
-        _try(problem, step, told)
+    tell = log if isinstance(error, OSError | DestinationError) else say
+    _try("the run log was not written", partial(note_run, settings, run), tell)
+    if isinstance(error, RunActiveError):
+        return  # that run writes the metrics and sends the notifications
+    _try("the metrics were not written", partial(write_metrics, settings, run, result), tell)
+    is_interrupted = isinstance(error, KeyboardInterrupt)
+    # After Ctrl-C the user knows. SIGTERM may come from a timer, and allows little time.
+    if settings.notify and (not is_interrupted or isinstance(error, Terminated)):
+        seconds = _SECONDS_TO_STOP if is_interrupted else TOTAL_SECONDS
+        _try("no notification was sent", partial(notify, settings, run, result, error, total_seconds=seconds), tell)
 
 
 def _try(problem: str, step: Callable[[], None], tell: Callable[..., None] = say) -> None:

@@ -63,11 +63,6 @@ class _State:
     last_run: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
-def check_address(settings: Settings) -> None:
-    """Raise UsageError unless the webhook's URL is https, or http to this machine. The message omits the secret URL."""
-    check_webhook_url("sip_trunks.notify", settings.notify)
-
-
 def notify(
     settings: Settings,
     run: Mapping[str, Any],
@@ -81,10 +76,10 @@ def notify(
 
     If the run `was_interrupted`, it may have stored its message before; it is not sent twice.
 
-    Raises UsageError if the URL is not valid, NotificationError if sending fails, and OSError if the state cannot be
+    Raises ConfigError if the URL is not valid, NotificationError if sending fails, and OSError if the state cannot be
     written.
     """
-    check_address(settings)
+    check_webhook_url("sip_trunks.notify", settings.notify)
     before, now = _read_state(settings), datetime.now(UTC)
     failure = _identify_failure(run, result)
     # If the clock was ahead, it may have been sent in the future.

@@ -12,12 +12,7 @@ import pytest
 
 from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import Settings, prepare_state_dir, read_settings
-from sip_trunks.operations.monitoring.webhook import (
-    NotificationError,
-    check_address,
-    notify,
-    rename_notifications,
-)
+from sip_trunks.operations.monitoring.webhook import NotificationError, notify, rename_notifications
 from sip_trunks.run.result import AccountResult, RuleFindings, RunResult
 from sip_trunks.run.run_log import summarize
 from sip_trunks.warehouse.state import SeenDrift
@@ -198,5 +193,5 @@ def test_notifications_are_sent_to_safe_addresses_only(
 ) -> None:
     monkeypatch.setenv("SIP_TRUNKS__NOTIFY", address)
     with pytest.raises(UsageError, match="must be a URL such as") as caught:
-        check_address(read_settings())
+        read_settings()
     assert address not in str(caught.value)
