@@ -44,12 +44,11 @@ def run(settings: Settings, options: Options) -> int:
             if options.action == "rename":
                 return _rename_account(settings, options.name, options.new_name)
             return _forget_account(settings, options.name, is_agreed=options.yes)
-    show = partial(_list_accounts, settings, format_name=options.format, raw=options.raw)
-    write_text(options.output, show)
+    write_text(options.output, partial(_list_accounts, settings, options))
     return 0
 
 
-def _list_accounts(settings: Settings, *, format_name: str, raw: bool) -> None:
+def _list_accounts(settings: Settings, options: Options) -> None:
     """Print one row per configured or stored account, sorted by name. Tokens are compared, never printed."""
     stored = _read_spans(open_destination(settings))
     configured = {account.name for account in settings.accounts}
@@ -60,10 +59,10 @@ def _list_accounts(settings: Settings, *, format_name: str, raw: bool) -> None:
         moments = [format_moment(moment) if moment else None for moment in (first_at, last_at)]
         same = ", ".join(other for other in twins.get(name, ()) if other != name) or None
         rows.append([name, name in configured, name in stored, *moments, count, same])
-    if not rows and format_name == "table":
+    if not rows and options.format == "table":
         print("no accounts yet: sip-trunks run, or sip-trunks run --demo")
         return
-    write_rows(COLUMNS, rows, format_name=format_name, raw=raw)
+    write_rows(COLUMNS, rows, format_name=options.format, raw=options.raw)
 
 
 def _forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:

@@ -4,9 +4,9 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from http.client import HTTPResponse
-from typing import Any, Self
+from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -16,7 +16,7 @@ from sip_trunks.core.errors import ConfigError
 from sip_trunks.core.urls import is_loopback
 
 
-class Connections:
+class Connections(AbstractContextManager["Connections"]):
     """A pool of connections, which stay open between requests and are closed when the context ends.
 
     Not thread-safe. The pool is created for the host of the first request.
@@ -25,9 +25,6 @@ class Connections:
     def __init__(self) -> None:
         self._pool: urllib3.PoolManager | None = None
         self._sockets: list[socket.socket] = []
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:

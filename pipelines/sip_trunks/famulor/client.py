@@ -153,8 +153,7 @@ def fetch_snapshot(
         if not settings.assignments:
             return RawSnapshot(account.name, size, digest.hexdigest(), records)
         assignments = _fetch_assignments(fetcher)
-    kept = None if isinstance(assignments, Exception) else assignments.encode()
-    sha256 = None if kept is None else _digest(secret, kept).hexdigest()
+    sha256 = _digest(secret, assignments.encode()).hexdigest() if isinstance(assignments, Assignments) else None
     is_unchanged = digest.hexdigest() == known_sha256 and sha256 in (None, known_assignments_sha256)
     content = None if is_unchanged else records
     return RawSnapshot(account.name, size, digest.hexdigest(), content, assignments, sha256)

@@ -6,6 +6,7 @@ The API's rate limit applies per token. Accounts with different tokens are fetch
 token are fetched one after the other. While the run waits for a slow account, the next ones are fetched.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class _Work:
     def __post_init__(self) -> None:
         self._rate_limits = {account.token: RateLimit() for account in self.accounts}
         self._changed = Condition()
-        self._begun_count = 0
+        self._left = deque(self.accounts)
         self._waiting: dict[str, Result | BaseException] = {}
         self._waiting_bytes = 0
         self._unreachable_count = 0
@@ -103,18 +104,15 @@ class _Work:
     def stop(self) -> None:
         """Make the workers stop after their current account."""
         with self._changed:
-            self._begun_count = len(self.accounts)
+            self._left.clear()
             self._changed.notify_all()
 
     def _next(self) -> Account | None:
         with self._changed:
             # Ends, because the account that the run waits for has already begun.
-            while self._waiting_bytes >= self.most_waiting_bytes and self._begun_count < len(self.accounts):
+            while self._waiting_bytes >= self.most_waiting_bytes and self._left:
                 self._changed.wait()
-            if self._begun_count == len(self.accounts):
-                return None
-            self._begun_count += 1
-            return self.accounts[self._begun_count - 1]
+            return self._left.popleft() if self._left else None
 
     def _fetch(self, account: Account, connections: Connections) -> Result | BaseException:
         if self._unreachable_count >= _HOPELESS_AFTER:

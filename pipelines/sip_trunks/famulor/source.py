@@ -87,13 +87,8 @@ def merging_snapshots(
     """
     dispositions = dict.fromkeys(schema.loaded_tables(accounts), UPSERT)
     for resource, names in accounts.items():
-        dispositions |= _merging(resource, _of_accounts(names), snapshot_at)
+        dispositions |= _merging(resource, f"account IN ({', '.join(map(_quoted, names))})", snapshot_at)
     return dispositions
-
-
-def _of_accounts(names: Sequence[str]) -> Callable[[str], str]:
-    scope = f"account IN ({', '.join(map(_quoted, names))})"
-    return lambda _: scope
 
 
 def merging_changes(
@@ -108,23 +103,23 @@ def merging_changes(
     dispositions: dict[schema.Table, Any] = dict.fromkeys(schema.loaded_tables(resources), "append")
     for resource, keys in stale.items():
         scope = f"(account, {{}}) IN (SELECT account, {resource.key} FROM {keys})"
-        dispositions |= _merging(resource, scope.format, snapshot_at)
+        dispositions |= _merging(resource, scope, snapshot_at)
     return dispositions
 
 
-def _merging(resource: schema.Resource, scope: Callable[[str], str], snapshot_at: datetime) -> dict[schema.Table, Any]:
-    """Return the write dispositions of a resource. `scope` returns the SQL condition of the rows to merge, by key."""
+def _merging(resource: schema.Resource, scope: str, snapshot_at: datetime) -> dict[schema.Table, Any]:
+    """Return the write dispositions of a resource. `scope` is the SQL condition of the rows to merge, {} their key."""
     versions = {
         "validity_column_names": list(VALIDITY_COLUMNS),
         # Always set, because dlt stores the boundary of the last load in its schema.
         "boundary_timestamp": snapshot_at,
     }
     merging = {
-        resource.current: _merge("cdc", scope(resource.key), skip_unchanged_rows=True),
-        resource.history: _merge("scd2", scope(resource.key), **versions),
+        resource.current: _merge("cdc", scope.format(resource.key), skip_unchanged_rows=True),
+        resource.history: _merge("scd2", scope.format(resource.key), **versions),
     }
     if resource.entries:
-        merging[resource.entries.table] = _merge("cdc", scope(resource.entries.parent), skip_unchanged_rows=True)
+        merging[resource.entries.table] = _merge("cdc", scope.format(resource.entries.parent), skip_unchanged_rows=True)
     return merging
 
 
@@ -141,8 +136,8 @@ def with_hints(table: pa.Table) -> Any:
 
 
 def _quoted(account: str) -> str:
-    # Braces are doubled, because dlt formats the scope.
-    return "'" + account.replace("'", "''").replace("{", "{{").replace("}", "}}") + "'"
+    # Braces are doubled twice, because `_merging` and dlt format the scope.
+    return "'" + account.replace("'", "''").replace("{", "{{{{").replace("}", "}}}}") + "'"
 
 
 def _descriptions(table: schema.Table) -> Any:

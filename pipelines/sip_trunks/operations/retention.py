@@ -53,32 +53,28 @@ def deletions_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> 
     rows = connection.execute(
         "SELECT list(account), last_at, load_id FROM (SELECT account, max(snapshot_at) AS last_at, "
         f"arg_max(_dlt_load_id, snapshot_at) AS load_id FROM {sql.OBSERVATIONS} "
-        f"WHERE snapshot_at <= {_literal(limit)} GROUP BY account) GROUP BY last_at, load_id"
+        f"WHERE snapshot_at <= {sql.literal(limit)} GROUP BY account) GROUP BY last_at, load_id"
     ).fetchall()
     observations_before, responses_before = [], []
     for names, moment, load_id in rows:
-        among = f"account IN ({', '.join(map(sql.literal, names))}) AND snapshot_at < {_literal(moment)}"
+        among = f"account IN ({', '.join(map(sql.literal, names))}) AND snapshot_at < {sql.literal(moment)}"
         observations_before.append(among)
         # An unchanged response has the load of the response before it.
         responses_before.append(f"{among} AND _dlt_load_id <> {sql.literal(load_id)}")
     responses = _any_of(responses_before)
     return Deletions(
         {
-            **{resource.history.name: f"valid_to <= {_literal(limit)}" for resource in schema.RESOURCES},
+            **{resource.history.name: f"valid_to <= {sql.literal(limit)}" for resource in schema.RESOURCES},
             _OBSERVATIONS: _any_of(observations_before),
             schema.SCHEMA_DRIFT.name: responses,
             schema.SIP_TRUNK_SNAPSHOT_ROWS.name: responses,
-            FINDINGS_HISTORY.name: f"closed_at < {_literal(limit)}",
+            FINDINGS_HISTORY.name: f"closed_at < {sql.literal(limit)}",
         },
         {
-            OLD_LOG: f"is_current = false AND last_seen_at < {_literal(limit)}",
-            **dict.fromkeys((report_tables.RUNS, report_tables.FAILURES), f"started_at < {_literal(limit)}"),
+            OLD_LOG: f"is_current = false AND last_seen_at < {sql.literal(limit)}",
+            **dict.fromkeys((report_tables.RUNS, report_tables.FAILURES), f"started_at < {sql.literal(limit)}"),
         },
     )
-
-
-def _literal(moment: datetime) -> str:
-    return sql.literal(moment.isoformat(sep=" "))
 
 
 def _any_of(conditions: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ from sip_trunks.core.files import read_json, write_whole
 from sip_trunks.core.http import Connections
 from sip_trunks.core.settings import Settings
 from sip_trunks.core.urls import check_webhook_url
-from sip_trunks.run.result import AccountResult, RuleFindings, RunResult, with_name
+from sip_trunks.run.result import RuleFindings, RunResult, with_name
 from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.text import count_of, printable
@@ -157,11 +157,10 @@ def _describe_events(settings: Settings, result: RunResult) -> Iterator[str]:
                 listed = ", ".join(f"{_safe(seen.column_name, 60)} ({seen.kind})" for seen in drift)
                 yield f"{entry.account}: new drift: {listed}"
     if "changes" in settings.notify_on:
-        loaded = [entry for entry in result.accounts if entry.status == "loaded" and any(_changes(entry))]
-        if loaded:
-            new, changed, removed = map(sum, zip(*map(_changes, loaded), strict=True))
-            names = name_some([entry.account for entry in loaded])
-            yield f"trunks: {new} new, {changed} changed, {removed} removed ({names})"
+        names = [e.account for e in result.accounts if any((e.new_count, e.changed_count, e.removed_count))]
+        if names:
+            _, new, changed, removed, _ = result.totals.values()
+            yield f"trunks: {new} new, {changed} changed, {removed} removed ({name_some(names)})"
 
 
 def _describe_news(found: RuleFindings) -> str:
@@ -173,10 +172,6 @@ def _describe_news(found: RuleFindings) -> str:
     causes = [(found.new_cause_count, "cause"), (found.known_cause_count, "known cause")]
     parts = [f"{count_of(*cause)}, {count_of(*trunk)}" for cause, trunk in zip(causes, trunks, strict=True) if cause[0]]
     return f"{found.new_count} {found.severity} of {found.rule}" + (f" ({'; '.join(parts)})" if parts else "")
-
-
-def _changes(entry: AccountResult) -> tuple[int, int, int]:
-    return entry.new_count or 0, entry.changed_count or 0, entry.removed_count or 0
 
 
 def _as_message(lines: Sequence[str]) -> str:
