@@ -11,6 +11,7 @@ from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import Settings, is_plain_name
 from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.base import Destination
+from sip_trunks.operations.unfinished import noting_unfinished, read_unfinished
 from sip_trunks.reporting.formats import print_table, write_rows
 from sip_trunks.reporting.output import write_text
 from sip_trunks.run.result import format_moment
@@ -74,7 +75,6 @@ def _forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
     """
     from sip_trunks.operations.renaming import rename_in_files
     from sip_trunks.operations.retention import compact, deletions_of
-    from sip_trunks.operations.unfinished import noting_unfinished, read_unfinished
     from sip_trunks.run.run import clean_work
 
     destination = open_destination(settings)
@@ -111,7 +111,6 @@ def _rename_account(settings: Settings, old: str, new: str) -> int:
     Raises UsageError for names that cannot be used, RunActiveError, DestinationError.
     """
     from sip_trunks.operations.renaming import rename_account
-    from sip_trunks.operations.unfinished import noting_unfinished, read_unfinished
     from sip_trunks.run.run import clean_work
     from sip_trunks.warehouse.renaming import Renaming
 

@@ -29,9 +29,8 @@ def run(settings: Settings, options: Options) -> int:
         refuse_unknown_accounts(connection, options.account)
         seen = read_drift(connection, options.since)
     rows = [list(vars(each).values()) for each in seen if not options.account or each.account in options.account]
+    show = partial(write_rows, DRIFT.names, rows, format_name=options.format, raw=options.raw)
     if not rows and options.format == "table":
-        write_text(options.output, partial(print, "no drift: responses match the declaration"))
-        return 0
-    columns = [column.name for column in DRIFT.columns]
-    write_text(options.output, partial(write_rows, columns, rows, format_name=options.format, raw=options.raw))
+        show = partial(print, "no drift: responses match the declaration")
+    write_text(options.output, show)
     return 0

@@ -56,14 +56,13 @@ def write_metrics(settings: Settings, run: Mapping[str, Any], result: RunResult 
         elif result.snapshot_at is not None:
             # The previous findings are from another response or another destination, so they are not current.
             samples |= {name: [] for name in _OF_FINDINGS}
-    before = _read_lines(settings)
+    found = _read_lines(settings)
+    for name, series in samples.items():
+        found[name] = [f"{_PREFIX}{name}{_labels(labels)} {value!r}" for labels, value in series]
     lines: list[str] = []
     for name, meaning in _MEANINGS.items():
-        found = before.get(name)
-        if name in samples:
-            found = [f"{_PREFIX}{name}{_labels(labels)} {value!r}" for labels, value in samples[name]]
-        if found:
-            lines += [f"# HELP {_PREFIX}{name} {meaning}", f"# TYPE {_PREFIX}{name} gauge", *found]
+        if found.get(name):
+            lines += [f"# HELP {_PREFIX}{name} {meaning}", f"# TYPE {_PREFIX}{name} gauge", *found[name]]
     settings.metrics_path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(settings.metrics_path, "".join(f"{line}\n" for line in lines).encode())
 

@@ -50,10 +50,8 @@ class Timetable:
         return [f"{in_week}*-{_systemd(months)}-{_systemd(days)} {time}"]
 
     def after(self, moment: datetime) -> Iterator[datetime]:
-        """Yield the times after `moment` in order, without end."""
-        times = croniter(self.cron, moment, implement_cron_bug=True)
-        while True:
-            yield times.get_next(datetime)
+        """Return the times after `moment` in order, without end."""
+        return croniter(self.cron, moment, implement_cron_bug=True).all_next(datetime)
 
     def shortest_gap(self) -> timedelta:
         """Return the shortest time between two runs."""
