@@ -22,10 +22,7 @@ logger.addHandler(logging.NullHandler())  # without a log file, Python would pri
 @contextmanager
 def showing_progress() -> Iterator[Callable[[str], None]]:
     """Yield a function that shows the current step on standard error."""
-    if _is_structured():
-        yield logger.info
-        return
-    if not sys.stderr.isatty():
+    if _is_structured() or not sys.stderr.isatty():
         yield partial(say, logging.INFO)
         return
     from rich.console import Console

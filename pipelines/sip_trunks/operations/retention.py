@@ -22,11 +22,8 @@ from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.base import Compacted, Destination
 from sip_trunks.run.pending import delete_unnamed_page, mark_page, unmark_page
 from sip_trunks.warehouse import findings, report_tables, sql, state
-from sip_trunks.warehouse.findings import OLD_LOG
 from trunk_transforms import schema
 from trunk_transforms.schema.findings import FINDINGS_HISTORY
-
-_OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
 
 
 class Deletions(NamedTuple):
@@ -40,7 +37,7 @@ def deletions_of(account: str) -> Deletions:
     """Return the deletion of all data of an account."""
     condition = f"account = {sql.literal(account)}"
     # The table of the runs has no account names.
-    logs = dict.fromkeys((OLD_LOG, report_tables.FAILURES), condition)
+    logs = dict.fromkeys((findings.OLD_LOG, report_tables.FAILURES), condition)
     return Deletions({table.name: condition for table in schema.EVERY_TABLE}, logs)
 
 
@@ -65,13 +62,13 @@ def deletions_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> 
     return Deletions(
         {
             **{resource.history.name: f"valid_to <= {sql.literal(limit)}" for resource in schema.RESOURCES},
-            _OBSERVATIONS: _any_of(observations_before),
+            schema.SIP_TRUNK_SNAPSHOTS.name: _any_of(observations_before),
             schema.SCHEMA_DRIFT.name: responses,
             schema.SIP_TRUNK_SNAPSHOT_ROWS.name: responses,
             FINDINGS_HISTORY.name: f"closed_at < {sql.literal(limit)}",
         },
         {
-            OLD_LOG: f"is_current = false AND last_seen_at < {sql.literal(limit)}",
+            findings.OLD_LOG: f"is_current = false AND last_seen_at < {sql.literal(limit)}",
             **dict.fromkeys((report_tables.RUNS, report_tables.FAILURES), f"started_at < {sql.literal(limit)}"),
         },
     )
@@ -120,7 +117,7 @@ def rewrite(
     inputs, span, is_page_current = None, None, False
     with clean_work(settings, destination):
         with rewriting(moment) as (connection, counts):
-            if sql.exists(connection, _OBSERVATIONS):
+            if sql.exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
                 span = state.read_observation_span(connection)
             publishes_reports = destination.publishes_reports
             if publishes_reports:

@@ -41,28 +41,7 @@ def read_status(settings: Settings) -> dict[str, Any]:
             free_bytes = state.read_free_bytes(connection) or None
     # After reading, because a run may publish meanwhile.
     now = datetime.now(UTC)
-    accounts = []
-    for name in dict.fromkeys([*stored, *(account.name for account in settings.accounts)]):
-        last = stored.get(name)
-        accounts.append(
-            {
-                "account": name,
-                "snapshot_at": last and format_moment(last.snapshot_at),
-                "age_seconds": last and round((now - last.snapshot_at).total_seconds()),
-                "assignments_at": last and last.assignments_at and format_moment(last.assignments_at),
-                "assignments_age_seconds": last
-                and last.assignments_at
-                and round((now - last.assignments_at).total_seconds()),
-                "trunk_count": last and last.trunk_count,
-                "drift_count": last and last.drift_count,
-                "drift": [
-                    {column: getattr(seen, column) for column in _DRIFT_COLUMNS}
-                    | {"first_seen_at": format_moment(seen.first_seen_at)}
-                    for seen in drift
-                    if seen.account == name
-                ],
-            }
-        )
+    names = dict.fromkeys([*stored, *(account.name for account in settings.accounts)])
     is_active = is_run_active(settings)
     return {
         "destination": destination.name,
@@ -79,10 +58,24 @@ def read_status(settings: Settings) -> dict[str, Any]:
         ],
         "unfinished": [describe_unfinished(names) for names in read_unfinished(settings, destination)],
         "findings": None if counts is None else _describe_findings(counts),
-        "accounts": accounts,
+        "accounts": [_describe_account(name, stored.get(name), drift, now) for name in names],
         "last_run": _read_last_run(settings),
         "schedules": _read_schedules(settings),
     }
+
+
+def _describe_account(
+    name: str, last: state.StoredAccount | None, drift: Iterable[state.SeenDrift], now: datetime
+) -> dict[str, Any]:
+    """Return the last snapshot of an account, with None for everything that is not stored, and its current drift."""
+    entry: dict[str, Any] = {"account": name}
+    for column, age in (("snapshot_at", "age_seconds"), ("assignments_at", "assignments_age_seconds")):
+        moment = last and getattr(last, column)
+        entry[column] = moment and format_moment(moment)
+        entry[age] = moment and round((now - moment).total_seconds())
+    entry |= {count: last and getattr(last, count) for count in ("trunk_count", "drift_count")}
+    ours = [{name: getattr(seen, name) for name in _DRIFT_COLUMNS} for seen in drift if seen.account == name]
+    return entry | {"drift": [seen | {"first_seen_at": format_moment(seen["first_seen_at"])} for seen in ours]}
 
 
 def _read_schedules(settings: Settings) -> list[dict[str, str]]:
