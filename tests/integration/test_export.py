@@ -15,6 +15,8 @@ import pytest
 
 from sip_trunks.commands import main
 from sip_trunks.core.errors import UsageError
+from sip_trunks.destinations import open_destination
+from sip_trunks.operations.retention import compact, deletions_of
 from sip_trunks.operations.transfer import export_tables
 from tests.support.builders import IP_TRUNK
 from tests.support.hard_account import LISTS, TEXTS
@@ -77,6 +79,12 @@ def test_fields_named_like_the_columns_of_an_allowlist_are_copied_as_of_a_moment
     store(at(place / "source"), given)
     export_tables(at(place / "source"), place / "then", "parquet", MOMENTS[0])
     assert rows_of(tables_in(place / "then")) == rows_of(expected_tables("duckdb", given[:1]))
+
+
+def test_a_destination_whose_accounts_were_all_deleted_has_an_empty_copy_at_any_moment(place: Path) -> None:
+    store(source := at(place / "source"), [("acme", MOMENTS[0], [IP_TRUNK])])
+    compact(source, open_destination(source), deletions_of("acme"))
+    assert set(export_tables(source, place / "copy", "parquet", MOMENTS[0]).values()) == {0}
 
 
 def test_a_copy_of_a_lake_has_nothing_of_a_run_that_has_not_published_yet(past: Past, place: Path) -> None:
