@@ -46,7 +46,7 @@ def find_shared_tokens(accounts: Iterable[Account]) -> list[tuple[str, ...]]:
 def has_stored_token() -> bool:
     """Whether `secrets.toml` or `config.toml` contains a token. Environment variables are ignored."""
     keys = ("sources.famulor.api_token", "sources.famulor.accounts")
-    return any(dig(file, key) for file in ConfigFiles().files for key in keys)
+    return any(dig(file, key) for file in ConfigFiles().files.values() for key in keys)
 
 
 def with_pseudonym_key(settings: Settings) -> Settings:

@@ -88,8 +88,8 @@ class ConfigFiles:
     def __init__(self) -> None:
         # `Path.is_dir` raises an error for an unreadable folder.
         self.folder = next((path for path in list_config_dirs() if os.path.isdir(path)), None)  # noqa: PTH112
-        self.paths = [self.folder / name for name in _FILE_NAMES] if self.folder else []
-        self.files = [_read_toml(path) for path in self.paths]
+        paths = [self.folder / name for name in _FILE_NAMES] if self.folder else []
+        self.files = {path: _read_toml(path) for path in paths}
 
     def read(self, section: type, prefix: str) -> dict[str, Any]:
         """Return the values of the settings that a dataclass declares, by field.
@@ -100,7 +100,7 @@ class ConfigFiles:
 
     def list_names(self) -> Iterator[tuple[Path, tuple[str, ...]]]:
         """Yield the file and the path of names of every value that is not a table."""
-        for path, file in zip(self.paths, self.files, strict=True):
+        for path, file in self.files.items():
             yield from ((path, names) for names in _walk(file))
 
     def _read(self, declared: Setting) -> Any:
@@ -124,7 +124,7 @@ class ConfigFiles:
             text = os.environ.get(variable, "").strip()
             if text:
                 return text
-        values = [value for file in self.files if (value := dig(file, declared.key)) is not None]
+        values = [value for file in self.files.values() if (value := dig(file, declared.key)) is not None]
         if declared.key == "sip_trunks.destination":
             # `[sip_trunks.destination.postgres]` is dlt's own, for a pipeline of that name.
             values = [value for value in values if not isinstance(value, dict)]
@@ -133,7 +133,7 @@ class ConfigFiles:
     def _table(self, declared: Setting) -> dict[str, Any]:
         """Return a table of names and values from the files; environment variables add to it or override it."""
         merged: dict[str, Any] = {}
-        for file in reversed(self.files):
+        for file in reversed(self.files.values()):
             if (found := dig(file, declared.key)) is not None:
                 merged |= _typed(declared, found)
         prefix = f"{declared.own_variable}__"

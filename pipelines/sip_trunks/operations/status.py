@@ -5,6 +5,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+import duckdb
+
 from sip_trunks.core.config_files import home_of
 from sip_trunks.core.errors import SipTrunksError, name_some
 from sip_trunks.core.files import find_leftovers, read_json
@@ -29,16 +31,13 @@ _DRIFT_COLUMNS = ("column_name", "kind", "detail", "row_count", "first_seen_at")
 def read_status(settings: Settings) -> dict[str, Any]:
     """Return the state of the data directory as plain values; times are in UTC, ages in seconds."""
     destination = open_destination(settings)
-    stored: dict[str, state.StoredAccount] = {}
-    drift: list[state.SeenDrift] = []
-    counts: list[tuple[str, int, int, datetime]] | None = None
-    free_bytes, size = None, destination.size_bytes()
-    if destination.exists():
-        with destination.reading(_TABLES) as connection:
-            stored = state.read_stored_accounts(connection)
-            drift = state.read_drift(connection)
-            counts = findings.count_severities(connection)
-            free_bytes = state.read_free_bytes(connection) or None
+    size = destination.size_bytes()
+    # If nothing is stored yet, a connection without tables.
+    with destination.reading(_TABLES) if destination.exists() else duckdb.connect() as connection:
+        stored = state.read_stored_accounts(connection)
+        drift = state.read_drift(connection)
+        counts = findings.count_severities(connection)
+        free_bytes = state.read_free_bytes(connection) or None
     # After reading, because a run may publish meanwhile.
     now = datetime.now(UTC)
     names = dict.fromkeys([*stored, *(account.name for account in settings.accounts)])
