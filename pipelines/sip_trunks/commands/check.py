@@ -1,12 +1,15 @@
 """The command `check`: the preflight, which tests whether a run would work."""
 
-from collections.abc import Iterator
+from __future__ import annotations
 
-from sip_trunks.commands.dispatch import checked_settings
+from typing import TYPE_CHECKING
+
 from sip_trunks.commands.options import Options, Parser, add_options
-from sip_trunks.core.errors import ConfigError, describe_error
-from sip_trunks.operations.preflight import Check, perform_checks
-from sip_trunks.reporting.formats import print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sip_trunks.operations.preflight import Check
 
 
 def add_arguments(parser: Parser) -> None:
@@ -17,6 +20,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(_: None, options: Options) -> int:
     """Print one line per check; return the exit code of the first that fails."""
+    from sip_trunks.reporting.formats import print_json
+
     results = []
     for result in _perform(options.destination):
         results.append(result)
@@ -31,9 +36,13 @@ def run(_: None, options: Options) -> int:
 
 def _perform(destination: str | None) -> Iterator[Check]:
     """Yield the checks; wrong settings are the only one."""
+    from sip_trunks.commands.dispatch import checked_settings
+    from sip_trunks.core.errors import ConfigError, describe_error
+    from sip_trunks.operations.preflight import Check, perform_checks
+
     try:
         settings = checked_settings(destination)
     except ConfigError as error:
         yield Check("settings", describe_error(error), error.exit_code)
-    else:
-        yield from perform_checks(settings)
+        return
+    yield from perform_checks(settings)

@@ -4,12 +4,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sip_trunks.commands.options import Options, Parser, add_options
 from sip_trunks.core.errors import PUBLISHED
 from sip_trunks.core.settings import DEMO_ACCOUNT, Account, Settings
-from sip_trunks.run.result import RunResult, print_result
+
+if TYPE_CHECKING:
+    from sip_trunks.run.result import RunResult
 
 
 def add_arguments(parser: Parser) -> None:
@@ -46,6 +48,7 @@ def run(settings: Settings, options: Options) -> int:
     from sip_trunks.operations.monitoring.follow_up import follow_up, follow_up_failure
     from sip_trunks.reporting.formats import print_json
     from sip_trunks.run.pending import follow_up_pending
+    from sip_trunks.run.result import print_result
 
     started_at = datetime.now(UTC)
     options.log_format = options.log_format or settings.log_format
@@ -80,7 +83,7 @@ def run(settings: Settings, options: Options) -> int:
     return result.exit_code
 
 
-def _load(settings: Settings, options: Options, **pending: Any) -> RunResult:
+def _load(settings: Settings, options: Options, **pending: Any) -> "RunResult":
     from sip_trunks.core.accounts import pick_accounts
     from sip_trunks.core.logs import showing_progress
     from sip_trunks.core.process import blocking_imports
