@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from operator import itemgetter
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -27,7 +27,7 @@ class TruncatedResponseError(InvalidResponseError):
 class Page:
     """One page of a response: its records as raw bytes, its other keys, and its headers that are about paging."""
 
-    records: Sequence[bytes | msgspec.Raw]
+    records: Sequence[Raw]
     envelope: dict[str, Any]
     headers: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,7 +66,7 @@ def read_page(body: bytes | memoryview, headers: Mapping[str, Any] | None = None
     return Page(records, envelope, headers or {})
 
 
-def _cut(body: bytes | memoryview) -> tuple[Sequence[bytes | msgspec.Raw], dict[str, Any]]:
+def _cut(body: bytes | memoryview) -> tuple[Sequence[Raw], dict[str, Any]]:
     """Return the records, and the keys beside them. Raises DecodeError or ValueError."""
     try:
         return msgspec.json.decode(body, type=_Bare).data, {}  # most responses; twice as fast
@@ -76,7 +76,7 @@ def _cut(body: bytes | memoryview) -> tuple[Sequence[bytes | msgspec.Raw], dict[
         return records, {key: msgspec.json.decode(value) for key, value in raw.items()}
 
 
-def _read_leniently(body: bytes | memoryview) -> tuple[Sequence[bytes | msgspec.Raw], dict[str, Any]]:
+def _read_leniently(body: bytes | memoryview) -> tuple[Sequence[Raw], dict[str, Any]]:
     """Read valid JSON that msgspec rejects: lone surrogates, UTF-16 and UTF-32."""
     from trunk_transforms.parse.values import read_integer, read_number  # imports Arrow
 
@@ -146,7 +146,7 @@ def _name_keys(content: dict[str, Any]) -> str:
 _TYPE_BY_FIRST_BYTE = {'"': "a string", "[": "an array", "t": "a boolean", "f": "a boolean", "n": "null"}
 
 
-def _refuse_non_objects(records: Sequence[bytes | msgspec.Raw]) -> None:
+def _refuse_non_objects(records: Sequence[Raw]) -> None:
     """Raise InvalidResponseError if a record is not an object, because Arrow's JSON reader crashes on some of these."""
     views: Iterable[Any] = map(memoryview, records)
     starts: list[int] = list(map(itemgetter(0), views))
@@ -164,26 +164,19 @@ def json_type(value: object) -> str:
     return "null" if value is None else _JSON_TYPES.get(type(value), "a number")
 
 
-class RawBatch(NamedTuple):
-    """A batch of records, and the same records as lines of text."""
-
-    records: Sequence[Raw]
-    text: bytes
-
-
-def split_records(records: Iterable[Raw], batch_records: int, batch_bytes: int) -> Iterator[RawBatch]:
+def split_records(records: Iterable[Raw], batch_records: int, batch_bytes: int) -> Iterator[list[Raw]]:
     """Split the records into batches of at most `batch_records` records and about `batch_bytes` bytes."""
     remaining = iter(records)
     while batch := list(islice(remaining, batch_records)):
         views: Iterable[Any] = map(memoryview, batch)
         sizes = [*map(len, views)]
         if sum(sizes) <= batch_bytes:
-            yield RawBatch(batch, b"\n".join(batch))
+            yield batch
             continue
         start, size = 0, 0
         for index, record_size in enumerate(sizes):
             if size and size + record_size > batch_bytes:
-                yield RawBatch(batch[start:index], b"\n".join(batch[start:index]))
+                yield batch[start:index]
                 start, size = index, 0
             size += record_size
-        yield RawBatch(batch[start:], b"\n".join(batch[start:]))
+        yield batch[start:]

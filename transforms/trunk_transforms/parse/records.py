@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from trunk_transforms.parse.column_names import claim_columns, column_name, quote_field
-from trunk_transforms.parse.envelope import InvalidResponseError, Raw, RawBatch, json_type, split_records
+from trunk_transforms.parse.envelope import InvalidResponseError, Raw, json_type, split_records
 from trunk_transforms.parse.secret_names import drop_secrets, says_secret
 from trunk_transforms.parse.values import (
     DOUBLE_HOLDS_EVERY_INTEGER_BELOW,
@@ -115,12 +115,11 @@ def _occurring_fields(records: Iterable[Raw]) -> frozenset[str]:
     return frozenset(names)
 
 
-def _read_records(reader: "_Reader", batches: Iterator[RawBatch]) -> Columns:
-    tables = [reader.read(batch) for batch in batches] or [reader.read(RawBatch([], b""))]
+def _read_records(reader: "_Reader", batches: Iterator[list[Raw]]) -> Columns:
+    tables = [reader.read(batch) for batch in batches] or [reader.read([])]
     table = pa.concat_tables(tables, promote_options="default")
     types = reader.column_types(table.column_names)
-    order = [*reader.declared, *(name for name in types if name not in reader.declared)]
-    return Columns(table.select(order), {name: types[name] for name in order}, reader.drift())
+    return Columns(table.select(list(types)), types, reader.drift())
 
 
 @dataclass(frozen=True)
@@ -167,23 +166,24 @@ class _Reader:
         self._occurring = set(occurring)
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
-    def read(self, batch: RawBatch) -> pa.Table:
+    def read(self, batch: list[Raw]) -> pa.Table:
         """Return one batch as columns and count its drift. Raises InvalidResponseError, see `read_records`."""
+        text = b"\n".join(batch)
         try:
-            batch.text.decode()  # Arrow accepts bytes that are not UTF-8
+            text.decode()  # Arrow accepts bytes that are not UTF-8
         except UnicodeDecodeError:
             raise InvalidResponseError("expected JSON in UTF-8, got invalid bytes") from None
-        columns = self._read_fitting(batch)
+        columns = self._read_fitting(batch, text)
         if columns is None:
-            if self._refuse_drift:
+            if self._refuse_drift and batch:
                 raise DriftError
             try:
-                columns = self._read_value_by_value(batch.records)
+                columns = self._read_value_by_value(batch)
             except RecursionError:
                 raise InvalidResponseError("expected trunks, got JSON that is nested too deeply") from None
         ids = columns["id"]
         if ids.null_count:
-            first = batch.records[pc.index(ids.is_null(), True).as_py()]
+            first = batch[pc.index(ids.is_null(), True).as_py()]
             seen = json_type(json.loads(bytes(first), parse_int=read_integer).get("id"))
             raise InvalidResponseError(
                 f"expected an integer `id` of at most 64 bits in every record, {ids.null_count} of {len(ids)} have "
@@ -195,7 +195,7 @@ class _Reader:
         return pa.table(columns)
 
     def column_types(self, names: Iterable[str]) -> dict[str, ColumnType]:
-        """Return the type of each column, the variants last."""
+        """Return the type of each column: the declared ones first, the variants last."""
         types = {field.column: field.type for field in self._fields.values()}
         present = set(names)
         known: dict[str, ColumnType] = {name: t for name, t in types.items() if t is not None and name in present}
@@ -213,30 +213,28 @@ class _Reader:
 
     # ------------------------------------------------------------------ the batch fits
 
-    def _read_fitting(self, batch: RawBatch) -> dict[str, pa.Array] | None:
-        """Return the batch as Arrow reads it, or None if it does not fit the schema."""
+    def _read_fitting(self, batch: list[Raw], text: bytes) -> dict[str, pa.Array] | None:
+        """Return the batch as Arrow reads its text, or None if it is empty or does not fit the schema."""
         readable = {name: field for name, field in self._fields.items() if field.type != "json"}
-        if not batch.records:
-            return {f.column: pa.array([], arrow_type(f.type)) for n, f in readable.items() if n in self.declared}  # type: ignore[arg-type]
         schema = pa.schema([(name, _read_as(field.type)) for name, field in readable.items()])
         try:
             table = pj.read_json(
-                pa.BufferReader(batch.text),
-                read_options=pj.ReadOptions(block_size=len(batch.text) + 1, use_threads=False),
+                pa.BufferReader(text),
+                read_options=pj.ReadOptions(block_size=len(text) + 1, use_threads=False),
                 parse_options=pj.ParseOptions(
                     explicit_schema=schema, unexpected_field_behavior="error", newlines_in_values=True
                 ),
             ).combine_chunks()
         except pa.ArrowInvalid:
             return None
-        arrays = {name: _only_chunk(table.column(name)) for name in table.column_names}
+        arrays = {name: table.column(name).chunk(0) for name in table.column_names}
         if any(_has_inexact(array) for array in arrays.values()):
             return None
         columns: dict[str, pa.Array] = {}
         for name, field in readable.items():
             array = arrays[name]
             if name in self.declared:
-                self._count_nulls(name, array, batch)
+                self._count_nulls(name, array, batch, text)
             elif (
                 field.type is None
                 or array.null_count == len(array)
@@ -273,15 +271,15 @@ class _Reader:
         )
         return {field.column: moments, field.column + VARIANT_SUFFIX: misfits}
 
-    def _count_nulls(self, name: str, array: pa.Array, batch: RawBatch) -> None:
+    def _count_nulls(self, name: str, array: pa.Array, batch: list[Raw], text: bytes) -> None:
         """Count nulls and missing fields separately, which Arrow does not distinguish."""
         if not array.null_count or self.declared[name].is_optional:
             return
         # The name with its colon cannot be part of a value, and these records contain no objects.
-        count, key, missing = len(batch.records), name.encode(), 0
-        if batch.text.count(b'"%s":' % key) != count and len(re.findall(rb'"%s"\s*:' % key, batch.text)) != count:
+        count, key, missing = len(batch), name.encode(), 0
+        if text.count(b'"%s":' % key) != count and len(re.findall(rb'"%s"\s*:' % key, text)) != count:
             rows = pc.indices_nonzero(pc.is_null(array)).to_pylist()
-            missing = sum(name not in json.loads(bytes(batch.records[row])) for row in rows)
+            missing = sum(name not in json.loads(bytes(batch[row])) for row in rows)
         self._count_absence(name, missing=missing, null=array.null_count - missing)
 
     def _count_absence(self, name: str, *, missing: int, null: int) -> None:
@@ -376,16 +374,9 @@ class _Reader:
 _UNKNOWN = _Field("", None)
 
 
-def _only_chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
 def _has_inexact(array: pa.Array) -> bool:
-    """Return whether a column of doubles may contain a rounded integer."""
-    if array.type != pa.float64():
-        return False
-    largest = pc.max(pc.abs(array)).as_py()
-    return largest is not None and largest >= DOUBLE_HOLDS_EVERY_INTEGER_BELOW
+    """Return whether a column is of doubles, of which one may be a rounded integer."""
+    return array.type == pa.float64() and (pc.max(pc.abs(array)).as_py() or 0) >= DOUBLE_HOLDS_EVERY_INTEGER_BELOW
 
 
 def _read_as(column_type: ColumnType | None) -> pa.DataType:

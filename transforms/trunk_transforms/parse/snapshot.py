@@ -112,19 +112,12 @@ def _derive_rows(columns: Columns, accounts: pa.Array, resource: Resource) -> pa
     """Return the columns as rows of the current table; `accounts` has the account of each."""
     rows = columns.table.add_column(0, "account", accounts)
     rows = rows.append_column("row_version", derive_row_version(rows, columns.types))
-    return rows.cast(_declared(rows.schema, columns.types, resource))
-
-
-def _declared(stored: pa.Schema, types: Mapping[str, ColumnType], resource: Resource) -> pa.Schema:
-    """Return the schema with the columns that are never null and the texts that are JSON marked."""
-    return pa.schema(
-        [
-            field.with_nullable(resource.current.may_be_null(field.name)).with_metadata(
-                JSON_FIELD if types.get(field.name) == "json" else None
-            )
-            for field in stored
-        ]
-    )
+    marked = []  # the columns that are never null, and the texts that are JSON
+    for field in rows.schema:
+        is_json = columns.types.get(field.name) == "json"
+        nullable = field.with_nullable(resource.current.may_be_null(field.name))
+        marked.append(nullable.with_metadata(JSON_FIELD if is_json else None))
+    return rows.cast(pa.schema(marked))
 
 
 def derive_row_version(rows: pa.Table, types: Mapping[str, ColumnType]) -> pa.ChunkedArray:

@@ -52,10 +52,7 @@ def type_of(values: list[Any]) -> ColumnType | None:
 
 
 def _kind_of(value: Any) -> ColumnType:
-    for kind in _SCALARS:
-        if FIT[kind](value) is not None:
-            return kind
-    return "json"
+    return next((kind for kind in _SCALARS if FIT[kind](value) is not None), "json")
 
 
 def _fit_text(value: Any) -> str | None:
@@ -138,16 +135,12 @@ def as_timestamps(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 def _cast_to_instants(texts: pa.Array) -> pa.Array:
     instant = arrow_type("timestamp")
-    try:
+    with suppress(pa.ArrowInvalid):
         return texts.cast(instant)
-    except pa.ArrowInvalid:
-        pass
     has_zone = pc.match_substring_regex(texts, r"(Z|[+-]\d\d(:?\d\d)?)$")
     zoned = pc.if_else(has_zone, texts, pc.binary_join_element_wise(texts, "Z", ""))
-    try:
+    with suppress(pa.ArrowInvalid):
         return zoned.cast(instant)
-    except pa.ArrowInvalid:
-        pass
     instants = {text: _as_instant(text) for text in pc.unique(zoned).to_pylist()}
     return pa.array([instants[text] for text in zoned.to_pylist()], pa.int64()).cast(instant)
 
