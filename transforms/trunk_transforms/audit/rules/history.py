@@ -7,7 +7,7 @@ showed the change, unless the API's clock is named.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
 from ipaddress import collapse_addresses
 
@@ -66,12 +66,11 @@ def check_replaced(context: AuditContext) -> Findings:
             return None
         return enumerate_networks(lists[-1]), enumerate_networks(new)
 
-    found = {}
-    for row, provider, present, earlier, until in _list_changed(context):
-        if networks := decide(provider, present, earlier):
-            seen = f"{networks[1]} instead of {networks[0]}, listed until {until}"
-            found[row] = seen, f"the new allowlist {networks[1]}"
-    return _as_findings(found)
+    return _as_findings(
+        (row, f"{networks[1]} instead of {networks[0]}, listed until {until}", f"the new allowlist {networks[1]}")
+        for row, provider, present, earlier, until in _list_changed(context)
+        if (networks := decide(provider, present, earlier))
+    )
 
 
 @rule(
@@ -91,31 +90,27 @@ def check_weakened(context: AuditContext) -> Findings:
     trunks, earlier = context.trunks, context.earlier
     if earlier.empty:
         return NOTHING
-    remarks: dict[int, list[tuple[str, str]]] = {}
     is_password = trunks["inbound_authorization_type"].eq("auth").fillna(value=False)
     lists = earlier["allowed_inbound_ips"]
     closed = [text for text in lists.dropna().unique() if _is_closed(read_allowlist(text))]
     was_closed = (earlier["inbound_authorization_type"] == "ip") & lists.isin(closed)
-    for row, until in _list_last(earlier, was_closed, is_password):
-        remarks.setdefault(row, []).append(("authorized by password", f"by allowlist until {until}"))
+    text = "authorized by password"
+    remarks = [
+        (row, f"{text} (by allowlist until {until})", text)
+        for row, until in _list_last(earlier, was_closed, is_password)
+    ]
     replaced = set(check_replaced.check(context).index)
     list_new = cache(lambda *values: _list_new(context, *values))
     for row, provider, present, before, until in _list_changed(context):
         if row not in replaced and (new := list_new(provider, present, before)):
-            remarks.setdefault(row, []).append((f"the allowlist has {new}", f"not until {until}"))
+            text = f"the allowlist has {new}"
+            remarks.append((row, f"{text} (not until {until})", text))
     needing = [provider.name for provider in context.providers.providers if provider.needs_outbound_proxy]
     is_off = trunks["outbound_proxy"].eq(other=False).fillna(value=False) & trunks["provider"].isin(needing)
     for row, until in _list_last(earlier, earlier["outbound_proxy"].fillna(value=False), is_off):
         text = f"outbound_proxy is off, but {trunks['provider'].loc[row]} needs it"
-        remarks.setdefault(row, []).append((text, f"on until {until}"))
-    return _as_findings(
-        {
-            row: tuple(
-                "; ".join(texts) for texts in ((f"{text} ({past})" for text, past in found), (t for t, _ in found))
-            )
-            for row, found in remarks.items()
-        }
-    )
+        remarks.append((row, f"{text} (on until {until})", text))
+    return _as_findings(remarks)
 
 
 @rule(
@@ -176,22 +171,14 @@ def check_flapping(context: AuditContext) -> Findings:
     by_setting = [settings["row"], settings["field"]]
     is_back = new.eq(old.groupby(by_setting).shift(1))
     back = settings.loc[is_back].drop_duplicates(["row", "field"], keep="last")
+    text = f"re-created {_MANY} times"
     remarks = [
-        pd.DataFrame(
-            {
-                "cause": f"re-created {_MANY} times in a day",
-                "seen": f"re-created {_MANY} times within 24 hours until " + _show(many["observed_at"]),
-            }
-        ),
-        pd.DataFrame(
-            {
-                "cause": back["field"] + " changed back",
-                "seen": back["field"] + " changed and changed back, the last time at " + _show(back["observed_at"]),
-            }
-        ).set_axis(back["row"]),
+        (row, f"{text} within 24 hours until {at}", f"{text} in a day")
+        for row, at in zip(many.index, _show(many["observed_at"]), strict=True)
     ]
-    found = pd.concat(remarks).groupby(level=0).agg("; ".join)
-    return as_findings(found["seen"], cause=found["cause"])
+    for row, field, at in zip(back["row"], back["field"], _show(back["observed_at"]), strict=True):
+        remarks.append((row, f"{field} changed and changed back, the last time at {at}", f"{field} changed back"))
+    return _as_findings(remarks)
 
 
 @rule(
@@ -308,8 +295,11 @@ def _list_last(earlier: pd.DataFrame, was: pd.Series, is_now: pd.Series) -> Iter
     yield from zip(ended.index, _show(ended), strict=True)
 
 
-def _as_findings(found: Mapping[int, tuple[str, ...]]) -> Findings:
-    """Return the findings from what was seen and the cause, by row."""
+def _as_findings(remarks: Iterable[tuple[int, str, str]]) -> Findings:
+    """Return one finding per row from remarks: the row, what was seen, and the cause."""
+    found: dict[int, tuple[str, ...]] = {}
+    for row, *remark in remarks:
+        found[row] = tuple(map("{}; {}".format, found[row], remark)) if row in found else tuple(remark)
     texts = pd.DataFrame(found.values(), index=list(found), columns=["seen", "cause"], dtype="str")
     return as_findings(texts["seen"], cause=texts["cause"])
 
