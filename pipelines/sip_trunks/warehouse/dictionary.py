@@ -59,7 +59,7 @@ def _columns(table: schema.Table, stored: Mapping[str, str]) -> tuple[Mapping[st
         columns.append(_declared(column))
         if table in (schema.SIP_TRUNKS, schema.SIP_TRUNKS_HISTORY):
             derived = [report_schema.DERIVED[name] for name in report_schema.IN_VIEWS]
-            columns += [_declared(d.column, is_derived=True) for d in derived if d.base == column.name]
+            columns += [_declared(d, is_derived=True) for d in derived if d.base == column.name]
     columns += [
         {"name": name, "type": kind, "meaning": describe_column(table, name), "source": "api", "is_declared": False}
         for name, kind in {name_column(table, name): kind for name, kind in stored.items()}.items()

@@ -175,7 +175,7 @@ def describe_column(table: schema.Table, name: str) -> str:
     if name in ASSIGNED and table is schema.SIP_TRUNKS:
         return ASSIGNED[name].explanation
     if name in report_schema.IN_VIEWS and has_derived(table):
-        return report_schema.DERIVED[name].column.explanation
+        return report_schema.DERIVED[name].explanation
     if name.endswith(schema.VARIANT_SUFFIX):
         return f"Values of {name.removesuffix(schema.VARIANT_SUFFIX)} that did not fit its type, as text."
     return "An undeclared field of the API."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import phonenumbers
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,6 @@ from trunk_transforms.enrich.numbers import (
     list_readings,
     match_valid_numbers,
     normalize_numbers,
-    read_numbers,
 )
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ def test_a_number_that_is_not_in_e164_is_not_valid(number: str) -> None:
 
 def read(*pairs: tuple[str, str | None]) -> list[str | None]:
     numbers, countries = (pa.array(values, pa.large_string()) for values in zip(*pairs, strict=True))
-    found: list[str | None] = read_numbers(numbers, normalize_numbers(numbers), countries).to_pylist()
+    first, second = list_readings(numbers, normalize_numbers(numbers), countries)
+    found: list[str | None] = pc.if_else(pc.is_null(second), first, None).to_pylist()
     return found
 
 

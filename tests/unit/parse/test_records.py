@@ -17,7 +17,7 @@ from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, raw, trunk
 from tests.support.consistency import reads_back
 from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.parse.records import Columns, read_records
-from trunk_transforms.schema.tables import API_COLUMNS, DRIFT_KINDS, ColumnType
+from trunk_transforms.schema.tables import API_COLUMNS, DRIFT_KINDS, ColumnType, arrow_type
 
 
 def values(columns: Columns, name: str) -> list[Any]:
@@ -39,7 +39,7 @@ def test_a_response_without_nicknames_is_no_drift(nickname: Any, beside: dict[st
 def test_documented_records_are_typed_and_no_drift() -> None:
     columns = read_records(raw(TRUNK, IP_TRUNK))
     assert columns.table.column_names == [column.name for column in API_COLUMNS]
-    assert columns.table.schema.types == [column.arrow_type for column in API_COLUMNS]
+    assert columns.table.schema.types == [arrow_type(column.type) for column in API_COLUMNS]
     assert values(columns, "id") == [42, 43]
     assert values(columns, "phone_number") == ["1000", "+14155551234"]
     assert values(columns, "outbound_proxy") == [False, True]
@@ -50,7 +50,7 @@ def test_documented_records_are_typed_and_no_drift() -> None:
 
 def test_no_records_have_every_declared_column() -> None:
     columns = read_records([])
-    assert columns.table.schema.types == [column.arrow_type for column in API_COLUMNS]
+    assert columns.table.schema.types == [arrow_type(column.type) for column in API_COLUMNS]
     assert columns.table.num_rows == 0
 
 

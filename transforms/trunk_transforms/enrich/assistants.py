@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 
@@ -22,7 +21,7 @@ def derive_use(assignments: pd.DataFrame) -> pd.DataFrame:
     assistant that is not deleted uses the number, inbound or outbound. Needs `has_inbound_assistant` and `assistants`.
     """
     texts = assignments["assistants"]
-    status = {text: read_assistants(text) for text in texts.dropna().unique()}
+    status = {text: json.loads(text) for text in texts.dropna().unique()}
     inbound = {text: [one for one in found if one["type"] == "inbound"] for text, found in status.items()}
     is_idle = {text: bool(found) and all(one["status"] != "active" for one in found) for text, found in inbound.items()}
     is_used = {text: any(one["status"] != "deleted" for one in found) for text, found in status.items()}
@@ -42,19 +41,13 @@ def with_use(trunks: pd.DataFrame, assignments: pd.DataFrame) -> pd.DataFrame:
     return trunks.assign(**{name: found[name] for name in USE})
 
 
-def read_assistants(text: str) -> list[dict[str, Any]]:
-    """Return the assistants of a trunk, with `id`, `name`, `type` and `status`."""
-    found: list[dict[str, Any]] = json.loads(text)
-    return found
-
-
 def name_assistants(text: str) -> str | None:
     """Return the names of assistants with their type and status: `Reception (inbound, inactive)`; None if none."""
-    named = [f"{one['name'] or one['id']} ({one['type']}, {one['status']})" for one in read_assistants(text)]
+    named = [f"{one['name'] or one['id']} ({one['type']}, {one['status']})" for one in json.loads(text)]
     return ", ".join(named) or None
 
 
 def rename_assistants(text: str, rename: Callable[[str], str]) -> str:
     """Return the assistants with other names."""
-    renamed = [one | {"name": one["name"] and rename(one["name"])} for one in read_assistants(text)]
+    renamed = [one | {"name": one["name"] and rename(one["name"])} for one in json.loads(text)]
     return json.dumps(renamed, ensure_ascii=False)

@@ -63,7 +63,7 @@ def derive_numbers(trunks: pd.DataFrame) -> pd.DataFrame:
       remain;
     - `calling_code`: of numbers with a +; null for other numbers and for unassigned codes.
 
-    They follow from the number alone; `read_numbers` reads it as its country dials it.
+    They follow from the number alone; `list_readings` reads it as its country dials it.
 
     The kind and the calling code of a pseudonym are those of the original number.
     """
@@ -125,19 +125,12 @@ def _as_international(digits: pa.Array) -> pa.Array:
     return pc.if_else(is_prefixed, _prepend("+", pc.utf8_slice_codeunits(digits, 2)), digits)
 
 
-def read_numbers(numbers: pa.Array, normalized: pa.Array, countries: pa.Array) -> pa.Array:
-    """Return the numbers in E.164 as their countries dial them; null if that makes no valid number, or several.
+def list_readings(numbers: pa.Array, normalized: pa.Array, countries: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return the numbers in E.164 as their countries dial them: the only reading and null, or the two likeliest ones.
 
     Needs the ISO 3166-1 codes of the countries. A number without + may begin with the country's prefix for calls
     abroad, with its national prefix, or with neither. Fewer than 10 digits without a leading 0 may be an extension and
     are not read. Without a country, 11 to 15 digits are read as an international number.
-    """
-    first, second = list_readings(numbers, normalized, countries)
-    return pc.if_else(pc.is_null(second), first, None)
-
-
-def list_readings(numbers: pa.Array, normalized: pa.Array, countries: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Return the readings of `read_numbers`: the only one and null, or the two likeliest ones.
 
     4930231252 of Germany is +4930231252 or +494930231252: both exist. The one with the country's own calling code in
     it is the first, because few people write a number without the prefixes of both its country and its area.

@@ -234,19 +234,15 @@ def derive_provider(trunks: pd.DataFrame, providers: Providers) -> pd.DataFrame:
     return trunks.assign(provider=addresses.map(dict(zip(distinct, names, strict=True))).astype("str"))
 
 
-def host_pattern(hosts: Iterable[str]) -> str:
+@cache
+def host_pattern(hosts: tuple[str, ...]) -> str:
     """Return a pattern that matches the end of a host on a label boundary, in Python, Arrow and DuckDB."""
     patterns = (re.escape(host.lower()).replace(r"\*", "[^.]+") for host in hosts)
     return rf"(?:^|\.)(?:{'|'.join(patterns)})$"
 
 
-@cache
-def _compile(hosts: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(host_pattern(hosts))
-
-
 def _matches(hosts: tuple[str, ...], host: str) -> bool:
-    return bool(hosts) and _compile(hosts).search(host) is not None
+    return bool(hosts) and re.search(host_pattern(hosts), host) is not None
 
 
 def _split(network: Network) -> Iterable[Network]:

@@ -101,6 +101,7 @@ def parse_assignments(
     from trunk_transforms.parse.snapshot import build_snapshot
     from trunk_transforms.parse.values import as_json
     from trunk_transforms.schema.resources import ASSIGNMENTS
+    from trunk_transforms.schema.tables import arrow_type
 
     is_assigned = {number.id: not number.is_available for number in assignments.numbers}
     if any(is_assigned.values()) and not assignments.assistants:
@@ -111,6 +112,6 @@ def parse_assignments(
     ids = trunks["id"].to_pylist() if is_assigned else []
     values = (ids, [is_assigned.get(id_) for id_ in ids], [as_json(users.get(id_, [])) for id_ in ids])
     fields = ASSIGNMENTS.fields
-    arrays = {name: pa.array(value, fields[name].arrow_type) for name, value in zip(fields, values, strict=True)}
+    arrays = {name: pa.array(value, arrow_type(fields[name].type)) for name, value in zip(fields, values, strict=True)}
     columns = Columns(pa.table(arrays), {name: column.type for name, column in fields.items()}, ())
     return build_snapshot(columns, account, ASSIGNMENTS, hide)

@@ -39,7 +39,8 @@ def hide_columns(columns: Columns, names: Collection[str], key: bytes) -> Column
     """
     covers = _covering(names)
     table, types = columns.table, dict(columns.types)
-    for name in columns.types.keys() & _bases(columns.types, covers):
+    covered = {name for name in (name.removesuffix(VARIANT_SUFFIX) for name in columns.types) if covers(name)}
+    for name in columns.types.keys() & covered:
         misfits = name + VARIANT_SUFFIX
         if misfits in types:
             table = _with(table, misfits, derive_pseudonyms(table[misfits], key))
@@ -70,10 +71,6 @@ def _covering(names: Collection[str]) -> Covers:
         return column in names or (column not in _DECLARED and bool(tagged.fullmatch(column)))
 
     return covers
-
-
-def _bases(names: Collection[str], covers: Covers) -> set[str]:
-    return {name for name in (name.removesuffix(VARIANT_SUFFIX) for name in names) if covers(name)}
 
 
 def derive_pseudonyms(values: pa.ChunkedArray | pa.Array, key: bytes) -> pa.Array:

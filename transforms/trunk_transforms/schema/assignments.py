@@ -1,18 +1,13 @@
 """The declaration of what follows from the assignments: columns of the view of trunks, and the unanswered trunks."""
 
-from trunk_transforms.schema.tables import ACCOUNT, ASSIGNMENT_COLUMNS, TRUNK_ID, Table, own, own_or_null
+from trunk_transforms.schema.tables import ACCOUNT, HAS_INBOUND_ASSISTANT, TRUNK_ID, Table, own, own_or_null
 
 _ASSISTANT_COUNT = (
     "Assistants that use the number, inactive and deleted ones included; null if it is unknown. Exists once "
     "sources.famulor.assignments was on, as does has_inbound_assistant."
 )
-ASSIGNED = {
-    column.name: column
-    for column in (
-        *(column for column in ASSIGNMENT_COLUMNS if column.name == "has_inbound_assistant"),
-        own_or_null("assistant_count", "bigint", _ASSISTANT_COUNT),
-    )
-}
+_COLUMNS = (HAS_INBOUND_ASSISTANT, own_or_null("assistant_count", "bigint", _ASSISTANT_COUNT))
+ASSIGNED = {column.name: column for column in _COLUMNS}
 """The columns of the view of trunks that come from `sip_trunk_assignments`, if it exists."""
 
 UNANSWERED_NOTE = "lost its assistant: no inbound assistant is assigned to the number"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from trunk_transforms.schema.assignments import ASSIGNED, UNANSWERED
 from trunk_transforms.schema.findings import COVERAGE, CURRENT_FINDINGS, FIXED_FINDINGS, SEVERITIES
-from trunk_transforms.schema.tables import ACCOUNT, SIP_TRUNKS, TRUNK_ID, Column, Table, own, own_or_null
+from trunk_transforms.schema.tables import ACCOUNT, SIP_TRUNKS, TRUNK_ID, Table, own, own_or_null
 
 BY_FORMAT_AND_COUNTRY = ("sip_calling_format", "country_code")
 """The default columns to count trunks by."""
@@ -17,21 +17,12 @@ COUNT_COLUMNS = ("trunk_count", "share_pct", "account_share_pct")
 
 NUMBER_KINDS = ("DID", "extension", "unknown")
 
-
-@dataclass(frozen=True)
-class Derived:
-    """A column derived from the API's column `base`."""
-
-    base: str
-    column: Column
-
-
 _KIND = "Kind of the number, inferred from its spelling; 7 to 15 digits without + or 0 are unknown."
 _NORMALIZED = "The number without spaces and brackets; international numbers begin with +."
 _PROVIDER = "The provider (ITSP) that operates sip_address; unknown if the provider catalog does not list the host."
 
 DERIVED = {
-    column.name: Derived(base, column)
+    column.name: replace(column, base=base)
     for base, column in (
         ("phone_number", own_or_null("number_kind", "text", _KIND, NUMBER_KINDS)),
         ("phone_number", own_or_null("normalized_number", "text", _NORMALIZED)),
@@ -157,7 +148,7 @@ class Report:
 
 
 def _count_report(name: str, question: str, *by: str, is_on_page: bool = True) -> Report:
-    known = {column.name: column for column in SIP_TRUNKS.columns} | {n: d.column for n, d in DERIVED.items()}
+    known = {column.name: column for column in SIP_TRUNKS.columns} | DERIVED
     named = [column for name in by for column in ((name, "country_name") if name == "country_code" else (name,))]
     columns = (*(known[column] for column in named), _TRUNK_COUNT, _SHARE)
     table = Table(name, "One row per combination of values, in descending order of trunk_count.", columns, by)
@@ -262,8 +253,8 @@ TRUNK_COUNTS_DAILY = Table(
         own("day", "date", "The day (UTC)."),
         ACCOUNT,
         *(column for column in SIP_TRUNKS.columns if column.name in BY_FORMAT_AND_COUNTRY),
-        DERIVED["country_name"].column,
-        DERIVED["provider"].column,
+        DERIVED["country_name"],
+        DERIVED["provider"],
         own("trunk_count", "bigint", "Trunks with this combination of values."),
     ),
     ("day", "account", *BY_FORMAT_AND_COUNTRY, "provider"),
@@ -361,7 +352,7 @@ CHANGES_BETWEEN = Macro(
 )
 NUMBER_KIND = Macro("number_kind", ("phone_number",), _KIND)
 PROVIDER_OF = Macro("provider_of", ("sip_address",), _PROVIDER)
-COUNTRY_NAME = Macro("country_name", ("country_code",), DERIVED["country_name"].column.meaning)
+COUNTRY_NAME = Macro("country_name", ("country_code",), DERIVED["country_name"].meaning)
 MACROS = (TRUNKS_AS_OF, CHANGES_BETWEEN, NUMBER_KIND, PROVIDER_OF, COUNTRY_NAME)
 
 IN_VIEWS = {"number_kind": NUMBER_KIND, "provider": PROVIDER_OF, "country_name": COUNTRY_NAME}

@@ -26,7 +26,8 @@ class Column:
     `is_nullable` is false if null counts as drift. `allowed` lists the documented values of a text column; other values
     are stored unchanged and reported as drift. `legs` names the legs that the vendor re-creates when the field is
     updated (vendor documentation, June 2026). `is_sensitive` marks values that identify a person or help an attacker;
-    masked reports hide them. `is_optional` marks columns that need not be there, which is not drift.
+    masked reports hide them. `is_optional` marks columns that need not be there, which is not drift. `base` names the
+    column that a column is derived from.
     """
 
     name: str
@@ -38,16 +39,12 @@ class Column:
     legs: Legs | None = None
     is_sensitive: bool = False
     is_optional: bool = False
+    base: str = ""
 
     @property
     def explanation(self) -> str:
         """The meaning, followed by the allowed values if there are any."""
         return f"{self.meaning} One of: {', '.join(self.allowed)}." if self.allowed else self.meaning
-
-    @property
-    def arrow_type(self) -> pa.DataType:
-        """The Arrow type of this column."""
-        return arrow_type(self.type)
 
 
 def own(name: str, column_type: ColumnType, meaning: str, allowed: tuple[str, ...] = ()) -> Column:
@@ -84,14 +81,14 @@ class Table:
         import pyarrow as pa
 
         own_columns = [column for column in self.columns if column.source != "dlt"]
-        return pa.schema([pa.field(c.name, c.arrow_type, nullable=self.may_be_null(c.name)) for c in own_columns])
+        return pa.schema([pa.field(c.name, arrow_type(c.type), nullable=self.may_be_null(c.name)) for c in own_columns])
 
     def full_arrow_schema(self) -> pa.Schema:
         """Return the Arrow schema of all columns that always exist, including those that dlt adds."""
         import pyarrow as pa
 
         always = [column for column in self.columns if column.source == "api" or not column.is_optional]
-        return pa.schema([(column.name, column.arrow_type) for column in always])
+        return pa.schema([(column.name, arrow_type(column.type)) for column in always])
 
     def may_be_null(self, column: str) -> bool:
         """Return whether a column may be null when it is loaded.
@@ -209,14 +206,15 @@ SIP_TRUNK_ALLOWED_IPS = Table(
     ("account", "trunk_id", "position"),
 )
 
+HAS_INBOUND_ASSISTANT = Column(
+    "has_inbound_assistant",
+    "bool",
+    "Whether an inbound assistant is assigned to the number (not is_available); null if the API does not list it.",
+    is_nullable=True,
+)
 ASSIGNMENT_COLUMNS = (
     Column("trunk_id", "bigint", "The trunk: sip_trunks.id."),
-    Column(
-        "has_inbound_assistant",
-        "bool",
-        "Whether an inbound assistant is assigned to the number (not is_available); null if the API does not list it.",
-        is_nullable=True,
-    ),
+    HAS_INBOUND_ASSISTANT,
     Column(
         "assistants",
         "json",
