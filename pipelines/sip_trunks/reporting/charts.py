@@ -17,6 +17,7 @@ import pandas as pd
 from sip_trunks.core.errors import UsageError
 from sip_trunks.reporting import summaries
 from sip_trunks.reporting.chart_style import IN_NOTEBOOK, ON_WHITE, config_of, layer, nominal, sentence_chart
+from sip_trunks.reporting.growth_chart import MONTH_HOURS, as_moment, period_hours
 from trunk_transforms.history.growth import sum_growth
 from trunk_transforms.schema.reports import REPORTS
 from trunk_transforms.text import count_of
@@ -252,7 +253,7 @@ def _growth_spec(periods: pd.DataFrame, style: Style, width: int) -> Spec:
     accent = style.colours["accent"]
     values = [
         {
-            "period": _as_moment(row["period"]),
+            "period": f"{as_moment(row['period']).isoformat()}Z",
             "created": int(row["created_count"]),
             "vanished": -int(row["vanished_count"]),
             "total": None if pd.isna(row["trunk_count"]) else int(row["trunk_count"]),
@@ -265,13 +266,10 @@ def _growth_spec(periods: pd.DataFrame, style: Style, width: int) -> Spec:
     moments = _moments(periods["period"])
     band = max(2, min(36, int((width - 60) * 0.6 / (len(moments) + 1))))
     shown = moments[:: -(-len(moments) // max(width // 100, 2))]
+    day = "%b %Y" if (moments.day == 1).all() else "%d %b %Y"
     x_axis = {
         "title": None,
-        "format": "%d %b %H:%M"
-        if isinstance(periods["period"].iloc[0], datetime)
-        else "%b %Y"
-        if (moments.day == 1).all()
-        else "%d %b %Y",
+        "format": "%d %b %H:%M" if isinstance(periods["period"].iloc[0], datetime) else day,
         "values": [int(moment.timestamp() * 1000) for moment in shown],
         "labelOverlap": "greedy",
         "grid": False,
@@ -313,25 +311,17 @@ def _growth_spec(periods: pd.DataFrame, style: Style, width: int) -> Spec:
     return {"data": {"values": values}, "vconcat": panels, "resolve": {"scale": {"x": "shared"}}}
 
 
-def _as_moment(period: date) -> str:
-    """Return the start of a period, a date or a timestamp (UTC), in ISO 8601."""
-    text = period.isoformat()
-    return f"{text}Z" if "T" in text else f"{text}T00:00:00Z"
-
-
 def _name_period(period: date) -> str:
     return f"from {period}".removesuffix(":00")
 
 
 def _moments(periods: pd.Series) -> pd.DatetimeIndex:
     """Return the start of every period (UTC), including the periods in between that have no row."""
-    first, last = periods.iloc[0], periods.iloc[-1]
-    if isinstance(first, datetime):
-        return pd.date_range(first, last, freq="h", tz="UTC")
-    is_monthly = all(period.day == 1 for period in periods)
-    is_weekly = all((period - first).days % 7 == 0 for period in periods)
-    if not is_monthly:
-        return pd.date_range(first, last, freq="7D" if is_weekly else "1D", tz="UTC")
+    starts = [as_moment(period) for period in periods]
+    hours = period_hours(starts)
+    if hours < MONTH_HOURS:
+        return pd.date_range(starts[0], starts[-1], freq=f"{hours}h", tz="UTC")
     # An implausible date from the API can span thousands of years, and pandas would step through every month.
-    months = np.arange(np.datetime64(first, "M"), np.datetime64(last, "M") + 1)
+    first, last = (np.datetime64(start.isoformat()[:7]) for start in (starts[0], starts[-1]))
+    months = np.arange(first, last + 1)
     return pd.DatetimeIndex(months.astype("datetime64[us]"), tz="UTC")

@@ -16,6 +16,8 @@ _TOTAL_HEIGHT, _MOVED_HEIGHT, _HEADING, _FOOTING = 150, 110, 34, 26
 _HOUR_STEPS = (1, 2, 3, 6, 12, 24, 48, 168, 336)
 _MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1200, 2400, 6000, 12000, 24000, 60000)
 _HOUR = timedelta(hours=1)
+MONTH_HOURS = 28 * 24
+"""The shortest month."""
 
 
 def draw_growth(rows: list[dict[str, Any]], width: int) -> dict[str, Any]:
@@ -24,13 +26,13 @@ def draw_growth(rows: list[dict[str, Any]], width: int) -> dict[str, Any]:
     `rows` are those of `sum_growth`. Positions are pixels from the top left. A period without snapshots interrupts the
     line of the totals.
     """
-    moments = [_as_moment(row["period"]) for row in rows]
+    moments = [as_moment(row["period"]) for row in rows]
     totals = [row["trunk_count"] for row in rows]
     created, vanished = ([row[name] for row in rows] for name in ("created_count", "vanished_count"))
     total_steps = _steps(0, max((total for total in totals if total is not None), default=0))
     moved_steps = _steps(-max(vanished), max(created))
     left = 14 + 7 * max(len(f"{step:,}") for step in (*total_steps, *moved_steps))
-    hours = _period_hours(moments)
+    hours = period_hours(moments)
     # Half of the last label of the time axis is to the right of the last period.
     right, span = width - 36, (moments[-1] - moments[0]) / _HOUR
     band = max(2, min(36, round((right - left) * 0.6 / (span / hours + 2))))
@@ -88,20 +90,20 @@ def _steps(lowest: int, highest: int) -> range:
     return range(first, max(last, first + size) + 1, size)
 
 
-def _as_moment(period: date) -> datetime:
+def as_moment(period: date) -> datetime:
     """Return the start of a period: a day, or an hour."""
     return period if isinstance(period, datetime) else datetime.combine(period, time())
 
 
-def _period_hours(moments: list[datetime]) -> float:
+def period_hours(moments: list[datetime]) -> int:
     """Return the shortest length of a period, in hours, if these are the starts of hours, days, weeks or months."""
     if all(moment.day == 1 and not moment.hour for moment in moments):
-        return 28 * 24
+        return MONTH_HOURS
     gaps = [(later - earlier) / _HOUR for earlier, later in pairwise(moments)]
     return next(hours for hours in (168, 24, 1) if all(gap % hours == 0 for gap in gaps))
 
 
-def _time_labels(moments: list[datetime], hours: float, most: int) -> list[tuple[datetime, str]]:
+def _time_labels(moments: list[datetime], hours: int, most: int) -> list[tuple[datetime, str]]:
     """Return at most `most` moments with their labels, in the smallest unit of time that needs no more labels."""
     first, last = moments[0], moments[-1]
     for step in _HOUR_STEPS:

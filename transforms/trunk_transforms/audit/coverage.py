@@ -33,10 +33,9 @@ def measure_coverage(
     require_columns(counts, ("provider", "sip_address", "trunk_count"), "counts")
     silent = [rule.code for rule in rules if needs_provider(rule)]
     by_provider = counts.groupby("provider")["trunk_count"].sum()
-    hosts = counts.loc[counts["provider"] == UNKNOWN_PROVIDER].sort_values(
-        "trunk_count", ascending=False, kind="stable"
-    )
-    gaps = [(_UNKNOWN, host, count) for host, count in zip(hosts["sip_address"], hosts["trunk_count"], strict=True)]
+    unknown = counts.loc[counts["provider"] == UNKNOWN_PROVIDER, ["sip_address", "trunk_count"]]
+    hosts = unknown.sort_values("trunk_count", ascending=False, kind="stable").itertuples(index=False)
+    gaps = [(_UNKNOWN, host, count) for host, count in hosts]
     gaps += [
         (_OLD, f"{fact} of {day}", by_provider[name])
         for name in dict.fromkeys(counts["provider"].dropna())

@@ -79,12 +79,11 @@ def derive_numbers(trunks: pd.DataFrame) -> pd.DataFrame:
         kinds = pc.coalesce(pc.list_element(parts, 1).cast(pa.string()), kinds.cast(pa.string()))
         stated = pc.list_element(parts, 2)
         codes = pc.coalesce(pc.if_else(pc.equal(stated, ""), None, stated).cast(pa.int64()), codes)
-    derived = {
-        "number_kind": pd.Series(kinds, dtype="str"),
-        "normalized_number": pd.Series(normalized, dtype="str"),
-        "calling_code": pd.Series(codes, dtype=pd.ArrowDtype(pa.int64())).astype("Int64"),
-    }
-    return trunks.assign(**{name: values.set_axis(trunks.index) for name, values in derived.items()})
+    return trunks.assign(
+        number_kind=pd.Series(kinds, trunks.index, "str"),
+        normalized_number=pd.Series(normalized, trunks.index, "str"),
+        calling_code=pd.Series(codes, trunks.index, pd.ArrowDtype(pa.int64())).astype("Int64"),
+    )
 
 
 def as_text(values: pd.Series) -> pa.Array:

@@ -196,11 +196,9 @@ class _Reader:
 
     def column_types(self, names: Iterable[str]) -> dict[str, ColumnType]:
         """Return the type of each column: the declared ones first, the variants last."""
-        types = {field.column: field.type for field in self._fields.values()}
         present = set(names)
-        known: dict[str, ColumnType] = {name: t for name, t in types.items() if t is not None and name in present}
-        variants = sorted(present - known.keys())
-        return known | dict.fromkeys(variants, "text")
+        known = {f.column: f.type for f in self._fields.values() if f.type is not None and f.column in present}
+        return known | dict.fromkeys(sorted(present - known.keys()), "text")
 
     def drift(self) -> tuple[Drift, ...]:
         """Return the counted drift, in a stable order."""
@@ -233,13 +231,10 @@ class _Reader:
         columns: dict[str, pa.Array] = {}
         for name, field in readable.items():
             array = arrays[name]
+            count = len(array) - array.null_count
             if name in self.declared:
                 self._count_nulls(name, array, batch, text)
-            elif (
-                field.type is None
-                or array.null_count == len(array)
-                or not self._accept_undeclared(name, field, len(array) - array.null_count)
-            ):
+            elif not count or not self._accept_undeclared(name, field, count):
                 continue
             columns |= self._typed(field, array)
         return columns
@@ -264,12 +259,9 @@ class _Reader:
         if field.type != "timestamp":
             return {field.column: array}
         moments, misfits = as_timestamps(array)
-        if misfits.null_count == len(misfits):
-            return {field.column: moments}
-        self._count(
-            field.column, "type_mismatch", "a string that is not a timestamp", len(misfits) - misfits.null_count
-        )
-        return {field.column: moments, field.column + VARIANT_SUFFIX: misfits}
+        count = len(misfits) - misfits.null_count
+        self._count(field.column, "type_mismatch", "a string that is not a timestamp", count)
+        return {field.column: moments} | ({field.column + VARIANT_SUFFIX: misfits} if count else {})
 
     def _count_nulls(self, name: str, array: pa.Array, batch: list[Raw], text: bytes) -> None:
         """Count nulls and missing fields separately, which Arrow does not distinguish."""
@@ -303,18 +295,14 @@ class _Reader:
         text = b"[" + b",".join(batch) + b"]"
         records: list[dict[str, Any]] = json.loads(text, parse_float=read_number, parse_int=read_integer)
         self._learn(records)
-        present = set().union(*records)
         columns: dict[str, pa.Array] = {}
         for name, field in self._fields.items():
-            if name in self.declared:
-                absent = sum(record.get(name) is None for record in records)
-                missing = sum(name not in record for record in records)
-                self._count_absence(name, missing=missing, null=absent - missing)
-            elif name not in present or field.type is None:
-                continue
             values = [record.get(name) for record in records]
             count = len(values) - values.count(None)
-            if name not in self.declared and (not count or not self._accept_undeclared(name, field, count)):
+            if name in self.declared:
+                missing = sum(name not in record for record in records)
+                self._count_absence(name, missing=missing, null=len(values) - count - missing)
+            elif not count or not self._accept_undeclared(name, field, count):
                 continue
             columns |= self._fit(field, self._without_secrets(field.column, values))
         return columns

@@ -167,10 +167,12 @@ class ReportInputs:
     @cached_property
     def freshness(self) -> pd.DataFrame:
         """The age of each account's last snapshot, and missed runs."""
-        options, interval = self.options, self.options.expected_interval_seconds
-        observed = self._only(self.tables["observations"])
+        options = self.options
         return derive_freshness(
-            observed, as_of=options.as_of, expected_interval_seconds=interval, accounts=options.only or options.accounts
+            self._only(self.tables["observations"]),
+            as_of=options.as_of,
+            expected_interval_seconds=options.expected_interval_seconds,
+            accounts=options.only or options.accounts,
         )
 
     @property
@@ -252,7 +254,7 @@ class ReportInputs:
         return derive_overview(
             counts=self.count(BY_FORMAT_AND_COUNTRY),
             changes=self.changes,
-            changed_count=len(self.tables["changed_trunks"]) if "changed_trunks" in self.tables else None,
+            changed_count=len(self.tables.get("changed_trunks", ())),
             changed_since=self.options.changed_since,
             findings=self.findings,
             freshness=self.freshness,

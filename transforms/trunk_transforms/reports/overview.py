@@ -23,7 +23,7 @@ def derive_overview(
     changed_since: datetime | None,
     findings: pd.DataFrame,
     freshness: pd.DataFrame,
-    changed_count: int | None = None,
+    changed_count: int = 0,
 ) -> pd.DataFrame:
     """Return the accounts, trunks, changes, findings and missed runs on one screen.
 
@@ -76,11 +76,11 @@ def _list_counts(counts: pd.DataFrame) -> Iterable[_Row]:
         yield "counts", " · ".join(parts), int(row["trunk_count"]), f"{row['share_pct']:g} %"
 
 
-def _count_changes(changes: pd.DataFrame, changed_count: int | None, since: str) -> Iterable[_Row]:
+def _count_changes(changes: pd.DataFrame, changed_count: int, since: str) -> Iterable[_Row]:
     if changes.empty and not changed_count:
         yield "changes", "changed trunks", 0, f"none added, removed or changed {since}"
         return
-    counts = count_changes(changes, changed_count or 0)
+    counts = count_changes(changes, changed_count)
     fields = ", ".join(changes["field"].dropna().value_counts().index[:3])
     details = {"added trunks": since, "changed fields": fields or None}
     if drift_count := counts["changed trunks"] - count_changes(changes)["changed trunks"]:
@@ -115,16 +115,11 @@ def _list_late(freshness: pd.DataFrame) -> Iterable[_Row]:
     is_late = freshness["snapshot_at"].isna() | (freshness["missed_run_count"].fillna(0) > 0)
     worst = freshness.loc[is_late].head(_MOST_ACCOUNTS)
     for row in worst.to_dict("records"):
-        if pd.isna(row["snapshot_at"]):
-            yield "freshness", row["account"], None, "never seen"
-        else:
+        missed, detail = None, "never seen"
+        if pd.notna(row["snapshot_at"]):
             missed = int(row["missed_run_count"])
-            yield (
-                "freshness",
-                row["account"],
-                missed,
-                f"missed {agree(missed, 'run', 'runs')}, last seen {row['snapshot_at']:%Y-%m-%d %H:%M}Z",
-            )
+            detail = f"missed {agree(missed, 'run', 'runs')}, last seen {row['snapshot_at']:%Y-%m-%d %H:%M}Z"
+        yield "freshness", row["account"], missed, detail
     if freshness.empty:
         yield "freshness", "accounts seen", 0, None
     elif worst.empty:

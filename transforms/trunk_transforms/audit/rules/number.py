@@ -90,11 +90,9 @@ def check_malformed(context: AuditContext) -> Findings:
 )
 def check_too_long(context: AuditContext) -> Findings:
     """Find long numbers, without counting the + and separators, and long names."""
-    numbers = context.trunks["phone_number"]
+    trunks, numbers = context.trunks, context.trunks["phone_number"]
     names = numbers.where(_matches(as_text(numbers), _PLAIN))
-    lengths = (
-        context.trunks["e164"].fillna(context.trunks["normalized_number"]).fillna(names).str.removeprefix("+").str.len()
-    )
+    lengths = trunks["e164"].fillna(trunks["normalized_number"]).fillna(names).str.removeprefix("+").str.len()
     too_long = lengths[lengths > MOST_DIGITS].astype("int64").astype("str")
     if too_long.empty:
         return NOTHING
@@ -196,10 +194,8 @@ def check_country(context: AuditContext) -> Findings:
         if declared in (None, calling_code) or not countries:
             return None
         main = f"{country_name(countries[0])}{' and others' if len(countries) > 1 else ''}"
-        seen = (
-            f"the number appears to be a DID of +{calling_code} ({main}), but country_code is {country} (+{declared})"
-        )
-        return Verdict(seen)
+        did = f"a DID of +{calling_code} ({main})"
+        return Verdict(f"the number appears to be {did}, but country_code is {country} (+{declared})")
 
     is_meant = context.trunks["e164"].notna() & (context.trunks["e164"] == context.trunks["normalized_number"])
     return context.decide(["calling_code", "country"], decide, is_meant)
