@@ -26,7 +26,6 @@ def run(settings: Settings, options: Options) -> int:
     from sip_trunks.core.errors import CHECK_FAILED, UsageError
     from sip_trunks.reporting.output import choose_format
     from trunk_transforms.audit.rules import select_rules
-    from trunk_transforms.audit.suppressions import expired
 
     try:
         rules = select_rules(_split(options.select), _split(options.ignore))
@@ -40,9 +39,10 @@ def run(settings: Settings, options: Options) -> int:
         options.exit_code = CHECK_FAILED if inputs.findings["severity"].isin(failing).any() else 0
         output_reports(settings, options, names, inputs)
         sys.stdout.flush()
-    for suppression in expired(inputs.options.suppressions, inputs.options.as_of):
-        text = f"the suppression of {suppression.subject} has expired on {suppression.until}"
-        print(f"sip-trunks: {text}", file=sys.stderr)
+    for suppression in inputs.options.suppressions:
+        if not suppression.is_valid(inputs.options.as_of):
+            text = f"the suppression of {suppression.subject} has expired on {suppression.until}"
+            print(f"sip-trunks: {text}", file=sys.stderr)
     return int(options.exit_code)
 
 

@@ -110,9 +110,8 @@ def _time_labels(moments: list[datetime], hours: int, most: int) -> list[tuple[d
         count = int((last - first) / _HOUR // step) + 1
         if hours <= step and count <= most:
             shown = [first + number * step * _HOUR for number in range(count)]
-            return [
-                (each, f"{each.day} {_month(each)} {f'{each:%H:%M}' if step < 24 else each.year}") for each in shown
-            ]
+            ends = (f"{each:%H:%M}" if step < 24 else each.year for each in shown)
+            return [(each, f"{each.day} {_month(each)} {end}") for each, end in zip(shown, ends, strict=True)]
     # Numbered from the year 0.
     start, end = (moment.year * 12 + moment.month - 1 for moment in (first, last))
     start += first.day > 1

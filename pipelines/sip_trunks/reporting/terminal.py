@@ -45,9 +45,8 @@ def print_overview(rows: Sequence[Sequence[Any]]) -> None:
         item = name_item(section, name, value)
         head = section if section != before else ""
         shown = "" if value is None else str(value)
-        print_wrapped(
-            f"{head:<9}  {shown:>7}  {printable(item, items):<{items}}  ", printable(detail or "", 2 * _WIDTH)
-        )
+        start = f"{head:<9}  {shown:>7}  {printable(item, items):<{items}}  "
+        print_wrapped(start, printable(detail or "", 2 * _WIDTH))
         before = section
 
 

@@ -72,11 +72,6 @@ def suppress(
     return findings.loc[~is_suppressed].reset_index(drop=True), findings.loc[is_suppressed].reset_index(drop=True)
 
 
-def expired(suppressions: Iterable[Suppression], as_of: datetime) -> list[Suppression]:
-    """Return the suppressions that no longer apply and should be renewed or removed."""
-    return [suppression for suppression in suppressions if not suppression.is_valid(as_of)]
-
-
 def read_suppressions(entries: Sequence[Mapping[str, Any]]) -> tuple[Suppression, ...]:
     """Return the suppressions in the settings.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from trunk_transforms.parse.snapshot import ParsedSnapshot
 
 _Id = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_BY_ID = attrgetter("id")
 Kept = TypeVar("Kept", bound="Number | Assistant")
 
 
@@ -59,11 +61,7 @@ class Assignments:
 
     def encode(self) -> bytes:
         """Return all that is kept, as a text that does not depend on the order of the records."""
-        return msgspec.json.encode([sorted(self.numbers, key=_id_of), sorted(self.assistants, key=_id_of)])
-
-
-def _id_of(kept: Number | Assistant) -> int:
-    return kept.id
+        return msgspec.json.encode([sorted(self.numbers, key=_BY_ID), sorted(self.assistants, key=_BY_ID)])
 
 
 def read_kept_page(body: memoryview, headers: Mapping[str, Any], kind: type[Kept]) -> Page:
@@ -107,7 +105,7 @@ def parse_assignments(
     if any(is_assigned.values()) and not assignments.assistants:
         raise InvalidResponseError("expected assistants, because some have numbers, got an empty list")
     users: dict[int | None, list[dict[str, Any]]] = defaultdict(list)
-    for assistant in sorted(assignments.assistants, key=_id_of):
+    for assistant in sorted(assignments.assistants, key=_BY_ID):
         users[assistant.phone_number_id].append(assistant.describe())
     ids = trunks["id"].to_pylist() if is_assigned else []
     values = (ids, [is_assigned.get(id_) for id_ in ids], [as_json(users.get(id_, [])) for id_ in ids])

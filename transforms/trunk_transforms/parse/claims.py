@@ -13,21 +13,20 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+_COUNT_WORDS = (
+    "all|collection|count|data|docs|documents?|elements?|entries|entry|filtered|found|hits?|items?|list|match"
+    "|matches|matching|meta|nb|num(?:bers?of)?|objects?|odata|overall|pagination|query|records?|response|results?|rows?"
+    "|set|sip|size|totals?|trunks?|wp"
+)
+"""The words of a count of the records, not of something else that is limited or counted, such as phone numbers."""
+_COUNT = re.compile(f"x?(?:{_COUNT_WORDS})+")
 _PAGING_WORDS = (
-    "all|are|at|available|batch|collection|continuation|count|current|cursors?|data|docs|documents?|elements?"
-    "|entries|entry|evaluated|exists?|filtered|found|from|has|have|hits?|href|id|in|incomplete|index|is|items?|key|last"
-    "|left|links?|list|load|marker|match|matches|matching|meta|more|nb|next|numbers?|num|objects?|odata|of|offset"
-    "|overall|pager?|pages|pagination|paging|partial|phone|position|prev|previous|query|records?|remaining|response"
-    "|results?|rows?|scroll|set|sip|size|skip|start|there|to|token|totals?|truncated|trunks?|uri|url|wp"
+    f"{_COUNT_WORDS}|are|at|available|batch|continuation|current|cursors?|evaluated|exists?|from|has|have|href|id|in"
+    "|incomplete|index|is|key|last|left|links?|load|marker|more|next|numbers?|of|offset|pager?|pages|paging|partial"
+    "|phone|position|prev|previous|remaining|scroll|skip|start|there|to|token|truncated|uri|url"
 )
 _PAGING = re.compile(f"x?(?:{_PAGING_WORDS})+")
 _MAY_PAGE = re.compile(f"x?(?:{_PAGING_WORDS}|after|anchor|before|bookmark|chunk|max|min|part|resume|segment|window)+")
-_COUNT_WORDS = re.compile(
-    "x?(?:all|collection|count|data|docs|documents?|elements?|entries|entry|filtered|found|hits?|items?|list|match"
-    "|matches|matching|meta|nb|num(?:bers?of)?|objects?|odata|overall|pagination|query|records?|response|results?|rows?"
-    "|set|sip|size|totals?|trunks?|wp)+"
-)
-"""The words of a count of the records, not of something else that is limited or counted, such as phone numbers."""
 
 _KINDS = {
     "earlier": re.compile("prev"),
@@ -81,7 +80,7 @@ class Claim(NamedTuple):
         if not _PAGING.fullmatch(self.name):
             return None
         kind = next((kind for kind, pattern in _KINDS.items() if pattern.search(self.name)), None)
-        if kind == "count" and not _COUNT_WORDS.fullmatch(self.name):
+        if kind == "count" and not _COUNT.fullmatch(self.name):
             return None
         return kind if self.is_general or kind in _SPECIFIC_KINDS else None
 

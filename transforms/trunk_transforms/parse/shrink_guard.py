@@ -55,12 +55,7 @@ def compare_versions(stored: pa.Table, current: pa.Table, key: str = "id") -> Di
     stale_ids = stored["id"].filter(pc.invert(_is_version_of(stored, current)))
     new_count = len(current) - pc.sum(is_known, min_count=0).as_py()
     changed_count = pc.sum(is_fresh, min_count=0).as_py() - new_count
-    changes = Changes(
-        new_count=new_count,
-        changed_count=changed_count,
-        removed_count=len(stale_ids) - changed_count,
-        stored_count=len(stored),
-    )
+    changes = Changes(new_count, changed_count, len(stale_ids) - changed_count, len(stored))
     return Difference(changes, is_fresh, stale_ids)
 
 

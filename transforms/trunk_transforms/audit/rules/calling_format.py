@@ -51,9 +51,8 @@ def check_outlier(context: AuditContext) -> Findings:
         is_ambiguous = usual == "national" and len(countries.get((account, host), [])) >= _FEWEST_COUNTRIES
         if is_ambiguous or (provider and provider.calling_format):
             return None
-        seen = (
-            f'sip_calling_format is "{calling_format}", but {count} of {total} trunks at {quote(host)} have "{usual}"'
-        )
+        others = f"{count} of {total} trunks at {quote(host)}"
+        seen = f'sip_calling_format is "{calling_format}", but {others} have "{usual}"'
         fix = f'set sip_calling_format to "{usual}", unless this trunk is meant to differ'
         return Verdict(seen, fix, cause=f'"{calling_format}" in place of "{usual}" at {quote(host)}')
 

@@ -54,10 +54,10 @@ def check_ips_missing(context: AuditContext) -> Findings:
             return context.date(Verdict(seen, fix, cause=f"{source}: {fix}"), group.as_of or provider.as_of)
         seen, fix = f"no address that {name} sends calls from is listed", f"add {name_groups(name, host)}"
         if others := [network for network in allowed if provider.known_addresses.overlaps(network)]:
-            listed = (
-                f"{enumerate_networks(sorted(others, key=str))} of {name}'s addresses {agree(len(others), 'is', 'are')}"
+            some, verb = enumerate_networks(sorted(others, key=str)), agree(len(others), "is", "are")
+            seen = (
+                f"only {some} of {name}'s addresses {verb} listed, not a complete set of those that it sends calls from"
             )
-            seen = f"only {listed} listed, not a complete set of those that it sends calls from"
         if provider.regions_complete:
             return context.date(Verdict(seen, fix), provider.addresses_as_of)
         seen = f"{seen}; other regions have other addresses, which are not known here"
@@ -148,9 +148,7 @@ def check_host(context: AuditContext) -> Findings:
             return None
         exact_host = provider.exact_host
         fix = f'set sip_address to "{exact_host}"' if exact_host else None
-        cause = (
-            f"{provider.name} takes calls at {exact_host}" if exact_host else f"{provider.name} takes no calls there"
-        )
+        cause = f"{provider.name} takes {f'calls at {exact_host}' if exact_host else 'no calls there'}"
         if provider.is_web_host(host):
             cause = f"a web host: {cause}"
         elif provider.exact_host_reason:
