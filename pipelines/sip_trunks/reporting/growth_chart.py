@@ -80,12 +80,8 @@ def _panel(title: str, steps: range, bottom: int, height: int) -> tuple[Callable
 
 def _steps(lowest: int, highest: int) -> range:
     """Return at most six round numbers, equally spaced, that include zero and enclose these two."""
-    size = next(
-        size
-        for exponent in range(20)
-        for size in (10**exponent, 2 * 10**exponent, 5 * 10**exponent)
-        if highest - lowest <= 4 * size
-    )
+    sizes = (factor * 10**exponent for exponent in range(20) for factor in (1, 2, 5))
+    size = next(size for size in sizes if highest - lowest <= 4 * size)
     first, last = lowest // size * size, -(-highest // size) * size
     return range(first, max(last, first + size) + 1, size)
 

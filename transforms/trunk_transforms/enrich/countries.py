@@ -24,7 +24,6 @@ _COMMON_NAMES = {
     "LA": "Laos",
     "MF": "Saint Martin",
     "NR": "Nauru",
-    "PS": "Palestine",
     "RU": "Russia",
     "SX": "Sint Maarten",
     "SY": "Syria",

@@ -85,10 +85,10 @@ def read_records(
     known, kept = known or {}, kept or {}
     try:
         reader = _Reader(declared, known, kept, refuse_drift=refuse_drift)
-        return _read_records(reader, split_records(records, batch_records, batch_bytes))
+        return reader.read_all(split_records(records, batch_records, batch_bytes))
     except _BetterClaimError:  # the columns must not depend on the order of the records
         reader = _Reader(declared, known, kept, _occurring_fields(records) - declared.keys())
-        return _read_records(reader, split_records(records, batch_records, batch_bytes))
+        return reader.read_all(split_records(records, batch_records, batch_bytes))
 
 
 _FROM = ", from the field "
@@ -113,13 +113,6 @@ def _occurring_fields(records: Iterable[Raw]) -> frozenset[str]:
     except (UnicodeDecodeError, RecursionError):
         raise InvalidResponseError("expected JSON in UTF-8 that is not nested too deeply, got something else") from None
     return frozenset(names)
-
-
-def _read_records(reader: "_Reader", batches: Iterator[list[Raw]]) -> Columns:
-    tables = [reader.read(batch) for batch in batches] or [reader.read([])]
-    table = pa.concat_tables(tables, promote_options="default")
-    types = reader.column_types(table.column_names)
-    return Columns(table.select(list(types)), types, reader.drift())
 
 
 @dataclass(frozen=True)
@@ -166,8 +159,18 @@ class _Reader:
         self._occurring = set(occurring)
         self._counts: Counter[tuple[str, str, str]] = Counter()
 
-    def read(self, batch: list[Raw]) -> pa.Table:
-        """Return one batch as columns and count its drift. Raises InvalidResponseError, see `read_records`."""
+    def read_all(self, batches: Iterator[list[Raw]]) -> Columns:
+        """Return all batches as columns. Raises InvalidResponseError, see `read_records`."""
+        tables = [self._read(batch) for batch in batches] or [self._read([])]
+        table = pa.concat_tables(tables, promote_options="default")
+        present = set(table.column_names)
+        types = {f.column: f.type for f in self._fields.values() if f.type is not None and f.column in present}
+        types |= dict.fromkeys(sorted(present - types.keys()), "text")  # the variants
+        drift = tuple(Drift(*key, count) for key, count in sorted(self._counts.items()) if count)
+        return Columns(table.select(list(types)), types, drift)
+
+    def _read(self, batch: list[Raw]) -> pa.Table:
+        """Return one batch as columns and count its drift."""
         text = b"\n".join(batch)
         try:
             text.decode()  # Arrow accepts bytes that are not UTF-8
@@ -193,16 +196,6 @@ class _Reader:
             if column.allowed:
                 self._count_unknown_values(name, column.allowed, columns[name])
         return pa.table(columns)
-
-    def column_types(self, names: Iterable[str]) -> dict[str, ColumnType]:
-        """Return the type of each column: the declared ones first, the variants last."""
-        present = set(names)
-        known = {f.column: f.type for f in self._fields.values() if f.type is not None and f.column in present}
-        return known | dict.fromkeys(sorted(present - known.keys()), "text")
-
-    def drift(self) -> tuple[Drift, ...]:
-        """Return the counted drift, in a stable order."""
-        return tuple(Drift(*key, count) for key, count in sorted(self._counts.items()) if count)
 
     def _count(self, column: str, kind: str, detail: str, count: int) -> None:
         if count and self._refuse_drift:

@@ -10,9 +10,8 @@ from trunk_transforms.parse.column_names import snake_case
 
 # Words of a name: sip_pass, sipPass and sip-pass have the word pass, bypass has not.
 _WORDS = (
-    "passw(or)?d passphrase passcode pass pwd? psk pin puk otp totp hotp secret token cred credential bearer jwt "
-    "cookie ha1b? cvv cvc psw pswd passw clave dsn privkey geheim "
-    "kennwort passwort geheimnis mdp senha haslo heslo geslo sifre parola passord"
+    "pass pw psk pin puk otp totp hotp secret token cred bearer jwt cookie ha1b? cvv cvc psw pswd passw clave dsn "
+    "privkey geheim geheimnis mdp senha haslo heslo geslo sifre parola passord"
 )
 # Names, or parts of them, without any separator.
 _PARTS = (

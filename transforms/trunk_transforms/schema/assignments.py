@@ -13,6 +13,7 @@ ASSIGNED = {column.name: column for column in _COLUMNS}
 UNANSWERED_NOTE = "lost its assistant: no inbound assistant is assigned to the number"
 
 UNANSWERED_REASONS = ("no inbound assistant", "only inactive or deleted assistants")
+_ASSISTANTS = "The assistants that use the number all the same, with their type and status."
 UNANSWERED = Table(
     "unanswered",
     "One row per trunk that no active inbound assistant answers, those that are unanswered the longest first. Empty if "
@@ -23,9 +24,7 @@ UNANSWERED = Table(
         own_or_null("phone_number", "text", "The trunk's number."),
         own_or_null("nickname", "text", "The trunk's nickname."),
         own("reason", "text", "Why nobody answers.", UNANSWERED_REASONS),
-        own_or_null(
-            "assistants", "text", "The assistants that use the number all the same, with their type and status."
-        ),
+        own_or_null("assistants", "text", _ASSISTANTS),
         own("since", "timestamp", "The first snapshot with these assistants (UTC)."),
     ),
     ("account", "trunk_id"),

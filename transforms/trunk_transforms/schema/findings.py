@@ -5,6 +5,7 @@ from trunk_transforms.schema.tables import ACCOUNT, TRUNK_ID, Column, Table, own
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 """The severities of a finding, in ascending order."""
 
+_CAUSE = "What findings of the same rule have in common; one fix covers all findings with the same cause."
 FINDINGS = Table(
     "findings",
     "One row per trunk and rule: a current misconfiguration.",
@@ -15,11 +16,7 @@ FINDINGS = Table(
         own_or_null("nickname", "text", "The trunk's nickname."),
         own("rule", "text", "Code of the rule; `sip-trunks rules` explains it."),
         own("severity", "text", "Severity of the finding.", SEVERITIES),
-        own_or_null(
-            "cause",
-            "text",
-            "What findings of the same rule have in common; one fix covers all findings with the same cause.",
-        ),
+        own_or_null("cause", "text", _CAUSE),
         own("seen", "text", "The observed value; inferred values are marked as inferred."),
         own("fix", "text", "How to fix it."),
     ),
@@ -28,11 +25,8 @@ FINDINGS = Table(
 """The findings of one audit."""
 
 _OPENED = own("opened_at", "timestamp", "The audited snapshot that first showed it (UTC).")
-_IS_NEW_RULE = own(
-    "is_new_rule",
-    "bool",
-    "Whether the rule is new: no earlier audit of the account had it, so the account need not have changed.",
-)
+_NEW_RULE = "Whether the rule is new: no earlier audit of the account had it, so the account need not have changed."
+_IS_NEW_RULE = own("is_new_rule", "bool", _NEW_RULE)
 CURRENT_FINDINGS = Table(
     "findings",
     "One row per trunk and rule: an open finding, and since when. Exists only if the last snapshot with changes was "

@@ -97,6 +97,7 @@ FRESHNESS = Table(
 )
 
 _ON_ALLOWLIST = "Share of the trunks that authorize inbound calls by allowlist, in percent; null without trunks."
+_WORST = "The highest severity of its findings; null without findings."
 ACCOUNTS = Table(
     "accounts",
     "One row per account, worst finding first.",
@@ -105,9 +106,7 @@ ACCOUNTS = Table(
         own("trunk_count", "bigint", "Trunks."),
         own_or_null("allowlist_pct", "double", _ON_ALLOWLIST),
         own("finding_count", "bigint", "Findings, one per trunk and rule."),
-        own_or_null(
-            "worst_severity", "text", "The highest severity of its findings; null without findings.", SEVERITIES
-        ),
+        own_or_null("worst_severity", "text", _WORST, SEVERITIES),
         own_or_null("worst_finding", "text", "The observed value of the first finding of that severity."),
         own_or_null("snapshot_at", "timestamp", "The last snapshot (UTC); null before the first snapshot."),
         own_or_null("missed_run_count", "bigint", "Expected runs that are missing since the last snapshot."),

@@ -163,11 +163,8 @@ API_COLUMNS = (
 ACCOUNT = own("account", "text", "The configured name of the account.")
 TRUNK_ID = own("trunk_id", "bigint", "The trunk: sip_trunks.id.")
 _SNAPSHOT_AT = own("snapshot_at", "timestamp", "Time of the snapshot (UTC).")
-_ROW_VERSION = own(
-    "row_version",
-    "text",
-    "Hash of the account and the canonical, non-null values of all API fields; equal hashes mean no change.",
-)
+_HASH = "Hash of the account and the canonical, non-null values of all API fields; equal hashes mean no change."
+_ROW_VERSION = own("row_version", "text", _HASH)
 _DLT_LOAD_ID = Column("_dlt_load_id", "text", "The dlt load that wrote the row.", source="dlt")
 
 _VALID_TO = "The snapshot in which this version was first absent (UTC); null if the version is current."
@@ -212,15 +209,14 @@ HAS_INBOUND_ASSISTANT = Column(
     "Whether an inbound assistant is assigned to the number (not is_available); null if the API does not list it.",
     is_nullable=True,
 )
+_ASSISTANTS = (
+    "The assistants that use the number, by id: a list of objects with id, name, type (inbound, outbound) and "
+    "status (active, inactive, deleted)."
+)
 ASSIGNMENT_COLUMNS = (
     Column("trunk_id", "bigint", "The trunk: sip_trunks.id."),
     HAS_INBOUND_ASSISTANT,
-    Column(
-        "assistants",
-        "json",
-        "The assistants that use the number, by id: a list of objects with id, name, type (inbound, outbound) and "
-        "status (active, inactive, deleted).",
-    ),
+    Column("assistants", "json", _ASSISTANTS),
 )
 """What is kept of the numbers and assistants of an account (vendor documentation, November 2026)."""
 
