@@ -140,14 +140,11 @@ def _picture_counts(counts: pd.DataFrame, style: Style) -> Spec:
     heading = _heading(title, count_of(int(counts["trunk_count"].sum()), "trunk"))
     if len(columns) == 2:
         return heading | _grid_spec(summaries.cross(counts, columns, _MOST_BARS, _MOST_COLUMNS), style)
-    return heading | _bars_spec(
-        [
-            {"label": bar.label, "count": bar.count, "text": f"{bar.count:,}  ({bar.share_pct:.1f} %)"}
-            for bar in summaries.rank(counts, _MOST_BARS)
-        ],
-        {"value": style.colours["accent"]},
-        style,
-    )
+    bars = [
+        {"label": bar.label, "count": bar.count, "text": f"{bar.count:,}  ({bar.share_pct:.1f} %)"}
+        for bar in summaries.rank(counts, _MOST_BARS)
+    ]
+    return heading | _bars_spec(bars, {"value": style.colours["accent"]}, style)
 
 
 def _grid_spec(grid: summaries.Grid, style: Style) -> Spec:

@@ -170,10 +170,8 @@ def write_workbook(frames: Frames) -> bytes:
         for name, frame in frames.items():
             sheet = workbook.add_worksheet(name[:31])
             rows = frame_rows(frame.head(_MOST_ROWS - 1))
-            titles = [
-                f"{name} (UTC)" if str(values.dtype).endswith("UTC]") else str(name) for name, values in frame.items()
-            ]
-            for column, title in enumerate(titles):
+            for column, (heading, values) in enumerate(frame.items()):
+                title = f"{heading} (UTC)" if str(values.dtype).endswith("UTC]") else str(heading)
                 longest = max([len(title) + 3, *(len(str(row[column])) for row in rows[:200])])
                 sheet.write_string(0, column, title, header)
                 sheet.set_column(column, column, min(max(longest + 1, _NARROWEST), _WIDEST))
@@ -182,7 +180,7 @@ def write_workbook(frames: Frames) -> bytes:
                     _write_cell(sheet, index, column, value, day)
             sheet.freeze_panes(1, 0)
             if rows:
-                sheet.autofilter(0, 0, len(rows), len(titles) - 1)
+                sheet.autofilter(0, 0, len(rows), frame.shape[1] - 1)
             if len(frame) > len(rows):
                 sheet.write_string(len(rows) + 1, 0, f"{len(frame) - len(rows)} more rows do not fit in a sheet")
     return content.getvalue()

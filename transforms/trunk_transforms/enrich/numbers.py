@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, REGION_CODE_FOR_NON_GEO_ENTITY, PhoneMetadata
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, REGION_CODE_FOR_NON_GEO_ENTITY, PhoneMetadata, PhoneNumberType
 
 from trunk_transforms.enrich import number_patterns as patterns
 from trunk_transforms.schema.arguments import require_columns
@@ -26,18 +26,8 @@ if TYPE_CHECKING:
 
 Flags: TypeAlias = "NDArray[np.bool_]"
 
-_NUMBER_TYPES = (
-    "fixed_line",
-    "mobile",
-    "toll_free",
-    "premium_rate",
-    "shared_cost",
-    "personal_number",
-    "voip",
-    "pager",
-    "uan",
-    "voicemail",
-)
+_NUMBER_TYPES = [PhoneNumberType.to_string(number_type).lower() for number_type in PhoneNumberType.values()]
+"""The attributes of a numbering plan; it has none for numbers of an unknown type, or of one of two types."""
 
 MOST_DIGITS = 15
 """The digits of the longest number (E.164) and of the longest extension."""
@@ -249,7 +239,7 @@ def _valid_numbers(code: int) -> str:
         description.national_number_pattern
         for region in COUNTRY_CODE_TO_REGION_CODE[code]
         for plan in [PhoneMetadata.metadata_for_region_or_calling_code(code, region)]
-        for description in (getattr(plan, name) for name in _NUMBER_TYPES)
+        for description in (getattr(plan, name, None) for name in _NUMBER_TYPES)
         if description is not None and description.national_number_pattern
     )
     return rf"^\+{code}(?:{'|'.join(national)})$"

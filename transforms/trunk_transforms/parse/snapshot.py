@@ -193,9 +193,7 @@ def drop_duplicate_ids(trunks: pa.Table, key: str = "id") -> tuple[pa.Table, tup
     kept: dict[int, tuple[int, str]] = {}
     differing: Counter[int] = Counter()
     for id_, row, version in zip(*(order[name].to_pylist() for name in (key, "row", "row_version")), strict=True):
-        if id_ not in kept:
-            kept[id_] = (row, version)
-        elif version != kept[id_][1]:
+        if version != kept.setdefault(id_, (row, version))[1]:
             differing[id_] += 1
     drift = tuple(
         Drift("id", "duplicate_id", f"id {id_} came with different contents; kept the one updated last", count + 1)

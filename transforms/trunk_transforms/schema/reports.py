@@ -159,10 +159,8 @@ _BY_AUTHORIZATION = "How many trunks are authorized by allowlist, how many by pa
 _GROWTH = "How many trunks were created, appeared and disappeared in each period?"
 _CHANGES = "Which trunks were added, removed or changed, and which legs did that re-create?"
 _FRESHNESS = "When was the last snapshot of each account, and which runs are missing?"
-_ACCOUNTS = "Which accounts need attention first?"
 _FIXED = "Which findings were fixed in the last 7 days?"
 _AUDIT = "What is misconfigured, how severe is it, and how is it fixed?"
-_UNANSWERED = "Which trunks does no assistant answer?"
 _COVERAGE = "Which trunks are not fully checked by the audit, and which rules skip them?"
 
 REPORTS = {
@@ -177,9 +175,9 @@ REPORTS = {
         Report("growth", _GROWTH, GROWTH, ("lifetimes", "observations"), has_picture=True),
         Report("changes", _CHANGES, CHANGES, ("changes",)),
         Report("freshness", _FRESHNESS, FRESHNESS, ("observations",), is_on_page=False),
-        Report("accounts", _ACCOUNTS, ACCOUNTS, ("trunks", "assignments", "observations")),
+        Report("accounts", "Which accounts need attention first?", ACCOUNTS, ("trunks", "assignments", "observations")),
         Report("audit", _AUDIT, CURRENT_FINDINGS, ("trunks", "assignments"), has_picture=True),
-        Report("unanswered", _UNANSWERED, UNANSWERED, ("trunks", "assignments")),
+        Report("unanswered", "Which trunks does no assistant answer?", UNANSWERED, ("trunks", "assignments")),
         Report("fixed", _FIXED, FIXED_FINDINGS, ("trunks", "assignments", "observations")),
         Report("coverage", _COVERAGE, COVERAGE),
     )

@@ -30,9 +30,7 @@ def check_unknown(context: AuditContext) -> Findings:
         spelled = code.strip().upper()
         faults = ("not in capital letters alone", code != spelled), ("an alias", spelled != country)
         seen = " and ".join(fault for fault, is_found in faults if is_found)
-        return Verdict(
-            f"country_code is {quote(code)}, {seen}: {COUNTRY_NAMES[country]} is {country}",
-            f"set country_code to {country}",
-        )
+        seen = f"country_code is {quote(code)}, {seen}: {COUNTRY_NAMES[country]} is {country}"
+        return Verdict(seen, f"set country_code to {country}")
 
     return context.decide(["country_code", "host"], decide, ~context.is_unreadable("country_code"))
