@@ -1,6 +1,6 @@
 """The declaration of what follows from the assignments: columns of the view of trunks, and the unanswered trunks."""
 
-from trunk_transforms.schema.tables import ACCOUNT, HAS_INBOUND_ASSISTANT, TRUNK_ID, Table, own, own_or_null
+from trunk_transforms.schema.tables import ACCOUNT, HAS_INBOUND_ASSISTANT, TRUNK_ID, own, own_or_null, table
 
 _ASSISTANT_COUNT = (
     "Assistants that use the number, inactive and deleted ones included; null if it is unknown. Exists once "
@@ -13,19 +13,16 @@ ASSIGNED = {column.name: column for column in _COLUMNS}
 UNANSWERED_NOTE = "lost its assistant: no inbound assistant is assigned to the number"
 
 UNANSWERED_REASONS = ("no inbound assistant", "only inactive or deleted assistants")
-_ASSISTANTS = "The assistants that use the number all the same, with their type and status."
-UNANSWERED = Table(
+UNANSWERED = table(
     "unanswered",
     "One row per trunk that no active inbound assistant answers, those that are unanswered the longest first. Empty if "
     "sources.famulor.assignments is off.",
-    (
-        ACCOUNT,
-        TRUNK_ID,
-        own_or_null("phone_number", "text", "The trunk's number."),
-        own_or_null("nickname", "text", "The trunk's nickname."),
-        own("reason", "text", "Why nobody answers.", UNANSWERED_REASONS),
-        own_or_null("assistants", "text", _ASSISTANTS),
-        own("since", "timestamp", "The first snapshot with these assistants (UTC)."),
-    ),
-    ("account", "trunk_id"),
+    ACCOUNT,
+    TRUNK_ID,
+    own_or_null("phone_number", "text", "The trunk's number."),
+    own_or_null("nickname", "text", "The trunk's nickname."),
+    own("reason", "text", "Why nobody answers.", UNANSWERED_REASONS),
+    own_or_null("assistants", "text", "The assistants that use the number all the same, with their type and status."),
+    own("since", "timestamp", "The first snapshot with these assistants (UTC)."),
+    key=("account", "trunk_id"),
 )

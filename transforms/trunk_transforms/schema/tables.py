@@ -98,6 +98,11 @@ class Table:
         return column not in (*self.primary_key, "row_version") or column == "valid_from"
 
 
+def table(name: str, grain: str, *columns: Column, key: tuple[str, ...]) -> Table:
+    """Return a table with these columns and this primary key."""
+    return Table(name, grain, columns, key)
+
+
 def arrow_type(column_type: ColumnType) -> pa.DataType:
     """Return the Arrow type of `column_type`; JSON is stored as text."""
     import pyarrow as pa
@@ -189,18 +194,16 @@ SIP_TRUNKS = current_table("sip_trunks", "One row per (account, id): the current
 SIP_TRUNKS_HISTORY = history_table(
     SIP_TRUNKS, "One row per observed version of a trunk, valid on [valid_from, valid_to)."
 )
-SIP_TRUNK_ALLOWED_IPS = Table(
+SIP_TRUNK_ALLOWED_IPS = table(
     "sip_trunk_allowed_ips",
     "One row per (account, trunk_id, position): one entry of a trunk's allowlist.",
-    (
-        ACCOUNT,
-        TRUNK_ID,
-        own("position", "bigint", "Position in the API's list, from 0."),
-        own_or_null("ip", "text", "The entry as the API sent it."),
-        own("row_version", "text", "The trunk's row_version when the entry was written."),
-        _DLT_LOAD_ID,
-    ),
-    ("account", "trunk_id", "position"),
+    ACCOUNT,
+    TRUNK_ID,
+    own("position", "bigint", "Position in the API's list, from 0."),
+    own_or_null("ip", "text", "The entry as the API sent it."),
+    own("row_version", "text", "The trunk's row_version when the entry was written."),
+    _DLT_LOAD_ID,
+    key=("account", "trunk_id", "position"),
 )
 
 HAS_INBOUND_ASSISTANT = Column(
@@ -236,22 +239,20 @@ _ASSIGNMENTS_SHA256 = (
     "sources.famulor.assignments was on."
 )
 _LOAD_OF_OBSERVATION = "The dlt load that wrote the row; the previous load if the response was unchanged."
-SIP_TRUNK_SNAPSHOTS = Table(
+SIP_TRUNK_SNAPSHOTS = table(
     "sip_trunk_snapshots",
     "One row per account and run: an observation, recorded even if nothing changed.",
-    (
-        ACCOUNT,
-        _SNAPSHOT_AT,
-        own("trunk_count", "bigint", "Trunks in the snapshot."),
-        own("body_bytes", "bigint", "Size of the decompressed response."),
-        own("body_sha256", "text", "SHA-256 of the decompressed response."),
-        own("drift_count", "bigint", "Deviations from the declaration; see schema_drift."),
-        own_or_null("is_unchanged", "bool", _IS_UNCHANGED),
-        own("loader_version", "text", "The release of sip-trunks that read the response."),
-        replace(own_or_null("assignments_sha256", "text", _ASSIGNMENTS_SHA256), is_optional=True),
-        Column("_dlt_load_id", "text", _LOAD_OF_OBSERVATION, source="dlt"),
-    ),
-    ("account", "snapshot_at"),
+    ACCOUNT,
+    _SNAPSHOT_AT,
+    own("trunk_count", "bigint", "Trunks in the snapshot."),
+    own("body_bytes", "bigint", "Size of the decompressed response."),
+    own("body_sha256", "text", "SHA-256 of the decompressed response."),
+    own("drift_count", "bigint", "Deviations from the declaration; see schema_drift."),
+    own_or_null("is_unchanged", "bool", _IS_UNCHANGED),
+    own("loader_version", "text", "The release of sip-trunks that read the response."),
+    replace(own_or_null("assignments_sha256", "text", _ASSIGNMENTS_SHA256), is_optional=True),
+    Column("_dlt_load_id", "text", _LOAD_OF_OBSERVATION, source="dlt"),
+    key=("account", "snapshot_at"),
 )
 
 SIP_TRUNK_SNAPSHOT_ROWS = Table(
@@ -278,31 +279,27 @@ _DEVIATION = (
     own("detail", "text", "The observed and the expected value or type."),
 )
 
-SCHEMA_DRIFT = Table(
+SCHEMA_DRIFT = table(
     "schema_drift",
     "One row per deviation of a snapshot from the declaration.",
-    (
-        ACCOUNT,
-        _SNAPSHOT_AT,
-        *_DEVIATION,
-        own("row_count", "bigint", "Records of the snapshot with this deviation."),
-        _DLT_LOAD_ID,
-    ),
-    ("account", "snapshot_at", "column_name", "kind", "detail"),
+    ACCOUNT,
+    _SNAPSHOT_AT,
+    *_DEVIATION,
+    own("row_count", "bigint", "Records of the snapshot with this deviation."),
+    _DLT_LOAD_ID,
+    key=("account", "snapshot_at", "column_name", "kind", "detail"),
 )
 
-DRIFT = Table(
+DRIFT = table(
     "drift",
     "One row per (account, column_name, kind, detail): a deviation, and the period in which it was observed.",
-    (
-        ACCOUNT,
-        *_DEVIATION,
-        own("row_count", "bigint", "Records with this deviation in the last snapshot that had it."),
-        own("first_seen_at", "timestamp", "The first snapshot with this deviation (UTC)."),
-        own("last_seen_at", "timestamp", "The last snapshot with this deviation (UTC)."),
-        own("is_current", "bool", "Whether the account's last snapshot has this deviation."),
-    ),
-    ("account", "column_name", "kind", "detail"),
+    ACCOUNT,
+    *_DEVIATION,
+    own("row_count", "bigint", "Records with this deviation in the last snapshot that had it."),
+    own("first_seen_at", "timestamp", "The first snapshot with this deviation (UTC)."),
+    own("last_seen_at", "timestamp", "The last snapshot with this deviation (UTC)."),
+    own("is_current", "bool", "Whether the account's last snapshot has this deviation."),
+    key=("account", "column_name", "kind", "detail"),
 )
 """A view of `schema_drift`."""
 
