@@ -35,6 +35,8 @@ PICTURED = frozenset(report.name for report in REPORTS.values() if report.has_pi
 """The reports that `draw_png` can draw."""
 
 
+_BARE = {"title": None, "domain": False, "ticks": False}
+"""An axis with labels alone."""
 _FIRST_DARK_HEAT = 6
 _MOST_BARS = 25
 _MOST_COLUMNS = 8
@@ -159,24 +161,22 @@ def _grid_spec(grid: summaries.Grid, style: Style) -> Spec:
         for label, row in zip(grid.rows, grid.cells, strict=True)
         for column, count in zip(grid.columns, row, strict=True)
     ]
-    axis = {"title": None, "domain": False, "ticks": False}
-    across = axis | {"orient": "top", "labelAngle": 0, "labelLimit": 90}
-    down = axis | {"labelLimit": min(style.label_limit, 320), "labelPadding": 8}
+    across = nominal("column", sort=None, axis=_BARE | {"orient": "top", "labelAngle": 0, "labelLimit": 90})
+    down = nominal("row", sort=None, axis=_BARE | {"labelLimit": min(style.label_limit, 320), "labelPadding": 8})
     fill, ink = ({"color": nominal(name, scale=None)} for name in ("fill", "ink"))
-    return {
-        "data": {"values": cells},
-        "width": {"step": 96},
-        "height": {"step": 26},
-        "encoding": {
-            "x": nominal("column", sort=None, axis=across),
-            "y": nominal("row", sort=None, axis=down),
-            "tooltip": _tooltip(row="", column="", count="trunks"),
-        },
-        "layer": [
-            layer("rect", fill, stroke=style.colours["line"], strokeWidth=1),
-            layer("text", ink | {"text": nominal("count")}, fontSize=12),
-        ],
-    }
+    return _rows_spec(
+        cells,
+        {"step": 96},
+        {"x": across, "y": down, "tooltip": _tooltip(row="", column="", count="trunks")},
+        layer("rect", fill, stroke=style.colours["line"], strokeWidth=1),
+        layer("text", ink | {"text": nominal("count")}, fontSize=12),
+    )
+
+
+def _rows_spec(values: list[Spec], width: int | Spec, encoding: Spec, *layers: Spec) -> Spec:
+    """Return a chart of these layers, in rows of the same height."""
+    size = {"width": width, "height": {"step": 26}}
+    return {"data": {"values": values}, **size, "encoding": encoding, "layer": list(layers)}
 
 
 def _ink(heat: int, style: Style) -> str:
@@ -184,22 +184,15 @@ def _ink(heat: int, style: Style) -> str:
 
 
 def _bars_spec(bars: list[dict[str, Any]], colour: Spec, style: Style) -> Spec:
-    axis = {"title": None, "domain": False, "ticks": False, "labelLimit": style.label_limit, "labelPadding": 8}
-    ink = style.colours["ink"]
-    return {
-        "data": {"values": bars},
-        "width": 560,
-        "height": {"step": 26},
-        "encoding": {
-            "x": {"field": "count", "type": "quantitative", "axis": None},
-            "y": nominal("label", sort=None, axis=axis),
-            "tooltip": _tooltip(label="", text=""),
-        },
-        "layer": [
-            layer("bar", {"color": colour}, height={"band": 0.72}, cornerRadiusEnd=3),
-            layer("text", {"text": nominal("text")}, align="left", dx=6, fontSize=12, color=ink),
-        ],
-    }
+    across = {"field": "count", "type": "quantitative", "axis": None}
+    down = nominal("label", sort=None, axis=_BARE | {"labelLimit": style.label_limit, "labelPadding": 8})
+    return _rows_spec(
+        bars,
+        560,
+        {"x": across, "y": down, "tooltip": _tooltip(label="", text="")},
+        layer("bar", {"color": colour}, height={"band": 0.72}, cornerRadiusEnd=3),
+        layer("text", {"text": nominal("text")}, align="left", dx=6, fontSize=12, color=style.colours["ink"]),
+    )
 
 
 def _picture_findings(findings: pd.DataFrame, style: Style) -> Spec:
@@ -315,7 +308,7 @@ def _name_period(period: date) -> str:
 def _moments(periods: pd.Series) -> pd.DatetimeIndex:
     """Return the start of every period (UTC), including the periods in between that have no row."""
     starts = [as_moment(period) for period in periods]
-    hours = period_hours(starts)
+    hours = 1 if isinstance(periods.iloc[0], datetime) else period_hours(starts)
     if hours < MONTH_HOURS:
         return pd.date_range(starts[0], starts[-1], freq=f"{hours}h", tz="UTC")
     # An implausible date from the API can span thousands of years, and pandas would step through every month.

@@ -31,14 +31,11 @@ def derive_freshness(
     observations = observations.loc[observations["snapshot_at"] <= as_of].sort_values("snapshot_at")
     by_account = observations.groupby("account")
     gaps = by_account["snapshot_at"].diff().dt.total_seconds().groupby(observations["account"])
-    fresh = pd.DataFrame(
-        {
-            "snapshot_at": by_account["snapshot_at"].max(),
-            "longest_gap_seconds": gaps.max(),
-            "snapshot_count": by_account.size(),
-            "trunk_count": by_account["trunk_count"].last(),
-            "expected_interval_seconds": gaps.apply(_median_of_last),
-        }
+    fresh = pd.DataFrame({"snapshot_at": by_account["snapshot_at"].max()}).assign(
+        longest_gap_seconds=gaps.max(),
+        snapshot_count=by_account.size(),
+        trunk_count=by_account["trunk_count"].last(),
+        expected_interval_seconds=gaps.apply(_median_of_last),
     )
     fresh = fresh.reindex(sorted({*fresh.index, *accounts})).rename_axis("account").reset_index()
     if expected_interval_seconds is not None:
