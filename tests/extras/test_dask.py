@@ -75,10 +75,9 @@ class OneByOne:
     """An engine that works out each account here, one after the other."""
 
     settings: Settings
-    is_past: bool = False
 
     def work_out(self, report: str, options: Options, job: Job) -> list[pd.DataFrame]:
-        engine = DaskEngine(None, ParquetLake(self.settings).part_reader(), [(n,) for n in ACCOUNTS], self.is_past)
+        engine = DaskEngine(None, ParquetLake(self.settings).part_reader(), [(n,) for n in ACCOUNTS])
         # In which order the parts come must not matter.
         return [engine.work_on(group, report=report, options=options, job=job) for group in reversed(engine.groups)]
 
@@ -87,9 +86,9 @@ class OneByOne:
         return keys[keys.duplicated()].drop_duplicates()
 
 
-def whole(settings: Settings, name: str, options: Options, *, is_past: bool = False) -> pd.DataFrame:
-    with open_destination(settings).reading(stored_tables([name], is_past=is_past)) as connection:
-        return derive_report(name, read_inputs(connection, [name], options, is_past=is_past))
+def whole(settings: Settings, name: str, options: Options) -> pd.DataFrame:
+    with open_destination(settings).reading(stored_tables([name], is_past=options.is_past)) as connection:
+        return derive_report(name, read_inputs(connection, [name], options))
 
 
 def test_every_report_in_parts_is_the_report_of_the_whole(lake: Settings) -> None:
@@ -98,16 +97,16 @@ def test_every_report_in_parts_is_the_report_of_the_whole(lake: Settings) -> Non
         ((first_at,),) = connection.execute("SELECT min(snapshot_at) FROM sip_trunk_snapshots").fetchall()
     plain = read_options(lake)
     masked = replace(plain, is_masked=True, by=("number_kind", "provider", "country_code", "phone_number"))
-    for names, options, is_past in (
-        (("counts", "by_provider", "changes", "audit"), plain, False),
-        (("counts", "changes", "audit"), masked, False),
-        (("counts", "changes", "audit"), replace(masked, only=(ACCOUNTS[0], ACCOUNTS[-1])), False),
-        (("changes",), replace(plain, since=datetime(2020, 1, 1, tzinfo=UTC)), False),
-        (("counts", "audit"), replace(plain, as_of=first_at), True),
+    for names, options in (
+        (("counts", "by_provider", "changes", "audit"), plain),
+        (("counts", "changes", "audit"), masked),
+        (("counts", "changes", "audit"), replace(masked, only=(ACCOUNTS[0], ACCOUNTS[-1]))),
+        (("changes",), replace(plain, since=datetime(2020, 1, 1, tzinfo=UTC))),
+        (("counts", "audit"), replace(plain, as_of=first_at, is_past=True)),
     ):
-        inputs = PartitionedInputs({}, options, OneByOne(lake, is_past))
+        inputs = PartitionedInputs({}, options, OneByOne(lake))
         for name in names:
-            assert_frame_equal(derive_report(name, inputs), whole(lake, name, options, is_past=is_past))
+            assert_frame_equal(derive_report(name, inputs), whole(lake, name, options))
     rules = set(whole(lake, "audit", plain)["rule"])
     assert {"duplicate-across-accounts", "allowlist-shared", "inbound-number-conflict", "value-unreadable"} <= rules
     assert len(whole(lake, "changes", plain)) >= len(ACCOUNTS) - 1

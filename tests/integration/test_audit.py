@@ -100,8 +100,8 @@ def test_values_of_the_wrong_type_are_audited_as_they_were_sent_now_and_in_the_p
     store(settings, [("acme", moment, trunks) for moment, trunks in zip((first, second), sent, strict=True)])
     for moment, is_past in ((first, True), (second, True), (second, False)):
         with open_destination(settings).reading(stored_tables(["audit"], is_past=is_past)) as connection:
-            options = read_options(settings, as_of=moment, is_masked=True)
-            found = read_inputs(connection, ["audit"], options, is_past=is_past).findings
+            options = read_options(settings, as_of=moment, is_past=is_past, is_masked=True)
+            found = read_inputs(connection, ["audit"], options).findings
         is_odd = is_odd_first == (moment == first)
         assert rows(found, "rule", "severity") == ([("value-unreadable", "high")] if is_odd else [])
         assert "493023125" not in found.to_csv()

@@ -117,8 +117,8 @@ def derive(stored: Path, *, is_masked: bool) -> dict[str, pd.DataFrame]:
         settings = read_settings()
         names = list(REPORTS)
         options = read_options(settings, is_masked=is_masked, since=None)
-        with open_destination(settings).reading(stored_tables(names, is_past=False)) as connection:
-            inputs = read_inputs(connection, names, options, is_past=False)
+        with open_destination(settings).reading(stored_tables(names)) as connection:
+            inputs = read_inputs(connection, names, options)
         return {name: derive_report(report.name, inputs) for name, report in REPORTS.items()}
 
 

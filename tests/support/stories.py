@@ -49,9 +49,7 @@ def listed(number: float, *trunks: Trunk) -> list[Trunk]:
     return [PBX | {"id": place, "updated_at": moment} | trunk for place, trunk in enumerate(trunks, 1)]
 
 
-def inputs_of(
-    accounts: Mapping[str, Mapping[Any, Sequence[Trunk]]], as_of: datetime, *, is_past: bool = False, **options: Any
-) -> ReportInputs:
+def inputs_of(accounts: Mapping[str, Mapping[Any, Sequence[Trunk]]], as_of: datetime, **options: Any) -> ReportInputs:
     """Return the inputs of the audit after accounts listed these trunks on these days."""
     # Each account by itself: every answer is merged into all rows that are there.
     told = [tables_of([(name, day(at), [*said[at]]) for at in sorted(said)]) for name, said in accounts.items()]
@@ -65,4 +63,4 @@ def inputs_of(
             lists = "to_json(allowed_inbound_ips) AS allowed_inbound_ips"
             replaced = f" REPLACE ({lists})" if "allowed_inbound_ips" in rows.column_names else ""
             connection.execute(f"CREATE TABLE {sql.DATASET}.{name} AS SELECT *{replaced} FROM given_rows")
-        return read_inputs(connection, ["audit"], Options(as_of=as_of, **options), is_past=is_past)
+        return read_inputs(connection, ["audit"], Options(as_of=as_of, **options))

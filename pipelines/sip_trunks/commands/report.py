@@ -74,7 +74,7 @@ def deriving(settings: Settings, options: Options, names: list[str], **asked: An
     from sip_trunks.warehouse.state import read_observation_span, refuse_unknown_accounts
 
     is_past = options.as_of is not None
-    asked |= {"as_of": options.as_of} if is_past else {}
+    asked |= {"as_of": options.as_of, "is_past": True} if is_past else {}
     wanted = read_options(settings, is_masked=options.mask, only=options.account, **asked)
     if wanted.since is not None and wanted.since > wanted.as_of:
         raise UsageError(f"--since {wanted.since.isoformat()} is after {wanted.as_of.isoformat()}; use an earlier time")
@@ -89,12 +89,12 @@ def deriving(settings: Settings, options: Options, names: list[str], **asked: An
     if options.engine == "dask":
         from sip_trunks.reporting.dask_engine import reporting_in_parts
 
-        with reporting_in_parts(settings, names, wanted, scheduler=options.scheduler, is_past=is_past) as parted:
+        with reporting_in_parts(settings, names, wanted, scheduler=options.scheduler) as parted:
             yield parted
         return
     if options.scheduler:
         raise UsageError("--scheduler works only with --engine dask")
-    yield read_inputs_of(destination, names, wanted, is_past=is_past)
+    yield read_inputs_of(destination, names, wanted)
 
 
 def output_reports(settings: Settings, options: Options, names: list[str], inputs: "ReportInputs") -> None:

@@ -44,7 +44,7 @@ _CONFIG = {
 
 @contextmanager
 def reporting_in_parts(
-    settings: Settings, names: Sequence[str], options: Options, *, scheduler: str | None, is_past: bool = False
+    settings: Settings, names: Sequence[str], options: Options, *, scheduler: str | None
 ) -> Iterator[PartitionedInputs]:
     """Yield the inputs of these reports; Dask derives each report on request.
 
@@ -64,15 +64,15 @@ def reporting_in_parts(
         )
     with destination.reading((SIP_TRUNK_SNAPSHOTS.name, FINDINGS_HISTORY.name)) as connection:
         stored = state.read_stored_accounts(connection)
-        past = options.as_of if is_past else None
+        past = options.as_of if options.is_past else None
         history = frames.read_findings(connection, past) if "audit" in names else None
         if options.by and "counts" in names:
             # An unknown column is an error here, not in a worker.
-            with parts.reading((), stored_tables(["counts"], is_past=is_past)) as empty:
-                read_inputs(empty, ["counts"], options, is_past=is_past)
+            with parts.reading((), stored_tables(["counts"], is_past=options.is_past)) as empty:
+                read_inputs(empty, ["counts"], options)
     groups = _group({name: account.trunk_count for name, account in stored.items()}, settings.dask.partition_rows)
     with _connecting(settings, scheduler) as client:
-        engine = DaskEngine(client, parts, groups, is_past)
+        engine = DaskEngine(client, parts, groups)
         yield PartitionedInputs({} if history is None else {"findings_history": history}, options, engine)
 
 
@@ -86,7 +86,6 @@ class DaskEngine:
     client: Any
     parts: PartReader
     groups: Sequence[tuple[str, ...]]
-    is_past: bool
     patience_seconds: float = _PATIENCE_SECONDS
 
     def work_out(self, report: str, options: Options, job: Job) -> list[pd.DataFrame]:
@@ -112,8 +111,8 @@ class DaskEngine:
 
     def work_on(self, accounts: tuple[str, ...], *, report: str, options: Options, job: Job) -> pd.DataFrame:
         """Return the result of a job for some accounts; workers call this."""
-        with self.parts.reading(accounts, stored_tables([report], is_past=self.is_past)) as connection:
-            return job(read_inputs(connection, [report], options, is_past=self.is_past))
+        with self.parts.reading(accounts, stored_tables([report], is_past=options.is_past)) as connection:
+            return job(read_inputs(connection, [report], options))
 
     def _gather(self, partitions: Any) -> list[pd.DataFrame]:
         """Return the partitions in order. Each is fetched as soon as it is done, which frees its worker's memory.

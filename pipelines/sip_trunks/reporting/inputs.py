@@ -59,28 +59,22 @@ def stored_tables(names: Sequence[str], *, is_past: bool = False) -> set[str]:
     return needed | set(_HISTORY if is_past else ())
 
 
-def read_inputs_of(
-    destination: ReadableDestination, names: Sequence[str], options: Options, *, is_past: bool = False
-) -> ReportInputs:
+def read_inputs_of(destination: ReadableDestination, names: Sequence[str], options: Options) -> ReportInputs:
     """Return the inputs of these reports from a destination, which counts trunks itself if only counts are needed."""
-    if set(names) <= COUNT_REPORTS and not is_past:
+    if set(names) <= COUNT_REPORTS and not options.is_past:
         groups = frames.as_frame(destination.count_by(_trunk_columns(names, options)))
         return ReportInputs({"groups": groups}, options)
-    with destination.reading(stored_tables(names, is_past=is_past)) as connection:
-        return read_inputs(connection, names, options, is_past=is_past)
+    with destination.reading(stored_tables(names, is_past=options.is_past)) as connection:
+        return read_inputs(connection, names, options)
 
 
-def read_inputs(
-    connection: duckdb.DuckDBPyConnection, names: Sequence[str], options: Options, *, is_past: bool = False
-) -> ReportInputs:
-    """Return the inputs of these reports.
-
-    With `is_past`, the trunks are those known at `as_of`. Raises ConfigError if a column to count by is not stored.
-    """
+def read_inputs(connection: duckdb.DuckDBPyConnection, names: Sequence[str], options: Options) -> ReportInputs:
+    """Return the inputs of these reports. Raises ConfigError if a column to count by is not stored."""
     as_of, needed = options.as_of, tables_needed(names)
+    past = as_of if options.is_past else None
     moments: dict[str, Any] = {"since": options.changed_since, "as_of": as_of, "is_log": options.is_log}
     readers = {
-        "trunks": partial(frames.read_trunks, columns=_trunk_columns(names, options), as_of=as_of if is_past else None),
+        "trunks": partial(frames.read_trunks, columns=_trunk_columns(names, options), as_of=past),
         "assignments": partial(frames.read_assignments, as_of=as_of),
         "lifetimes": partial(frames.read_lifetimes, as_of=as_of),
         "changes": partial(frames.read_changes, **moments),
@@ -92,7 +86,7 @@ def read_inputs(
         tables |= _read_past(connection, as_of, tables.get("changes") if options.is_log else None)
     if AUDIT_REPORTS & set(names):
         stored = {
-            "findings_history": frames.read_findings(connection, as_of if is_past else None),
+            "findings_history": frames.read_findings(connection, past),
             "audited_rules": frames.read_audited_rules(connection),
         }
         tables |= {name: frame for name, frame in stored.items() if frame is not None}

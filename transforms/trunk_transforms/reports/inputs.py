@@ -43,13 +43,15 @@ FIXED_SINCE = timedelta(days=7)
 class Options:
     """The options of reports; all moments are UTC.
 
-    `as_of` is the time of the state to report on. With `is_log`, the changes are every step of the last `LOGGED_DAYS`
+    `as_of` is the time of the state to report on; with `is_past`, the trunks are those of the history at that time,
+    instead of the current ones. With `is_log`, the changes are every step of the last `LOGGED_DAYS`
     days, instead of the difference between `since` and `as_of`. `accounts` are the configured accounts; `only` has the
     accounts to report on, all if it is empty. `period` is the step of the growth; default: a month, and on the page
     the step that fits.
     """
 
     as_of: datetime
+    is_past: bool = False
     since: datetime | None = None
     by: Sequence[str] = BY_FORMAT_AND_COUNTRY
     period: Period | None = None
