@@ -62,7 +62,7 @@ def stored_tables(names: Sequence[str], *, is_past: bool = False) -> set[str]:
 def read_inputs_of(destination: ReadableDestination, names: Sequence[str], options: Options) -> ReportInputs:
     """Return the inputs of these reports from a destination, which counts trunks itself if only counts are needed."""
     if set(names) <= COUNT_REPORTS and not options.is_past:
-        groups = frames.as_frame(destination.count_by(_trunk_columns(names, options)))
+        groups = frames.as_frame(destination.count_by(trunk_columns(names, options.by, options.only)))
         return ReportInputs({"groups": groups}, options)
     with destination.reading(stored_tables(names, is_past=options.is_past)) as connection:
         return read_inputs(connection, names, options)
@@ -71,10 +71,10 @@ def read_inputs_of(destination: ReadableDestination, names: Sequence[str], optio
 def read_inputs(connection: duckdb.DuckDBPyConnection, names: Sequence[str], options: Options) -> ReportInputs:
     """Return the inputs of these reports. Raises ConfigError if a column to count by is not stored."""
     as_of, needed = options.as_of, tables_needed(names)
-    past = as_of if options.is_past else None
+    past, columns = as_of if options.is_past else None, trunk_columns(names, options.by, options.only)
     moments: dict[str, Any] = {"since": options.changed_since, "as_of": as_of, "is_log": options.is_log}
     readers = {
-        "trunks": partial(frames.read_trunks, columns=_trunk_columns(names, options), as_of=past),
+        "trunks": partial(frames.read_trunks, columns=columns, as_of=past),
         "assignments": partial(frames.read_assignments, as_of=as_of),
         "lifetimes": partial(frames.read_lifetimes, as_of=as_of),
         "changes": partial(frames.read_changes, **moments),
@@ -91,11 +91,6 @@ def read_inputs(connection: duckdb.DuckDBPyConnection, names: Sequence[str], opt
         }
         tables |= {name: frame for name, frame in stored.items() if frame is not None}
     return ReportInputs(tables, options)
-
-
-def _trunk_columns(names: Sequence[str], options: Options) -> list[str]:
-    columns = trunk_columns(names, options.by)
-    return list(dict.fromkeys([*columns, "account"])) if options.only else list(columns)
 
 
 def _read_past(

@@ -28,12 +28,16 @@ def tables_needed(names: Sequence[str]) -> set[str]:
     return {need for name in names for need in REPORTS[name].needs}
 
 
-def trunk_columns(names: Sequence[str], by: Sequence[str]) -> list[str]:
-    """Return the columns of the trunks that these reports need; a derived column is replaced by its base."""
+def trunk_columns(names: Sequence[str], by: Sequence[str], only: Sequence[str] = ()) -> list[str]:
+    """Return the columns of the trunks that these reports need; a derived column is replaced by its base.
+
+    `by` and `only` are the options of these names.
+    """
     if AUDIT_REPORTS & set(names):
         wanted = [*AUDITED, "nickname", *by]
     else:
         wanted = [column for name in names for column in (by if name == "counts" else REPORTS[name].by)]
         wanted += ["sip_address"] if "coverage" in names else []
         wanted += ["account", "id", "phone_number", "nickname"] if "unanswered" in names else []
+        wanted += ["account"] if only else []
     return list(dict.fromkeys(DERIVED[name].base if name in DERIVED else name for name in wanted))
