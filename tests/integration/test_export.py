@@ -16,8 +16,9 @@ import pytest
 from sip_trunks.commands import main
 from sip_trunks.core.errors import UsageError
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.retention import compact, deletions_of
+from sip_trunks.operations.retention import compact
 from sip_trunks.operations.transfer import export_tables
+from sip_trunks.warehouse import rewriting
 from tests.support.builders import IP_TRUNK
 from tests.support.hard_account import LISTS, TEXTS
 from tests.support.runs import call
@@ -83,7 +84,7 @@ def test_fields_named_like_the_columns_of_an_allowlist_are_copied_as_of_a_moment
 
 def test_a_destination_whose_accounts_were_all_deleted_has_an_empty_copy_at_any_moment(place: Path) -> None:
     store(source := at(place / "source"), [("acme", MOMENTS[0], [IP_TRUNK])])
-    compact(source, open_destination(source), deletions_of("acme"))
+    compact(source, open_destination(source), rewriting.Deletion(rewriting.rows_of("acme")))
     assert set(export_tables(source, place / "copy", "parquet", MOMENTS[0]).values()) == {0}
 
 

@@ -21,7 +21,7 @@ from sip_trunks.core.errors import RunActiveError
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import read_settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.retention import deletions_of
+from sip_trunks.warehouse.rewriting import Deletion, rows_of
 from tests.support import story
 from tests.support.builders import ABSENT, IP_TRUNK, TRUNK, body, trunk
 from tests.support.consistency import assert_answers_are_whole, reads_back
@@ -589,7 +589,7 @@ class AtomicDestinationContract(DestinationContract):
         before = self.rows_of_trunks()
         here = open_destination(read_settings())
         with ExitStack() as stack:
-            _, counts = stack.enter_context(here.compacting(deletions_of("default").tables, datetime.now(UTC)))
+            _, counts = stack.enter_context(here.rewriting(Deletion(rows_of("default")), datetime.now(UTC)))
             assert counts["sip_trunks"] == 4
             stack.pop_all()  # the commands of this block did not end as planned
         assert self.rows_of_trunks() == before

@@ -13,10 +13,10 @@ from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import Account, read_settings
 from sip_trunks.destinations import open_destination
 from sip_trunks.operations.renaming import rename_account
-from sip_trunks.operations.retention import compact, deletions_of
+from sip_trunks.operations.retention import compact
 from sip_trunks.operations.unfinished import noting_unfinished
 from sip_trunks.run.run import run
-from sip_trunks.warehouse.renaming import Renaming
+from sip_trunks.warehouse.rewriting import Deletion, Renaming, rows_of
 from tests.support import story
 from tests.support.builders import IP_TRUNK, TRUNK, trunk
 from tests.support.destination_contract import (
@@ -192,7 +192,7 @@ class DestinationStories(Destination):
         with holding_lock(settings), ExitStack() as stack:
             stack.enter_context(noting_unfinished(settings, destination, "beta"))
             if is_deleted:
-                compact(settings, destination, deletions_of("beta"))
+                compact(settings, destination, Deletion(rows_of("beta")))
             stack.pop_all()  # the commands of this block did not end as planned
         assert "accounts forget beta was killed; run it again" in call("status")
         assert "no account named 'nobody'" in call("accounts", "forget", "nobody", "--yes", code=2)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sip_trunks.core.lock import holding_lock
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.retention import compact, deletions_before
+from sip_trunks.operations.retention import compact, deletion_before
 from sip_trunks.warehouse import frames
 from tests.support.builders import ABSENT, IP_TRUNK, trunk
 from trunk_transforms.history.freshness import derive_freshness
@@ -81,5 +81,5 @@ def drop_before(settings: Any, limit: datetime) -> dict[str, int]:
     destination = open_destination(settings)
     with holding_lock(settings):
         with destination.reading() as connection:
-            drops = deletions_before(connection, limit)
+            drops = deletion_before(connection, limit)
         return compact(settings, destination, drops)

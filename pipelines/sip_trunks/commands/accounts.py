@@ -74,8 +74,9 @@ def _forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
     Raises UsageError if nothing is stored of it or the user does not confirm, RunActiveError, DestinationError.
     """
     from sip_trunks.operations.renaming import rename_in_files
-    from sip_trunks.operations.retention import compact, deletions_of
+    from sip_trunks.operations.retention import compact
     from sip_trunks.run.run import clean_work
+    from sip_trunks.warehouse.rewriting import Deletion, rows_of
 
     destination = open_destination(settings)
     if not is_agreed and (name,) not in read_unfinished(settings, destination):
@@ -86,7 +87,7 @@ def _forget_account(settings: Settings, name: str, *, is_agreed: bool) -> int:
             if (name,) not in read_unfinished(settings, destination):
                 _read_spans(destination, name)
         with noting_unfinished(settings, destination, name):
-            counts = compact(settings, destination, deletions_of(name))
+            counts = compact(settings, destination, Deletion(rows_of(name)))
             destination.expire_old_versions()
             rename_in_files(settings, name, None)
     print_table(["table", "rows"], list(counts.items()))
@@ -112,7 +113,7 @@ def _rename_account(settings: Settings, old: str, new: str) -> int:
     """
     from sip_trunks.operations.renaming import rename_account
     from sip_trunks.run.run import clean_work
-    from sip_trunks.warehouse.renaming import Renaming
+    from sip_trunks.warehouse.rewriting import Renaming
 
     if not is_plain_name(new):
         raise UsageError(f"{new!r} is not a valid account name; use letters, digits, '.', '-' and '_'")

@@ -9,10 +9,11 @@ from sip_trunks.core.lock import holding_lock
 from sip_trunks.core.settings import Settings, parse_duration
 from sip_trunks.destinations import open_destination
 from sip_trunks.destinations.base import Destination
-from sip_trunks.operations.retention import Deletions, compact, count_rows, deletions_before
+from sip_trunks.operations.retention import compact, count_rows, deletion_before
 from sip_trunks.reporting.formats import as_size, print_table
 from sip_trunks.run.result import format_moment
 from sip_trunks.run.run_log import forget_runs
+from sip_trunks.warehouse.rewriting import Deletion
 
 
 def add_arguments(parser: Parser) -> None:
@@ -48,11 +49,11 @@ def _prune(settings: Settings, cutoff: datetime | None, *, is_agreed: bool) -> i
             return 0
     with holding_lock(settings):
         destination = open_destination(settings)
-        size, deletions = destination.size_bytes(), Deletions({}, {})
+        size, deletion = destination.size_bytes(), Deletion({})
         if cutoff is not None:
             with destination.reading(("sip_trunk_snapshots",)) as connection:
-                deletions = deletions_before(connection, cutoff)
-        counts = compact(settings, destination, deletions)
+                deletion = deletion_before(connection, cutoff)
+        counts = compact(settings, destination, deletion)
         if cutoff is not None:
             forget_runs(settings, cutoff)
     print_table(["table", "dropped_rows"], list(counts.items()))
@@ -76,7 +77,7 @@ def _show(destination: Destination, cutoff: datetime | None) -> None:
     print(f"location   {destination.location}")
     if cutoff is not None:
         with destination.reading() as connection:
-            counts = count_rows(connection, deletions_before(connection, cutoff))
+            counts = count_rows(connection, deletion_before(connection, cutoff).conditions)
         print(f"older than {format_moment(cutoff)}")
         print_table(["table", "rows_to_drop"], list(counts.items()))
     if size is not None:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-    from sip_trunks.warehouse.renaming import Renaming
+    from sip_trunks.warehouse.rewriting import Rewriting
     from trunk_transforms.parse.batch import SnapshotBatch
 
-Compacted: TypeAlias = "tuple[DuckDBPyConnection, dict[str, int]]"
+Rewritten: TypeAlias = "tuple[DuckDBPyConnection, dict[str, int]]"
 
 
 @dataclass(frozen=True)
@@ -165,14 +165,8 @@ class MaintainableDestination(NamedDestination, Protocol):
     def initialize(self, connection: DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
         """Store whole tables in an empty destination; the connection then shows them. Raises DestinationError."""
 
-    def compacting(self, deletions: Mapping[str, str], moment: datetime) -> AbstractContextManager[Compacted]:
-        """Yield a connection to the compacted tables without the deleted rows, and the number of those by table.
-
-        `deletions` maps tables to SQL conditions. Call `publish` with the same `moment` afterwards.
-        """
-
-    def renaming(self, renaming: Renaming, moment: datetime) -> AbstractContextManager[Compacted]:
-        """Yield a connection to the tables with the account renamed, and the number of its rows by table.
+    def rewriting(self, rewriting: Rewriting, moment: datetime) -> AbstractContextManager[Rewritten]:
+        """Yield a connection to the tables, rewritten and compacted, and the number of changed rows by table.
 
         Call `publish` with the same `moment` afterwards. After it was killed, it can be called again.
         """

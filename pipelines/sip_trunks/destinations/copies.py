@@ -17,7 +17,6 @@ from sip_trunks.core.errors import nothing_stored
 from sip_trunks.destinations.base import Destination
 from sip_trunks.destinations.dlt_pipeline import using_dlt
 from sip_trunks.warehouse import sql, state
-from sip_trunks.warehouse.renaming import VERSIONED_TABLES
 from sip_trunks.warehouse.sql import quoted
 from trunk_transforms import schema
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.warehouse.renaming import Renaming
+    from sip_trunks.warehouse.rewriting import Rewriting
 
 OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
 TABLES = [table.name for table in schema.EVERY_TABLE]
@@ -89,11 +88,11 @@ class CopiedDestination(Destination):
         for name in (OBSERVATIONS, schema.SCHEMA_DRIFT.name, *(table.name for table in schema.AUDIT_TABLES)):
             _copy(connection, tables, name)
 
-    def derive_versions(self, connection: duckdb.DuckDBPyConnection, renaming: Renaming) -> None:
-        """Have `renaming` derive the versions of the account, from copies of the stored rows in the connection."""
-        for name in VERSIONED_TABLES:
+    def prepare(self, connection: duckdb.DuckDBPyConnection, rewriting: Rewriting) -> None:
+        """Prepare a rewriting in the connection, from copies of the tables that it needs."""
+        for name in rewriting.source_tables:
             _copy(connection, self.stored_tables, name, json_as="")  # `json` would round large numbers
-        renaming.derive_versions(connection)
+        rewriting.prepare(connection)
 
     def read_numbers(self, _connection: duckdb.DuckDBPyConnection, accounts: Collection[str]) -> pa.Table:
         """Return account, id and phone_number of these accounts' current trunks; a run has no copy of the numbers."""

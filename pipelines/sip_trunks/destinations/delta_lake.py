@@ -27,6 +27,7 @@ from sip_trunks.destinations.copies import OBSERVATIONS, TABLES
 from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, using_dlt, writing_source
 from sip_trunks.destinations.lake_storage import local_folder, without_password
 from sip_trunks.warehouse import sql
+from sip_trunks.warehouse.rewriting import Renaming
 from trunk_transforms import schema
 from trunk_transforms.history.after_load import drop_unobserved, tables_after
 
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from sip_trunks.destinations.base import Compacted
-    from sip_trunks.warehouse.renaming import Renaming
+    from sip_trunks.destinations.base import Rewritten
+    from sip_trunks.warehouse.rewriting import Rewriting
     from trunk_transforms.parse.batch import SnapshotBatch
 
 T = TypeVar("T")
@@ -253,49 +254,46 @@ class DeltaLake(copies.CopiedDestination):
     # ------------------------------------------------------------------ maintenance
 
     @contextmanager
-    def compacting(self, deletions: Mapping[str, str], _moment: datetime) -> Iterator[Compacted]:
+    def rewriting(self, rewriting: Rewriting, _moment: datetime) -> Iterator[Rewritten]:
         """Replace each table by its rows without the deleted ones, and yield a connection to copies of the new tables.
 
         `sip_trunk_snapshots` is first: rows of other tables that belong to none of its rows count as those of an
         interrupted load, so that every command may follow one that was killed here.
         """
-        tables, counts = self.stored_tables, {}
+        tables, conditions, counts = self.stored_tables, rewriting.conditions, {}
         with using_dlt(self.settings), copies.connecting() as connection:
+            if isinstance(rewriting, Renaming):
+                counts[OBSERVATIONS] = self._add_renamed(connection, rewriting)
             for name in sorted(TABLES, key=lambda name: name != OBSERVATIONS):
                 if columns := tables.columns_of(name):
                     stored = tables.fetch(name, columns)
-                    condition = deletions.get(name, "false")
+                    condition = conditions.get(name, "false")
                     kept = _query(connection, stored, f"FROM stored WHERE ({condition}) IS NOT TRUE")
-                    if name in deletions:
-                        counts[name] = len(stored) - len(kept)
+                    if name in conditions:
+                        counts[name] = counts.get(name, 0) + len(stored) - len(kept)
                     tables.replace(name, kept)
             self.copy_for_run(connection)
             yield connection, counts
 
-    @contextmanager
-    def renaming(self, renaming: Renaming, moment: datetime) -> Iterator[Compacted]:
-        """Add rows with the new name to each table, rename the observations in one commit, then delete the old rows.
+    def _add_renamed(self, connection: duckdb.DuckDBPyConnection, renaming: Renaming) -> int:
+        """Add rows with the new name to each table, then rename the observations in one commit; return their number.
 
         Rows that belong to no observation count as those of an interrupted load, so that a run may come in between.
         """
-        tables = self.stored_tables
-        with using_dlt(self.settings), copies.connecting() as connection:
-            observations = tables.fetch(OBSERVATIONS, tables.columns_of(OBSERVATIONS))
-            if renaming.old in observations["account"].to_pylist():
-                self.derive_versions(connection, renaming)
-                for name in TABLES:
-                    if name != OBSERVATIONS and (columns := tables.columns_of(name)):
-                        stored = tables.fetch(name, columns)
-                        others = f"account <> {sql.literal(renaming.new)}"
-                        added = renaming.select(list(columns), f"stored WHERE {renaming.condition}")
-                        tables.replace(
-                            name, _query(connection, stored, f"FROM stored WHERE {others} UNION ALL {added}")
-                        )
-                renamed = _query(connection, observations, renaming.select(observations.column_names, "stored"))
-                tables.replace(OBSERVATIONS, renamed)
-        with self.compacting(dict.fromkeys(TABLES, renaming.condition), moment) as (connection, counts):
-            counted = len([name for name in observations["account"].to_pylist() if name == renaming.old])
-            yield connection, counts | {OBSERVATIONS: counted}
+        tables, conditions = self.stored_tables, renaming.conditions
+        observations = tables.fetch(OBSERVATIONS, tables.columns_of(OBSERVATIONS))
+        count: int = observations["account"].to_pylist().count(renaming.old)
+        if count:
+            self.prepare(connection, renaming)
+            for name in TABLES:
+                if name != OBSERVATIONS and (columns := tables.columns_of(name)):
+                    condition, others = conditions[name], f"account <> {sql.literal(renaming.new)}"
+                    added = renaming.select(list(columns), f"stored WHERE {condition}", condition)
+                    query = f"FROM stored WHERE {others} UNION ALL {added}"
+                    tables.replace(name, _query(connection, tables.fetch(name, columns), query))
+            renamed = renaming.select(observations.column_names, "stored", conditions[OBSERVATIONS])
+            tables.replace(OBSERVATIONS, _query(connection, observations, renamed))
+        return count
 
     @property
     def _set_aside(self) -> Path:

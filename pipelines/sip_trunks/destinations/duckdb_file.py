@@ -24,6 +24,7 @@ from sip_trunks.core.errors import DestinationError, first_line, nothing_stored
 from sip_trunks.core.files import move_whole
 from sip_trunks.destinations.base import Destination, ReclaimableSpace
 from sip_trunks.warehouse import sql, state
+from sip_trunks.warehouse.rewriting import change_rows
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Compacted
-    from sip_trunks.warehouse.renaming import Renaming
+    from sip_trunks.destinations.base import Rewritten
+    from sip_trunks.warehouse.rewriting import Rewriting
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _ROWS_WORTH_THREADS = 300_000
@@ -195,26 +196,15 @@ class DuckDBFile(Destination):
         write_audit(connection, tables)
 
     @contextmanager
-    def compacting(self, deletions: Mapping[str, str], _moment: datetime) -> Iterator[Compacted]:
-        """Yield a writing connection to a private copy without the deleted rows, which is rewritten afterwards."""
+    def rewriting(self, rewriting: Rewriting, _moment: datetime) -> Iterator[Rewritten]:
+        """Yield a writing connection to a private copy with changed rows, which is compacted afterwards."""
         with self.working() as connection:
-            stored = sql.read_tables(connection)
-            statements = {n: f"DELETE FROM {sql.DATASET}.{n} WHERE {deletions[n]}" for n in deletions if n in stored}
-            yield connection, _change(connection, statements)
-        self._rewrite()
+            rewriting.prepare(connection)
+            names = [table.name for table in schema.EVERY_TABLE]
+            yield connection, change_rows(connection, sql.DATASET, names, rewriting.conditions, rewriting.change)
+        self._compact()
 
-    @contextmanager
-    def renaming(self, renaming: Renaming, _moment: datetime) -> Iterator[Compacted]:
-        """Yield a writing connection to a private copy with the account renamed, which is rewritten afterwards."""
-        with self.working() as connection:
-            renaming.derive_versions(connection)
-            stored = sql.read_tables(connection)
-            names = [table.name for table in schema.EVERY_TABLE if table.name in stored]
-            statements = {name: renaming.update(f"{sql.DATASET}.{name}", stored[name]) for name in names}
-            yield connection, _change(connection, statements)
-        self._rewrite()
-
-    def _rewrite(self) -> None:
+    def _compact(self) -> None:
         """Copy the content of the private file into a new one, because free blocks keep the bytes of deleted rows."""
         self._fresh_path.parent.mkdir()
         try:
@@ -304,15 +294,6 @@ def attach_new_file(connection: duckdb.DuckDBPyConnection, path: Path, name: str
     """
     block_bytes = 2**18 if row_count >= _ROWS_WORTH_LARGE_BLOCKS else 2**14
     connection.execute(f"ATTACH {sql.literal(path)} AS {name} (BLOCK_SIZE {block_bytes})")
-
-
-def _change(connection: duckdb.DuckDBPyConnection, statements: Mapping[str, str]) -> dict[str, int]:
-    """Execute one statement for each table; return the number of changed rows by table."""
-    counts = {}
-    with sql.transaction(connection):
-        for table, statement in statements.items():
-            ((counts[table],),) = connection.execute(statement).fetchall()
-    return counts
 
 
 def _checkpoint(connection: duckdb.DuckDBPyConnection) -> None:

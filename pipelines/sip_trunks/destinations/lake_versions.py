@@ -13,24 +13,26 @@ hour, so that readers can finish. A compaction writes a version without deleted 
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import duckdb
 
 from sip_trunks.core.errors import DestinationError, RunActiveError
 from sip_trunks.destinations.lake_storage import LakeFiles
 from sip_trunks.warehouse import sql
+from sip_trunks.warehouse.rewriting import Rewriting
 from trunk_transforms import schema
 
 SNAPSHOT_ROWS = schema.SIP_TRUNK_SNAPSHOT_ROWS.name
 _REQUIRED_TABLES = {table.name for table in schema.REQUIRED_TABLES}
-_TABLES = [table.name for table in (*schema.TABLES, *schema.AUDIT_TABLES)]
+TABLES = [table.name for table in (*schema.TABLES, *schema.AUDIT_TABLES)]
+"""The tables of a version, without the full snapshots."""
+
 _VERSION_FORMAT = "%Y%m%dT%H%M%S%fZ"
 _VERSION = re.compile(r"\d{8}T\d{12}Z")
 _DATE_FOLDER = re.compile(r"snapshot_date=\d{4}-\d\d-\d\d")
@@ -137,7 +139,7 @@ class LakeVersions:
                 shutil.rmtree(draft / SNAPSHOT_ROWS)
             target = f"versions/{version}"
             if before is not None:
-                unchanged = [name for name in _TABLES if not any((draft / name).glob("*.parquet"))]
+                unchanged = [name for name in TABLES if not any((draft / name).glob("*.parquet"))]
                 for folder in unchanged:
                     if found := files.find(f"versions/{before}/{folder}"):
                         files.share(found, f"{target}/{folder}")
@@ -202,28 +204,9 @@ def name_of(file: str) -> str:
 # ---------------------------------------------------------------------- compaction
 
 
-class Change(NamedTuple):
-    """A change of a table: the SQL condition for the rows that it concerns.
-
-    `select` gets names of columns and a source, and returns the query of the rows that remain.
-    """
-
-    condition: str
-    select: Callable[[Sequence[str], str], str]
-
-
-def deletion_of(condition: str) -> Change:
-    """Return the deletion of the rows that match a condition."""
-
-    def select(names: Sequence[str], source: str) -> str:
-        return f"SELECT {', '.join(map(sql.quoted, names))} FROM {source} WHERE ({condition}) IS NOT TRUE"
-
-    return Change(condition, select)
-
-
 @dataclass(frozen=True)
 class Compaction:
-    """Writes one version of a lake with some changes: tables into `draft`, full snapshots into the lake.
+    """Writes one version of a lake with rewritten rows: tables into `draft`, full snapshots into the lake.
 
     `draft` is a folder for the tables that change; `staging` is a folder on this machine for temporary files.
     """
@@ -233,33 +216,32 @@ class Compaction:
     draft: Path
     staging: Path
     connection: duckdb.DuckDBPyConnection
+    rewriting: Rewriting
 
-    def write(self, changes: Mapping[str, Change]) -> dict[str, int]:
+    def write(self) -> dict[str, int]:
         """Write the version and return the number of changed rows by table."""
         counts = {
-            name: self._write_table(name, changes[name])
-            for name in _TABLES
-            if name in changes and self.versions.find_files(name)
+            name: self._write_table(name, files, self.rewriting.conditions[name])
+            for name in TABLES
+            if name in self.rewriting.conditions and (files := self.versions.find_files(name))
         }
-        return counts | {SNAPSHOT_ROWS: self._write_generation(changes.get(SNAPSHOT_ROWS, deletion_of("false")))}
+        return counts | {SNAPSHOT_ROWS: self._write_generation(self.rewriting.conditions.get(SNAPSHOT_ROWS, "false"))}
 
-    def _write_table(self, table: str, change: Change) -> int:
+    def _write_table(self, table: str, files: Sequence[str], condition: str) -> int:
         """Draft a changed table, if there are rows to change; return the number of those rows."""
-        files = self.versions.find_files(table)
-        count = sum(self._count_by_file(files, change.condition).values())
+        count = sum(self._count_by_file(files, condition).values())
         if count:
-            folder = self.draft / table
-            folder.mkdir()
-            self._copy(files, change, folder / f"{self.version}.parquet")
+            (self.draft / table).mkdir()
+            self._copy(files, condition, self.draft / table / f"{self.version}.parquet")
         return count
 
-    def _write_generation(self, change: Change) -> int:
+    def _write_generation(self, condition: str) -> int:
         """Write the changed full snapshots, in as few files as possible; return the number of changed rows.
 
         The new files are in a separate folder, so that readers of earlier versions see each row exactly once.
         """
         files, storage = self.versions.find_files(SNAPSHOT_ROWS), self.versions.files
-        changed = self._count_by_file(files, change.condition)
+        changed = self._count_by_file(files, condition)
         rewritten = [group for group in self.versions.mergeable_groups() if len(group) > 1 or changed.get(group[0])]
         if not rewritten:
             return 0
@@ -270,21 +252,21 @@ class Compaction:
             storage.share(others, f"{folder}/{date}")
         draft = self.staging / f"{self.version}.parquet"
         for group in rewritten:
-            has_rows = self._copy(group, change, draft)
+            has_rows = self._copy(group, condition, draft)
             # The newest file has every column, so it is kept even without rows.
             if has_rows or group[-1] == files[-1]:
                 storage.adopt(draft, f"{folder}/{_folder_of(group[-1])}/{name_of(group[-1])}.parquet")
         return sum(changed.values())
 
-    def _copy(self, files: Sequence[str], change: Change, target: Path) -> int:
-        """Write the rows of the files, changed, into one file; return their number.
+    def _copy(self, files: Sequence[str], condition: str, target: Path) -> int:
+        """Write the rewritten rows of the files into one file; return their number.
 
         The last of the files has every column of the others.
         """
         import pyarrow.parquet as pq
 
         arrow_schema = pq.ParquetFile(files[-1], filesystem=self.versions.files.arrow).schema_arrow
-        query, count = change.select(arrow_schema.names, _parquet(files)), 0
+        query, count = self.rewriting.select(arrow_schema.names, _parquet(files), condition), 0
         with pq.ParquetWriter(target, arrow_schema, compression="zstd") as writer:
             for batch in self.connection.execute(query).to_arrow_reader(_GROUP_ROWS):
                 count += len(batch)

@@ -24,15 +24,7 @@ from sip_trunks.core.errors import DestinationError, first_line, nothing_stored
 from sip_trunks.destinations.base import Destination, ReclaimableSpace
 from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
 from sip_trunks.destinations.lake_storage import open_lake_files
-from sip_trunks.destinations.lake_versions import (
-    SNAPSHOT_ROWS,
-    Change,
-    Compaction,
-    LakeVersions,
-    deletion_of,
-    name_of,
-    version_at,
-)
+from sip_trunks.destinations.lake_versions import SNAPSHOT_ROWS, TABLES, Compaction, LakeVersions, name_of, version_at
 from sip_trunks.warehouse import report_tables, sql, state
 from trunk_transforms import schema
 from trunk_transforms.history.after_load import tables_after
@@ -44,13 +36,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Compacted
+    from sip_trunks.destinations.base import Rewritten
     from sip_trunks.destinations.lake_storage import LakeFiles
-    from sip_trunks.warehouse.renaming import Renaming
+    from sip_trunks.warehouse.rewriting import Rewriting
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
-_TABLES = [table.name for table in (*schema.TABLES, *schema.AUDIT_TABLES)]
 _DLT_CONFIG = KEEPING_LOAD_IDS | {
     # Files stay as dlt writes them: small, and with row groups that a query can skip.
     "DATA_WRITER__COMPRESSION": "zstd",
@@ -141,7 +132,7 @@ class ParquetLake(Destination):
     def working(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """Yield a connection to the current version; at the end its reports are written into the draft."""
         with _connecting(self._versions.files) as connection:
-            self._show_for_run(connection, _TABLES)
+            self._show_for_run(connection, TABLES)
             self._show_reports(connection, kind="TABLE")
             yield connection
             if self._draft.exists():
@@ -180,7 +171,7 @@ class ParquetLake(Destination):
         uri = self._staging.as_uri()
         marked = {name: _with_json_marked(table) for name, table in tables.items()}
         load_with_dlt(self.settings, lambda dlt: dlt.filesystem(uri), partial(writing_source, marked), _DLT_CONFIG)
-        self._show_for_run(connection, _TABLES)
+        self._show_for_run(connection, TABLES)
 
     def _place_rows(self, file: Path, snapshot_at: datetime) -> None:
         """Move the file with the rows of one snapshot to the name that it will have in the lake."""
@@ -240,31 +231,16 @@ class ParquetLake(Destination):
     # ------------------------------------------------------------------ maintenance
 
     @contextmanager
-    def compacting(self, deletions: Mapping[str, str], moment: datetime) -> Iterator[Compacted]:
-        """Draft the tables without the deleted rows, and full snapshots with one file for each day that is over."""
+    def rewriting(self, rewriting: Rewriting, moment: datetime) -> Iterator[Rewritten]:
+        """Draft the tables with changed rows, and the full snapshots with one file for each day that is over."""
         with self.working() as connection:
-            changes = {table: deletion_of(condition) for table, condition in deletions.items()}
-            yield connection, self._draft_changes(connection, changes, moment)
-
-    @contextmanager
-    def renaming(self, renaming: Renaming, moment: datetime) -> Iterator[Compacted]:
-        """Draft the tables and the full snapshots with the account renamed."""
-        with self.working() as connection:
-            if files := self._versions.find_files(SNAPSHOT_ROWS):
-                sql.show_files(connection, SNAPSHOT_ROWS, files)
-            renaming.derive_versions(connection)
-            changes = dict.fromkeys([*_TABLES, SNAPSHOT_ROWS], Change(renaming.condition, renaming.select))
-            yield connection, self._draft_changes(connection, changes, moment)
-
-    def _draft_changes(
-        self, connection: duckdb.DuckDBPyConnection, changes: Mapping[str, Change], moment: datetime
-    ) -> dict[str, int]:
-        """Draft a version with these changes; the connection then shows it. Return the number of changed rows."""
-        version = self._versions.name_next(moment)
-        self._draft.mkdir(parents=True)
-        counts = Compaction(self._versions, version, self._draft, self._staging, connection).write(changes)
-        self._show_for_run(connection, _TABLES)
-        return counts
+            self._show_for_run(connection, rewriting.source_tables)
+            rewriting.prepare(connection)
+            version = self._versions.name_next(moment)
+            self._draft.mkdir(parents=True)
+            counts = Compaction(self._versions, version, self._draft, self._staging, connection, rewriting).write()
+            self._show_for_run(connection, TABLES)
+            yield connection, counts
 
     def expire_old_versions(self) -> None:
         """Delete the earlier versions that were kept for readers."""
@@ -293,7 +269,7 @@ class ParquetLake(Destination):
         if not self.exists():
             raise nothing_stored(self.location)
         with _connecting(self._versions.files) as connection:
-            for table in (*_TABLES, SNAPSHOT_ROWS):
+            for table in (*TABLES, SNAPSHOT_ROWS):
                 if (tables is None or table in tables) and (files := self._versions.find_files(table)):
                     sql.show_files(connection, table, files)
             self._show_reports(connection, kind="VIEW")

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from dlt.extract import DltSource
 
-    from sip_trunks.destinations.base import Compacted
+    from sip_trunks.destinations.base import Rewritten
     from sip_trunks.destinations.dlt_pipeline import Loaded
-    from sip_trunks.warehouse.renaming import Renaming
+    from sip_trunks.warehouse.rewriting import Rewriting
     from trunk_transforms.parse.batch import SnapshotBatch
 
 _OUR_SCHEMA = "schema_name = 'famulor'"
@@ -246,39 +246,22 @@ class DatabaseServer(copies.CopiedDestination):
     # ------------------------------------------------------------------ maintenance
 
     @contextmanager
-    def compacting(self, deletions: Mapping[str, str], _moment: datetime) -> Iterator[Compacted]:
-        """Delete these rows in one transaction, and yield a connection to copies of the tables that are left."""
+    def rewriting(self, rewriting: Rewriting, _moment: datetime) -> Iterator[Rewritten]:
+        """Change the rows in one transaction, and yield a connection to copies of the tables."""
         with self.working() as connection:
             with using_dlt(self.settings):
-                counts = self._change(deletions, lambda name, table: f"DELETE FROM {table} WHERE {deletions[name]}")
+                self.prepare(connection, rewriting)
+                counts = self._change(rewriting, rewriting.list_inserts(connection))
             self.copy_for_run(connection)
             yield connection, counts
 
-    @contextmanager
-    def renaming(self, renaming: Renaming, _moment: datetime) -> Iterator[Compacted]:
-        """Rename the account in one transaction, and yield a connection to copies of the tables."""
-        with self.working() as connection:
-            with using_dlt(self.settings):
-                self.derive_versions(connection, renaming)
-                counts = self._change(
-                    # The entries first, because their versions are derived from the rows of the other tables.
-                    dict.fromkeys(reversed(copies.TABLES), renaming.condition),
-                    lambda name, table: renaming.update(table, self.stored_tables.columns_of(name)),
-                    renaming.list_inserts(connection),
-                )
-            self.copy_for_run(connection)
-            yield connection, counts
+    def _change(self, rewriting: Rewriting, prepared: Sequence[str]) -> dict[str, int]:
+        """Change the rows, and delete the staged rows of an interrupted load; return the number of rows by table.
 
-    def _change(
-        self, conditions: Mapping[str, str], statement: Callable[[str, str], str], prepared: Sequence[str] = ()
-    ) -> dict[str, int]:
-        """Change the rows that match a condition, and delete the staged rows of an interrupted load.
-
-        `statement` gets the name of a table and its qualified name, and returns SQL that may need the statements
-        `prepared`. Returns the number of changed rows by table. The observations are changed last: until then, the
-        command can be repeated on a database without transactions.
+        The statements `prepared` come first. The observations are changed last: until then, the command can be repeated
+        on a database without transactions.
         """
-        stored = [name for name in conditions if self.stored_tables.columns_of(name)]
+        stored = [name for name in rewriting.conditions if self.stored_tables.columns_of(name)]
         stored.sort(key=lambda name: name == OBSERVATIONS)
         from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
@@ -288,10 +271,10 @@ class DatabaseServer(copies.CopiedDestination):
                 for text in prepared:
                     client.execute_sql(text)
                 for name in stored:
-                    table = client.make_qualified_table_name(name)
-                    ((count,),) = client.execute_sql(f"SELECT count(*) FROM {table} WHERE {conditions[name]}")
+                    table, condition = client.make_qualified_table_name(name), rewriting.conditions[name]
+                    ((count,),) = client.execute_sql(f"SELECT count(*) FROM {table} WHERE {condition}")
                     counts[name] = int(count)
-                    client.execute_sql(statement(name, table))
+                    client.execute_sql(rewriting.change(table, self.stored_tables.columns_of(name), condition))
             with client.with_staging_dataset():
                 for name in stored:
                     # A table has no staging table before the first load that merges into it.

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from functools import partial
 
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.logs import logger
@@ -14,8 +13,7 @@ from sip_trunks.operations.retention import rewrite
 from sip_trunks.run.pending import rename_pending
 from sip_trunks.run.result import with_name
 from sip_trunks.run.run_log import rename_failures
-from sip_trunks.warehouse import report_tables
-from sip_trunks.warehouse.renaming import Renaming
+from sip_trunks.warehouse.rewriting import Renaming
 
 
 def rename_account(settings: Settings, destination: Destination, renaming: Renaming) -> dict[str, int]:
@@ -28,12 +26,7 @@ def rename_account(settings: Settings, destination: Destination, renaming: Renam
         entry | {"account": renaming.new} if entry.get("account") == renaming.old else entry
         for entry in settings.suppressions
     )
-    counts = rewrite(
-        replace(settings, suppressions=suppressions),
-        destination,
-        partial(destination.renaming, renaming),
-        partial(report_tables.rename_in_logs, renaming=renaming),
-    )
+    counts = rewrite(replace(settings, suppressions=suppressions), destination, renaming)
     logger.info("renamed the account %s to %s in %s", renaming.old, renaming.new, destination.location)
     rename_in_files(settings, renaming.old, renaming.new)
     return counts

@@ -3,45 +3,30 @@
     accounts forget NAME    delete all data of one account
     prune                   delete data that is older than a given time, and reclaim space
 
-A destination rewrites its tables without the rows (`compacting`). It is then published as after a run: under the lock,
+A destination rewrites its tables without the rows (`rewriting`). It is then published as after a run: under the lock,
 and as a whole if it is atomic. The reports are written again from the remaining data.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
-from typing import NamedTuple
 
 import duckdb
 
 from sip_trunks.core.logs import logger, say
 from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.destinations.base import Compacted, Destination
+from sip_trunks.destinations.base import Destination
 from sip_trunks.run.pending import delete_unnamed_page, mark_page, unmark_page
 from sip_trunks.warehouse import findings, report_tables, sql, state
+from sip_trunks.warehouse.report_tables import LOGS, REPORTS_SCHEMA
+from sip_trunks.warehouse.rewriting import Deletion, Rewriting, change_rows
 from trunk_transforms import schema
 from trunk_transforms.schema.findings import FINDINGS_HISTORY
 
 
-class Deletions(NamedTuple):
-    """The rows to delete: an SQL condition for each table, and for each log in the schema `reports`."""
-
-    tables: dict[str, str]
-    logs: dict[str, str]
-
-
-def deletions_of(account: str) -> Deletions:
-    """Return the deletion of all data of an account."""
-    condition = f"account = {sql.literal(account)}"
-    # The table of the runs has no account names.
-    logs = dict.fromkeys((findings.OLD_LOG, report_tables.FAILURES), condition)
-    return Deletions({table.name: condition for table in schema.EVERY_TABLE}, logs)
-
-
-def deletions_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> Deletions:
+def deletion_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> Deletion:
     """Return the deletion of all data that queries about `limit` (UTC) and later do not need.
 
     Each account keeps its last observation at or before `limit`, with the response and the state at that time. The
@@ -59,18 +44,16 @@ def deletions_before(connection: duckdb.DuckDBPyConnection, limit: datetime) -> 
         # An unchanged response has the load of the response before it.
         responses_before.append(f"{among} AND _dlt_load_id <> {sql.literal(load_id)}")
     responses = _any_of(responses_before)
-    return Deletions(
+    return Deletion(
         {
             **{resource.history.name: f"valid_to <= {sql.literal(limit)}" for resource in schema.RESOURCES},
             schema.SIP_TRUNK_SNAPSHOTS.name: _any_of(observations_before),
             schema.SCHEMA_DRIFT.name: responses,
             schema.SIP_TRUNK_SNAPSHOT_ROWS.name: responses,
             FINDINGS_HISTORY.name: f"closed_at < {sql.literal(limit)}",
-        },
-        {
             findings.OLD_LOG: f"is_current = false AND last_seen_at < {sql.literal(limit)}",
             **dict.fromkeys((report_tables.RUNS, report_tables.FAILURES), f"started_at < {sql.literal(limit)}"),
-        },
+        }
     )
 
 
@@ -78,37 +61,31 @@ def _any_of(conditions: Sequence[str]) -> str:
     return " OR ".join(f"({condition})" for condition in conditions) or "account IS NULL"
 
 
-def count_rows(connection: duckdb.DuckDBPyConnection, deletions: Deletions) -> dict[str, int]:
-    """Return the number of rows to delete by table."""
-    counts = {}
-    for name, condition in deletions.tables.items():
-        if sql.exists(connection, name):
-            query = f"SELECT count(*) FROM {sql.DATASET}.{name} WHERE {condition}"
-            ((counts[name],),) = connection.execute(query).fetchall()
-    return counts | report_tables.apply_to_logs(connection, "SELECT count(*)", deletions.logs)
+def count_rows(connection: duckdb.DuckDBPyConnection, conditions: Mapping[str, str]) -> dict[str, int]:
+    """Return the number of rows that meet these conditions, by table."""
+
+    def count(table: str, _columns: Collection[str], condition: str) -> str:
+        return f"SELECT count(*) FROM {table} WHERE {condition}"
+
+    counts = change_rows(connection, sql.DATASET, conditions, conditions, count)
+    return counts | change_rows(connection, REPORTS_SCHEMA, LOGS, conditions, count)
 
 
-def compact(settings: Settings, destination: Destination, deletions: Deletions) -> dict[str, int]:
+def compact(settings: Settings, destination: Destination, deletion: Deletion) -> dict[str, int]:
     """Delete these rows, compact and publish the rest; return the number of deleted rows by table.
 
     The caller holds the lock. Raises DestinationError.
     """
-    change_logs = partial(report_tables.apply_to_logs, action="DELETE", conditions=deletions.logs)
-    counts = rewrite(settings, destination, partial(destination.compacting, deletions.tables), change_logs)
+    counts = rewrite(settings, destination, deletion)
     deleted = ", ".join(f"{count} of {table}" for table, count in counts.items() if count)
     logger.info("deleted from %s: %s", destination.location, deleted or "no rows")
     return counts
 
 
-def rewrite(
-    settings: Settings,
-    destination: Destination,
-    rewriting: Callable[[datetime], AbstractContextManager[Compacted]],
-    change_logs: Callable[[duckdb.DuckDBPyConnection], dict[str, int]],
-) -> dict[str, int]:
+def rewrite(settings: Settings, destination: Destination, rewriting: Rewriting) -> dict[str, int]:
     """Rewrite the tables and the logs, publish them with new reports; return the number of changed rows by table.
 
-    `rewriting` gets the time of the publication. The caller holds the lock. Raises DestinationError.
+    The caller holds the lock. Raises DestinationError.
     """
     from sip_trunks.reporting.publish import publish_page, publish_reports
     from sip_trunks.run.run import clean_work
@@ -116,12 +93,13 @@ def rewrite(
     moment = datetime.now(UTC)
     inputs, span, is_page_current = None, None, False
     with clean_work(settings, destination):
-        with rewriting(moment) as (connection, counts):
+        with destination.rewriting(rewriting, moment) as (connection, counts):
             if sql.exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
                 span = state.read_observation_span(connection)
             publishes_reports = destination.publishes_reports
             if publishes_reports:
-                counts.update(change_logs(connection))
+                logs = change_rows(connection, REPORTS_SCHEMA, LOGS, rewriting.conditions, rewriting.change)
+                counts.update(logs)
             if span and (findings.has_reports if publishes_reports else findings.has_audit)(connection):
                 with _logging_errors("the reports"):
                     inputs = publish_reports(connection, settings, span[1], destination)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from sip_trunks.warehouse.renaming import Renaming
     from trunk_transforms import schema
 
 REPORTS_SCHEMA = "reports"
@@ -92,31 +91,6 @@ def drop_reports(connection: duckdb.DuckDBPyConnection) -> None:
 def drop_old_log(connection: duckdb.DuckDBPyConnection) -> None:
     """Delete the log of findings of earlier releases."""
     connection.execute(f"DROP TABLE IF EXISTS {REPORTS_SCHEMA}.{OLD_LOG}")
-
-
-def apply_to_logs(
-    connection: duckdb.DuckDBPyConnection, action: Literal["SELECT count(*)", "DELETE"], conditions: Mapping[str, str]
-) -> dict[str, int]:
-    """Count or delete the rows of the logs that meet a condition.
-
-    Returns the number of rows by log; only logs that exist and have a condition.
-    """
-    counts, stored = {}, read_tables(connection, REPORTS_SCHEMA)
-    for name in LOGS:
-        if name in stored and name in conditions:
-            query = f"{action} FROM {REPORTS_SCHEMA}.{name} WHERE {conditions[name]}"
-            ((counts[name],),) = connection.execute(query).fetchall()
-    return counts
-
-
-def rename_in_logs(connection: duckdb.DuckDBPyConnection, renaming: Renaming) -> dict[str, int]:
-    """Rename an account in the logs that have accounts; return the number of renamed rows by log."""
-    counts = {}
-    for name, columns in read_tables(connection, REPORTS_SCHEMA).items():
-        if name in LOGS and "account" in columns:
-            statement = renaming.update(f"{REPORTS_SCHEMA}.{name}", columns)
-            ((counts[name],),) = connection.execute(statement).fetchall()
-    return counts
 
 
 def write_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""The new name of an account in the stored tables, and the versions that follow from it, as SQL.
+"""Rewritings of the stored tables and logs, as SQL: the deletion of rows, and another name of an account.
 
 `row_version` has the account in it. It is derived again from the stored values, so that the next run compares as if the
 account had always had its new name.
@@ -8,54 +8,110 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from sip_trunks.warehouse.sql import DATASET, TYPES_BY_SQL, literal, quoted, read_columns
+from sip_trunks.warehouse.findings import OLD_LOG
+from sip_trunks.warehouse.sql import DATASET, TYPES_BY_SQL, literal, quoted, read_columns, read_tables, transaction
 from trunk_transforms import schema
+from trunk_transforms.schema.reports import ACCOUNT_FAILURES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 _VERSIONS = "renamed_versions"
 _ROWS_AT_ONCE = 10_000
-_VERSIONED = [
-    (resource, table)
-    for resource in schema.RESOURCES
-    for table in (
-        resource.history,
-        resource.current,
-        *((schema.SIP_TRUNK_SNAPSHOT_ROWS,) if resource is schema.TRUNKS else ()),
-    )
-]
-VERSIONED_TABLES = [table.name for _, table in _VERSIONED]
-"""The tables from whose rows the versions are derived."""
+_VERSIONED = [(one, table) for one in schema.RESOURCES for table in (one.history, one.current)]
+_VERSIONED += [(schema.TRUNKS, schema.SIP_TRUNK_SNAPSHOT_ROWS)]
 
 
-@dataclass(frozen=True)
-class Renaming:
-    """The stored name of an account, and its new one. Its statements need the table that `derive_versions` creates."""
+def rows_of(account: str) -> dict[str, str]:
+    """Return the SQL condition for the rows of an account, for each table and log with account names."""
+    names = [*(table.name for table in schema.EVERY_TABLE), OLD_LOG, ACCOUNT_FAILURES.name]
+    return dict.fromkeys(names, f"account = {literal(account)}")
+
+
+class Rewriting(Protocol):
+    """A change of rows, and the queries of the rows that remain."""
+
+    conditions: Mapping[str, str]
+    """The SQL condition for the rows to change, by table and log."""
+
+    def change(self, table: str, columns: Collection[str], condition: str) -> str:
+        """Return the statement that changes the rows of a table with these columns that meet the condition."""
+
+    def select(self, columns: Sequence[str], source: str, condition: str) -> str:
+        """Return the query of these columns of a source, without or with other values where the condition is met."""
+
+    source_tables: Sequence[str] = ()
+    """The tables that `prepare` needs."""
+
+    def prepare(self, _connection: DuckDBPyConnection) -> None:
+        """Create what the statements and queries need."""
+        return
+
+    def list_inserts(self, _connection: DuckDBPyConnection) -> list[str]:
+        """Return statements that create in another database what `prepare` created in the connection."""
+        return []
+
+
+def change_rows(
+    connection: DuckDBPyConnection,
+    dataset: str,
+    tables: Iterable[str],
+    conditions: Mapping[str, str],
+    statement: Callable[[str, Collection[str], str], str],
+) -> dict[str, int]:
+    """Execute a statement, such as `Rewriting.change`, for each of these tables that is stored and has a condition.
+
+    Returns the number of rows that each statement changed or counted, by table.
+    """
+    stored, counts = read_tables(connection, dataset), {}
+    with transaction(connection):
+        for name in tables:
+            if name in stored and name in conditions:
+                query = statement(f"{dataset}.{name}", stored[name], conditions[name])
+                ((counts[name],),) = connection.execute(query).fetchall()
+    return counts
+
+
+@dataclass
+class Deletion(Rewriting):
+    """The deletion of the rows that meet the condition of their table."""
+
+    conditions: Mapping[str, str]
+
+    def change(self, table: str, _columns: Collection[str], condition: str) -> str:
+        """Return the statement that deletes the rows."""
+        return f"DELETE FROM {table} WHERE {condition}"
+
+    def select(self, columns: Sequence[str], source: str, condition: str) -> str:
+        """Return the query of the other rows."""
+        return f"SELECT {', '.join(map(quoted, columns))} FROM {source} WHERE ({condition}) IS NOT TRUE"
+
+
+@dataclass
+class Renaming(Rewriting):
+    """The stored name of an account, and its new one. Its statements need the table that `prepare` creates."""
 
     old: str
     new: str
+    source_tables = tuple(table.name for _, table in _VERSIONED)
 
-    @property
-    def condition(self) -> str:
-        """The SQL condition for the rows of the account."""
-        return f"account = {literal(self.old)}"
+    def __post_init__(self) -> None:
+        # The entries come before the tables from whose rows their versions are derived.
+        self.conditions = dict(reversed(rows_of(self.old).items()))
 
-    def update(self, table: str, columns: Collection[str]) -> str:
+    def change(self, table: str, columns: Collection[str], condition: str) -> str:
         """Return the statement that renames the account in a table with these columns."""
         values = [f"{name} = {value}" for name, value in self._values.items() if name in columns]
-        return f"UPDATE {table} SET {', '.join(values)} WHERE {self.condition}"
+        return f"UPDATE {table} SET {', '.join(values)} WHERE {condition}"
 
-    def select(self, columns: Sequence[str], source: str) -> str:
+    def select(self, columns: Sequence[str], source: str, condition: str) -> str:
         """Return the query of all rows of a source with these columns, those of the account renamed."""
-        renamed = {
-            name: f"CASE WHEN {self.condition} THEN {value} ELSE {name} END" for name, value in self._values.items()
-        }
+        renamed = {name: f"CASE WHEN {condition} THEN {value} ELSE {name} END" for name, value in self._values.items()}
         return f"SELECT {', '.join(f'{renamed.get(n, quoted(n))} AS {quoted(n)}' for n in columns)} FROM {source}"
 
     @property
@@ -63,7 +119,7 @@ class Renaming:
         version = f"(SELECT new_version FROM {_VERSIONS} WHERE old_version = row_version)"
         return {"account": literal(self.new), "row_version": f"coalesce({version}, row_version)"}
 
-    def derive_versions(self, connection: DuckDBPyConnection) -> None:
+    def prepare(self, connection: DuckDBPyConnection) -> None:
         """Create the temporary table of the versions. Grain: one row per `row_version` of the account.
 
         Columns: `old_version`, and `new_version`, which a run derives from the same values under the new name.
@@ -77,7 +133,7 @@ class Renaming:
                 continue
             values = ", ".join(_as_value(name, kind) for name, kind in types.items())
             rows = connection.execute(
-                f"SELECT row_version, {values} FROM {DATASET}.{table.name} WHERE {self.condition} "
+                f"SELECT row_version, {values} FROM {DATASET}.{table.name} WHERE account = {literal(self.old)} "
                 f"AND row_version NOT IN (SELECT old_version FROM {_VERSIONS})"
             ).to_arrow_reader(_ROWS_AT_ONCE)
             derived = [_derive(pa.Table.from_batches([batch]), types, self.new) for batch in rows]
