@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -77,9 +78,7 @@ def read_changes(
     snapshot that showed it. Without `since`, it is every change for a log, else the difference between each account's
     last snapshot and the one before it.
     """
-    stored = read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
-    begin = f"TIMESTAMPTZ {literal(since)}" if since else None
-    end = f"TIMESTAMPTZ {literal(as_of)}"
+    stored, begin, end = _history(connection), _at(since) if since else None, _at(as_of)
     is_assigned = exists(connection, schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name)
     if is_log:
         query = steps_query(stored, begin or EVER, end, is_assigned=is_assigned)
@@ -94,9 +93,8 @@ def read_recent_versions(connection: duckdb.DuckDBPyConnection, since: datetime,
     Grain: one row per version, ordered by account, id and `valid_from`. Has the columns `PAST`; a value of the wrong
     type is null. An account's first snapshot is not a change.
     """
-    stored = read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
+    stored, begin, end = _history(connection), _at(since), _at(as_of)
     names = [name for name in PAST if name in stored]
-    begin, end = (f"TIMESTAMPTZ {literal(moment)}" for moment in (since, as_of))
     first = f"SELECT account, min(snapshot_at) AS first_at FROM {OBSERVATIONS} GROUP BY account"
     changed = f"""
         SELECT DISTINCT account, id FROM (SELECT account, id, valid_from, valid_to FROM {HISTORY}) JOIN ({first})
@@ -116,9 +114,7 @@ def read_credentials(connection: duckdb.DuckDBPyConnection, since: datetime, as_
 
     Grain: one row per (account, trunk_id) at `as_of` of the accounts that were observed at `since` already.
     """
-    stored = read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
-    begin, end = (f"TIMESTAMPTZ {literal(moment)}" for moment in (since, as_of))
-    return _frame(connection, credentials_query(stored, begin, end))
+    return _frame(connection, credentials_query(_history(connection), _at(since), _at(as_of)))
 
 
 def read_changed_trunks(
@@ -128,9 +124,8 @@ def read_changed_trunks(
 
     Grain: one row per (account, trunk_id).
     """
-    stored = read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
-    begin = f"TIMESTAMPTZ {literal(since)}" if since else None
-    return _frame(connection, changed_trunks_query(stored, begin, f"TIMESTAMPTZ {literal(as_of)}", is_log=is_log))
+    begin = _at(since) if since else None
+    return _frame(connection, changed_trunks_query(_history(connection), begin, _at(as_of), is_log=is_log))
 
 
 def read_assignments(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pd.DataFrame:
@@ -166,9 +161,6 @@ def derive_changes(before: pd.DataFrame, after: pd.DataFrame, *, as_of: datetime
 
     Raises ValueError if a column is missing or `as_of` has no time zone.
     """
-    import pandas as pd
-    import pyarrow as pa
-
     require_columns(before, ("account", "id"), "before")
     require_columns(after, ("account", "id"), "after")
     require_time_zone(as_of, "as_of")
@@ -191,14 +183,14 @@ def derive_changes(before: pd.DataFrame, after: pd.DataFrame, *, as_of: datetime
         for name, rows in {HISTORY: versions, OBSERVATIONS: observations, DRIFT: drift}.items():
             connection.register("given_rows", pa.Table.from_pandas(rows, preserve_index=False))
             connection.execute(f"CREATE TABLE {name} AS FROM given_rows")
-        if read_columns(connection, schema.SIP_TRUNKS_HISTORY.name).get("allowed_inbound_ips") == "VARCHAR":
+        if _history(connection).get("allowed_inbound_ips") == "VARCHAR":
             connection.execute(f"ALTER TABLE {HISTORY} ALTER allowed_inbound_ips TYPE JSON")
         return read_changes(connection, None, as_of, is_log=True)
 
 
 def read_history(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     """Return all versions with all columns. Grain: one row per version, ordered by account, id and `valid_from`."""
-    shown = show_columns(schema.SIP_TRUNKS_HISTORY, read_columns(connection, schema.SIP_TRUNKS_HISTORY.name))
+    shown = show_columns(schema.SIP_TRUNKS_HISTORY, _history(connection))
     return _frame(
         connection, f"SELECT {list_selected(shown)} FROM {HISTORY} AS stored ORDER BY account, id, valid_from"
     )
@@ -234,16 +226,21 @@ def read_audited_rules(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame | 
     return _frame(connection, query) if query else None
 
 
+def _history(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Return the SQL types of the stored columns of the history, by column."""
+    return read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
+
+
+def _at(moment: datetime) -> str:
+    return f"TIMESTAMPTZ {literal(moment)}"
+
+
 def _frame(connection: duckdb.DuckDBPyConnection, query: str) -> pd.DataFrame:
     return as_frame(connection.execute(query).to_arrow_table())
 
 
 def as_frame(table: pa.Table) -> pd.DataFrame:
     """Return an Arrow table as a data frame with nullable types, so that integers with nulls stay integers."""
-    import numpy as np
-    import pandas as pd
-    import pyarrow as pa
-
     types = {
         pa.int64(): pd.Int64Dtype(),
         pa.bool_(): pd.BooleanDtype(),
