@@ -185,7 +185,7 @@ class DuckDBFile(Destination):
 
     def write_observations(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to `sip_trunk_snapshots` for responses that are unchanged."""
-        state.insert_observations(connection, f"{sql.DATASET}.{schema.SIP_TRUNK_SNAPSHOTS.name}", rows)
+        sql.insert_rows(connection, sql.OBSERVATIONS, rows)
         if not sql.has_every_view(connection):  # another release wrote the file
             self._create_views(connection)
 

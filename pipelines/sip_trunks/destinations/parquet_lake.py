@@ -25,7 +25,7 @@ from sip_trunks.destinations.base import Destination, ReclaimableSpace
 from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
 from sip_trunks.destinations.lake_storage import open_lake_files
 from sip_trunks.destinations.lake_versions import SNAPSHOT_ROWS, TABLES, Compaction, LakeVersions, name_of, version_at
-from sip_trunks.warehouse import report_tables, sql, state
+from sip_trunks.warehouse import report_tables, sql
 from trunk_transforms import schema
 from trunk_transforms.history.after_load import tables_after
 
@@ -193,7 +193,7 @@ class ParquetLake(Destination):
     def write_observations(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write `sip_trunk_snapshots` as a whole, with these rows for responses that are unchanged."""
         connection.execute(f"CREATE OR REPLACE TEMP TABLE observations AS FROM {sql.DATASET}.{_OBSERVATIONS}")
-        state.insert_observations(connection, "observations", rows)
+        sql.insert_rows(connection, "observations", rows)
         file = self._new_file(_OBSERVATIONS, version_at(max(row["snapshot_at"] for row in rows)))
         connection.execute(f"COPY observations TO {sql.literal(file)} (FORMAT parquet, COMPRESSION zstd)")
         self._show_for_run(connection, [_OBSERVATIONS])

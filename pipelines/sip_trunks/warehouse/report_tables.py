@@ -13,6 +13,7 @@ from sip_trunks.warehouse.sql import (
     create_view,
     exists,
     file_literal,
+    insert_rows,
     literal,
     quoted,
     read_tables,
@@ -103,7 +104,7 @@ def write_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[Mapping[str
         if any(set(declared.names) - set(stored_tables.get(declared.name, ())) for declared in _RUN_LOGS):
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
             for declared in _RUN_LOGS:
-                _create_log(connection, declared, stored_tables.get(declared.name))
+                _create_log(connection, declared)
             create_runs(connection)
         # A run writes its row shortly before it ends, so the next run writes the final end and exit code.
         found = connection.execute(f"SELECT started_at, ended_at, exit_code FROM {REPORTS_SCHEMA}.{RUNS}").fetchall()
@@ -118,34 +119,16 @@ def write_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[Mapping[str
             ]
             replaced = ", ".join(literal(run["started_at"]) for run in changed)
             connection.execute(f"DELETE FROM {REPORTS_SCHEMA}.{RUNS} WHERE started_at IN ({replaced})")
-            for declared, rows in ((report_schema.RUNS, changed), (report_schema.ACCOUNT_FAILURES, failures)):
-                _insert(connection, declared, rows)
+            for declared, rows in zip(_RUN_LOGS, (changed, failures), strict=True):
+                insert_rows(connection, f"{REPORTS_SCHEMA}.{declared.name}", rows, declared.names)
 
 
-def _create_log(
-    connection: duckdb.DuckDBPyConnection, declared: schema.Table, stored: Mapping[str, str] | None
-) -> None:
+def _create_log(connection: duckdb.DuckDBPyConnection, declared: schema.Table) -> None:
     """Create a log, or add the columns that the log of another release lacks."""
-    table = f"{REPORTS_SCHEMA}.{declared.name}"
-    missing = [f"{c.name} {SQL_TYPES[c.type]}" for c in declared.columns if c.name not in (stored or ())]
-    if stored:
-        connection.execute("; ".join(f"ALTER TABLE {table} ADD COLUMN {column}" for column in missing) or "SELECT 1")
-    else:
-        connection.execute(f"CREATE TABLE {table} ({', '.join(missing)})")
+    table, columns = f"{REPORTS_SCHEMA}.{declared.name}", [f"{c.name} {SQL_TYPES[c.type]}" for c in declared.columns]
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)})")
+    connection.execute("; ".join(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {column}" for column in columns))
     comment_on(connection, "TABLE", table, declared.grain, declared.meanings)
-
-
-def _insert(connection: duckdb.DuckDBPyConnection, declared: schema.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    if rows:
-        values = ", ".join(f"({', '.join(literal(row.get(name)) for name in declared.names)})" for row in rows)
-        connection.execute(
-            f"INSERT INTO {REPORTS_SCHEMA}.{declared.name} ({', '.join(declared.names)}) VALUES {values}"
-        )
-
-
-def has_runs(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the run log exists; early releases did not write one."""
-    return RUNS in read_tables(connection, REPORTS_SCHEMA)
 
 
 def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
@@ -154,6 +137,8 @@ def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
     Columns that the run log of an earlier release lacks are null.
     """
     stored = read_tables(connection, REPORTS_SCHEMA)
+    if RUNS not in stored:
+        return
     columns = report_schema.RUNS.columns
     names = [c.name if c.name in stored[RUNS] else f"NULL::{SQL_TYPES[c.type]} AS {c.name}" for c in columns]
     create_view(connection, report_schema.RUNS, f"SELECT {', '.join(names)} FROM {REPORTS_SCHEMA}.{RUNS}")

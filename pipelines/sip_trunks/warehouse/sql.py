@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import duckdb
 
@@ -121,6 +122,19 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
             connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def insert_rows(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str] | None = None,
+) -> None:
+    """Insert rows into a table: these columns (default: all that a row has); a column that a row lacks is null."""
+    names = columns or list(dict.fromkeys(name for row in rows for name in row))
+    if rows:
+        values = ", ".join(f"({', '.join(literal(row.get(name)) for name in names)})" for row in rows)
+        connection.execute(f"INSERT INTO {table} ({', '.join(map(quoted, names))}) VALUES {values}")
 
 
 def comment_on(

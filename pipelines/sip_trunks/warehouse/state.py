@@ -25,14 +25,13 @@ from sip_trunks.warehouse.sql import (
     TYPES_BY_SQL,
     exists,
     literal,
-    quoted,
     read_columns,
     read_tables,
 )
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     import pyarrow as pa
 
@@ -215,18 +214,6 @@ def read_free_bytes(connection: duckdb.DuckDBPyConnection) -> int:
 def known_accounts(moment: datetime) -> str:
     """Return the SQL condition for rows of accounts with a stored observation at or before the moment."""
     return f"account IN (SELECT account FROM {OBSERVATIONS} WHERE snapshot_at <= TIMESTAMPTZ {literal(moment)})"
-
-
-# ---------------------------------------------------------------------- writes
-
-
-def insert_observations(
-    connection: duckdb.DuckDBPyConnection, table: str, observations: Sequence[Mapping[str, Any]]
-) -> None:
-    """Insert rows into a table with the columns of `sip_trunk_snapshots`; a column that a row lacks is null."""
-    names = list(dict.fromkeys(name for row in observations for name in row))
-    rows = ", ".join(f"({', '.join(literal(row.get(name)) for name in names)})" for row in observations)
-    connection.execute(f"INSERT INTO {table} ({', '.join(map(quoted, names))}) VALUES {rows}")
 
 
 def refuse_unknown_fields(settings: Settings, connection: duckdb.DuckDBPyConnection | None) -> None:
