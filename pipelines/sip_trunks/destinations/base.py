@@ -12,7 +12,7 @@ from sip_trunks.warehouse import state
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
     from pathlib import Path
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 Rewritten: TypeAlias = "tuple[DuckDBPyConnection, dict[str, int]]"
 
+PartReader: TypeAlias = "Callable[[Collection[str], Collection[str]], AbstractContextManager[DuckDBPyConnection]]"
+"""Yields a read-only connection to the rows of these accounts in these tables, of one version; there are no views.
+
+It can be pickled for another process.
+"""
+
 
 @dataclass(frozen=True)
 class ReclaimableSpace:
@@ -32,13 +38,6 @@ class ReclaimableSpace:
 
     bytes: int = 0
     files: int = 0
-
-
-class PartReader(Protocol):
-    """Reads single accounts from one version of a destination; can be pickled for another process."""
-
-    def reading(self, accounts: Collection[str], tables: Collection[str]) -> AbstractContextManager[DuckDBPyConnection]:
-        """Yield a read-only connection to these tables with the rows of these accounts; there are no views."""
 
 
 class NamedDestination(Protocol):

@@ -21,7 +21,7 @@ from sip_trunks.warehouse.sql import quoted
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from contextlib import AbstractContextManager
 
     import pyarrow as pa
@@ -39,8 +39,8 @@ class StoredTables(Protocol):
     def columns_of(self, table: str) -> dict[str, schema.ColumnType]:
         """Return the columns of a table and their types; none if the table does not exist."""
 
-    def fetch(self, table: str, columns: Collection[str]) -> pa.Table:
-        """Return these columns of a table; JSON is text."""
+    def fetch(self, table: str, columns: Collection[str] | None = None) -> pa.Table:
+        """Return these columns of a table (default: all); JSON is text."""
 
     def fetch_observed_versions(self, resource: schema.Resource) -> pa.Table:
         """Return account, id and row_version of the rows as of the last complete snapshot of each account."""
@@ -83,8 +83,7 @@ class CopiedDestination(Destination):
         tables = self.stored_tables
         # Without observations, an import was killed, and the rows that it wrote do not count.
         for resource in schema.RESOURCES if tables.columns_of(OBSERVATIONS) else ():
-            if tables.columns_of(resource.name):
-                _write_copy(connection, tables, resource.name, tables.fetch_observed_versions(resource))
+            _copy(connection, tables, resource.name, partial(tables.fetch_observed_versions, resource))
         for name in (OBSERVATIONS, schema.SCHEMA_DRIFT.name, *(table.name for table in schema.AUDIT_TABLES)):
             _copy(connection, tables, name)
 
@@ -137,20 +136,24 @@ def connecting() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, tables: StoredTables, name: str, json_as: str = "json") -> None:
-    columns = tables.columns_of(name)
-    if columns:
-        _write_copy(connection, tables, name, tables.fetch(name, list(columns)), json_as)
-
-
-def _write_copy(
-    connection: duckdb.DuckDBPyConnection, tables: StoredTables, name: str, rows: pa.Table, json_as: str = "json"
+def _copy(
+    connection: duckdb.DuckDBPyConnection,
+    tables: StoredTables,
+    name: str,
+    fetch: Callable[[], pa.Table] | None = None,
+    json_as: str = "json",
 ) -> None:
-    """Write the rows of a table into the connection; columns that the rows lack are null."""
+    """Write the rows of a table, or those that `fetch` returns, into the connection; columns that they lack are null.
+
+    Does nothing if the table does not exist.
+    """
     import pyarrow as pa
 
-    values = []
-    for column, kind in tables.columns_of(name).items():
+    columns, values = tables.columns_of(name), []
+    if not columns:
+        return
+    rows = fetch() if fetch else tables.fetch(name)
+    for column, kind in columns.items():
         value = quoted(column) if column in rows.column_names else "NULL"
         if schema.SQL_TYPES[kind] == "JSON" and value != "NULL":
             # Lists become JSON. `json` removes blanks, which each database adds in its own way.

@@ -122,23 +122,19 @@ class DeltaTables:
         fields: list[pa.Field] = self.read(table, lambda it: list(it.schema), [])
         return {field.name: "json" if field.name in json_columns else _type_of(field) for field in fields}
 
-    def fetch(self, table: str, columns: Collection[str]) -> pa.Table:
-        """Return these columns of a table with the types that were written."""
+    def fetch(self, table: str, columns: Collection[str] | None = None) -> pa.Table:
+        """Return these columns of a table (default: all) with the types that were written."""
         import pyarrow as pa
 
-        types, json_columns = self.columns_of(table), {"json": schema.JSON_FIELD}
-        fields = [pa.field(c, schema.arrow_type(types[c]), metadata=json_columns.get(types[c])) for c in columns]
-        found = self.read(table, lambda it: it.to_table(columns=list(columns)), pa.schema(fields).empty_table())
-        return found.cast(pa.schema(fields))
+        types, marks = self.columns_of(table), {"json": schema.JSON_FIELD}
+        names = list(columns or types)
+        wanted = pa.schema([pa.field(n, schema.arrow_type(types[n]), metadata=marks.get(types[n])) for n in names])
+        return self.read(table, lambda it: it.to_table(columns=names), wanted.empty_table()).cast(wanted)
 
     def read_all(self) -> dict[str, pa.Table]:
         """Return every table except the full snapshots; a table that does not exist has no rows."""
-        tables = {}
-        for table in schema.TABLES:
-            columns = self.columns_of(table.name)
-            empty = table.full_arrow_schema().empty_table()
-            tables[table.name] = self.fetch(table.name, columns) if columns else empty
-        return tables
+        empty = {table.name: table.full_arrow_schema().empty_table() for table in schema.TABLES}
+        return empty | {name: self.fetch(name) for name in empty if self.columns_of(name)}
 
     def fetch_observed_versions(self, resource: schema.Resource) -> pa.Table:
         """Return account, id and row_version of the rows as of the last complete snapshot of each account."""
@@ -204,7 +200,7 @@ class DeltaLake(copies.CopiedDestination):
         """Have dlt write whole tables, `sip_trunk_snapshots` last."""
         rest = {name: table for name, table in tables.items() if name != OBSERVATIONS}
         for part in (rest, {OBSERVATIONS: tables[OBSERVATIONS]}):
-            self._write(part, replaced=list(part))
+            self._write(part, replaced=part)
         self.copy_for_run(connection)
 
     def write_observations(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -265,9 +261,8 @@ class DeltaLake(copies.CopiedDestination):
             if isinstance(rewriting, Renaming):
                 counts[OBSERVATIONS] = self._add_renamed(connection, rewriting)
             for name in sorted(TABLES, key=lambda name: name != OBSERVATIONS):
-                if columns := tables.columns_of(name):
-                    stored = tables.fetch(name, columns)
-                    condition = conditions.get(name, "false")
+                if tables.columns_of(name):
+                    stored, condition = tables.fetch(name), conditions.get(name, "false")
                     kept = _query(connection, stored, f"FROM stored WHERE ({condition}) IS NOT TRUE")
                     if name in conditions:
                         counts[name] = counts.get(name, 0) + len(stored) - len(kept)
@@ -281,7 +276,7 @@ class DeltaLake(copies.CopiedDestination):
         Rows that belong to no observation count as those of an interrupted load, so that a run may come in between.
         """
         tables, conditions = self.stored_tables, renaming.conditions
-        observations = tables.fetch(OBSERVATIONS, tables.columns_of(OBSERVATIONS))
+        observations = tables.fetch(OBSERVATIONS)
         count: int = observations["account"].to_pylist().count(renaming.old)
         if count:
             self.prepare(connection, renaming)
@@ -290,7 +285,7 @@ class DeltaLake(copies.CopiedDestination):
                     condition, others = conditions[name], f"account <> {sql.literal(renaming.new)}"
                     added = renaming.select(list(columns), f"stored WHERE {condition}", condition)
                     query = f"FROM stored WHERE {others} UNION ALL {added}"
-                    tables.replace(name, _query(connection, tables.fetch(name, columns), query))
+                    tables.replace(name, _query(connection, tables.fetch(name), query))
             renamed = renaming.select(observations.column_names, "stored", conditions[OBSERVATIONS])
             tables.replace(OBSERVATIONS, _query(connection, observations, renamed))
         return count

@@ -9,10 +9,10 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import duckdb
@@ -111,9 +111,8 @@ class LocalFiles:
 
     def adopt(self, source: Path, name: str) -> None:
         """Move a file or a folder into the lake, durably; a folder is merged into an existing one."""
-        target = self.root / name
-        for file in [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file()):
-            moved = target if file == source else target / file.relative_to(source)
+        for file in _files_of(source):
+            moved = self.root / name / file.relative_to(source)
             moved.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(file, moved)
             with moved.open("rb") as opened:
@@ -150,6 +149,11 @@ class LocalFiles:
 def without_password(url: str) -> str:
     """Return the URL without user and password."""
     return re.sub(r"//.*@", "//", url)
+
+
+def _files_of(source: Path) -> list[Path]:
+    """Return a file itself, or the files below a folder, in order."""
+    return [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
 
 
 def _raise(error: OSError) -> None:
@@ -225,11 +229,9 @@ class RemoteFiles:
 
     def read_pointer(self) -> str | None:
         """Return the current version, if there is one."""
-        with self._store() as store:
-            try:
-                return str(json.loads(store.cat_file(self._at(f"{DATASET}.json")))["version"])
-            except FileNotFoundError:
-                return None
+        with self._store() as store, suppress(FileNotFoundError):
+            return str(json.loads(store.cat_file(self._at(f"{DATASET}.json")))["version"])
+        return None
 
     def holding_lock(self) -> AbstractContextManager[None]:
         """Do nothing, because a store has no locks; a run reads the pointer again before it writes it."""
@@ -260,11 +262,9 @@ class RemoteFiles:
 
     def list_names(self, folder: str) -> list[str]:
         """Return the names in a folder; none if it does not exist."""
-        with self._store() as store:
-            try:
-                return sorted(path.rstrip("/").rpartition("/")[2] for path in store.ls(self._at(folder), detail=False))
-            except FileNotFoundError:
-                return []
+        with self._store() as store, suppress(FileNotFoundError):
+            return sorted(path.rstrip("/").rpartition("/")[2] for path in store.ls(self._at(folder), detail=False))
+        return []
 
     def size_bytes(self, folder: str) -> int:
         """Return the size of all files below a folder."""
@@ -274,9 +274,8 @@ class RemoteFiles:
     def adopt(self, source: Path, name: str) -> None:
         """Copy a file, or the files of a folder, into the lake."""
         with self._store() as store:
-            for file in [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file()):
-                target = name if file == source else f"{name}/{file.relative_to(source).as_posix()}"
-                store.put_file(str(file), self._at(target))
+            for file in _files_of(source):
+                store.put_file(str(file), self._at((PurePosixPath(name) / file.relative_to(source)).as_posix()))
 
     def share(self, files: Sequence[str], name: str) -> None:
         """Add files, as `find` returns them, to another folder as well."""

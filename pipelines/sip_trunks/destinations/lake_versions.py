@@ -79,7 +79,7 @@ class LakeVersions:
         return known[-1] if known else SNAPSHOT_ROWS
 
     def find_files(self, table: str) -> list[str]:
-        """Return the files of a table in the current version; none before the first run.
+        """Return the files of a table, or those of the reports, in the current version; none before the first run.
 
         Raises DestinationError if the files are missing.
         """
@@ -95,10 +95,6 @@ class LakeVersions:
                 "them from a backup, or move the lake away to start again"
             )
         return files
-
-    def find_reports(self, folder: str) -> list[str]:
-        """Return the files of the reports in the current version."""
-        return self.files.find(f"versions/{self.current}/{folder}") if self.current else []
 
     def table_bytes(self) -> int:
         """Return the size of the current version without the full snapshots."""
@@ -138,11 +134,9 @@ class LakeVersions:
                 files.adopt(draft / SNAPSHOT_ROWS, rows)
                 shutil.rmtree(draft / SNAPSHOT_ROWS)
             target = f"versions/{version}"
-            if before is not None:
-                unchanged = [name for name in TABLES if not any((draft / name).glob("*.parquet"))]
-                for folder in unchanged:
-                    if found := files.find(f"versions/{before}/{folder}"):
-                        files.share(found, f"{target}/{folder}")
+            for name in TABLES:
+                if not any((draft / name).glob("*.parquet")) and (unchanged := self.find_files(name)):
+                    files.share(unchanged, f"{target}/{name}")
             files.adopt(draft, target)
             files.link_rows(f"{target}/{SNAPSHOT_ROWS}", rows)
             self._refuse_other_run(before)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Rewritten
+    from sip_trunks.destinations.base import PartReader, Rewritten
     from sip_trunks.destinations.lake_storage import LakeFiles
     from sip_trunks.warehouse.rewriting import Rewriting
     from trunk_transforms.parse.batch import SnapshotBatch
@@ -49,26 +49,6 @@ _DLT_CONFIG = KEEPING_LOAD_IDS | {
     # Every version is a dataset of its own: there is no state to restore.
     "RESTORE_FROM_DESTINATION": "false",
 }
-
-
-@dataclass(frozen=True)
-class LakePartReader:
-    """Reads single accounts from one version of a lake. Holds no connection, so that it can be pickled."""
-
-    settings: Settings
-    version: str
-
-    @contextmanager
-    def reading(self, accounts: Collection[str], tables: Collection[str]) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Yield a read-only connection to these tables with the rows of these accounts."""
-        versions = LakeVersions(open_lake_files(self.settings), self.version)
-        condition = f"account IN ({', '.join(map(sql.literal, accounts))})" if accounts else "false"
-        with _connecting(versions.files) as connection:
-            for table in tables:
-                if files := versions.find_files(table):
-                    sql.show_files(connection, table, files, condition)
-            versions.files.confine(connection)
-            yield connection
 
 
 @dataclass(frozen=True)
@@ -192,7 +172,7 @@ class ParquetLake(Destination):
 
     def write_observations(self, connection: duckdb.DuckDBPyConnection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write `sip_trunk_snapshots` as a whole, with these rows for responses that are unchanged."""
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE observations AS FROM {sql.DATASET}.{_OBSERVATIONS}")
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE observations AS FROM {sql.OBSERVATIONS}")
         sql.insert_rows(connection, "observations", rows)
         file = self._new_file(_OBSERVATIONS, version_at(max(row["snapshot_at"] for row in rows)))
         connection.execute(f"COPY observations TO {sql.literal(file)} (FORMAT parquet, COMPRESSION zstd)")
@@ -274,21 +254,35 @@ class ParquetLake(Destination):
                     sql.show_files(connection, table, files)
             self._show_reports(connection, kind="VIEW")
             create_views(connection, partial(read_provider_catalog, self.settings), kind="VIEW")
-            if report_tables.has_runs(connection):
-                report_tables.create_runs(connection)
+            report_tables.create_runs(connection)
             self._versions.files.confine(connection)
             yield connection
 
     def _show_reports(self, connection: duckdb.DuckDBPyConnection, kind: str) -> None:
         """Show the stored reports as tables or views of the connection (`kind`)."""
-        for file in self._versions.find_reports(report_tables.REPORTS_SCHEMA):
+        for file in self._versions.find_files(report_tables.REPORTS_SCHEMA):
             report_tables.show_report(connection, name_of(file), file, kind)
 
-    def part_reader(self) -> LakePartReader:
+    def part_reader(self) -> PartReader:
         """Return a reader of single accounts of the current version. Raises NothingStoredError."""
         if self._versions.current is None:
             raise nothing_stored(self.location)
-        return LakePartReader(self.settings, self._versions.current)
+        return partial(_reading_part, self.settings, self._versions.current)
+
+
+@contextmanager
+def _reading_part(
+    settings: Settings, version: str, accounts: Collection[str], tables: Collection[str]
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a read-only connection to the rows of these accounts in these tables of a version."""
+    versions = LakeVersions(open_lake_files(settings), version)
+    condition = f"account IN ({', '.join(map(sql.literal, accounts))})" if accounts else "false"
+    with _connecting(versions.files) as connection:
+        for table in tables:
+            if files := versions.find_files(table):
+                sql.show_files(connection, table, files, condition)
+        versions.files.confine(connection)
+        yield connection
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from trunk_transforms import schema
 from trunk_transforms.schema.findings import AUDITED_RULES, FINDINGS_HISTORY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import duckdb
@@ -61,13 +61,13 @@ class ServerTables:
             return {}
         return {name: hint["data_type"] for name, hint in self.dataset.schema.tables[table]["columns"].items()}
 
-    def fetch(self, table: str, columns: Collection[str]) -> pa.Table:
-        """Return these columns of a table; JSON is text."""
+    def fetch(self, table: str, columns: Collection[str] | None = None) -> pa.Table:
+        """Return these columns of a table (default: all); JSON is text."""
         types = self.columns_of(table)
         # A number in JSON may exceed every column type; text carries it unchanged.
         selected = ", ".join(
             f"CAST({quoted(name)} AS TEXT) AS {quoted(name)}" if types[name] == "json" else quoted(name)
-            for name in columns
+            for name in columns or types
         )
         return self.query(f"SELECT {selected} FROM {quoted(table)}")
 
@@ -146,8 +146,7 @@ class DatabaseServer(copies.CopiedDestination):
 
     def load(self, connection: duckdb.DuckDBPyConnection, batch: SnapshotBatch) -> None:
         """Merge the snapshots with dlt, then write their rows of `sip_trunk_snapshots`. Raises DestinationError."""
-        for snapshot in batch.snapshots:
-            _refuse_nul(snapshot.rows)
+        _refuse_nul(snapshot.rows for snapshot in batch.snapshots)
         stored = state.read_stored_accounts(connection)
         is_half_done = self.is_half_done()
         loaded = self._run_dlt(partial(merging_source, batch, with_observations=False), _DLT_CONFIG)
@@ -197,10 +196,9 @@ class DatabaseServer(copies.CopiedDestination):
         names = [table.name for table in schema.TABLES if table.name in tables]
         rest = {name: tables[name] for name in names if name != OBSERVATIONS}
         for part in (rest, {OBSERVATIONS: tables[OBSERVATIONS]}):
-            for table in part.values():
-                _refuse_nul(table)
+            _refuse_nul(part.values())
             # This also replaces the rows of an interrupted run.
-            loaded = self._run_dlt(partial(writing_source, part, replaced=list(part)), config)
+            loaded = self._run_dlt(partial(writing_source, part, replaced=part), config)
         self._delete_old_schemas(loaded.schema_hash)
         self.copy_for_run(connection)
 
@@ -213,14 +211,10 @@ class DatabaseServer(copies.CopiedDestination):
 
         if not tables:
             return
-        for table in tables.values():
-            _refuse_nul(table)
+        _refuse_nul(tables.values())
         is_half_done = self.is_half_done()
-        dispositions = {
-            table: how
-            for table, how in ((FINDINGS_HISTORY, UPSERT), (AUDITED_RULES, "replace"))
-            if table.name in tables
-        }
+        how = {FINDINGS_HISTORY: UPSERT, AUDITED_RULES: "replace"}
+        dispositions = {table: how[table] for table in how if table.name in tables}
         source = partial(build_source, lambda name: [tables[name]], dispositions)
         loaded = self._run_dlt(source, _DLT_CONFIG | KEEPING_LOAD_IDS)
         if not is_half_done:
@@ -300,13 +294,13 @@ class DatabaseServer(copies.CopiedDestination):
         return counted.cast(pa.schema([*fields, ("trunk_count", pa.int64())]))
 
 
-def _refuse_nul(table: pa.Table) -> None:
+def _refuse_nul(tables: Iterable[pa.Table]) -> None:
     """Raise DestinationError if a text contains U+0000, which databases refuse or cut off."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    for field in table.schema:
-        texts = pc.list_flatten(table[field.name]) if isinstance(field.type, pa.ListType) else table[field.name]
+    for column, field in (pair for table in tables for pair in zip(table.columns, table.schema, strict=True)):
+        texts = pc.list_flatten(column) if isinstance(field.type, pa.ListType) else column
         nul = r"\u0000" if field.metadata == schema.JSON_FIELD else "\0"
         if pa.types.is_string(texts.type) and pc.any(pc.match_substring(texts, nul)).as_py():
             raise DestinationError(

@@ -68,7 +68,7 @@ def reporting_in_parts(
         history = frames.read_findings(connection, past) if "audit" in names else None
         if options.by and "counts" in names:
             # An unknown column is an error here, not in a worker.
-            with parts.reading((), stored_tables(["counts"], is_past=options.is_past)) as empty:
+            with parts((), stored_tables(["counts"], is_past=options.is_past)) as empty:
                 read_inputs(empty, ["counts"], options)
     groups = _group({name: account.trunk_count for name, account in stored.items()}, settings.dask.partition_rows)
     with _connecting(settings, scheduler) as client:
@@ -111,7 +111,7 @@ class DaskEngine:
 
     def work_on(self, accounts: tuple[str, ...], *, report: str, options: Options, job: Job) -> pd.DataFrame:
         """Return the result of a job for some accounts; workers call this."""
-        with self.parts.reading(accounts, stored_tables([report], is_past=options.is_past)) as connection:
+        with self.parts(accounts, stored_tables([report], is_past=options.is_past)) as connection:
             return job(read_inputs(connection, [report], options))
 
     def _gather(self, partitions: Any) -> list[pd.DataFrame]:
