@@ -77,7 +77,7 @@ def _show(destination: Destination, cutoff: datetime | None) -> None:
     print(f"location   {destination.location}")
     if cutoff is not None:
         with destination.reading() as connection:
-            counts = count_rows(connection, deletion_before(connection, cutoff).conditions)
+            counts = count_rows(connection, deletion_before(connection, cutoff))
         print(f"older than {format_moment(cutoff)}")
         print_table(["table", "rows_to_drop"], list(counts.items()))
     if size is not None:

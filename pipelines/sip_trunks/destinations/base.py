@@ -55,9 +55,8 @@ class NamedDestination(Protocol):
 class ReadableDestination(NamedDestination, Protocol):
     """The members that readers use: reports, SQL, the notebook, export."""
 
-    @property
-    def is_atomic(self) -> bool:
-        """Whether a run becomes visible as a whole; if not, one table may be ahead of another for a short time."""
+    is_atomic: bool
+    """Whether a run becomes visible as a whole; if not, one table may be ahead of another for a short time."""
 
     def exists(self) -> bool:
         """Whether anything is stored."""
@@ -87,14 +86,11 @@ class ReadableDestination(NamedDestination, Protocol):
 class WritableDestination(NamedDestination, Protocol):
     """The members that a run uses. It works on a private draft (`working`), which readers see after `publish`."""
 
-    @property
-    def publishes_reports(self) -> bool:
-        """Whether the destination also stores the reports of a run."""
+    publishes_reports: bool
+    """Whether the destination also stores the reports of a run."""
 
-    @property
-    def max_batch_trunks(self) -> int | None:
-        """Number of trunks after which a run begins another load; None if each run is a single load."""
-        return None
+    max_batch_trunks: int | None = None
+    """Number of trunks after which a run begins another load; None if each run is a single load."""
 
     def discard_work(self) -> None:
         """Delete everything that an interrupted run has left behind."""
@@ -130,15 +126,13 @@ class WritableDestination(NamedDestination, Protocol):
 class MaintainableDestination(NamedDestination, Protocol):
     """The members that preflight, status, schedules, transfer and retention use."""
 
+    alternative: str | None = None
+    """Another value of `--destination` to suggest to a user; None if there is no suggestion."""
+
     @property
     def written_folders(self) -> tuple[Path, ...]:
         """Folders on this machine that a run writes to, apart from the data directory."""
         return ()
-
-    @property
-    def alternative(self) -> str | None:
-        """Another value of `--destination` to suggest to a user; None if there is no suggestion."""
-        return None
 
     @property
     def residual_data(self) -> str | None:

@@ -160,7 +160,4 @@ def _copy(
             is_list = isinstance(rows.schema.field(column).type, pa.ListType)
             value = f"{'to_json' if is_list else json_as}({value})"
         values.append(f"{value}::{schema.SQL_TYPES[kind]} AS {quoted(column)}")
-    connection.register("copied", rows)
-    table = f"{sql.DATASET}.{quoted(name)}"
-    connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT {', '.join(values)} FROM copied")
-    connection.unregister("copied")
+    sql.write_table(connection, f"{sql.DATASET}.{name}", rows, f"SELECT {', '.join(values)} FROM given_rows")

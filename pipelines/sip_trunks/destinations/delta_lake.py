@@ -22,12 +22,12 @@ from sip_trunks.core.errors import ConfigError, MissingExtraError
 from sip_trunks.core.files import write_whole
 from sip_trunks.core.settings import refuse_characters
 from sip_trunks.destinations import copies
-from sip_trunks.destinations.base import ReclaimableSpace
+from sip_trunks.destinations.base import ReclaimableSpace, Rewritten
 from sip_trunks.destinations.copies import OBSERVATIONS, TABLES
 from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, using_dlt, writing_source
 from sip_trunks.destinations.lake_storage import local_folder, without_password
 from sip_trunks.warehouse import sql
-from sip_trunks.warehouse.rewriting import Renaming
+from sip_trunks.warehouse.rewriting import Renaming, Rewriting
 from trunk_transforms import schema
 from trunk_transforms.history.after_load import drop_unobserved, tables_after
 
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-    from sip_trunks.destinations.base import Rewritten
-    from sip_trunks.warehouse.rewriting import Rewriting
     from trunk_transforms.parse.batch import SnapshotBatch
 
 T = TypeVar("T")

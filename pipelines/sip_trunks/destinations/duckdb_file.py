@@ -22,9 +22,8 @@ import duckdb
 
 from sip_trunks.core.errors import DestinationError, first_line, nothing_stored
 from sip_trunks.core.files import move_whole
-from sip_trunks.destinations.base import Destination, ReclaimableSpace
+from sip_trunks.destinations.base import Destination, ReclaimableSpace, Rewritten
 from sip_trunks.warehouse import sql, state
-from sip_trunks.warehouse.rewriting import change_rows
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import Rewritten
     from sip_trunks.warehouse.rewriting import Rewriting
     from trunk_transforms.parse.batch import SnapshotBatch
 
@@ -201,7 +199,7 @@ class DuckDBFile(Destination):
         with self.working() as connection:
             rewriting.prepare(connection)
             names = [table.name for table in schema.EVERY_TABLE]
-            yield connection, change_rows(connection, sql.DATASET, names, rewriting.conditions, rewriting.change)
+            yield connection, rewriting.apply(connection, sql.DATASET, names)
         self._compact()
 
     def _compact(self) -> None:
@@ -352,9 +350,7 @@ def _write_stale_keys(connection: duckdb.DuckDBPyConnection, batch: SnapshotBatc
         )
         if len(keys):
             stale[resource] = f"{_WORK}.{resource.name}"
-            connection.register("keys", keys)
-            connection.execute(f"CREATE TABLE {stale[resource]} AS FROM keys")
-            connection.unregister("keys")
+            sql.write_table(connection, stale[resource], keys)
     return stale
 
 

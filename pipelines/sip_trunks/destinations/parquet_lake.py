@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from sip_trunks.core.errors import DestinationError, first_line, nothing_stored
-from sip_trunks.destinations.base import Destination, ReclaimableSpace
+from sip_trunks.destinations.base import Destination, PartReader, ReclaimableSpace, Rewritten
 from sip_trunks.destinations.dlt_pipeline import KEEPING_LOAD_IDS, load_with_dlt, writing_source
-from sip_trunks.destinations.lake_storage import open_lake_files
+from sip_trunks.destinations.lake_storage import LakeFiles, open_lake_files
 from sip_trunks.destinations.lake_versions import SNAPSHOT_ROWS, TABLES, Compaction, LakeVersions, name_of, version_at
 from sip_trunks.warehouse import report_tables, sql
 from trunk_transforms import schema
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
-    from sip_trunks.destinations.base import PartReader, Rewritten
-    from sip_trunks.destinations.lake_storage import LakeFiles
     from sip_trunks.warehouse.rewriting import Rewriting
     from trunk_transforms.parse.batch import SnapshotBatch
 

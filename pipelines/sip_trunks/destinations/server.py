@@ -19,6 +19,7 @@ from sip_trunks.destinations import copies
 from sip_trunks.destinations.copies import OBSERVATIONS
 from sip_trunks.destinations.dlt_pipeline import (
     KEEPING_LOAD_IDS,
+    Loaded,
     load_with_dlt,
     merging_source,
     using_dlt,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from dlt.extract import DltSource
 
     from sip_trunks.destinations.base import Rewritten
-    from sip_trunks.destinations.dlt_pipeline import Loaded
     from sip_trunks.warehouse.rewriting import Rewriting
     from trunk_transforms.parse.batch import SnapshotBatch
 

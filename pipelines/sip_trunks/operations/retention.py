@@ -8,7 +8,7 @@ and as a whole if it is atomic. The reports are written again from the remaining
 """
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -21,7 +21,7 @@ from sip_trunks.destinations.base import Destination
 from sip_trunks.run.pending import delete_unnamed_page, mark_page, unmark_page
 from sip_trunks.warehouse import findings, report_tables, sql, state
 from sip_trunks.warehouse.report_tables import LOGS, REPORTS_SCHEMA
-from sip_trunks.warehouse.rewriting import Deletion, Rewriting, change_rows
+from sip_trunks.warehouse.rewriting import Count, Deletion, Rewriting
 from trunk_transforms import schema
 from trunk_transforms.schema.findings import FINDINGS_HISTORY
 
@@ -61,14 +61,10 @@ def _any_of(conditions: Sequence[str]) -> str:
     return " OR ".join(f"({condition})" for condition in conditions) or "account IS NULL"
 
 
-def count_rows(connection: duckdb.DuckDBPyConnection, conditions: Mapping[str, str]) -> dict[str, int]:
-    """Return the number of rows that meet these conditions, by table."""
-
-    def count(table: str, _columns: Collection[str], condition: str) -> str:
-        return f"SELECT count(*) FROM {table} WHERE {condition}"
-
-    counts = change_rows(connection, sql.DATASET, conditions, conditions, count)
-    return counts | change_rows(connection, REPORTS_SCHEMA, LOGS, conditions, count)
+def count_rows(connection: duckdb.DuckDBPyConnection, deletion: Deletion) -> dict[str, int]:
+    """Return the number of rows to delete by table."""
+    count = Count(deletion.conditions)
+    return count.apply(connection, sql.DATASET, count.conditions) | count.apply(connection, REPORTS_SCHEMA, LOGS)
 
 
 def compact(settings: Settings, destination: Destination, deletion: Deletion) -> dict[str, int]:
@@ -98,8 +94,7 @@ def rewrite(settings: Settings, destination: Destination, rewriting: Rewriting) 
                 span = state.read_observation_span(connection)
             publishes_reports = destination.publishes_reports
             if publishes_reports:
-                logs = change_rows(connection, REPORTS_SCHEMA, LOGS, rewriting.conditions, rewriting.change)
-                counts.update(logs)
+                counts.update(rewriting.apply(connection, REPORTS_SCHEMA, LOGS))
             if span and (findings.has_reports if publishes_reports else findings.has_audit)(connection):
                 with _logging_errors("the reports"):
                     inputs = publish_reports(connection, settings, span[1], destination)

@@ -8,21 +8,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from sip_trunks.warehouse import sql
 from sip_trunks.warehouse.changes import EVER, changed_trunks_query, credentials_query, difference_query, steps_query
 from sip_trunks.warehouse.columns import list_selected, show_columns
 from sip_trunks.warehouse.findings import lives_query, rules_query
-from sip_trunks.warehouse.sql import (
-    ASSIGNMENTS_HISTORY,
-    DATASET,
-    DRIFT,
-    HISTORY,
-    OBSERVATIONS,
-    TRUNKS,
-    exists,
-    literal,
-    quoted,
-    read_columns,
-)
+from sip_trunks.warehouse.sql import ASSIGNMENTS_HISTORY, DATASET, DRIFT, HISTORY, OBSERVATIONS, TRUNKS, literal, quoted
 from sip_trunks.warehouse.state import known_accounts, refuse_unknown_columns
 from trunk_transforms import schema
 from trunk_transforms.audit.past import PAST
@@ -43,7 +33,7 @@ def read_trunks(
     """
     later = {c.name: f"NULL::{schema.SQL_TYPES[c.type]}" for c in schema.API_COLUMNS}
     table = schema.SIP_TRUNKS if as_of is None else schema.SIP_TRUNKS_HISTORY
-    shown = later | show_columns(schema.SIP_TRUNKS, read_columns(connection, table.name))
+    shown = later | show_columns(schema.SIP_TRUNKS, sql.read_columns(connection, table.name))
     columns = list(shown) if columns is None else columns
     refuse_unknown_columns(columns, shown)
     variants = [name + schema.VARIANT_SUFFIX for name in columns if name + schema.VARIANT_SUFFIX in shown]
@@ -79,7 +69,7 @@ def read_changes(
     last snapshot and the one before it.
     """
     stored, begin, end = _history(connection), _at(since) if since else None, _at(as_of)
-    is_assigned = exists(connection, schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name)
+    is_assigned = sql.exists(connection, schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name)
     if is_log:
         query = steps_query(stored, begin or EVER, end, is_assigned=is_assigned)
     else:
@@ -145,7 +135,7 @@ def read_assignments(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> 
             AND versions.valid_from <= {moment} AND (versions.valid_to > {moment} OR versions.valid_to IS NULL)
         ORDER BY assigned.account, assigned.trunk_id
     """
-    if not exists(connection, schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name):
+    if not sql.exists(connection, schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name):
         query = """
             SELECT '' AS account, 0::BIGINT AS trunk_id, true AS has_inbound_assistant, '' AS assistants,
                 now() AS since, now() AS unchanged_since WHERE false
@@ -181,8 +171,7 @@ def derive_changes(before: pd.DataFrame, after: pd.DataFrame, *, as_of: datetime
     with duckdb.connect() as connection:
         connection.execute(f"SET TimeZone = 'UTC'; CREATE SCHEMA {DATASET}")
         for name, rows in {HISTORY: versions, OBSERVATIONS: observations, DRIFT: drift}.items():
-            connection.register("given_rows", pa.Table.from_pandas(rows, preserve_index=False))
-            connection.execute(f"CREATE TABLE {name} AS FROM given_rows")
+            sql.write_table(connection, name, pa.Table.from_pandas(rows, preserve_index=False))
         if _history(connection).get("allowed_inbound_ips") == "VARCHAR":
             connection.execute(f"ALTER TABLE {HISTORY} ALTER allowed_inbound_ips TYPE JSON")
         return read_changes(connection, None, as_of, is_log=True)
@@ -228,7 +217,7 @@ def read_audited_rules(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame | 
 
 def _history(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """Return the SQL types of the stored columns of the history, by column."""
-    return read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
+    return sql.read_columns(connection, schema.SIP_TRUNKS_HISTORY.name)
 
 
 def _at(moment: datetime) -> str:

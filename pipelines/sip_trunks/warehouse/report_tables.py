@@ -6,19 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from sip_trunks.warehouse import sql
 from sip_trunks.warehouse.findings import OLD_LOG, create_findings
-from sip_trunks.warehouse.sql import (
-    OBSERVATIONS,
-    comment_on,
-    create_view,
-    exists,
-    file_literal,
-    insert_rows,
-    literal,
-    quoted,
-    read_tables,
-    transaction,
-)
+from sip_trunks.warehouse.sql import OBSERVATIONS, file_literal, literal, quoted
 from trunk_transforms.schema import reports as report_schema
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS, SQL_TYPES
 
@@ -46,11 +36,9 @@ def write_report(
     import pyarrow as pa
 
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
-    connection.register("report_frame", pa.Table.from_pandas(frame, preserve_index=False))
     table = f"{REPORTS_SCHEMA}.{quoted(declared.name)}"
-    connection.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * FROM report_frame")
-    connection.unregister("report_frame")
-    comment_on(connection, "TABLE", table, f"{question} {declared.grain}", declared.meanings)
+    sql.write_table(connection, table, pa.Table.from_pandas(frame, preserve_index=False))
+    sql.comment_on(connection, "TABLE", table, f"{question} {declared.grain}", declared.meanings)
 
 
 def read_report(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[list[str], list[tuple[Any, ...]]] | None:
@@ -69,21 +57,21 @@ def show_report(connection: duckdb.DuckDBPyConnection, name: str, file: str, kin
     connection.execute(f"CREATE {kind} {table} AS FROM read_parquet({file_literal(file)}, hive_partitioning = false)")
     declared = {table.name: table for table in (*(r.table for r in report_schema.REPORTS.values()), *_RUN_LOGS)}
     if kind == "VIEW" and name in declared:
-        stored = read_tables(connection, REPORTS_SCHEMA)[name]  # another release may have written other columns
+        stored = sql.read_tables(connection, REPORTS_SCHEMA)[name]  # another release may have written other columns
         meanings = {column: text for column, text in declared[name].meanings.items() if column in stored}
-        comment_on(connection, kind, table, declared[name].grain, meanings)
+        sql.comment_on(connection, kind, table, declared[name].grain, meanings)
 
 
 def copy_reports(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """Write each report to a Parquet file in the folder."""
-    for name in read_tables(connection, REPORTS_SCHEMA):
+    for name in sql.read_tables(connection, REPORTS_SCHEMA):
         file = literal(folder / f"{name}.parquet")
         connection.execute(f"COPY {REPORTS_SCHEMA}.{quoted(name)} TO {file} (FORMAT parquet, COMPRESSION zstd)")
 
 
 def drop_reports(connection: duckdb.DuckDBPyConnection) -> None:
     """Delete the reports, but keep the logs."""
-    for name in read_tables(connection, REPORTS_SCHEMA):
+    for name in sql.read_tables(connection, REPORTS_SCHEMA):
         if name not in LOGS:
             connection.execute(f"DROP TABLE {REPORTS_SCHEMA}.{quoted(name)}")
     create_findings(connection)
@@ -99,8 +87,8 @@ def write_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[Mapping[str
 
     The rows of other runs are kept.
     """
-    with transaction(connection):
-        stored_tables = read_tables(connection, REPORTS_SCHEMA)
+    with sql.transaction(connection):
+        stored_tables = sql.read_tables(connection, REPORTS_SCHEMA)
         if any(set(declared.names) - set(stored_tables.get(declared.name, ())) for declared in _RUN_LOGS):
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
             for declared in _RUN_LOGS:
@@ -120,7 +108,7 @@ def write_runs(connection: duckdb.DuckDBPyConnection, runs: Sequence[Mapping[str
             replaced = ", ".join(literal(run["started_at"]) for run in changed)
             connection.execute(f"DELETE FROM {REPORTS_SCHEMA}.{RUNS} WHERE started_at IN ({replaced})")
             for declared, rows in zip(_RUN_LOGS, (changed, failures), strict=True):
-                insert_rows(connection, f"{REPORTS_SCHEMA}.{declared.name}", rows, declared.names)
+                sql.insert_rows(connection, f"{REPORTS_SCHEMA}.{declared.name}", rows, declared.names)
 
 
 def _create_log(connection: duckdb.DuckDBPyConnection, declared: schema.Table) -> None:
@@ -128,7 +116,7 @@ def _create_log(connection: duckdb.DuckDBPyConnection, declared: schema.Table) -
     table, columns = f"{REPORTS_SCHEMA}.{declared.name}", [f"{c.name} {SQL_TYPES[c.type]}" for c in declared.columns]
     connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)})")
     connection.execute("; ".join(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {column}" for column in columns))
-    comment_on(connection, "TABLE", table, declared.grain, declared.meanings)
+    sql.comment_on(connection, "TABLE", table, declared.grain, declared.meanings)
 
 
 def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
@@ -136,14 +124,14 @@ def create_runs(connection: duckdb.DuckDBPyConnection) -> None:
 
     Columns that the run log of an earlier release lacks are null.
     """
-    stored = read_tables(connection, REPORTS_SCHEMA)
+    stored = sql.read_tables(connection, REPORTS_SCHEMA)
     if RUNS not in stored:
         return
     columns = report_schema.RUNS.columns
     names = [c.name if c.name in stored[RUNS] else f"NULL::{SQL_TYPES[c.type]} AS {c.name}" for c in columns]
-    create_view(connection, report_schema.RUNS, f"SELECT {', '.join(names)} FROM {REPORTS_SCHEMA}.{RUNS}")
-    if FAILURES in stored and exists(connection, SIP_TRUNK_SNAPSHOTS.name):
-        create_view(connection, report_schema.ACCOUNT_RUNS, _ACCOUNT_RUNS)
+    sql.create_view(connection, report_schema.RUNS, f"SELECT {', '.join(names)} FROM {REPORTS_SCHEMA}.{RUNS}")
+    if FAILURES in stored and sql.exists(connection, SIP_TRUNK_SNAPSHOTS.name):
+        sql.create_view(connection, report_schema.ACCOUNT_RUNS, _ACCOUNT_RUNS)
 
 
 _ACCOUNT_RUNS = f"""

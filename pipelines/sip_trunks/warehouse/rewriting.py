@@ -16,7 +16,7 @@ from trunk_transforms import schema
 from trunk_transforms.schema.reports import ACCOUNT_FAILURES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
@@ -56,25 +56,15 @@ class Rewriting(Protocol):
         """Return statements that create in another database what `prepare` created in the connection."""
         return []
 
-
-def change_rows(
-    connection: DuckDBPyConnection,
-    dataset: str,
-    tables: Iterable[str],
-    conditions: Mapping[str, str],
-    statement: Callable[[str, Collection[str], str], str],
-) -> dict[str, int]:
-    """Execute a statement, such as `Rewriting.change`, for each of these tables that is stored and has a condition.
-
-    Returns the number of rows that each statement changed or counted, by table.
-    """
-    stored, counts = read_tables(connection, dataset), {}
-    with transaction(connection):
-        for name in tables:
-            if name in stored and name in conditions:
-                query = statement(f"{dataset}.{name}", stored[name], conditions[name])
-                ((counts[name],),) = connection.execute(query).fetchall()
-    return counts
+    def apply(self, connection: DuckDBPyConnection, dataset: str, tables: Iterable[str]) -> dict[str, int]:
+        """Change the rows of those of these tables that are stored; return the number of changed rows by table."""
+        stored, counts = read_tables(connection, dataset), {}
+        with transaction(connection):
+            for name in tables:
+                if name in stored and name in self.conditions:
+                    query = self.change(f"{dataset}.{name}", stored[name], self.conditions[name])
+                    ((counts[name],),) = connection.execute(query).fetchall()
+        return counts
 
 
 @dataclass
@@ -90,6 +80,14 @@ class Deletion(Rewriting):
     def select(self, columns: Sequence[str], source: str, condition: str) -> str:
         """Return the query of the other rows."""
         return f"SELECT {', '.join(map(quoted, columns))} FROM {source} WHERE ({condition}) IS NOT TRUE"
+
+
+class Count(Deletion):
+    """Counts the rows that a deletion would delete."""
+
+    def change(self, table: str, _columns: Collection[str], condition: str) -> str:
+        """Return the query of the number of rows."""
+        return f"SELECT count(*) FROM {table} WHERE {condition}"
 
 
 @dataclass

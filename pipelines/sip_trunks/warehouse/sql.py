@@ -124,6 +124,15 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
+def write_table(
+    connection: duckdb.DuckDBPyConnection, table: str, rows: object, query: str = "FROM given_rows"
+) -> None:
+    """Create or replace a table with Arrow rows, or with the result of a query of them, as `given_rows`."""
+    connection.register("given_rows", rows)
+    connection.execute(f"CREATE OR REPLACE TABLE {table} AS {query}")
+    connection.unregister("given_rows")
+
+
 def insert_rows(
     connection: duckdb.DuckDBPyConnection,
     table: str,

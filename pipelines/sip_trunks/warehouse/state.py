@@ -16,18 +16,9 @@ import duckdb
 
 from sip_trunks.core.errors import ConfigError, UsageError, name_some, suggest
 from sip_trunks.core.settings import PSEUDONYMS
+from sip_trunks.warehouse import sql
 from sip_trunks.warehouse.columns import list_selected, show_columns
-from sip_trunks.warehouse.sql import (
-    DATASET,
-    DRIFT,
-    OBSERVATIONS,
-    TRUNKS,
-    TYPES_BY_SQL,
-    exists,
-    literal,
-    read_columns,
-    read_tables,
-)
+from sip_trunks.warehouse.sql import DATASET, DRIFT, OBSERVATIONS, TRUNKS, TYPES_BY_SQL, literal
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
@@ -108,7 +99,7 @@ def refuse_unknown_accounts(connection: duckdb.DuckDBPyConnection, names: Sequen
 
 def count_trunks_by(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> pa.Table:
     """Return the number of current trunks by these columns, as `trunk_count`. Raises UsageError if one is unknown."""
-    shown = show_columns(schema.SIP_TRUNKS, read_columns(connection, schema.SIP_TRUNKS.name))
+    shown = show_columns(schema.SIP_TRUNKS, sql.read_columns(connection, schema.SIP_TRUNKS.name))
     refuse_unknown_columns(columns, shown)
     groups, names = ", ".join(shown[n] for n in columns), list_selected({name: shown[name] for name in columns})
     query = f"SELECT {names}, count(*) AS trunk_count FROM {TRUNKS} AS stored GROUP BY {groups}"
@@ -121,7 +112,7 @@ def count_trunks_by(connection: duckdb.DuckDBPyConnection, columns: Sequence[str
 def read_stored_accounts(connection: duckdb.DuckDBPyConnection) -> dict[str, StoredAccount]:
     """Return the last snapshot of each stored account, by account."""
     sha256 = "assignments_sha256"
-    if sha256 not in read_columns(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
+    if sha256 not in sql.read_columns(connection, schema.SIP_TRUNK_SNAPSHOTS.name):
         sha256 = "NULL"
     rows = _query_observations(
         connection,
@@ -157,7 +148,7 @@ def count_observations(connection: duckdb.DuckDBPyConnection, account: str) -> i
 
 def _query_observations(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
     """Return the rows of a query; no rows if no observation was ever stored."""
-    return connection.execute(query).fetchall() if exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name) else []
+    return connection.execute(query).fetchall() if sql.exists(connection, schema.SIP_TRUNK_SNAPSHOTS.name) else []
 
 
 def read_stored_versions(
@@ -191,7 +182,7 @@ def read_drift(connection: duckdb.DuckDBPyConnection, since: datetime | None = N
 
 def read_envelope_keys(connection: duckdb.DuckDBPyConnection, account: str) -> set[str]:
     """Return the undeclared keys beside the records that earlier snapshots of the account had."""
-    if not exists(connection, schema.SCHEMA_DRIFT.name):
+    if not sql.exists(connection, schema.SCHEMA_DRIFT.name):
         return set()
     query = f"SELECT column_name FROM {DATASET}.{schema.SCHEMA_DRIFT.name} WHERE account = {literal(account)}"
     return {name for (name,) in connection.execute(f"{query} AND kind = 'new_envelope_key'").fetchall()}
@@ -201,7 +192,7 @@ def read_known_types(
     connection: duckdb.DuckDBPyConnection, resource: schema.Resource = schema.TRUNKS
 ) -> dict[str, schema.ColumnType]:
     """Return the types of undeclared columns that earlier runs stored, by column."""
-    declared, columns = resource.current.names, read_columns(connection, resource.name)
+    declared, columns = resource.current.names, sql.read_columns(connection, resource.name)
     return {name: TYPES_BY_SQL[t] for name, t in columns.items() if name not in declared and t in TYPES_BY_SQL}
 
 
@@ -224,7 +215,7 @@ def refuse_unknown_fields(settings: Settings, connection: duckdb.DuckDBPyConnect
     undeclared = [name for name in settings.pseudonymize if name not in PSEUDONYMS]
     if not undeclared:
         return
-    tables = read_tables(connection) if connection else {}
+    tables = sql.read_tables(connection) if connection else {}
     stored = {name for resource in schema.RESOURCES for name in tables.get(resource.name, ())}
     for name in undeclared:
         if name in stored or any(re.fullmatch(f"{re.escape(name)}_[0-9a-f]{{8}}", other) for other in stored):

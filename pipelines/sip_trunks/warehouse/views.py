@@ -18,17 +18,7 @@ from sip_trunks.warehouse import sql
 from sip_trunks.warehouse.changes import difference_query, steps_query
 from sip_trunks.warehouse.columns import as_moment, has_derived, list_selected, name_column, select_view
 from sip_trunks.warehouse.findings import create_findings
-from sip_trunks.warehouse.sql import (
-    ASSIGNMENTS,
-    DATASET,
-    HISTORY,
-    OBSERVATIONS,
-    TRUNKS,
-    comment_on,
-    create_view,
-    literal,
-    quoted,
-)
+from sip_trunks.warehouse.sql import ASSIGNMENTS, DATASET, HISTORY, OBSERVATIONS, TRUNKS, literal, quoted
 from sip_trunks.warehouse.state import DRIFT_QUERY
 from trunk_transforms import schema
 from trunk_transforms.enrich import number_patterns as patterns
@@ -83,19 +73,19 @@ def create_views(
                 is_assigned = table is schema.SIP_TRUNKS and schema.SIP_TRUNK_ASSIGNMENTS.name in stored
                 _create_view_of(connection, table, stored[table.name], kind, is_assigned=is_assigned)
         if _TRUNKS in stored:
-            create_view(connection, report_schema.TRUNK_COUNTS, _COUNTS)
+            sql.create_view(connection, report_schema.TRUNK_COUNTS, _COUNTS)
         if history and has_observations:
             _create_macro(connection, report_schema.TRUNKS_AS_OF, _trunks_as_of(history))
-            create_view(connection, report_schema.SIP_TRUNK_ALLOWED_IPS_HISTORY, _ALLOWED_IPS)
-            create_view(connection, report_schema.TRUNK_LIFETIMES, _LIFETIMES)
-            create_view(connection, report_schema.TRUNK_COUNTS_DAILY, _DAILY_COUNTS)
+            sql.create_view(connection, report_schema.SIP_TRUNK_ALLOWED_IPS_HISTORY, _ALLOWED_IPS)
+            sql.create_view(connection, report_schema.TRUNK_LIFETIMES, _LIFETIMES)
+            sql.create_view(connection, report_schema.TRUNK_COUNTS_DAILY, _DAILY_COUNTS)
         if has_observations and schema.SCHEMA_DRIFT.name in stored:
             has_load_ids = "_dlt_load_id" in stored[schema.SIP_TRUNK_SNAPSHOTS.name]
-            create_view(connection, schema.DRIFT, _joining(DRIFT_QUERY, has_load_ids=has_load_ids))
+            sql.create_view(connection, schema.DRIFT, _joining(DRIFT_QUERY, has_load_ids=has_load_ids))
             if history:
                 is_assigned = schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name in stored
                 steps = _joining(steps_query(history, is_assigned=is_assigned), has_load_ids=has_load_ids)
-                create_view(connection, report_schema.SIP_TRUNK_CHANGES, steps)
+                sql.create_view(connection, report_schema.SIP_TRUNK_CHANGES, steps)
                 moments = as_moment("since"), as_moment("as_of")
                 between = difference_query(history, *moments, is_assigned=is_assigned)
                 _create_macro(connection, report_schema.CHANGES_BETWEEN, _joining(between, has_load_ids=has_load_ids))
@@ -103,7 +93,7 @@ def create_views(
         for name, (meaning, meanings) in schema.DLT_TABLES.items():
             if name in stored:
                 comments = {column: meanings.get(column, "") for column in stored[name]}
-                comment_on(connection, kind, f"{DATASET}.{name}", meaning, comments)
+                sql.comment_on(connection, kind, f"{DATASET}.{name}", meaning, comments)
 
 
 def _joining(query: str, *, has_load_ids: bool) -> str:
@@ -130,9 +120,7 @@ def write_audit(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.T
     """Create or replace the tables of an audit and their views, in a database that can be written."""
     for table in schema.AUDIT_TABLES:
         if table.name in tables:
-            connection.register("audit_rows", tables[table.name])
-            connection.execute(f"CREATE OR REPLACE TABLE {DATASET}.{table.name} AS FROM audit_rows")
-            connection.unregister("audit_rows")
+            sql.write_table(connection, f"{DATASET}.{table.name}", tables[table.name])
             _create_view_of(connection, table, sql.read_columns(connection, table.name), "TABLE")
     create_findings(connection)
 
@@ -163,9 +151,9 @@ def _create_view_of(
     query = f"SELECT {list_selected(columns)} FROM {source}"
     connection.execute(f"CREATE OR REPLACE VIEW main.{table.name} AS {query}")
     meanings = {name: describe_column(table, name) for name in columns}
-    comment_on(connection, "VIEW", f"main.{table.name}", table.grain, meanings)
+    sql.comment_on(connection, "VIEW", f"main.{table.name}", table.grain, meanings)
     meanings = {name: describe_column(table, name_column(table, name)) for name in stored}
-    comment_on(connection, kind, f"{DATASET}.{table.name}", table.grain, meanings)
+    sql.comment_on(connection, kind, f"{DATASET}.{table.name}", table.grain, meanings)
 
 
 def describe_column(table: schema.Table, name: str) -> str:
