@@ -11,7 +11,7 @@ from sip_trunks.operations.monitoring.prometheus import rename_metrics
 from sip_trunks.operations.monitoring.webhook import rename_notifications
 from sip_trunks.operations.retention import rewrite
 from sip_trunks.run.pending import rename_pending
-from sip_trunks.run.result import with_name
+from sip_trunks.run.result import rename_entries
 from sip_trunks.run.run_log import rename_failures
 from sip_trunks.warehouse.rewriting import Renaming
 
@@ -45,12 +45,7 @@ def _rename_last_run(settings: Settings, old: str, new: str | None) -> None:
     """Rename the account in the record of the last run, which `status` shows; details of drift quote its values."""
     try:
         noted = json.loads(settings.last_run_path.read_text("utf-8"))
-        entries = [entry for entry in noted["accounts"] if new or entry["account"] != old]
-        for entry in entries:
-            if new and entry["account"] == old:
-                drift = [seen | {"account": new} for seen in entry.get("drift", ())]
-                error = entry["error"] and with_name(entry["error"], old, new)
-                entry |= {"account": new, "drift": drift, "error": error}
+        entries = rename_entries(noted["accounts"], old, new)
     except (OSError, ValueError, LookupError, TypeError):
         return
     write_whole(settings.last_run_path, json.dumps(noted | {"accounts": entries}, indent=1).encode())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sip_trunks.core.files import write_whole
-from sip_trunks.run.result import AccountResult, RunResult, with_name
+from sip_trunks.run.result import RunResult, rename_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,20 +55,12 @@ def follow_up_pending(settings: Settings) -> Iterator[tuple[list[RunResult], Cal
 
 def rename_pending(settings: Settings, old: str, new: str | None) -> None:
     """Rename an account in the noted results; if `new` is None, delete it from them. Raises OSError."""
-
-    def renamed(entry: AccountResult, name: str) -> AccountResult:
-        drift = tuple(replace(seen, account=name) for seen in entry.drift)
-        return replace(entry, account=name, drift=drift, error=entry.error and with_name(entry.error, old, name))
-
     for path in settings.state_dir.glob(_PATTERN):
-        for result in _read(path):
-            accounts = [entry for entry in result.accounts if new or entry.account != old]
-            entries = tuple(renamed(entry, new) if new and entry.account == old else entry for entry in accounts)
-            stored = {account: last for account, last in result.stored.items() if account != old}
-            if new and old in result.stored:
-                stored[new] = result.stored[old]
-            kept = replace(result, accounts=entries, stored=stored, warnings=())
-            write_whole(path, msgspec.json.encode(kept))
+        for result in map(msgspec.to_builtins, _read(path)):
+            kept = [(account, last) for account, last in result["stored"].items() if new or account != old]
+            stored = {new if account == old else account: last for account, last in kept}
+            changed = {"accounts": rename_entries(result["accounts"], old, new), "stored": stored, "warnings": ()}
+            write_whole(path, msgspec.json.encode(result | changed))
 
 
 def mark_page(settings: Settings) -> None:

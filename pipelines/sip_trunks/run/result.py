@@ -148,6 +148,20 @@ def with_name(text: str, account: str, name: str) -> str:
     return re.sub(rf"(?<![\w.-]){re.escape(account)}(?![\w-])", name, text)
 
 
+def rename_entries(entries: Iterable[Mapping[str, Any]], old: str, new: str | None) -> list[Mapping[str, Any]]:
+    """Return results of accounts, as plain values, with an account renamed; without it if `new` is None."""
+    kept = []
+    for entry in entries:
+        if entry["account"] != old:
+            kept.append(entry)
+        elif new:
+            drift = {"drift": [{**seen, "account": new} for seen in entry["drift"]]} if "drift" in entry else {}
+            kept.append(
+                {**entry, **drift, "account": new, "error": entry["error"] and with_name(entry["error"], old, new)}
+            )
+    return kept
+
+
 def describe_failures(failed: Iterable[tuple[str, str]]) -> list[str]:
     """Return one line for each error, with the accounts that failed with it; only the first ones if there are many."""
     accounts_by_error: dict[str, list[str]] = defaultdict(list)

@@ -17,7 +17,7 @@ import msgspec
 from sip_trunks import __version__
 from sip_trunks.core.errors import describe_error, exit_code_of
 from sip_trunks.core.files import write_whole
-from sip_trunks.run.result import with_name, without_name
+from sip_trunks.run.result import rename_entries, without_name
 from sip_trunks.warehouse import report_tables
 from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.schema.reports import RUNS
@@ -118,13 +118,8 @@ def rename_failures(settings: Settings, account: str, name: str | None) -> None:
     def rename(line: bytes) -> bytes:
         try:
             run = json.loads(line)
-            theirs = [failure for failure in run["failures"] if failure["account"] == account]
-            if not theirs:
-                return line
-            kept = [failure for failure in run["failures"] if failure["account"] != account]
-            if name is not None:
-                kept += [f | {"account": name, "error": with_name(f["error"], account, name)} for f in theirs]
-            return json.dumps(run | {"failures": kept}).encode() + b"\n"
+            failures = rename_entries(run["failures"], account, name)
+            return line if failures == run["failures"] else json.dumps(run | {"failures": failures}).encode() + b"\n"
         except (ValueError, TypeError, LookupError):
             return line
 
