@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from sip_trunks.warehouse.rewriting import Rewriting
 
 OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
-TABLES = [table.name for table in schema.EVERY_TABLE]
+TABLES = sorted((table.name for table in schema.EVERY_TABLE), key=lambda name: name != OBSERVATIONS)
+"""The tables, the observations first: copies of the other tables then have all that they list."""
 
 
 class StoredTables(Protocol):
@@ -116,10 +117,8 @@ class CopiedDestination(Destination):
 
         if not self.exists():
             raise nothing_stored(self.location)
-        names = [name for name in TABLES if tables is None or name in tables]
         with using_dlt(self.settings), connecting() as connection:
-            # The observations first: the copies of the other tables then have all that they list.
-            for name in sorted(names, key=lambda name: name != OBSERVATIONS):
+            for name in (name for name in TABLES if tables is None or name in tables):
                 _copy(connection, self.stored_tables, name)
             create_views(connection, partial(read_provider_catalog, self.settings))
             connection.execute("SET enable_external_access = false")

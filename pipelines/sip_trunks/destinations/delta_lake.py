@@ -258,7 +258,7 @@ class DeltaLake(copies.CopiedDestination):
         with using_dlt(self.settings), copies.connecting() as connection:
             if isinstance(rewriting, Renaming):
                 counts[OBSERVATIONS] = self._add_renamed(connection, rewriting)
-            for name in sorted(TABLES, key=lambda name: name != OBSERVATIONS):
+            for name in TABLES:
                 if tables.columns_of(name):
                     stored, condition = tables.fetch(name), conditions.get(name, "false")
                     kept = _query(connection, stored, f"FROM stored WHERE ({condition}) IS NOT TRUE")
@@ -273,18 +273,17 @@ class DeltaLake(copies.CopiedDestination):
 
         Rows that belong to no observation count as those of an interrupted load, so that a run may come in between.
         """
-        tables, conditions = self.stored_tables, renaming.conditions
+        tables, condition = self.stored_tables, renaming.conditions[OBSERVATIONS]
         observations = tables.fetch(OBSERVATIONS)
         count: int = observations["account"].to_pylist().count(renaming.old)
         if count:
             self.prepare(connection, renaming)
             for name in TABLES:
-                if name != OBSERVATIONS and (columns := tables.columns_of(name)):
-                    condition, others = conditions[name], f"account <> {sql.literal(renaming.new)}"
-                    added = renaming.select(list(columns), f"stored WHERE {condition}", condition)
-                    query = f"FROM stored WHERE {others} UNION ALL {added}"
-                    tables.replace(name, _query(connection, tables.fetch(name), query))
-            renamed = renaming.select(observations.column_names, "stored", conditions[OBSERVATIONS])
+                if name != OBSERVATIONS and tables.columns_of(name):
+                    stored, others = tables.fetch(name), f"FROM stored WHERE account <> {sql.literal(renaming.new)}"
+                    added = renaming.select(stored.column_names, f"stored WHERE {condition}", condition)
+                    tables.replace(name, _query(connection, stored, f"{others} UNION ALL {added}"))
+            renamed = renaming.select(observations.column_names, "stored", condition)
             tables.replace(OBSERVATIONS, _query(connection, observations, renamed))
         return count
 

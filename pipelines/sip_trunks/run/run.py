@@ -18,7 +18,7 @@ from collections import defaultdict
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -46,15 +46,13 @@ from sip_trunks.warehouse import findings, report_tables, state
 from trunk_transforms.audit.suppressions import parse_suppressions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from sip_trunks.core.settings import Account, Settings
     from sip_trunks.destinations.base import WritableDestination
     from sip_trunks.warehouse.state import SeenDrift, StoredAccount
     from trunk_transforms.reports.inputs import ReportInputs
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -130,7 +128,7 @@ def _arrow_environment() -> dict[str, str]:
 
 
 def _result(context: RunContext, done: _Progress) -> RunResult:
-    failure = done.report_failure
+    failure, published = done.report_failure, {last.snapshot_at for last in done.before.values()}
     return RunResult(
         accounts=tuple(done.accounts),
         destination=context.destination.name,
@@ -143,12 +141,8 @@ def _result(context: RunContext, done: _Progress) -> RunResult:
         warnings=tuple(_warnings(context, done)),
         findings=done.findings,
         stored=done.before,
-        interrupted=tuple(earlier for earlier in context.interrupted if _was_published(earlier, done.before)),
+        interrupted=tuple(earlier for earlier in context.interrupted if earlier.snapshot_at in published),
     )
-
-
-def _was_published(result: RunResult, stored: Mapping[str, StoredAccount]) -> bool:
-    return result.snapshot_at in {last.snapshot_at for last in stored.values()}
 
 
 @contextmanager
@@ -264,14 +258,11 @@ def _finish(
         delete_unnamed_page(settings)
     is_page_stale = is_new or inputs is not None or not settings.page_path.exists()
     if context.with_reports and done.report_failure is None and is_page_stale:
-
-        def write_page() -> None:
+        context.announce("writing the report page")
+        with _attempting(done, is_published=True):
             from sip_trunks.reporting.publish import publish_page
 
             publish_page(settings, destination, snapshot_at, inputs)
-
-        context.announce("writing the report page")
-        _, done.report_failure = _attempt(write_page, is_published=True)
     # If the page cannot be written, perhaps the old one cannot be deleted either.
     with suppress(OSError):
         if done.report_failure is not None or (is_new and not context.with_reports):
@@ -292,14 +283,11 @@ def _write_reports(
     has_reports = not destination.publishes_reports or findings.has_reports(connection)
     is_due = has_loaded or not has_reports or not findings.is_audited(connection)
     if context.with_reports and (is_due or _has_other_suppressions(settings, connection, snapshot_at)):
-
-        def write_reports() -> ReportInputs:
+        context.announce("writing reports")
+        with _attempting(done):
             from sip_trunks.reporting.publish import publish_reports
 
-            return publish_reports(connection, settings, snapshot_at, open_destination(settings))
-
-        context.announce("writing reports")
-        inputs, done.report_failure = _attempt(write_reports)
+            inputs = publish_reports(connection, settings, snapshot_at, open_destination(settings))
     if has_loaded and inputs is None:
         # Reports of an earlier snapshot would be misleading.
         report_tables.drop_reports(connection)
@@ -307,7 +295,8 @@ def _write_reports(
     done.findings = None if counts is None else tuple(RuleFindings(*found) for found in counts)
     if destination.publishes_reports:
         summary = summarize(_result(context, done))
-        _attempt(lambda: store_runs(settings, connection, summary), subject="the table of the runs")
+        with _attempting(subject="the table of the runs"):
+            store_runs(settings, connection, summary)
     return inputs
 
 
@@ -330,14 +319,16 @@ _FATAL = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.FatalException
 """Errors that a report does not cause: after them, nothing can be published."""
 
 
-def _attempt(
-    make: Callable[[], T], *, subject: str = "the reports", is_published: bool = False
-) -> tuple[T | None, Exception | None]:
-    """Return the result of `make`, or its error: a failing report must not keep a snapshot from being stored."""
+@contextmanager
+def _attempting(
+    done: _Progress | None = None, *, subject: str = "the reports", is_published: bool = False
+) -> Iterator[None]:
+    """Log an error and note it in `done`: a failing report must not keep a snapshot from being stored."""
     try:
-        return make(), None
+        yield
     except Exception as error:  # the result and the exit code report it
         if isinstance(error, _FATAL) and not is_published:
             raise
         logger.exception("%s could not be written", subject)
-        return None, error
+        if done:
+            done.report_failure = error

@@ -30,12 +30,8 @@ TYPES_BY_SQL: dict[str, schema.ColumnType] = {
 }
 """The types of undeclared columns."""
 
-_CHANGES_BEHIND = (
-    schema.SIP_TRUNKS_HISTORY.name,
-    schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name,
-    schema.SIP_TRUNK_SNAPSHOTS.name,
-    schema.SCHEMA_DRIFT.name,
-)
+_HISTORIES = tuple(resource.history.name for resource in schema.RESOURCES)
+_CHANGES_BEHIND = (*_HISTORIES, schema.SIP_TRUNK_SNAPSHOTS.name, schema.SCHEMA_DRIFT.name)
 _TABLES_BEHIND = {
     **{table.name: (table.name,) for table in schema.EVERY_TABLE},
     schema.SIP_TRUNKS.name: (schema.SIP_TRUNKS.name, schema.SIP_TRUNK_ASSIGNMENTS.name),
@@ -155,10 +151,12 @@ def comment_on(
     connection.execute("; ".join(comments))
 
 
-def create_view(connection: duckdb.DuckDBPyConnection, table: schema.Table, query: str) -> None:
-    """Create or replace the declared view in schema `main`, with comments."""
+def create_view(
+    connection: duckdb.DuckDBPyConnection, table: schema.Table, query: str, meanings: Mapping[str, str] | None = None
+) -> None:
+    """Create or replace the declared view in schema `main`, with comments; `meanings` are those of all its columns."""
     connection.execute(f"CREATE OR REPLACE VIEW main.{table.name} AS {query}")
-    comment_on(connection, "VIEW", f"main.{table.name}", table.grain, table.meanings)
+    comment_on(connection, "VIEW", f"main.{table.name}", table.grain, meanings or table.meanings)
 
 
 def show_files(

@@ -148,10 +148,8 @@ def _create_view_of(
         columns |= _ASSIGNED | own
         same = "assigned.account = stored.account AND assigned.trunk_id = stored.id"
         source += f" LEFT JOIN {ASSIGNMENTS} AS assigned ON {same}"
-    query = f"SELECT {list_selected(columns)} FROM {source}"
-    connection.execute(f"CREATE OR REPLACE VIEW main.{table.name} AS {query}")
     meanings = {name: describe_column(table, name) for name in columns}
-    sql.comment_on(connection, "VIEW", f"main.{table.name}", table.grain, meanings)
+    sql.create_view(connection, table, f"SELECT {list_selected(columns)} FROM {source}", meanings)
     meanings = {name: describe_column(table, name_column(table, name)) for name in stored}
     sql.comment_on(connection, kind, f"{DATASET}.{table.name}", table.grain, meanings)
 
