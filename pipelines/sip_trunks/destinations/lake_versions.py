@@ -260,7 +260,7 @@ class Compaction:
         import pyarrow.parquet as pq
 
         arrow_schema = pq.ParquetFile(files[-1], filesystem=self.versions.files.arrow).schema_arrow
-        query, count = self.rewriting.select(arrow_schema.names, _parquet(files), condition), 0
+        query, count = self.rewriting.select(arrow_schema.names, sql.read_parquet(files), condition), 0
         with pq.ParquetWriter(target, arrow_schema, compression="zstd") as writer:
             for batch in self.connection.execute(query).to_arrow_reader(_GROUP_ROWS):
                 count += len(batch)
@@ -269,15 +269,10 @@ class Compaction:
 
     def _count_by_file(self, files: Sequence[str], condition: str) -> dict[str, int]:
         """Return the number of matching rows by file, for files that have any."""
-        source = _parquet(files, ", filename = '~file'")  # no field of the API can have this name
+        source = sql.read_parquet(files, ", filename = '~file'")  # no field of the API can have this name
         query = f'SELECT "~file", count(*) FROM {source} WHERE {condition} GROUP BY ALL'
         return dict(self.connection.execute(query).fetchall())
 
 
 def _folder_of(file: str) -> str:
     return file.split("/")[-2]
-
-
-def _parquet(files: Sequence[str], options: str = "") -> str:
-    listed = ", ".join(map(sql.file_literal, files))
-    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false{options})"

@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from sip_trunks.core.errors import SipTrunksError, UsageError, describe_failure
+from sip_trunks.core.errors import UsageError
 from sip_trunks.core.settings import PSEUDONYM_MARK
 from sip_trunks.famulor.client import RawSnapshot
 from sip_trunks.famulor.fetch_many import fetching
 from sip_trunks.run.left_accounts import find_match, hide_plain_numbers, refuse
-from sip_trunks.run.refusals import describe_bug, describe_part, drift_error, shrink_error
+from sip_trunks.run.refusals import describe_part, describe_refusal, drift_error, shrink_error
 from sip_trunks.run.result import AccountResult
 from sip_trunks.run.small_accounts import parse_groups
 from sip_trunks.warehouse import sql, state
 from trunk_transforms import schema
 from trunk_transforms.parse.batch import SnapshotBatch
-from trunk_transforms.parse.envelope import InvalidResponseError
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ if TYPE_CHECKING:
 
 _FEW_ACCOUNTS = 10
 _PROGRESS_ACCOUNTS = 100
+_FATAL = (OSError, MemoryError, duckdb.Error)
+"""Errors that are not the fault of one account's data."""
 
 
 @dataclass(frozen=True)
@@ -139,12 +140,10 @@ class ExtractResult:
             for number, (account, response, parsed) in enumerate(groups, 1):
                 try:
                     validated = self._validate(account, response, types, parsed)
-                except (SipTrunksError, InvalidResponseError) as error:
-                    self.accounts.append(AccountResult(account, "failed", **describe_failure(error)))
-                except (OSError, MemoryError, duckdb.Error):  # not the fault of one account's data
+                except _FATAL:
                     raise
                 except Exception as error:  # noqa: BLE001 - the other accounts are loaded
-                    self.accounts.append(AccountResult(account, "failed", **describe_bug(error)))
+                    self.accounts.append(AccountResult(account, "failed", **describe_refusal(error)))
                 else:
                     if validated is not None:
                         pending.append(validated)
@@ -281,7 +280,7 @@ class ExtractResult:
             is_lost = len(trunks.rows) > 0 == len(parsed.rows) and difference.changes.removed_count > 0
             if is_lost and not self.context.accept_shrink:
                 raise shrink_error(parsed, difference.changes, self.context.settings)
-        except (OSError, MemoryError, duckdb.Error):
+        except _FATAL:
             raise
         except Exception as error:  # noqa: BLE001 - the trunks are loaded
             return replace(validated, snapshot=replace(snapshot, assignments_sha256=None)), describe_part(error)

@@ -30,14 +30,16 @@ def shrink_error(
 
 def describe_part(error: object) -> str | None:
     """Return the reason that the assignments were not stored; None if it is not an error."""
-    if not isinstance(error, Exception):
-        return None
-    is_known = isinstance(error, SipTrunksError | InvalidResponseError)
-    return str((describe_failure(error) if is_known else describe_bug(error))["error"])
+    return str(describe_refusal(error)["error"]) if isinstance(error, Exception) else None
 
 
-def describe_bug(error: Exception) -> dict[str, Any]:
-    """Return the message and the exit code of an unexpected error, and log its place. Its own text may quote trunks."""
+def describe_refusal(error: Exception) -> dict[str, Any]:
+    """Return the message and the exit code of the error of an account.
+
+    Logs the place of an unexpected error, whose own text may quote trunks.
+    """
+    if isinstance(error, SipTrunksError | InvalidResponseError):
+        return describe_failure(error)
     kind = type(error).__name__
     logger.error("a bug (%s):\n%s", kind, "".join(traceback.format_tb(error.__traceback__)))
     message = f"a bug ({kind}): the response cannot be read; stored data is unchanged. The log has the traceback"

@@ -8,7 +8,7 @@ import duckdb
 
 from sip_trunks.warehouse import sql
 from sip_trunks.warehouse.findings import OLD_LOG, create_findings
-from sip_trunks.warehouse.sql import OBSERVATIONS, file_literal, literal, quoted
+from sip_trunks.warehouse.sql import OBSERVATIONS, literal, quoted
 from trunk_transforms.schema import reports as report_schema
 from trunk_transforms.schema.tables import SIP_TRUNK_SNAPSHOTS, SQL_TYPES
 
@@ -54,7 +54,7 @@ def show_report(connection: duckdb.DuckDBPyConnection, name: str, file: str, kin
     """Create `reports.<name>` from a Parquet file, as a view on it or as a table with its rows."""
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {REPORTS_SCHEMA}")
     table = f"{REPORTS_SCHEMA}.{quoted(name)}"
-    connection.execute(f"CREATE {kind} {table} AS FROM read_parquet({file_literal(file)}, hive_partitioning = false)")
+    connection.execute(f"CREATE {kind} {table} AS FROM {sql.read_parquet([file])}")
     declared = {table.name: table for table in (*(r.table for r in report_schema.REPORTS.values()), *_RUN_LOGS)}
     if kind == "VIEW" and name in declared:
         stored = sql.read_tables(connection, REPORTS_SCHEMA)[name]  # another release may have written other columns

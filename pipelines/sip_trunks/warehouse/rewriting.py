@@ -177,12 +177,12 @@ def _derive(rows: pa.Table, types: dict[str, schema.ColumnType], account: str) -
 
     from trunk_transforms.parse.snapshot import derive_row_version
 
-    values = rows.select(list(types)).cast(pa.schema([(name, schema.arrow_type(kind)) for name, kind in types.items()]))
-    for name in (name for name, kind in types.items() if kind == "json"):
-        values = values.set_column(values.column_names.index(name), name, _canonical(values[name]))
-    values = values.add_column(0, "account", pa.repeat(account, len(values)))
-    versions = derive_row_version(values, types)
-    return pa.table({"old_version": rows["row_version"], "new_version": versions})
+    values = {
+        name: _canonical(rows[name]) if kind == "json" else rows[name].cast(schema.arrow_type(kind))
+        for name, kind in types.items()
+    }
+    renamed = pa.table({"account": pa.repeat(account, len(rows)), **values})
+    return pa.table({"old_version": rows["row_version"], "new_version": derive_row_version(renamed, types)})
 
 
 def _canonical(texts: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -159,6 +159,12 @@ def create_view(
     comment_on(connection, "VIEW", f"main.{table.name}", table.grain, meanings or table.meanings)
 
 
+def read_parquet(files: Sequence[str], options: str = "") -> str:
+    """Return the SQL of the rows of Parquet files, with each column that any of them has."""
+    listed = ", ".join(map(file_literal, files))
+    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false{options})"
+
+
 def show_files(
     connection: duckdb.DuckDBPyConnection, table: str, files: Sequence[str], condition: str = "true"
 ) -> None:
@@ -167,17 +173,16 @@ def show_files(
     Its types are those of the DuckDB file: lists and JSON text become JSON. The last file must have all columns of the
     other files.
     """
-    last = file_literal(files[-1])
+    metadata = f"parquet_kv_metadata({file_literal(files[-1])})"
     marked = connection.execute(
-        f"SELECT decode(value) FROM parquet_kv_metadata({last}) WHERE decode(key) = {literal(JSON_COLUMNS)}"
+        f"SELECT decode(value) FROM {metadata} WHERE decode(key) = {literal(JSON_COLUMNS)}"
     ).fetchall()
-    types = connection.execute(f"DESCRIBE FROM read_parquet({last}, hive_partitioning = false)").fetchall()
+    types = connection.execute(f"DESCRIBE FROM {read_parquet(files[-1:])}").fetchall()
     casts = [f"to_json({quoted(name)}) AS {quoted(name)}" for name, kind, *_ in types if kind.endswith("[]")]
     casts += [f"{quoted(name)}::JSON AS {quoted(name)}" for (text,) in marked for name in json.loads(text)]
     replaced = f" REPLACE ({', '.join(casts)})" if casts else ""
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {DATASET}")
     connection.execute(
         f"CREATE OR REPLACE VIEW {DATASET}.{quoted(table)} AS SELECT *{replaced} "
-        f"FROM read_parquet([{', '.join(map(file_literal, files))}], union_by_name = true, hive_partitioning = false) "
-        f"WHERE {condition}"
+        f"FROM {read_parquet(files)} WHERE {condition}"
     )
