@@ -4,24 +4,18 @@ state/page-*.pending         the report page of a destination may be older than 
 state/*.follow_up.json       results whose notifications may not have been sent; a living process locks its own
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from sip_trunks.core.files import write_whole
+from sip_trunks.core.settings import Settings
 from sip_trunks.run.result import RunResult, rename_entries
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from sip_trunks.core.settings import Settings
 
 _PATTERN = "*.follow_up.json"
 

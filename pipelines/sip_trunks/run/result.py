@@ -1,26 +1,19 @@
 """The result of a run: as values for `--json`, and as lines for a user."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sip_trunks.core.errors import name_some
-from sip_trunks.core.settings import DEMO_ACCOUNT
-from sip_trunks.warehouse.state import SeenDrift, StoredAccount  # noqa: TC001 - msgspec reads these types
+from sip_trunks.core.settings import DEMO_ACCOUNT, Settings
+from sip_trunks.warehouse.state import SeenDrift, StoredAccount
 from trunk_transforms.audit.needed_columns import list_blind_rules
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from sip_trunks.core.settings import Settings
 
 _MOST_DRIFT_LINES = 8
 _MOST_FAILURES = 10
@@ -89,7 +82,7 @@ class RunResult:
     warnings: tuple[str, ...] = ()
     findings: tuple[RuleFindings, ...] | None = None
     stored: Mapping[str, StoredAccount] = field(default_factory=dict, repr=False)
-    interrupted: tuple[RunResult, ...] = field(default=(), repr=False)
+    interrupted: tuple["RunResult", ...] = field(default=(), repr=False)
 
     @property
     def ended_at(self) -> datetime:

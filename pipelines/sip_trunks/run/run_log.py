@@ -4,32 +4,25 @@ A run that stores nothing cannot write a table. So every run appends a line to t
 adds the missing rows to the table together with its own.
 """
 
-from __future__ import annotations
-
 import json
 import os
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import duckdb
 import msgspec
 
 from sip_trunks import __version__
 from sip_trunks.core.errors import describe_error, exit_code_of
 from sip_trunks.core.files import write_whole
-from sip_trunks.run.result import rename_entries, without_name
+from sip_trunks.core.settings import Settings
+from sip_trunks.run.result import RunResult, rename_entries, without_name
 from sip_trunks.warehouse import report_tables
 from trunk_transforms.schema.findings import SEVERITIES
 from trunk_transforms.schema.reports import RUNS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
-    import duckdb
-
-    from sip_trunks.core.settings import Settings
-    from sip_trunks.run.result import RunResult
 
 _MOST_BYTES = 2**18
 _TYPES = {"timestamp": datetime, "text": str, "bigint": int}

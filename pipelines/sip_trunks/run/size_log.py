@@ -1,21 +1,16 @@
 """The size log: `state/sizes.json` has the size of each destination, once a day, to show its growth."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from sip_trunks.core.errors import SipTrunksError
 from sip_trunks.core.files import read_json, write_whole
+from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sip_trunks.core.settings import Settings
 
 _DAYS_KEPT = 400
 _DAYS_COMPARED = 30
