@@ -121,7 +121,6 @@ class ExtractResult:
     def batches(self) -> Generator[SnapshotBatch]:
         """Yield the batches to load, each as soon as it has the destination's `max_batch_trunks`, to bound memory."""
         context, settings = self.context, self.context.settings
-        types = {resource: state.read_known_types(self.connection, resource) for resource in schema.RESOURCES}
         most = context.destination.max_batch_trunks or math.inf
         pending: list[ValidatedSnapshot] = []
         pending_count = 0
@@ -136,10 +135,10 @@ class ExtractResult:
             announce=context.announce,
             secret=settings.pseudonym_key or None,
         ) as responses:
-            groups = parse_groups(responses, types, _hiding(settings, schema.TRUNKS))
+            groups = parse_groups(responses, self._types, _hiding(settings, schema.TRUNKS))
             for number, (account, response, parsed) in enumerate(groups, 1):
                 try:
-                    validated = self._validate(account, response, types, parsed)
+                    validated = self._validate(account, response, parsed)
                 except _FATAL:
                     raise
                 except Exception as error:  # noqa: BLE001 - the other accounts are loaded
@@ -149,7 +148,8 @@ class ExtractResult:
                         pending.append(validated)
                         pending_count += sum(len(one.rows) for one in validated.lists)
                         # All accounts share the columns, so the next one needs the types of this one.
-                        types.update({one.resource: {**types[one.resource], **one.types} for one in validated.lists})
+                        for one in validated.lists:
+                            self._types[one.resource].update(one.types)
                     del validated, parsed
                 if number % _PROGRESS_ACCOUNTS == 0:
                     context.announce(f"{number} of {len(names)} accounts read")
@@ -158,6 +158,11 @@ class ExtractResult:
                     pending_count = 0
         if pending:
             yield self._take_batch(pending)
+
+    @cached_property
+    def _types(self) -> dict[schema.Resource, dict[str, ColumnType]]:
+        """The types of the undeclared columns that are stored, or in the snapshots so far."""
+        return {resource: state.read_known_types(self.connection, resource) for resource in schema.RESOURCES}
 
     @cached_property
     def _stored_resources(self) -> set[schema.Resource]:
@@ -177,11 +182,7 @@ class ExtractResult:
         return kept
 
     def _validate(
-        self,
-        account: str,
-        response: Result,
-        types: Mapping[schema.Resource, Mapping[str, ColumnType]],
-        ready: Mapping[schema.Resource, ParsedSnapshot],
+        self, account: str, response: Result, ready: Mapping[schema.Resource, ParsedSnapshot]
     ) -> ValidatedSnapshot | None:
         """Record the result of an account and return its snapshot; None if the response is unchanged.
 
@@ -208,7 +209,7 @@ class ExtractResult:
                 records,
                 account=account,
                 resource=resource,
-                known=types[resource],
+                known=self._types[resource],
                 kept=self._kept_columns.get((account, resource.name)),
                 hide=_hiding(settings, resource),
                 undeclared_keys=records.undeclared_keys,
