@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import duckdb
 
@@ -21,13 +21,16 @@ from sip_trunks.warehouse.sql import quoted
 from trunk_transforms import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     import pyarrow as pa
 
     from sip_trunks.core.settings import Settings
     from sip_trunks.warehouse.rewriting import Rewriting
+
+Columns: TypeAlias = "dict[str, schema.ColumnType]"
+"""The types of the columns of a table, by name."""
 
 OBSERVATIONS = schema.SIP_TRUNK_SNAPSHOTS.name
 TABLES = sorted((table.name for table in schema.EVERY_TABLE), key=lambda name: name != OBSERVATIONS)
@@ -37,7 +40,7 @@ TABLES = sorted((table.name for table in schema.EVERY_TABLE), key=lambda name: n
 class StoredTables(Protocol):
     """The tables of a destination, which can be fetched one by one."""
 
-    def columns_of(self, table: str) -> dict[str, schema.ColumnType]:
+    def columns_of(self, table: str) -> Columns:
         """Return the columns of a table and their types; none if the table does not exist."""
 
     def fetch(self, table: str, columns: Collection[str] | None = None) -> pa.Table:
@@ -84,20 +87,25 @@ class CopiedDestination(Destination):
         tables = self.stored_tables
         # Without observations, an import was killed, and the rows that it wrote do not count.
         for resource in schema.RESOURCES if tables.columns_of(OBSERVATIONS) else ():
-            _copy(connection, tables, resource.name, partial(tables.fetch_observed_versions, resource))
-        for name in (OBSERVATIONS, schema.SCHEMA_DRIFT.name, *(table.name for table in schema.AUDIT_TABLES)):
-            _copy(connection, tables, name)
+            if columns := tables.columns_of(resource.name):
+                _write_copy(connection, resource.name, columns, tables.fetch_observed_versions(resource))
+        self._copy(connection, (OBSERVATIONS, schema.SCHEMA_DRIFT.name, *(table.name for table in schema.AUDIT_TABLES)))
+
+    def _copy(self, connection: duckdb.DuckDBPyConnection, names: Iterable[str], json_as: str = "json") -> None:
+        """Copy those of these tables that exist, in this order."""
+        for name in names:
+            if columns := self.stored_tables.columns_of(name):
+                _write_copy(connection, name, columns, self.stored_tables.fetch(name), json_as)
 
     def prepare(self, connection: duckdb.DuckDBPyConnection, rewriting: Rewriting) -> None:
         """Prepare a rewriting in the connection, from copies of the tables that it needs."""
-        for name in rewriting.source_tables:
-            _copy(connection, self.stored_tables, name, json_as="")  # `json` would round large numbers
+        self._copy(connection, rewriting.source_tables, json_as="")  # `json` would round large numbers
         rewriting.prepare(connection)
 
     def read_numbers(self, _connection: duckdb.DuckDBPyConnection, accounts: Collection[str]) -> pa.Table:
         """Return account, id and phone_number of these accounts' current trunks; a run has no copy of the numbers."""
         with using_dlt(self.settings), connecting() as connection:
-            _copy(connection, self.stored_tables, schema.TRUNKS.name)
+            self._copy(connection, [schema.TRUNKS.name])
             return state.read_numbers(connection, accounts)
 
     def exists(self) -> bool:
@@ -118,8 +126,7 @@ class CopiedDestination(Destination):
         if not self.exists():
             raise nothing_stored(self.location)
         with using_dlt(self.settings), connecting() as connection:
-            for name in (name for name in TABLES if tables is None or name in tables):
-                _copy(connection, self.stored_tables, name)
+            self._copy(connection, [name for name in TABLES if tables is None or name in tables])
             create_views(connection, partial(read_provider_catalog, self.settings))
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
@@ -135,23 +142,13 @@ def connecting() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def _copy(
-    connection: duckdb.DuckDBPyConnection,
-    tables: StoredTables,
-    name: str,
-    fetch: Callable[[], pa.Table] | None = None,
-    json_as: str = "json",
+def _write_copy(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Columns, rows: pa.Table, json_as: str = "json"
 ) -> None:
-    """Write the rows of a table, or those that `fetch` returns, into the connection; columns that they lack are null.
-
-    Does nothing if the table does not exist.
-    """
+    """Write the rows of a table with these columns into the connection; columns that the rows lack are null."""
     import pyarrow as pa
 
-    columns, values = tables.columns_of(name), []
-    if not columns:
-        return
-    rows = fetch() if fetch else tables.fetch(name)
+    values = []
     for column, kind in columns.items():
         value = quoted(column) if column in rows.column_names else "NULL"
         if schema.SQL_TYPES[kind] == "JSON" and value != "NULL":
@@ -159,4 +156,4 @@ def _copy(
             is_list = isinstance(rows.schema.field(column).type, pa.ListType)
             value = f"{'to_json' if is_list else json_as}({value})"
         values.append(f"{value}::{schema.SQL_TYPES[kind]} AS {quoted(column)}")
-    sql.write_table(connection, f"{sql.DATASET}.{name}", rows, f"SELECT {', '.join(values)} FROM given_rows")
+    sql.write_table(connection, f"{sql.DATASET}.{table}", rows, f"SELECT {', '.join(values)} FROM given_rows")
