@@ -21,13 +21,8 @@ DRIFT = f"{DATASET}.{schema.SCHEMA_DRIFT.name}"
 ASSIGNMENTS = f"{DATASET}.{schema.SIP_TRUNK_ASSIGNMENTS.name}"
 ASSIGNMENTS_HISTORY = f"{DATASET}.{schema.SIP_TRUNK_ASSIGNMENTS_HISTORY.name}"
 
-TYPES_BY_SQL: dict[str, schema.ColumnType] = {
-    "VARCHAR": "text",
-    "BIGINT": "bigint",
-    "DOUBLE": "double",
-    "BOOLEAN": "bool",
-    "JSON": "json",
-}
+_UNDECLARED: tuple[schema.ColumnType, ...] = ("text", "bigint", "double", "bool", "json")
+TYPES_BY_SQL = {schema.SQL_TYPES[kind]: kind for kind in _UNDECLARED}
 """The types of undeclared columns."""
 
 _HISTORIES = tuple(resource.history.name for resource in schema.RESOURCES)
@@ -130,13 +125,10 @@ def write_table(
 
 
 def insert_rows(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[str] | None = None,
+    connection: duckdb.DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()
 ) -> None:
     """Insert rows into a table: these columns (default: all that a row has); a column that a row lacks is null."""
-    names = columns or list(dict.fromkeys(name for row in rows for name in row))
+    names = names or list(dict.fromkeys(name for row in rows for name in row))
     if rows:
         values = ", ".join(f"({', '.join(literal(row.get(name)) for name in names)})" for row in rows)
         connection.execute(f"INSERT INTO {table} ({', '.join(map(quoted, names))}) VALUES {values}")

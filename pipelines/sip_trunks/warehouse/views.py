@@ -70,8 +70,7 @@ def create_views(
         _create_macro(connection, report_schema.COUNTRY_NAME, _country_name("country_code::VARCHAR"))
         for table in schema.EVERY_TABLE:
             if table.name in stored:
-                is_assigned = table is schema.SIP_TRUNKS and schema.SIP_TRUNK_ASSIGNMENTS.name in stored
-                _create_view_of(connection, table, stored[table.name], kind, is_assigned=is_assigned)
+                _create_view_of(connection, table, stored, kind)
         if _TRUNKS in stored:
             sql.create_view(connection, report_schema.TRUNK_COUNTS, _COUNTS)
         if history and has_observations:
@@ -121,7 +120,7 @@ def write_audit(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.T
     for table in schema.AUDIT_TABLES:
         if table.name in tables:
             sql.write_table(connection, f"{DATASET}.{table.name}", tables[table.name])
-            _create_view_of(connection, table, sql.read_columns(connection, table.name), "TABLE")
+            _create_view_of(connection, table, sql.read_tables(connection), "TABLE")
     create_findings(connection)
 
 
@@ -135,22 +134,18 @@ def _create_macro(connection: duckdb.DuckDBPyConnection, macro: report_schema.Ma
 
 
 def _create_view_of(
-    connection: duckdb.DuckDBPyConnection,
-    table: schema.Table,
-    stored: Mapping[str, str],
-    kind: str,
-    *,
-    is_assigned: bool = False,
+    connection: duckdb.DuckDBPyConnection, table: schema.Table, stored: Mapping[str, Mapping[str, str]], kind: str
 ) -> None:
-    columns, source = select_view(table, stored), f"{DATASET}.{table.name} AS stored"
-    if is_assigned:
+    """Create the view of a table, which is of this kind. `stored` has the columns of all stored tables."""
+    columns, source = select_view(table, stored[table.name]), f"{DATASET}.{table.name} AS stored"
+    if table is schema.SIP_TRUNKS and schema.SIP_TRUNK_ASSIGNMENTS.name in stored:
         own = {name: columns.pop(name) for name in ("row_version", "_dlt_load_id") if name in columns}
         columns |= _ASSIGNED | own
         same = "assigned.account = stored.account AND assigned.trunk_id = stored.id"
         source += f" LEFT JOIN {ASSIGNMENTS} AS assigned ON {same}"
     meanings = {name: describe_column(table, name) for name in columns}
     sql.create_view(connection, table, f"SELECT {list_selected(columns)} FROM {source}", meanings)
-    meanings = {name: describe_column(table, name_column(table, name)) for name in stored}
+    meanings = {name: describe_column(table, name_column(table, name)) for name in stored[table.name]}
     sql.comment_on(connection, kind, f"{DATASET}.{table.name}", table.grain, meanings)
 
 
