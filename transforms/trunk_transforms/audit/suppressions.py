@@ -69,7 +69,9 @@ def suppress(
     for suppression in suppressions:
         if suppression.is_valid(as_of):
             is_suppressed |= suppression.covers(findings)
-    return findings.loc[~is_suppressed].reset_index(drop=True), findings.loc[is_suppressed].reset_index(drop=True)
+    # Hardly any finding is suppressed, and a copy of the others can be large.
+    kept = findings.loc[~is_suppressed] if is_suppressed.any() else findings
+    return kept.reset_index(drop=True), findings.loc[is_suppressed].reset_index(drop=True)
 
 
 def read_suppressions(entries: Sequence[Mapping[str, Any]]) -> tuple[Suppression, ...]:
