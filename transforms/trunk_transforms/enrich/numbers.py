@@ -97,7 +97,7 @@ def match_pseudonyms(numbers: pa.Array) -> Flags:
 def normalize_numbers(numbers: pa.Array) -> pa.Array:
     """Return `normalized_number` of the numbers, see `derive_numbers`."""
     shortened = pc.replace_substring_regex(numbers, patterns.OPTIONAL_ZERO, r"\1")
-    short, whole = (_as_international(list_digits(texts)) for texts in (shortened, numbers))
+    short, whole = map(_as_international, _list_both_digits(shortened, numbers))
     # In Italy, the 0 is part of the number.
     has_zero = pc.not_equal(short, whole)
     return pc.if_else(pa.array(match_valid_numbers(pc.if_else(has_zero, whole, None))), whole, short)
@@ -105,8 +105,18 @@ def normalize_numbers(numbers: pa.Array) -> pa.Array:
 
 def list_digits(numbers: pa.Array) -> pa.Array:
     """Return the numbers without separators; null if other characters than digits and a leading + remain."""
-    compact = pc.replace_substring_regex(numbers, patterns.SEPARATORS, "")
-    return pc.if_else(pc.match_substring_regex(compact, patterns.DIGITS), compact, None)
+    is_clean = pc.match_substring_regex(numbers, patterns.DIGITS)
+    # Replacing is slow, and most numbers have no separators, as most usernames have letters.
+    is_hopeless = pc.match_substring_regex(numbers, "[A-Za-z]")
+    spaced = pc.if_else(pc.or_(is_clean, is_hopeless), None, numbers)
+    compact = pc.replace_substring_regex(spaced, patterns.SEPARATORS, "")
+    compact = pc.if_else(pc.match_substring_regex(compact, patterns.DIGITS), compact, None)
+    return pc.if_else(is_clean, numbers, compact)
+
+
+def _list_both_digits(shortened: pa.Array, numbers: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return the digits of shortened numbers, and those of the whole ones; null where nothing was removed."""
+    return list_digits(shortened), list_digits(pc.if_else(pc.not_equal(shortened, numbers), numbers, None))
 
 
 def _as_international(digits: pa.Array) -> pa.Array:
@@ -153,7 +163,7 @@ def _read_dialled(numbers: pa.Array, countries: pa.Array) -> tuple[pa.Array, pa.
 def _list_dialled_digits(numbers: pa.Array) -> pa.Array:
     """Return the digits without the (0) in 49 (0) 30 …, unless it is part of the number, as in Italy."""
     shortened = pc.replace_substring_regex(numbers, patterns.BARE_OPTIONAL_ZERO, r"\1")
-    short, whole = list_digits(shortened), list_digits(numbers)
+    short, whole = _list_both_digits(shortened, numbers)
     is_whole = match_valid_numbers(_prepend("+", pc.if_else(pc.not_equal(short, whole), whole, None)))
     return pc.if_else(pa.array(is_whole), whole, short)
 

@@ -21,6 +21,7 @@ from trunk_transforms.audit.rules.context import (
     as_findings,
     combine,
     find_missing,
+    map_distinct,
     number_combinations,
     ordinary_networks,
 )
@@ -56,34 +57,47 @@ def check_outlier(context: AuditContext) -> Findings:
 
     Lists that are empty, open or unreadable have a finding of their own and are not compared.
     """
+    members = _list_members(context)
+    kinds = members.drop_duplicates("kind").assign(count=np.bincount(members["kind"]))
+    kinds["size"] = np.bincount(kinds["group"], kinds["count"]).astype(int)[kinds["group"]]
+    kinds = kinds.loc[kinds["size"] >= _FEWEST_COMPARED].set_index("kind")
+    entries = _list_entries(context, kinds)
+    is_odd = (entries["used"] == entries["size"] - 1) | (entries["first"] < entries["last"])
+    may_repeat = context.allowlists.may_repeat[kinds["allowlist"]]
+    odd_groups = {*entries.loc[is_odd, "group"], *kinds.loc[may_repeat, "group"]}
+    groups: dict[int, list[Any]] = defaultdict(list)
+    odd: Iterable[Any] = kinds.loc[kinds["group"].isin(odd_groups)].itertuples()
+    for kind in odd:
+        groups[kind.group].append(kind)
+    plain = _compare_addresses(context, entries.loc[~entries["group"].isin(odd_groups)])
+    texts = pd.Series(dict(chain(plain, *(_compare(context, group) for group in groups.values()))), dtype="str")
+    if texts.empty:
+        return NOTHING
+    found = kinds.loc[texts.index]
+    place = " at " + map_distinct(found["place"], quote)
+    seen = texts + " on this trunk alone of " + found["size"].astype("str") + place
+    hits = members["kind"].loc[members["kind"].isin(texts.index)]
+    seen, cause = (text.loc[hits].set_axis(hits.index) for text in (seen, texts + place))
+    return as_findings(seen, cause=cause)
+
+
+def _list_members(context: AuditContext) -> pd.DataFrame:
+    """Return the trunks whose allowlists are compared, with numbers for the `group` and, in it, the `kind` of list.
+
+    A group is a `place` in an account: a provider of which the catalog has the addresses, or a host.
+    """
     trunks, allowlists = context.trunks, context.allowlists
     is_listed = (trunks["inbound_authorization_type"] == "ip") & (trunks["allowlist"] >= 0)
     members = trunks.loc[is_listed, ["account", "provider", "host", "allowlist"]]
-    unusual = np.intersect1d(members["allowlist"], np.flatnonzero(~allowlists.is_plain | ~allowlists.is_ordinary))
-    unclear = [position for position in unusual if not _is_comparable(allowlists[position])]
+    positions, is_usual = members["allowlist"].to_numpy(), allowlists.is_plain & allowlists.is_ordinary
+    unclear = [p for p in np.unique(positions[~is_usual[positions]]) if not _is_comparable(allowlists[p])]
     # Gateways of one region need not be those of another one.
     listed = [provider.name for provider in context.providers.providers if provider.has_required_addresses]
     members["place"] = members["provider"].where(members["provider"].isin(listed), members["host"])
     members = members.loc[~members["allowlist"].isin(unclear)].dropna(subset="place")
     members["group"] = combine(members["account"], members["place"])
     members["kind"] = combine(members["group"], members["host"], members["allowlist"])
-    kinds = members.drop_duplicates("kind").assign(count=np.bincount(members["kind"]))
-    kinds["size"] = np.bincount(kinds["group"], kinds["count"]).astype(int)[kinds["group"]]
-    kinds = kinds.loc[kinds["size"] >= _FEWEST_COMPARED].set_index("kind")
-    entries = _list_entries(context, kinds)
-    is_odd = (entries["used"] == entries["size"] - 1) | (entries["first"] < entries["last"])
-    odd_groups = {*entries.loc[is_odd, "group"], *kinds.loc[allowlists.may_repeat[kinds["allowlist"]], "group"]}
-    groups: dict[int, list[Any]] = defaultdict(list)
-    odd: Iterable[Any] = kinds.loc[kinds["group"].isin(odd_groups)].itertuples()
-    for kind in odd:
-        groups[kind.group].append(kind)
-    plain = _compare_addresses(context, entries.loc[~entries["group"].isin(odd_groups)])
-    found = {kind: texts for kind, *texts in chain(plain, *(_compare(context, group) for group in groups.values()))}
-    if not found:
-        return NOTHING
-    hits = members["kind"].loc[members["kind"].isin(list(found))]
-    texts = pd.DataFrame([found[kind] for kind in hits], index=hits.index, columns=["seen", "cause"], dtype="str")
-    return as_findings(texts["seen"], cause=texts["cause"])
+    return members
 
 
 def _list_entries(context: AuditContext, kinds: pd.DataFrame) -> pd.DataFrame:
@@ -97,7 +111,7 @@ def _list_entries(context: AuditContext, kinds: pd.DataFrame) -> pd.DataFrame:
     return entries.assign(used=np.bincount(numbers, entries["count"])[numbers])
 
 
-def _compare_addresses(context: AuditContext, entries: pd.DataFrame) -> Iterator[tuple[int, str, str]]:
+def _compare_addresses(context: AuditContext, entries: pd.DataFrame) -> Iterator[tuple[int, str]]:
     """Yield what `_compare` does, for groups of lists with addresses alone, none of which only one list lacks.
 
     Numbers decide, because an account can have as many addresses as trunks.
@@ -112,13 +126,15 @@ def _compare_addresses(context: AuditContext, entries: pd.DataFrame) -> Iterator
     list_counts = own.groupby("group")["kind"].nunique()[own["group"]].to_numpy()
     # If many trunks have addresses of their own, the account is meant to be so.
     own = own.loc[(2 * list_counts < own["size"]) & ~own["kind"].isin(special)]
+    numbers, firsts = number_combinations([pd.factorize(own[name])[0] for name in ("provider", "host")])
+    places = zip(own["provider"].iloc[firsts], own["host"].iloc[firsts], strict=True)
+    lacks = [_lacks_addresses(context.providers.by_name.get(name), host) for name, host in places]
+    own = own.loc[~np.array(lacks, dtype=bool)[numbers]]
     allowed: dict[int, list[str]] = defaultdict(list)
-    for number, address in zip(own["kind"].tolist(), own["first"].tolist(), strict=True):
-        allowed[number].append(str(IPv4Address(address)))
-    kinds: Iterable[Any] = own.drop_duplicates("kind").set_index("kind").itertuples()
-    for kind in kinds:
-        if not _lacks_addresses(context.providers.by_name.get(kind.provider), kind.host):
-            yield kind.Index, *_describe(kind, f"{enumerate_some(allowed[kind.Index])} allowed")
+    for kind, address in zip(own["kind"].tolist(), own["first"].tolist(), strict=True):
+        allowed[kind].append(str(IPv4Address(address)))
+    for kind, listed in allowed.items():
+        yield kind, f"{enumerate_some(listed)} allowed"
 
 
 def _is_comparable(entries: Entries) -> bool:
@@ -128,8 +144,8 @@ def _is_comparable(entries: Entries) -> bool:
     return is_clear and measure_share(allowed) <= LARGEST_SHARE
 
 
-def _compare(context: AuditContext, group: Sequence[Any]) -> Iterator[tuple[int, str, str]]:
-    """Yield the kind of each unusual allowlist in a group, what is unusual about it, and the cause."""
+def _compare(context: AuditContext, group: Sequence[Any]) -> Iterator[tuple[int, str]]:
+    """Yield the kind of each unusual allowlist in a group, and what is unusual about it."""
     provider = context.providers.by_name.get(group[0].provider)
     allowlists = [context.allowlists[kind.allowlist] for kind in group]
     lists = [_list_own(context, provider, entries) for entries in allowlists]
@@ -156,17 +172,12 @@ def _compare(context: AuditContext, group: Sequence[Any]) -> Iterator[tuple[int,
             allowed = []
         seen = [f"{enumerate_networks(n)} {what}" for what, n in (("allowed", allowed), ("missing", missing)) if n]
         if seen:
-            yield kind.Index, *_describe(kind, ", ".join(seen))
+            yield kind.Index, ", ".join(seen)
 
 
 def _lacks_addresses(provider: Provider | None, host: str) -> bool:
     """Return whether the catalog has addresses of the provider but none for this host, which may have others."""
     return provider is not None and provider.has_required_addresses and not provider.groups_for(host)
-
-
-def _describe(kind: Any, text: str) -> tuple[str, str]:
-    """Return what is unusual about a list, and the cause."""
-    return f"{text} on this trunk alone of {kind.size} at {quote(kind.place)}", f"{text} at {quote(kind.place)}"
 
 
 def _list_own(context: AuditContext, provider: Provider | None, entries: Entries) -> list[Network]:

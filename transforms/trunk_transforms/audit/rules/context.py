@@ -148,6 +148,13 @@ class AuditContext:
         recent = recent.assign(**{name: _text(recent[name]).set_axis(recent.index) for name in _PAST_TEXTS})
         return recent.assign(outbound_proxy=recent["outbound_proxy"].astype("boolean")).sort_values("valid_from")
 
+    @cached_property
+    def twins(self) -> pd.Series:
+        """A number per trunk, equal for trunks that are equal in the fields that have to be unique together."""
+        unique = ("phone_number", "sip_username", "sip_address")
+        names = ("account", *unique, *(name + VARIANT_SUFFIX for name in unique))
+        return combine(*(self.trunks[name] for name in names))
+
     def with_rows(self, past: pd.DataFrame, trunk_id: str) -> pd.DataFrame:
         """Return the rows of a frame on the past that are of a trunk, with the `row` of the trunk."""
         if past.empty:

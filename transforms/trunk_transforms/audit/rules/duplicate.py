@@ -16,7 +16,6 @@ from trunk_transforms.audit.rules.context import (
 )
 from trunk_transforms.audit.rules.rule import API_DOCUMENTATION, LIVEKIT, rule
 from trunk_transforms.audit.rules.wording import quote, quote_own
-from trunk_transforms.schema.tables import VARIANT_SUFFIX
 
 
 @rule(
@@ -29,7 +28,7 @@ from trunk_transforms.schema.tables import VARIANT_SUFFIX
 )
 def check_trunk(context: AuditContext) -> Findings:
     """Find trunks that are equal in the fields that have to be unique together."""
-    twins = list_twins(context.trunks).where(context.trunks["phone_number"].notna())
+    twins = context.twins.where(context.trunks["phone_number"].notna())
     others = name_others(context.trunks, twins, context.trunks.index.to_series())
     return _as_findings("same number, username and SIP address as trunk ", others, context)
 
@@ -98,9 +97,3 @@ def _read(trunks: pd.DataFrame) -> pd.Series:
 def _read_did(trunks: pd.DataFrame) -> pd.Series:
     """Return the likeliest numbers in E.164."""
     return trunks["e164"].fillna(trunks["likely_e164"])
-
-
-def list_twins(trunks: pd.DataFrame) -> pd.Series:
-    """Return a number per trunk, equal for trunks that are equal in the fields that have to be unique together."""
-    unique = ("phone_number", "sip_username", "sip_address")
-    return combine(*(trunks[name] for name in ("account", *unique, *(name + VARIANT_SUFFIX for name in unique))))

@@ -222,7 +222,9 @@ def check_credential_age(context: AuditContext) -> Findings:
     """Find trunks with a username that was not changed, and whose `updated_at` did not move alone, for a year."""
     credentials = context.past.credentials
     old = context.with_rows(credentials.loc[credentials["changed_at"].isna()], "trunk_id")["row"]
-    rows = np.intersect1d(old, context.trunks.index[context.trunks["sip_username"].notna()])
+    is_old = np.zeros(len(context.trunks), dtype=bool)
+    is_old[old] = True
+    rows = np.flatnonzero(is_old & context.trunks["sip_username"].notna())
     return as_findings(pd.Series(f"no sign of a new credential in the last {CREDENTIAL_AGE.days} days", index=rows))
 
 

@@ -17,7 +17,6 @@ from trunk_transforms.audit.rules.context import (
     combine,
     name_others,
 )
-from trunk_transforms.audit.rules.duplicate import list_twins
 from trunk_transforms.audit.rules.rule import LIVEKIT, PROVIDER_CATALOG, rule
 from trunk_transforms.audit.rules.wording import allow_addresses, quote_own
 from trunk_transforms.enrich.addresses import FIRST_MAPPED, find_overlapping, measure_span
@@ -67,12 +66,11 @@ def check_number_conflict(context: AuditContext) -> Findings:
     """
     trunks = context.trunks
     numbers = combine(trunks["account"], trunks["inbound_number"]).where(trunks["inbound_number"].notna())
-    twins = list_twins(trunks)
-    others = name_others(trunks, numbers, twins)
+    others = name_others(trunks, numbers, context.twins)
     if others.empty:
         return NOTHING
     compared = ["inbound_authorization_type", "allowlist", "number", "twin"]
-    shared = trunks.assign(number=numbers, twin=twins).loc[others.index, compared].astype({"number": int})
+    shared = trunks.assign(number=numbers, twin=context.twins).loc[others.index, compared].astype({"number": int})
     claimed: dict[tuple[int, str], set[int]] = {}
     spans: list[tuple[int, int, int]] = []
     is_plain = (shared["inbound_authorization_type"] == "ip") & context.allowlists.is_plain[shared["allowlist"]]
