@@ -80,7 +80,7 @@ def _find(rules: Sequence[Rule], context: AuditContext) -> pd.DataFrame:
     findings = []
     for rule in rules:
         findings.append(rule.check(context))
-        pa.default_memory_pool().release_unused()
+        pa.default_memory_pool().release_unused()  # Arrow keeps what one rule has let go, though others cannot use it
     found = pd.concat([NOTHING, *filter(len, findings)]).rename_axis("row").reset_index()
     number = np.repeat(np.arange(len(rules)), list(map(len, findings)))
     declared = pd.DataFrame(
