@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from importlib import import_module
 
+from trunk_transforms.audit.rules import (
+    allowlist,
+    allowlist_comparison,
+    calling_format,
+    country,
+    duplicate,
+    exposure,
+    history,
+    host,
+    inbound,
+    number,
+    provider,
+    usage,
+    username,
+    value,
+)
 from trunk_transforms.audit.rules.rule import Rule
 
-_MODULE_NAMES = (
-    *("allowlist", "allowlist_comparison", "provider", "host", "number", "country", "duplicate", "inbound"),
-    *("exposure", "username", "calling_format", "value", "usage", "history"),
+_MODULES = (
+    *(allowlist, allowlist_comparison, provider, host, number, country, duplicate, inbound, exposure, username),
+    *(calling_format, value, usage, history),
 )
-_MODULES = [import_module(f"{__name__}.{name}") for name in _MODULE_NAMES]
 _DEFINED = [rule for module in _MODULES for rule in vars(module).values() if isinstance(rule, Rule)]
 _FAMILIES = list(dict.fromkeys(rule.family for rule in _DEFINED))
 RULES = {rule.code: rule for rule in sorted(_DEFINED, key=lambda rule: _FAMILIES.index(rule.family))}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -59,6 +58,17 @@ class Rule:
         return self.code.partition("-")[0]
 
 
-def rule(code: str, **declared: Any) -> Callable[[Check], Rule]:
-    """Return a decorator that turns a check into a `Rule`; `declared` are its other fields."""
-    return lambda check: Rule(code, check=check, **declared)
+def rule(
+    code: str,
+    *,
+    severity: str,
+    question: str,
+    why: str,
+    fix: str,
+    source: str,
+    keys: Keys | None = None,
+    yields_to: tuple[str, ...] = (),
+    needs_past: bool = False,
+) -> Callable[[Check], Rule]:
+    """Return a decorator that turns a check into a `Rule`."""
+    return lambda check: Rule(code, severity, question, why, fix, source, check, keys, yields_to, needs_past)
