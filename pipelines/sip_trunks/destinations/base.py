@@ -127,7 +127,7 @@ class MaintainableDestination(NamedDestination, Protocol):
     """The members that preflight, status, schedules, transfer and retention use."""
 
     alternative: str | None = None
-    """Another value of `--destination` to suggest to a user; None if there is no suggestion."""
+    """The destination that messages suggest instead of this one; None if they suggest none."""
 
     @property
     def written_folders(self) -> tuple[Path, ...]:

@@ -99,7 +99,7 @@ def find_stale(settings: Settings, accounts: Sequence[dict[str, Any]], max_age_s
 
     An observation in the future does not count, because the clock was ahead: its age is unknown.
     """
-    # An account that is no longer configured keeps its stored data and does not become stale.
+    # Nothing loads an account that is no longer configured, so its age is no fault.
     watched = {account.name for account in settings.accounts} or {entry["account"] for entry in accounts}
     ages = [(entry, entry["age_seconds"]) for entry in accounts if entry["account"] in watched]
     stale = [entry for entry, age in ages if age is None or not 0 <= age <= max_age_seconds]

@@ -6,7 +6,7 @@ import errno
 import io
 import sys
 from contextlib import redirect_stdout
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +162,6 @@ def write_workbook(frames: Frames) -> bytes:
         "strings_to_urls": False,
         "nan_inf_to_errors": True,
         "default_date_format": "yyyy-mm-dd hh:mm:ss",
-        "remove_timezone": True,
     }
     with xlsxwriter.Workbook(content, options) as workbook:
         header = workbook.add_format({"bold": True, "bottom": 1, "valign": "top"})
@@ -192,8 +191,10 @@ def _write_cell(sheet: Any, row: int, column: int, value: Any, day: Any) -> None
             sheet.write_string(row, column, str(value))
         case date() if not _FIRST_MONTH <= (value.year, value.month) < _LAST_MONTH:
             sheet.write_string(row, column, value.isoformat().replace("+00:00", "Z"))
-        case None | bool() | int() | float() | datetime():
+        case None | bool() | int() | float():
             sheet.write(row, column, value)
+        case datetime():
+            sheet.write_datetime(row, column, value.astimezone(UTC).replace(tzinfo=None))
         case date():
             sheet.write_datetime(row, column, value, day)
         case _:
