@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
-from copy import copy
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from sip_trunks.core.dlt_runtime import dlt_environment
@@ -58,7 +56,7 @@ def load_with_dlt(
             pipeline = dlt.pipeline(
                 PIPELINE,
                 pipelines_dir=str(settings.state_dir / "dlt"),
-                destination=_with_cached_capabilities(destination(dlt.destinations)),
+                destination=_with_cached_configuration(destination(dlt.destinations)),
                 dataset_name=dataset,
             )
             info = pipeline.run(source(), loader_file_format=loader_file_format)
@@ -67,19 +65,22 @@ def load_with_dlt(
         return Loaded(str(info.loads_ids[0]), str(pipeline.default_schema.version_hash))
 
 
-def _with_cached_capabilities(destination: Any) -> Any:
-    """Return dlt's destination with its capabilities cached.
+def _with_cached_configuration(destination: Any) -> Any:
+    """Return dlt's destination, which resolves the configuration behind its capabilities once.
 
     dlt would resolve the whole configuration about fifty times in a run, which takes an eighth of a small load.
     """
-    find = destination.capabilities
-    find_once = cache(find)
+    resolve = destination.configuration
+    resolved: list[Any] = []
 
-    def capabilities(config: Any = None, naming: Any = None) -> Any:
-        # A copy, because dlt adjusts what it gets.
-        return copy(find_once(None, naming)) if config is None else find(config, naming)
+    def configuration(config: Any, accept_partial: bool = False) -> Any:
+        if not accept_partial:
+            return resolve(config)
+        if not resolved:
+            resolved.append(resolve(config, accept_partial=True))
+        return resolved[0]
 
-    destination.capabilities = capabilities
+    destination.configuration = configuration
     return destination
 
 
