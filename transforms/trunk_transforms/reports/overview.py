@@ -96,12 +96,15 @@ def _count_findings(findings: pd.DataFrame, freshness: pd.DataFrame) -> Iterable
     if findings.empty:
         yield "findings", "findings", 0, None
         return
+    by_rule = findings.groupby(["severity", "rule"], sort=False)["cause"]
+    counts = by_rule.agg(finding_count="size", cause_count="nunique").reset_index()
+    counts = counts.sort_values("finding_count", ascending=False, kind="stable")
     for severity in reversed(SEVERITIES):
-        severe = findings.loc[findings["severity"] == severity]
-        rules, causes = severe["rule"].value_counts(), dict(severe.groupby("rule")["cause"].nunique())
+        rules = counts.loc[counts["severity"] == severity]
         if len(rules):
-            shown = ", ".join(f"{rule} ({_count_causes(causes[rule], count)})" for rule, count in rules.head(2).items())
-            yield "findings", severity, int(rules.sum()), shown + (" …" if len(rules) > 2 else "")
+            worst = rules[["rule", "cause_count", "finding_count"]].head(2).itertuples(index=False)
+            shown = ", ".join(f"{rule} ({_count_causes(*numbers)})" for rule, *numbers in worst)
+            yield "findings", severity, int(rules["finding_count"].sum()), shown + (" …" if len(rules) > 2 else "")
     is_latest = findings["opened_at"] == findings["account"].map(freshness.set_index("account")["snapshot_at"])
     if count := int((is_latest & findings["is_new_rule"].fillna(value=False)).sum()):
         yield "findings", "of new rules", count, "opened by a new release, not by a change of the account"
