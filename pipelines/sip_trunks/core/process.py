@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,13 +35,13 @@ def changed_log_level(level: int, *names: str) -> Iterator[None]:
 
 
 @contextmanager
-def blocking_imports(name: str) -> Iterator[None]:
-    """Make a module that is not imported yet appear not installed.
+def blocking_imports(*names: str) -> Iterator[None]:
+    """Make modules that are not imported yet appear not installed.
 
-    It saves time, because DuckDB, pyarrow and dlt import pandas if it is installed. Use it only in a process that ends
-    soon: pyarrow checks for pandas once, and its `to_pandas` does not work afterwards.
+    It saves time, because DuckDB, pyarrow and dlt import NumPy and pandas if they are installed. Use it only in a
+    process that ends soon: pyarrow checks for them once, and cannot convert to them afterwards.
     """
-    finder = _NotInstalled(name)
+    finder = _NotInstalled(names)
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -50,9 +50,9 @@ def blocking_imports(name: str) -> Iterator[None]:
 
 
 class _NotInstalled:
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
 
     def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> None:
-        if name == self._name:  # returning None would let the next finder import it
+        if name in self._names:  # returning None would let the next finder import it
             raise ModuleNotFoundError(f"{name} is blocked", name=name)
