@@ -23,7 +23,6 @@ from tests.bench.competitors import NO_REPORTS
 from tests.bench.cost import RSS_UNIT, Cost, measure
 from tests.bench.results import Result, Row
 from tests.bench.serving import say, serving
-from trunk_transforms.reports.registry import derive_report
 
 NAME = "reports"
 TRUNKS = 1_000_000
@@ -67,6 +66,7 @@ def make() -> dict[str, Cost]:
     from sip_trunks.reporting.inputs import read_inputs, read_options, stored_tables
     from sip_trunks.reporting.publish import write_tables
     from sip_trunks.warehouse.views import write_audit
+    from trunk_transforms.reports.registry import derive_report
     from trunk_transforms.schema.reports import REPORTS
 
     gc.set_threshold(200_000, 20, 20)  # as the command does

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.bench.answer import Moment, build_answer
 from tests.bench.compare import environment
 from tests.bench.competitors import NO_REPORTS
 from tests.bench.cost import BenchError, OutOfTimeError, measure
-from tests.bench.serving import serving
+from tests.bench.serving import PROJECT, serving
 from tests.bench.stored import read_stored
 
 
@@ -25,6 +26,13 @@ def test_what_is_stored_has_the_fingerprint_of_what_was_served(tmp_path: Path) -
 
 def test_a_large_response_is_made_of_pieces_in_order() -> None:
     assert build_answer(30, at_once=7) == build_answer(30)
+
+
+def test_whoever_measures_is_light() -> None:
+    """A child starts with the peak memory of its parent."""
+    code = "import sys, tests.bench.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert not {"duckdb", "numpy", "pandas", "pyarrow", "trunk_transforms"} & set(done.stdout.split())
 
 
 def test_a_cost_is_that_of_the_whole_tree(tmp_path: Path) -> None:
