@@ -15,7 +15,10 @@ from tests.bench.serving import say, serving
 NAME = "start"
 TRUNKS = 1000
 STORE = ("sip-trunks", "run")
+DUCKDB, PANDAS = "Python with DuckDB, nothing else", "Python with DuckDB and pandas, nothing else"
 COMMANDS = {
+    DUCKDB: ("python", "-c", "import duckdb"),
+    PANDAS: ("python", "-c", "import duckdb, pandas"),
     "sip-trunks --help": ("sip-trunks", "--help"),
     "sip-trunks status": ("sip-trunks", "status"),
     "sip-trunks sql": ("sip-trunks", "sql", "SELECT count(*) FROM sip_trunks"),

@@ -81,10 +81,10 @@ TARGETS = (
     Target(SMALL, by.OURS, CPU, 0.85, by.MERGE),
     Target(SMALL, by.OURS, CPU, 1.15, by.SINGER),
     Target(SMALL, by.OUR_REPORTS, CPU, 1.6, by.MERGE),
-    Target(SMALL, by.AGAIN, CPU, 0.35),
+    Target(SMALL, by.AGAIN, CPU, 1.5, by.MSGSPEC),
     Target(start.NAME, "sip-trunks --help", CPU, 0.15),
-    *(Target(start.NAME, f"sip-trunks {name}", CPU, 0.25) for name in ("status", "sql", "describe")),
-    Target(start.NAME, "sip-trunks report", CPU, 1.2),
+    *(Target(start.NAME, f"sip-trunks {name}", CPU, 2, start.DUCKDB) for name in ("status", "sql", "describe")),
+    Target(start.NAME, "sip-trunks report", CPU, 2, start.PANDAS),
     *(
         Target(
             linear.NAME, linear.label_of(large), CPU, large / small * 1.05, linear.label_of(small), linear.label_of(2)
