@@ -8,7 +8,6 @@ from datetime import datetime
 
 from sip_trunks.core.errors import DestinationError, UsageError
 from sip_trunks.operations.scheduling.job import Installed, Job, call, describe_problem, user_name
-from sip_trunks.operations.scheduling.timetable import read_cron
 
 NAME = "cron"
 _BLOCK = re.compile(
@@ -45,6 +44,8 @@ def find(user: str | None = None) -> list[Installed]:
     """Return the installed schedules in the crontab of `user` (default: the current user)."""
     schedules = []
     for found in () if find_problem() else _BLOCK.finditer(_read(user)):
+        from sip_trunks.operations.scheduling.timetable import read_cron  # brings croniter
+
         times = " ".join(found["line"].split()[:5])
         command = found["line"].removeprefix(times).strip()
         try:

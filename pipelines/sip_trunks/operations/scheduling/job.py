@@ -1,5 +1,7 @@
 """The scheduled command: `sip-trunks run` with the program, folder and data directory of the current process."""
 
+from __future__ import annotations
+
 import os
 import pwd
 import subprocess
@@ -8,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sip_trunks.core.config_files import home_of
 from sip_trunks.core.errors import UsageError
-from sip_trunks.core.settings import Settings
 from sip_trunks.destinations import open_destination
-from sip_trunks.operations.scheduling.timetable import Timetable
+
+if TYPE_CHECKING:
+    from sip_trunks.core.settings import Settings
+    from sip_trunks.operations.scheduling.timetable import Timetable
 
 
 @dataclass(frozen=True)
