@@ -161,8 +161,8 @@ class ReportInputs:
     def named_changes(self) -> pd.DataFrame:
         """The changes with the nickname of each trunk, the last one if it was removed; null if it is not known."""
         stored = [self.tables[name] for name in ("recent_versions", "trunks") if name in self.tables]
-        wanted = self.changes["trunk_id"]
-        named = [f.loc[f["id"].isin(wanted), ["account", "id", "nickname"]] for f in stored if "nickname" in f]
+        changed, columns = self.changes["trunk_id"], ["account", "id", "nickname"]
+        named = [frame.loc[frame["id"].isin(changed), columns] for frame in stored if "nickname" in frame]
         names = {(account, key): name for frame in named for account, key, name in frame.itertuples(index=False)}
         keys = zip(self.changes["account"], self.changes["trunk_id"], strict=True)
         return self.changes.assign(nickname=pd.Series(map(names.get, keys), self.changes.index, "object"))
