@@ -99,7 +99,7 @@ def find_stale(settings: Settings, accounts: Sequence[dict[str, Any]], max_age_s
 
     An observation in the future does not count, because the clock was ahead: its age is unknown.
     """
-    # Nothing loads an account that is no longer configured, so its age is no fault.
+    # Runs do not load accounts that are no longer configured, so their data is expected to be old.
     watched = {account.name for account in settings.accounts} or {entry["account"] for entry in accounts}
     ages = [(entry, entry["age_seconds"]) for entry in accounts if entry["account"] in watched]
     stale = [entry for entry, age in ages if age is None or not 0 <= age <= max_age_seconds]

@@ -44,7 +44,7 @@ def find(user: str | None = None) -> list[Installed]:
     """Return the installed schedules in the crontab of `user` (default: the current user)."""
     schedules = []
     for found in () if find_problem() else _BLOCK.finditer(_read(user)):
-        from sip_trunks.operations.scheduling.timetable import read_cron  # brings croniter
+        from sip_trunks.operations.scheduling.timetable import read_cron  # slow to import, rarely needed
 
         times = " ".join(found["line"].split()[:5])
         command = found["line"].removeprefix(times).strip()
