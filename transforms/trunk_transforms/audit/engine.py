@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from trunk_transforms.audit.office_hours import OfficeHours
 from trunk_transforms.audit.past import Past
 from trunk_transforms.audit.rules import RULES
-from trunk_transforms.audit.rules.context import NOTHING, AuditContext, gather_context
+from trunk_transforms.audit.rules.context import NOTHING, AuditContext, Findings, gather_context
 from trunk_transforms.audit.rules.rule import Rule
 from trunk_transforms.enrich.providers import Providers
 from trunk_transforms.schema.findings import FINDINGS, SEVERITIES
@@ -54,15 +53,14 @@ def audit_trunks(
     Raises ValueError if a column is missing or `as_of` has no time zone.
     """
     selected = sorted(RULES.values() if rules is None else rules, key=lambda rule: rule.code)
-    found = _find(selected, gather_context(trunks, providers, as_of, past, office_hours))
-    kept = np.flatnonzero(~_yields_to_stronger(selected, found, len(trunks)))
-    rows, ranks = (found[name].to_numpy()[kept] for name in ("row", "rank"))
+    found, verdicts = _join(selected, _check(selected, gather_context(trunks, providers, as_of, past, office_hours)))
+    found = found.loc[~_yields_to_stronger(selected, found, len(trunks))]
     # The rules are in the order of their codes already; a stable sort by severity and trunk keeps it.
-    order = np.argsort(ranks * len(trunks) + _rank(trunks)[rows], kind="stable")
+    order = np.argsort(found["rank"].to_numpy() * len(trunks) + _rank(trunks)[found["row"]], kind="stable")
+    rows, places = (found[name].to_numpy()[order] for name in ("row", "place"))
     located = trunks.reindex(columns=["account", "id", "phone_number", "nickname"]).rename(columns={"id": "trunk_id"})
-    located = located.iloc[rows[order]].reset_index(drop=True)
-    # One column after the other, so that there are never two copies of all texts.
-    described = {name: _take(found.pop(name), kept[order]) for name in ("rule", "severity", "seen", "fix", "cause")}
+    located = located.iloc[rows].reset_index(drop=True)
+    described = {name: verdicts.pop(name).array.take(places) for name in ("rule", "severity", "seen", "fix", "cause")}
     return located.assign(**described)[FINDINGS.names].astype(_TYPES)
 
 
@@ -75,32 +73,37 @@ def merge_findings(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return found.loc[order.index].reset_index(drop=True).astype(_TYPES)
 
 
-def _find(rules: Sequence[Rule], context: AuditContext) -> pd.DataFrame:
-    """Return the findings of all rules, with the `row` of the trunk, the `number` of the rule and a `rank`."""
+def _check(rules: Sequence[Rule], context: AuditContext) -> list[Findings]:
+    """Return the findings of each rule."""
     findings = []
     for rule in rules:
         findings.append(rule.check(context))
         pa.default_memory_pool().release_unused()  # Arrow keeps what one rule has let go, though others cannot use it
-    found = pd.concat([NOTHING, *filter(len, findings)]).rename_axis("row").reset_index()
-    number = np.repeat(np.arange(len(rules)), list(map(len, findings)))
-    declared = pd.DataFrame(
-        [(rule.code, rule.fix, _RANKS[rule.severity]) for rule in rules], columns=["code", "fix", "rank"]
+    return findings
+
+
+def _join(rules: Sequence[Rule], findings: Sequence[Findings]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the findings of all rules, and their verdicts with all texts.
+
+    A finding has the `row` of the trunk, the `place` of its verdict, the `number` of the rule, and a `rank`.
+    """
+    counts = [len(part.verdicts) for part in findings]
+    verdicts = pd.concat([NOTHING.verdicts, *(part.verdicts for part in findings if len(part))], ignore_index=True)
+    number = np.repeat(np.arange(len(rules)), counts)
+    own = {
+        name: pd.Series([getattr(rule, name) for rule in rules], dtype="str").iloc[number].reset_index(drop=True)
+        for name in ("code", "fix", "severity")
+    }
+    cause = verdicts["cause"].fillna(verdicts["seen"] + ("; " + verdicts["fix"]).fillna(""))
+    fix, severity = (verdicts[name].fillna(own[name]) for name in ("fix", "severity"))
+    verdicts = verdicts.assign(rule=own["code"], severity=severity, fix=fix, cause=cause)
+    starts = np.cumsum([0, *counts])
+    place = np.concatenate(
+        [NOTHING.places, *(part.places + start for part, start in zip(findings, starts, strict=False))]
     )
-    declared = declared.astype({"code": "str", "fix": "str"})
-    rank = np.where(found["severity"].isna(), declared["rank"].iloc[number], found["severity"].map(_RANKS)).astype(int)
-    is_plain = found["cause"].isna()
-    found.loc[is_plain, "cause"] = found["seen"][is_plain] + ("; " + found["fix"][is_plain]).fillna("")
-    is_general = found["fix"].isna()
-    found.loc[is_general, "fix"] = declared["fix"].iloc[number[is_general]].array
-    severity = pd.Series(_WORST_FIRST, dtype="str").iloc[rank].array
-    return found.assign(rule=declared["code"].iloc[number].array, severity=severity, number=number, rank=rank)
-
-
-def _take(texts: pd.Series, places: NDArray[np.int64]) -> Any:
-    """Return texts by their places. Gives back the memory that Arrow keeps: a gigabyte after a million trunks."""
-    taken = texts.iloc[places].array
-    pa.default_memory_pool().release_unused()
-    return taken
+    row = np.concatenate([NOTHING.rows, *(part.rows for part in findings)])
+    rank = severity.map(_RANKS).to_numpy(dtype=int)
+    return pd.DataFrame({"row": row, "place": place, "number": number[place], "rank": rank[place]}), verdicts
 
 
 def _yields_to_stronger(rules: Sequence[Rule], found: pd.DataFrame, trunk_count: int) -> NDArray[np.bool_]:

@@ -37,8 +37,6 @@ _PAST_TEXTS = ("phone_number", "inbound_authorization_type", "allowed_inbound_ip
 _UNREADABLE = tuple(name + VARIANT_SUFFIX for name in AUDITED)
 
 Label = Callable[[pd.DataFrame], pd.Series]
-Findings = pd.DataFrame
-"""A frame with one finding per row; see `Rule` for its columns."""
 
 
 class Verdict(NamedTuple):
@@ -54,7 +52,26 @@ class Verdict(NamedTuple):
     cause: str | None = None
 
 
-NOTHING = pd.DataFrame(columns=Verdict._fields, index=pd.RangeIndex(0), dtype="str")
+@dataclass(frozen=True)
+class Findings:
+    """The findings of a rule, at most one per trunk: the row numbers of the trunks, and where the verdict on each is.
+
+    `verdicts` has the columns of `Verdict`, all text. Many trunks share a verdict, so that a million findings can have
+    a thousand texts.
+    """
+
+    rows: Codes
+    places: Codes
+    verdicts: pd.DataFrame
+
+    def __len__(self) -> int:
+        """Return the number of findings."""
+        return len(self.rows)
+
+
+NOTHING = Findings(
+    np.array([], dtype=np.int64), np.array([], dtype=np.int64), pd.DataFrame(columns=Verdict._fields, dtype="str")
+)
 """No findings. Most rules find nothing, and a frame costs a millisecond."""
 
 
@@ -103,10 +120,9 @@ class AuditContext:
         if not is_hit.any():
             return NOTHING
         is_found = is_hit[groups]
-        positions = (np.cumsum(is_hit) - 1)[groups[is_found]]
         hits = [verdict for verdict in verdicts if verdict is not None]
         texts = pd.DataFrame(hits, columns=Verdict._fields).astype("str")
-        return texts.take(positions).set_axis(rows[is_found])
+        return Findings(rows[is_found], (np.cumsum(is_hit) - 1)[groups[is_found]], texts)
 
     @cached_property
     def recent_since(self) -> datetime:
@@ -232,12 +248,15 @@ def gather_context(
     return AuditContext(known, allowlists, providers, as_of, past or no_past(), office_hours)
 
 
-def as_findings(seen: pd.Series, fix: pd.Series | None = None, cause: pd.Series | None = None) -> Findings:
-    """Return one finding per row of a column of texts; `fix` and `cause` have texts for the same rows."""
+def as_findings(
+    seen: pd.Series, fix: pd.Series | None = None, cause: pd.Series | None = None, severity: Flags | None = None
+) -> Findings:
+    """Return one finding per row of a column of texts; the others have the `fix`, the `cause` … of the same rows."""
     if seen.empty:
         return NOTHING
-    columns = {"seen": seen, "fix": fix, "severity": None, "cause": cause}
-    return pd.DataFrame(columns, index=seen.index, dtype="str")
+    columns = {"seen": seen, "fix": fix, "severity": severity, "cause": cause}
+    verdicts = pd.DataFrame(columns, index=seen.index, dtype="str")
+    return Findings(seen.index.to_numpy(), np.arange(len(seen)), verdicts)
 
 
 def ids(trunks: pd.DataFrame) -> pd.Series:

@@ -99,7 +99,7 @@ def check_weakened(context: AuditContext) -> Findings:
         (row, f"{text} (by allowlist until {until})", text)
         for row, until in _list_last(earlier, was_closed, is_password)
     ]
-    replaced = set(check_replaced.check(context).index)
+    replaced = set(check_replaced.check(context).rows.tolist())
     list_new = cache(lambda *values: _list_new(context, *values))
     for row, provider, present, before, until in _list_changed(context):
         if row not in replaced and (new := list_new(provider, present, before)):

@@ -92,8 +92,8 @@ def check_number_conflict(context: AuditContext) -> Findings:
     # The spelling of one trunk stands for all.
     own = "the number " + quote_own(trunks["phone_number"].loc[others.index])
     cause = own.groupby(shared["number"]).transform("first")
-    found = as_findings("same inbound number as trunk " + others + remark, cause=cause)
-    return found.assign(severity=np.where(is_contested, "high", "info"))
+    severity = np.where(is_contested, "high", "info")
+    return as_findings("same inbound number as trunk " + others + remark, cause=cause, severity=severity)
 
 
 def _list_admitted(authorization: str | None, entries: Entries) -> list[tuple[int, int]]:

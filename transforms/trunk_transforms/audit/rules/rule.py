@@ -23,7 +23,7 @@ class Rule:
     """A rule: the question it asks, why that matters, the remedy, and the source of the knowledge.
 
     `severity` is the severity of its findings, or the highest one if they differ. `check` returns the findings, at
-    most one per trunk: the index has row numbers of the context's trunks; the columns are those of `Verdict`.
+    most one per trunk.
 
     `yields_to` has the codes of rules that see the same defect: a finding is left out if one of them has a finding on
     the same trunk that is at least as severe. So the stronger one speaks, with one fix for one defect. A rule that is

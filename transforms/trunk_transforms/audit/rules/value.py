@@ -64,4 +64,4 @@ def check_unreadable(context: AuditContext) -> Findings:
     found = pd.concat(remarks).groupby(level=0).agg("; ".join)
     is_decisive = pd.concat([context.is_unreadable(name) for name in _DECISIVE], axis="columns").any(axis="columns")
     severity = np.where(is_decisive.loc[found.index], "high", "medium")
-    return as_findings(found["seen"], cause=found["cause"]).assign(severity=severity)
+    return as_findings(found["seen"], cause=found["cause"], severity=severity)
