@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _ROWS_WORTH_THREADS = 300_000
 _ROWS_WORTH_LARGE_BLOCKS = 20_000
+# Rows have keys, so order does not matter. By default, each thread collects five row groups before it writes them.
+_SAVE_MEMORY = "SET preserve_insertion_order = false; SET write_buffer_row_group_count = 1"
 _STAGING = f"{sql.DATASET}_staging"
 _WORK = f"{sql.DATASET}_work"
 _DLT_CONFIG = {
@@ -109,8 +111,7 @@ class DuckDBFile(Destination):
         try:
             with connection:
                 connection.execute("SET TimeZone = 'UTC'")
-                # Rows have keys; keeping their order would cost memory.
-                connection.execute("SET preserve_insertion_order = false")
+                connection.execute(_SAVE_MEMORY)
                 # Metadata of an earlier checkpoint that is used again cannot be read by DuckDB before 1.4.
                 connection.execute("SET experimental_metadata_reuse = false")
                 yield connection
@@ -128,6 +129,9 @@ class DuckDBFile(Destination):
             connection.execute("SET threads = 1")
             # The file is written once, at the end, because a part of it would be useless.
             connection.execute("SET checkpoint_threshold = '1GB'")
+        else:
+            # Without them, DuckDB keeps the memory of a large load, which the reports need.
+            connection.execute("SET allocator_background_threads = true")
 
         _drop_temporary_schemas(connection)
         if _tables_agree(connection, batch):
@@ -207,7 +211,7 @@ class DuckDBFile(Destination):
         self._fresh_path.parent.mkdir()
         try:
             with duckdb.connect() as connection:
-                connection.execute("SET preserve_insertion_order = false")
+                connection.execute(_SAVE_MEMORY)
                 connection.execute(f"ATTACH {sql.literal(self._private_path)} AS stored (READ_ONLY)")
                 history = f"database_name = 'stored' AND table_name = {sql.literal(schema.TRUNKS.history.name)}"
                 sizes = connection.execute(f"SELECT estimated_size FROM duckdb_tables() WHERE {history}").fetchall()
