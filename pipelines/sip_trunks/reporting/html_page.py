@@ -91,7 +91,8 @@ def _name_page(accounts: Sequence[str]) -> str:
 def _parts(reports: Frames, as_of: datetime) -> dict[str, Any]:
     """Return the template's variables: one per report, and two lists of counts, as grids and as bars."""
     parts: dict[str, Any] = {"heats": [], "bars": []}
-    rules = summaries.group_by_rule(reports["audit"], _MOST_TRUNKS_OF_A_RULE) if "audit" in reports else []
+    most = _MOST_TRUNKS_OF_A_RULE
+    rules = summaries.group_by_rule(reports["audit"], most, most) if "audit" in reports else []
     for name, frame in reports.items():
         match name:
             case "overview":

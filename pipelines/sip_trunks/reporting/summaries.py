@@ -21,7 +21,8 @@ from trunk_transforms.schema.reports import COUNT_COLUMNS
 from trunk_transforms.text import count_of, printable
 
 _LONGEST_LABEL = 60
-_CAUSE = ["severity", "rule", "cause", "fix"]
+_RULE = ["severity", "rule"]
+_CAUSE = [*_RULE, "cause", "fix"]
 _WEEK = 7
 _NAMES = {
     "sip_calling_format": "calling format",
@@ -212,10 +213,7 @@ class FindingGroup:
 
 @dataclass(slots=True)
 class RuleFindings:
-    """The findings of a rule with one severity, counted, with the first groups of them.
-
-    `fix` is None if it is not the same for all.
-    """
+    """The findings of a rule with one severity, counted, the `fix` if all have the same, and the first groups."""
 
     severity: str
     rule: str
@@ -229,43 +227,43 @@ class RuleFindings:
 
 def group_by_cause(findings: pd.DataFrame, most: int) -> list[FindingGroup]:
     """Return the findings by rule and cause, in the order of `group_findings`, with the first `most` rows of each."""
-    order = {(severity, rule): place for place, (severity, rule, _) in enumerate(group_findings(findings))}
-    groups = _list_groups(findings, *_number_groups(findings), most)
-    return sorted(groups, key=lambda group: order[group.severity, group.rule])
+    return [group for rule in group_by_rule(findings, most, len(findings)) for group in rule.groups]
 
 
-def group_by_rule(findings: pd.DataFrame, most: int) -> list[RuleFindings]:
-    """Return the findings by rule, in the order of `group_findings`, with the first `most` groups of `most` rows."""
+def group_by_rule(findings: pd.DataFrame, most: int, most_groups: int) -> list[RuleFindings]:
+    """Return the findings by rule, in the order of `group_findings`, with the first groups of `most` rows."""
     numbers, groups = _number_groups(findings)
-    by_rule = groups.groupby(["severity", "rule"], sort=False)
+    by_rule = groups.groupby(_RULE, sort=False)
     shown: defaultdict[tuple[str, str], list[FindingGroup]] = defaultdict(list)
-    for group in _list_groups(findings, numbers, groups.loc[by_rule.cumcount() < most], most):
+    for group in _list_groups(findings, numbers, groups.loc[by_rule.cumcount() < most_groups], most):
         shown[group.severity, group.rule].append(group)
     facts = by_rule.agg(
+        first=("first", "first"),
         count=("count", "sum"),
         new_count=("new_count", "sum"),
-        cause_count=("cause", lambda causes: causes.nunique(dropna=False)),
+        cause_count=("cause", "nunique"),
         group_count=("count", "size"),
-        fix=("fix", lambda fixes: fixes.iloc[0] if fixes.nunique(dropna=False) == 1 else None),
+        fix_count=("fix", "nunique"),
     )
-    rules = [
-        RuleFindings(**row, groups=shown[row["severity"], row["rule"]]) for row in frame_records(facts.reset_index())
-    ]
+    facts = findings.iloc[facts.pop("first")][[*_RULE, "fix"]].set_axis(facts.index).join(facts).reset_index(drop=True)
+    facts["fix"] = facts["fix"].where(facts.pop("fix_count") == 1)
+    rules = [RuleFindings(**row, groups=shown[row["severity"], row["rule"]]) for row in frame_records(facts)]
     return sorted(rules, key=lambda found: _worst_first((found.severity, found.rule, found.count)))
 
 
 def _number_groups(findings: pd.DataFrame) -> tuple[NDArray[np.integer[Any]], pd.DataFrame]:
-    """Return the number of each finding's group, and the groups, which have all but the rows, by number."""
-    numbers = findings.groupby(_CAUSE, sort=False, dropna=False).ngroup().to_numpy()
-    is_first = ~pd.Series(numbers).duplicated().to_numpy()
-    groups = findings.loc[is_first, [*_CAUSE, "seen"]].reset_index(drop=True)
+    """Return the number of each finding's group, and the groups: the place of the `first` finding, codes and counts."""
+    codes = pd.DataFrame({name: pd.factorize(findings[name])[0] for name in _CAUSE})
+    numbers = codes.groupby(_CAUSE, sort=False).ngroup().to_numpy()
+    firsts = np.flatnonzero(~pd.Series(numbers).duplicated())
     seen, is_new = pd.factorize(findings["seen"])[0], findings["is_new_rule"].fillna(value=False)
-    groups["is_one"] = np.bincount(numbers, seen != seen[is_first][numbers]) == 0
-    groups["opened_at"] = findings["opened_at"].groupby(numbers).min()
-    groups["new_count"] = np.bincount(numbers, is_new).astype(int)
-    groups["count"] = np.bincount(numbers)
-    groups["text"] = groups.pop("seen").where(groups["is_one"], groups["cause"])
-    return numbers, groups
+    return numbers, codes.iloc[firsts].reset_index(drop=True).assign(
+        first=firsts,
+        is_one=np.bincount(numbers, seen != seen[firsts][numbers]) == 0,
+        opened_at=findings["opened_at"].groupby(numbers).min(),
+        new_count=np.bincount(numbers, is_new).astype(int),
+        count=np.bincount(numbers),
+    )
 
 
 def _list_groups(
@@ -276,8 +274,10 @@ def _list_groups(
     rows = defaultdict(list)
     for number, row in zip(numbers[is_shown].tolist(), frame_records(findings.loc[is_shown]), strict=True):
         rows[number].append(row)
-    facts = zip(groups.index, frame_records(groups), strict=True)
-    return [FindingGroup(**values, rows=rows[number]) for number, values in facts]
+    texts = findings.iloc[groups["first"]].set_axis(groups.index)
+    text = texts["seen"].where(groups["is_one"], texts["cause"])
+    facts = frame_records(groups.assign(**texts[_CAUSE], text=text).drop(columns="first"))
+    return [FindingGroup(**values, rows=rows[number]) for number, values in zip(groups.index, facts, strict=True)]
 
 
 def count_causes(findings: pd.DataFrame) -> int:

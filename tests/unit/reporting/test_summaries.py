@@ -173,13 +173,13 @@ def test_findings_are_grouped_by_cause_and_by_rule_with_the_first_rows() -> None
         ("host-ip", "a", "fix", "a", False, None, 0, 2),
     ]
     assert [[row["seen"] for row in group.rows] for group in groups] == [["same"], ["other"], ["seen 1"]]
-    rules = group_by_rule(made, most=1)
+    rules = group_by_rule(made, most=1, most_groups=1)
     assert [(r.severity, r.rule, r.count, r.new_count, r.cause_count, r.group_count, r.fix) for r in rules] == [
         ("high", "number-invalid", 3, 1, 2, 2, None),
         ("low", "host-ip", 2, 0, 1, 1, "fix"),
     ]
     assert [rule.groups for rule in rules] == [groups[:1], groups[2:]]
-    assert group_by_rule(made.iloc[:0], most=1) == []
+    assert group_by_rule(made.iloc[:0], most=1, most_groups=1) == []
     assert count_causes(made) == 3
 
 
