@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from datetime import date, datetime
+from functools import partial
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,18 +23,21 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 """In English, whatever the locale is."""
 
 _LONGEST_CELL = 200
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_ROWS_AT_ONCE = 50_000
+_FORMULA_STARTS = frozenset("=+-@\t\r")
 
 
 def write_frame(frame: pd.DataFrame, *, format_name: str, raw: bool = False) -> None:
     """Print a frame as `write_rows` does; counts of trunks end with a total in a table and in Markdown."""
-    write_rows(list(frame.columns), frame_rows(frame), format_name=format_name, raw=raw)
+    # A part at a time: a million rows of Python values would take gigabytes.
+    parts = (frame_rows(frame.iloc[at : at + _ROWS_AT_ONCE]) for at in range(0, len(frame), _ROWS_AT_ONCE))
+    write_rows(list(frame.columns), chain.from_iterable(parts), format_name=format_name, raw=raw)
     if "share_pct" in frame and format_name in ("table", "markdown"):
         gap = "\n" if format_name == "markdown" else ""
         print(f"{gap}total: {frame['trunk_count'].sum()} trunks")
 
 
-def write_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, format_name: str, raw: bool = False) -> None:
+def write_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, format_name: str, raw: bool = False) -> None:
     """Print rows to standard output as a table, csv, markdown or json (an array of objects).
 
     In CSV, text that a spreadsheet would run as a formula gets a leading apostrophe unless `raw` is set. On a terminal,
@@ -43,17 +47,18 @@ def write_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, format_
         case "json":
             print_json(rows_as_json(columns, rows))
         case "csv":
-            lines = [[_as_csv(value, raw=raw) for value in row] for row in [columns, *rows]]
-            csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
+            show = partial(_as_csv, raw=raw, is_terminal=sys.stdout.isatty())
+            csv.writer(sys.stdout, lineterminator="\n").writerows(map(show, row) for row in chain([columns], rows))
         case "markdown":
             print(as_markdown(columns, rows))
         case _:
-            print_table(columns, rows)
-            if not rows:
+            listed = list(rows)
+            print_table(columns, listed)
+            if not listed:
                 print("(no rows)")
 
 
-def rows_as_json(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+def rows_as_json(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
     """Return rows as objects of plain values; duplicate column names are numbered."""
     names = number_twins(columns)
     return [dict(zip(names, map(_as_json, row), strict=True)) for row in rows]
@@ -171,7 +176,7 @@ def _as_json(value: Any) -> Any:
             return str(value)
 
 
-def as_markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def as_markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return a table in Markdown; markup in its values is escaped."""
     lines = [[in_markdown(_as_text(name)) for name in columns], ["---"] * len(columns)]
     lines += [[in_markdown(_as_text(value)) for value in row] for row in rows]
@@ -185,14 +190,15 @@ def in_markdown(text: str) -> str:
     return escaped.replace("://", ":&#47;/").replace("www.", "www&#46;").replace("@", "&#64;")
 
 
-def _as_csv(value: Any, *, raw: bool) -> Any:
-    plain = _as_json(value)
-    if isinstance(plain, dict | list | bool):
-        plain = json.dumps(plain)
-    if not isinstance(plain, str):
-        return plain
-    text = f"'{plain}" if plain.startswith(_FORMULA_STARTS) and not raw else plain
-    return printable(text, sys.maxsize) if sys.stdout.isatty() else text
+def _as_csv(value: Any, *, raw: bool, is_terminal: bool) -> Any:
+    if not isinstance(value, str):
+        value = _as_json(value)
+        if isinstance(value, dict | list | bool):
+            value = json.dumps(value)
+        if not isinstance(value, str):
+            return value
+    text = f"'{value}" if value[:1] in _FORMULA_STARTS and not raw else value
+    return printable(text, sys.maxsize) if is_terminal else text
 
 
 def print_json(value: Any) -> None:
