@@ -91,7 +91,7 @@ def _load(settings: Settings, options: Options, **pending: Any) -> "RunResult":
 
     with ExitStack() as stack:
         if options.no_reports:
-            # Only reports need them; importing them takes a quarter of a small run.
+            # Only reports need NumPy and pandas; importing them takes a quarter of a small run.
             stack.enter_context(blocking_imports("numpy", "pandas"))
         if options.demo:
             settings, accounts = stack.enter_context(_serving_demo(settings))

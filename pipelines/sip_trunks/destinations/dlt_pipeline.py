@@ -66,7 +66,7 @@ def load_with_dlt(
 
 
 def _with_cached_configuration(destination: Any) -> Any:
-    """Return dlt's destination, which resolves the configuration behind its capabilities once.
+    """Return dlt's destination, which resolves the configuration behind its capabilities once per load.
 
     dlt would resolve the whole configuration about fifty times in a run, which takes an eighth of a small load.
     """

@@ -129,9 +129,6 @@ class DuckDBFile(Destination):
             connection.execute("SET threads = 1")
             # The file is written once, at the end, because a part of it would be useless.
             connection.execute("SET checkpoint_threshold = '1GB'")
-        else:
-            # Without them, DuckDB keeps the memory of a large load, which the reports need.
-            connection.execute("SET allocator_background_threads = true")
 
         _drop_temporary_schemas(connection)
         if _tables_agree(connection, batch):
@@ -146,6 +143,8 @@ class DuckDBFile(Destination):
         connection.execute(f"DELETE FROM {versions} WHERE inserted_at < (SELECT max(inserted_at) FROM {versions})")
         self._create_views(connection)
         if batch.row_count >= self.max_batch_trunks:
+            # Background threads return freed memory to the system.
+            connection.execute("SET allocator_background_threads = true")
             # DuckDB would keep these rows in memory for as long as the file is attached.
             _checkpoint(connection)
             with self._detached(connection) as name:

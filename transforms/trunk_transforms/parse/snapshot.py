@@ -139,7 +139,7 @@ def _hash_rows(batch: pa.RecordBatch, types: Mapping[str, ColumnType]) -> pa.Arr
             end = pc.if_else(pc.is_valid(text), "\n", None) if text.null_count else "\n"
             parts += [_labels(name, text), text, end]
     rows = pc.binary_join_element_wise(*parts, "", null_handling="skip").cast(pa.binary())
-    # Iterates in C: a Python call per row takes longer than the hash. A run without reports does not import NumPy.
+    # Iterates in C: a Python call per row takes longer than the hash. `to_numpy` would import NumPy.
     hashes = map(partial(blake2b, digest_size=_HASH_BYTES), rows.to_pylist())
     return pa.array([*map(methodcaller("hexdigest"), hashes)], pa.string())
 
