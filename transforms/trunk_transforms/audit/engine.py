@@ -88,7 +88,8 @@ def _join(rules: Sequence[Rule], findings: Sequence[Findings]) -> tuple[pd.DataF
     A finding has the `row` of the trunk, the `place` of its verdict, the `number` of the rule, and a `rank`.
     """
     counts = [len(part.verdicts) for part in findings]
-    verdicts = pd.concat([NOTHING.verdicts, *(part.verdicts for part in findings if len(part))], ignore_index=True)
+    some = [part.verdicts for part in findings if part is not NOTHING]
+    verdicts = pd.concat([NOTHING.verdicts, *some], ignore_index=True)
     number = np.repeat(np.arange(len(rules)), counts)
     own = {
         name: pd.Series([getattr(rule, name) for rule in rules], dtype="str").iloc[number].reset_index(drop=True)
@@ -97,11 +98,9 @@ def _join(rules: Sequence[Rule], findings: Sequence[Findings]) -> tuple[pd.DataF
     cause = verdicts["cause"].fillna(verdicts["seen"] + ("; " + verdicts["fix"]).fillna(""))
     fix, severity = (verdicts[name].fillna(own[name]) for name in ("fix", "severity"))
     verdicts = verdicts.assign(rule=own["code"], severity=severity, fix=fix, cause=cause)
-    starts = np.cumsum([0, *counts])
-    place = np.concatenate(
-        [NOTHING.places, *(part.places + start for part, start in zip(findings, starts, strict=False))]
-    )
-    row = np.concatenate([NOTHING.rows, *(part.rows for part in findings)])
+    starts = np.cumsum(counts) - counts
+    places = [part.places + start for part, start in zip(findings, starts, strict=True)]
+    place, row = np.concatenate([NOTHING.places, *places]), np.concatenate([NOTHING.rows, *(f.rows for f in findings)])
     rank = severity.map(_RANKS).to_numpy(dtype=int)
     return pd.DataFrame({"row": row, "place": place, "number": number[place], "rank": rank[place]}), verdicts
 

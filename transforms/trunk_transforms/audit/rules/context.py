@@ -52,12 +52,12 @@ class Verdict(NamedTuple):
     cause: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Findings:
-    """The findings of a rule, at most one per trunk: the row numbers of the trunks, and where the verdict on each is.
+    """The findings of a rule, at most one per trunk.
 
-    `verdicts` has the columns of `Verdict`, all text. Many trunks share a verdict, so that a million findings can have
-    a thousand texts.
+    `rows` has the row numbers of the trunks, `places` the position in `verdicts` for each of them. `verdicts` has the
+    columns of `Verdict`, all text; many trunks share a verdict.
     """
 
     rows: Codes
@@ -249,9 +249,15 @@ def gather_context(
 
 
 def as_findings(
-    seen: pd.Series, fix: pd.Series | None = None, cause: pd.Series | None = None, severity: Flags | None = None
+    seen: pd.Series,
+    fix: pd.Series | None = None,
+    cause: pd.Series | None = None,
+    severity: NDArray[np.str_] | None = None,
 ) -> Findings:
-    """Return one finding per row of a column of texts; the others have the `fix`, the `cause` … of the same rows."""
+    """Return one finding per row of a column of texts.
+
+    `fix`, `cause` and `severity` are texts for the same rows, `severity` in their order; default: the rule's own.
+    """
     if seen.empty:
         return NOTHING
     columns = {"seen": seen, "fix": fix, "severity": severity, "cause": cause}
