@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from datetime import date, datetime
+from decimal import Decimal
 from functools import partial
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -29,7 +30,7 @@ _FORMULA_STARTS = frozenset("=+-@\t\r")
 
 def write_frame(frame: pd.DataFrame, *, format_name: str, raw: bool = False) -> None:
     """Print a frame as `write_rows` does; counts of trunks end with a total in a table and in Markdown."""
-    # A part at a time: a million rows of Python values would take gigabytes.
+    # CSV is written a part at a time: a million rows of Python values would take gigabytes.
     parts = (frame_rows(frame.iloc[at : at + _ROWS_AT_ONCE]) for at in range(0, len(frame), _ROWS_AT_ONCE))
     write_rows(list(frame.columns), chain.from_iterable(parts), format_name=format_name, raw=raw)
     if "share_pct" in frame and format_name in ("table", "markdown"):
@@ -191,6 +192,8 @@ def in_markdown(text: str) -> str:
 
 
 def _as_csv(value: Any, *, raw: bool, is_terminal: bool) -> Any:
+    if isinstance(value, Decimal):
+        return value
     if not isinstance(value, str):
         value = _as_json(value)
         if isinstance(value, dict | list | bool):

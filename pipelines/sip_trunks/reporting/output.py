@@ -5,19 +5,19 @@ from __future__ import annotations
 import errno
 import io
 import sys
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, date, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from sip_trunks.core.errors import UsageError
-from sip_trunks.core.files import write_whole
+from sip_trunks.core.files import writing_whole
 from sip_trunks.reporting.formats import frame_rows, print_json, rows_as_json, write_frame
 from sip_trunks.reporting.terminal import print_findings_as_markdown, print_tables, print_wrapped
 from trunk_transforms.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from sip_trunks.destinations.base import NamedDestination
@@ -114,9 +114,12 @@ def write_text(output: Path | None, show: Callable[[], None]) -> None:
     if output is None:
         show()
         return
-    with redirect_stdout(io.StringIO()) as text:
-        show()
-    _write_file(output, text.getvalue().encode("utf-8", "replace"))
+    with _writing_file(output) as file:
+        text = io.TextIOWrapper(file, "utf-8", "replace", newline="")
+        with redirect_stdout(text):
+            show()
+        text.flush()
+        text.detach()
 
 
 def write_bytes(output: Path | None, format_name: str, render: Callable[[], bytes]) -> None:
@@ -125,7 +128,9 @@ def write_bytes(output: Path | None, format_name: str, render: Callable[[], byte
     Raises UsageError, before rendering, for a binary format on a terminal.
     """
     if output is not None:
-        _write_file(output, render())
+        content = render()
+        with _writing_file(output) as file:
+            file.write(content)
         return
     if format_name != "html" and sys.stdout.isatty():
         raise UsageError(f"{format_name} is binary; write it to a file with --output FILE")
@@ -133,13 +138,15 @@ def write_bytes(output: Path | None, format_name: str, render: Callable[[], byte
     sys.stdout.buffer.write(render())
 
 
-def _write_file(path: Path, content: bytes) -> None:
-    """Write the file that --output names. Raises UsageError if it cannot be written, and OSError on a full disk."""
+@contextmanager
+def _writing_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield the file that --output names. Raises UsageError if it cannot be written, and OSError on a full disk."""
     if path.is_dir():
         raise UsageError(f"--output {path} is a folder; name a file in it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        with writing_whole(path) as file:
+            yield file
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise

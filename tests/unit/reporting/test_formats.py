@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import re
+from decimal import Decimal
 from html import unescape
 from io import StringIO
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from sip_trunks.reporting.formats import as_markdown, write_rows
+from sip_trunks.reporting.formats import as_markdown, write_frame, write_rows
 
 WORDS = r"""__a__ __init__ _a_ a_b_c a__b __ _ 😀_a_ (_a_) *a* **a** `a` ~~a~~ <b> &amp; [a](b) ![a](b) a|b \| \ #1
 --- === http://a.b www.a.b a@b.c <https://a.b> :--- | a\ \_ _*_ [^1]"""
@@ -64,3 +66,13 @@ def test_no_control_character_reaches_a_terminal(form: str, raw: bool, monkeypat
 def test_csv_in_a_pipe_is_as_the_api_sent_it(capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(["a"], [["\x1b]0;x\x07\u202e"]], format_name="csv", raw=True)
     assert list(csv.reader(StringIO(capsys.readouterr().out))) == [["a"], ["\x1b]0;x\x07\u202e"]]
+
+
+def test_a_negative_number_is_no_formula(capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(["a", "b", "c", "d"], [[-1, -1.5, Decimal("-1.50"), "-1.5"]], format_name="csv")
+    assert capsys.readouterr().out == "a,b,c,d\n-1,-1.5,-1.50,'-1.5\n"
+
+
+def test_csv_of_many_rows_is_complete_and_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    write_frame(pd.DataFrame({"a": range(120_001)}), format_name="csv")
+    assert capsys.readouterr().out.split() == ["a", *map(str, range(120_001))]
