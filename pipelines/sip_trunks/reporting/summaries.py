@@ -213,7 +213,7 @@ class FindingGroup:
 
 @dataclass(slots=True)
 class RuleFindings:
-    """The findings of a rule with one severity, counted, the `fix` if all have the same, and the first groups."""
+    """The findings of a rule with one severity: numbers and the first groups; `fix` is None if they differ in it."""
 
     severity: str
     rule: str
@@ -227,11 +227,13 @@ class RuleFindings:
 
 def group_by_cause(findings: pd.DataFrame, most: int) -> list[FindingGroup]:
     """Return the findings by rule and cause, in the order of `group_findings`, with the first `most` rows of each."""
-    return [group for rule in group_by_rule(findings, most, len(findings)) for group in rule.groups]
+    order = {found[:2]: place for place, found in enumerate(group_findings(findings))}
+    groups = _list_groups(findings, *_number_groups(findings), most)
+    return sorted(groups, key=lambda group: order[group.severity, group.rule])
 
 
 def group_by_rule(findings: pd.DataFrame, most: int, most_groups: int) -> list[RuleFindings]:
-    """Return the findings by rule, in the order of `group_findings`, with the first groups of `most` rows."""
+    """Return the findings by rule, as in `group_findings`: the first `most_groups` groups, with `most` rows each."""
     numbers, groups = _number_groups(findings)
     by_rule = groups.groupby(_RULE, sort=False)
     shown: defaultdict[tuple[str, str], list[FindingGroup]] = defaultdict(list)
@@ -252,7 +254,7 @@ def group_by_rule(findings: pd.DataFrame, most: int, most_groups: int) -> list[R
 
 
 def _number_groups(findings: pd.DataFrame) -> tuple[NDArray[np.integer[Any]], pd.DataFrame]:
-    """Return the number of each finding's group, and the groups: the place of the `first` finding, codes and counts."""
+    """Return the number of each finding's group, and the groups by number: counts, the first row, codes for texts."""
     codes = pd.DataFrame({name: pd.factorize(findings[name])[0] for name in _CAUSE})
     numbers = codes.groupby(_CAUSE, sort=False).ngroup().to_numpy()
     firsts = np.flatnonzero(~pd.Series(numbers).duplicated())
