@@ -1,8 +1,8 @@
 """The generated parts of docs/performance.md: `python -m tests.bench.document` writes them from what was measured.
 
 A part begins with `<!-- generated: bench NAME -->`, where NAME is a size, `ways`, `start`, `linear`, `history`,
-`accounts`, `reports`, `targets`, `machine` or `versions`, and ends with `<!-- end -->`. A part without a measurement is
-unchanged.
+`accounts`, `reports`, `machine` or `versions`, and ends with `<!-- end -->`. A part without a measurement is unchanged,
+so a table and the targets below it are always of the same day.
 """
 
 from __future__ import annotations
@@ -93,9 +93,10 @@ def ours() -> str:
 
 def parts(results: Mapping[str, Result]) -> Iterator[tuple[str, str]]:
     """Yield every part of which something is known, with its name."""
-    yield from ((name, told(result)) for name, result in results.items())
+    for name, result in results.items():
+        verdicts = "\n".join(f"- {verdict}" for verdict in judge({name: result}))
+        yield name, "\n\n".join(filter(None, [told(result), verdicts]))
     yield "ways", ways_of(results)
-    yield "targets", "\n".join(f"- {line}" for line in judge(results))
     environments = dict.fromkeys(name for way in WAYS for name in way.environments)
     pins = [f"- {name}: {versions(name)}" for name in environments]
     yield "versions", "\n".join([f"- ours: {ours()}", *pins])

@@ -77,7 +77,7 @@ def make() -> dict[str, Cost]:
     lap("reading")
     len(inputs.trunks)
     lap("derived columns")
-    # What is made of other reports comes last, because it would pay for them.
+    # Reports that use other reports come last; measured first, they would include their cost.
     for name in sorted(REPORTS, key=("accounts", "overview").__contains__):
         derive_report(name, inputs)
         lap(name)

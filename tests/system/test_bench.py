@@ -28,7 +28,7 @@ def test_a_large_response_is_made_of_pieces_in_order() -> None:
     assert build_answer(30, at_once=7) == build_answer(30)
 
 
-def test_whoever_measures_is_light() -> None:
+def test_the_measuring_process_imports_nothing_heavy() -> None:
     """A child starts with the peak memory of its parent."""
     code = "import sys, tests.bench.__main__; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
