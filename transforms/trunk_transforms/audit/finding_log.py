@@ -88,7 +88,9 @@ def with_ages(findings: pd.DataFrame, history: pd.DataFrame | None) -> pd.DataFr
         opened_at = pd.Series(pd.NaT, findings.index, "datetime64[us, UTC]")
         return findings.assign(opened_at=opened_at, is_new_rule=pd.Series(pd.NA, findings.index, "boolean"))
     lives = history.loc[history["closed_at"].isna(), [*_KEY, "opened_at", "is_new_rule"]]
-    return findings.merge(lives, on=_KEY, how="left", validate="1:1").astype({"is_new_rule": "boolean"})
+    # Without the texts, which a merge would copy.
+    ages = findings[_KEY].merge(lives, on=_KEY, how="left", validate="1:1")
+    return findings.assign(opened_at=ages["opened_at"].array, is_new_rule=ages["is_new_rule"].astype("boolean").array)
 
 
 def _is_by_new_rule(findings: pd.DataFrame, audited: pd.DataFrame | None) -> pd.Series:
