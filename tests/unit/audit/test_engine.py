@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from pandas.testing import assert_frame_equal
 from tests.support.frames import rows, trunks
 from trunk_transforms.audit.engine import audit_trunks
 from trunk_transforms.audit.rules import RULES, select_rules
+from trunk_transforms.audit.rules.context import NOTHING, Findings, Verdict
 from trunk_transforms.enrich.numbers import derive_numbers
 from trunk_transforms.enrich.providers import default_providers, derive_provider
 from trunk_transforms.schema.findings import FINDINGS, SEVERITIES
@@ -354,3 +356,12 @@ def test_an_allowlist_may_be_a_list_as_in_the_views(as_list: Any) -> None:
     made = trunks({"id": 1, "allowed_inbound_ips": OPEN}, {"id": 2, "allowed_inbound_ips": None}, {"id": 3})
     lists = [None if pd.isna(text) else as_list(json.loads(text)) for text in made["allowed_inbound_ips"]]
     assert_frame_equal(audit(made.assign(allowed_inbound_ips=pd.Series(lists, dtype=object))), audit(made))
+
+
+def test_verdicts_without_a_trunk_leave_those_of_other_rules_in_place() -> None:
+    made = trunks({"allowed_inbound_ips": OPEN, "inbound_authorization_type": "ip"})
+    opened = RULES["allowlist-open"]
+    unused = Findings(NOTHING.rows, NOTHING.places, pd.DataFrame([Verdict("never seen")], dtype="str"))
+    silent = replace(opened, code="allowlist-never", check=lambda _: unused)
+    assert len(audit(made, rules=[opened])) == 1
+    assert_frame_equal(audit(made, rules=[silent, opened]), audit(made, rules=[opened]))

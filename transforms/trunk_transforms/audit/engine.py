@@ -60,6 +60,7 @@ def audit_trunks(
     rows, places = (found[name].to_numpy()[order] for name in ("row", "place"))
     located = trunks.reindex(columns=["account", "id", "phone_number", "nickname"]).rename(columns={"id": "trunk_id"})
     located = located.iloc[rows].reset_index(drop=True)
+    # Popped, so that there are never two copies of all texts.
     described = {name: verdicts.pop(name).array.take(places) for name in ("rule", "severity", "seen", "fix", "cause")}
     return located.assign(**described)[FINDINGS.names].astype(_TYPES)
 
